@@ -1,0 +1,106 @@
+"""What every reader produces: descriptors of tensors, and a way to their numbers block by block."""
+
+import difflib
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qexplorer.errors import UserError
+
+BLOCK_BYTES = 64 << 20
+"""The most bytes that are held at once while a tensor is read in blocks."""
+
+
+class FormatError(UserError):
+    """A file that cannot be read, said in one line: the file and tensor, what was found and what was expected.
+
+    `kind` is a stable word for tests and scripts, e.g. "Truncated" or "HeaderTooLarge".
+    """
+
+    def __init__(self, kind: str, where: str, what: str, remedy: str = "") -> None:
+        super().__init__(f"{where}: {what}", remedy)
+        self.kind = kind
+        self.where = where
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """One tensor as the file's header describes it; nothing of its numbers has been read.
+
+    `dtype` is torch's name for the stored type (`float32`, `bfloat16`, `int8`, `float8_e4m3fn` …), `nbytes` what it
+    takes in the file. `unsupported` is empty, or says why its numbers cannot be shown. `storage` is the reader's own.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    nbytes: int
+    file: Path
+    tied_to: str = ""
+    unsupported: str = ""
+    storage: Any = field(default=None, repr=False, compare=False)
+
+    @property
+    def n(self) -> int:
+        """How many values it has."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Checkpoint(ABC):
+    """An opened file or folder: its tensors in the file's order, and what else its header says.
+
+    `warnings` are things that the person should know and that do not hinder; `code_references` are the names of
+    functions that a pickle in the file refers to. They are shown and never run.
+    """
+
+    path: Path
+    format: str
+    tensors: tuple[TensorInfo, ...]
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    warnings: tuple[str, ...] = ()
+    code_references: tuple[str, ...] = ()
+
+    @abstractmethod
+    def blocks(self, tensor: TensorInfo) -> Iterator[NDArray[Any]]:
+        """The tensor's values in C order as 1-D arrays of at most `BLOCK_BYTES`, in native byte order.
+
+        Types that numpy lacks (bfloat16, float8) come as float32, which holds each of their values exactly.
+        Raises `FormatError` where the file changed since it was listed, or the tensor is `unsupported`.
+        """
+
+    def read(self, tensor: TensorInfo) -> NDArray[Any]:
+        """The whole tensor, in its own shape."""
+        parts = list(self.blocks(tensor))
+        values = np.concatenate(parts) if len(parts) != 1 else parts[0]
+        return values.reshape(tensor.shape)
+
+    @cached_property
+    def by_name(self) -> dict[str, TensorInfo]:
+        """Every tensor by its name."""
+        return {t.name: t for t in self.tensors}
+
+    def tensor(self, name: str) -> TensorInfo:
+        """The tensor of that name; a `UserError` names the nearest ones where there is none."""
+        if name in self.by_name:
+            return self.by_name[name]
+        near = difflib.get_close_matches(name, self.by_name, n=3, cutoff=0.3)
+        remedy = f"Did you mean {', '.join(near)}?" if near else "`qexplorer list` shows what there is."
+        raise UserError(f"{self.path.name} has no tensor “{name}”.", remedy, field="tensor")
+
+    @property
+    def n(self) -> int:
+        """The number of parameters; tied tensors are counted once."""
+        return sum(t.n for t in self.tensors if not t.tied_to)
+
+    @property
+    def nbytes(self) -> int:
+        """What the tensors take in the file; tied tensors are counted once."""
+        return sum(t.nbytes for t in self.tensors if not t.tied_to)
