@@ -1,0 +1,190 @@
+"""What a spec does to one tensor: parameters, metrics and histograms, as a generator that reports its progress."""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from qexplorer.errors import UserError
+from qexplorer.progress import Progress, Steps
+from qexplorer.quant.arrays import AnyArray, Counts, Doubles, Floats
+from qexplorer.quant.bins import Bins, even_bins, step_bins
+from qexplorer.quant.formats.integer import Integer
+from qexplorer.quant.measure import Measured, measure
+from qexplorer.quant.metrics import Metrics, sqnr_db, summarize
+from qexplorer.quant.observers import extremes, zero_if_empty
+from qexplorer.quant.params import QuantParams
+from qexplorer.quant.quantize import find_range, params_for, target
+from qexplorer.quant.spec import QuantSpec
+
+BLOCK = 1 << 20
+"""Values in one step of the work: small enough to cancel within a moment."""
+SCALE_BITS = 32
+"""A scale is stored as float32; a zero point takes the bits of a code."""
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """The result. `lo`, `hi`: the least and greatest representable value over all groups; `data_lo`, `data_hi`:
+    those of the finite data. `levels` and `level_counts` are filled where all values share one scale and there are at
+    most 256 levels. `group_sqnr_db` is `[G]`. Everything counts every value: coverage is exact.
+    """
+
+    spec: QuantSpec
+    shape: tuple[int, ...]
+    params: QuantParams
+    metrics: Metrics
+    lo: float
+    hi: float
+    data_lo: float
+    data_hi: float
+    bins: Bins
+    original: Counts
+    dequantized: Counts
+    error_bins: Bins
+    errors: Counts
+    levels: Doubles
+    level_counts: Counts
+    group_sqnr_db: Doubles
+    seconds: float
+    coverage: str = "exact"
+
+
+def analyze(tensor: AnyArray, spec: QuantSpec, *, bins: int = 400, original_bytes: int | None = None,
+            ) -> Steps[Analysis]:  # fmt: skip
+    """Quantize a tensor and measure it, in two passes over its values: the range, then the errors.
+
+    Raises `UserError` where the tensor has no such axis. `original_bytes` is its size as stored, if that differs from
+    the array's.
+    """
+    start = time.perf_counter()
+    reason = spec.granularity.refusal(tensor.shape)
+    if reason:
+        raise UserError(reason, "Choose another granularity.", field="granularity")
+    rows = spec.granularity.rows(tensor)
+    lo, hi = yield from _ranges(spec, rows)
+    params = params_for(spec, lo, hi)
+    data_lo, data_hi = (float(v[0]) for v in zero_if_empty(*extremes(rows.reshape(1, -1))))
+    value_bins = _value_bins(spec, params, data_lo, data_hi, bins)
+    error_bins = even_bins(*_error_reach(spec, params, data_lo, data_hi), bins // 2 * 2 + 1)
+    total: Measured | None = None
+    for done, (groups, block) in enumerate(_blocks(rows)):
+        part = measure(block, spec.format, params.take(groups.start, groups.stop), value_bins, error_bins)
+        total = part if total is None else total.join(part, groups, len(rows))
+        yield Progress("Measuring", (done + 1) * BLOCK, rows.size, 0.4 + 0.6 * min(1.0, (done + 1) * BLOCK / rows.size))
+    if total is None:
+        total = measure(rows, spec.format, params, value_bins, error_bins)
+    codes = 2**spec.format.storage_bits
+    levels, counts = _levels(spec, params, total)
+    low, high = _reach(spec, params)
+    metrics = summarize(
+        total.sums,
+        total.code_counts,
+        size=tensor.size,
+        codes=codes,
+        quantized_bits=_bits(spec, tensor.size, len(rows)),
+        original_bytes=tensor.nbytes if original_bytes is None else original_bytes,
+    )
+    return Analysis(
+        spec=spec,
+        shape=tensor.shape,
+        params=params,
+        metrics=metrics,
+        lo=low,
+        hi=high,
+        data_lo=data_lo,
+        data_hi=data_hi,
+        bins=value_bins,
+        original=total.original,
+        dequantized=total.dequantized,
+        error_bins=error_bins,
+        errors=total.errors,
+        levels=levels,
+        level_counts=counts,
+        group_sqnr_db=np.array([sqnr_db(x, e) for x, e in zip(total.group_x2, total.group_e2, strict=True)]),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _blocks(rows: Floats) -> Iterator[tuple[range, Floats]]:
+    """Cut `[G, N]` into blocks of about `BLOCK` values: whole groups, or parts of one long group."""
+    groups, length = rows.shape
+    if not rows.size:
+        return
+    if length > BLOCK:
+        for g in range(groups):
+            for at in range(0, length, BLOCK):
+                yield range(g, g + 1), rows[g : g + 1, at : at + BLOCK]
+        return
+    step = max(1, BLOCK // length)
+    for g in range(0, groups, step):
+        yield range(g, min(g + step, groups)), rows[g : g + step]
+
+
+def _ranges(spec: QuantSpec, rows: Floats) -> Steps[tuple[Floats, Floats]]:
+    """The observer's range of each group. A group longer than a block reaches the observer as a stream of blocks."""
+    if not spec.format.scaled or not rows.size:
+        empty = np.zeros(len(rows), np.float32)
+        return empty, empty
+    lows: list[Floats] = []
+    highs: list[Floats] = []
+    at, stats, done = 0, None, 0
+    for groups, block in _blocks(rows):
+        done += block.size
+        yield Progress("Finding the range", done, rows.size, 0.4 * done / rows.size)
+        if rows.shape[1] <= BLOCK:
+            lo, hi = find_range(spec, block)
+            lows.append(lo)
+            highs.append(hi)
+            continue
+        stats = spec.observer.update(stats, block)
+        at += block.shape[1]
+        if at == rows.shape[1]:
+            lo, hi = spec.observer.range(stats, target(spec))
+            lows.append(lo)
+            highs.append(hi)
+            at, stats = 0, None
+        del groups
+    return np.concatenate(lows), np.concatenate(highs)
+
+
+def _bits(spec: QuantSpec, n: int, groups: int) -> int:
+    """The size in bits: codes, one scale a group and, where affine, one zero point a group."""
+    overhead = 0
+    if spec.format.scaled:
+        overhead = SCALE_BITS + (spec.format.storage_bits if spec.scheme == "affine" else 0)
+    return n * spec.format.storage_bits + groups * overhead
+
+
+def _reach(spec: QuantSpec, params: QuantParams) -> tuple[float, float]:
+    """The least and greatest representable value over all groups."""
+    if not isinstance(spec.format, Integer):
+        largest = float(getattr(spec.format, "largest", math.inf))
+        return -largest, largest
+    ends = np.stack([(q - params.zero_point) * params.scale.astype(np.float64) for q in (params.qmin, params.qmax)])
+    return float(ends.min(initial=0.0)), float(ends.max(initial=0.0))
+
+
+def _value_bins(spec: QuantSpec, params: QuantParams, lo: float, hi: float, count: int) -> Bins:
+    if isinstance(spec.format, Integer) and len(params.scale) == 1 and lo < hi:
+        return step_bins(lo, hi, abs(float(params.scale[0])), 0.0, count)
+    return even_bins(lo, hi, count)
+
+
+def _error_reach(spec: QuantSpec, params: QuantParams, lo: float, hi: float) -> tuple[float, float]:
+    """An error axis that shows rounding (±S/2) well and the onset of clipping: at most four half steps wide."""
+    half = spec.format.half_step(params, max(-lo, hi))
+    least, most = _reach(spec, params)
+    overshoot = max(hi - most, least - lo, 0.0)
+    reach = max(min(half + overshoot, 4 * half) * 1.1, 1e-30)
+    return -reach, reach
+
+
+def _levels(spec: QuantSpec, params: QuantParams, total: Measured) -> tuple[Doubles, Counts]:
+    if len(params.scale) != 1 or total.code_counts.size > 256 or not isinstance(spec.format, Integer):
+        return np.zeros(0), np.zeros(0, np.int64)
+    used = np.flatnonzero(total.code_counts)
+    codes = (used + params.qmin).astype(np.int32)
+    return spec.format.dequantize(codes[None], params)[0].astype(np.float64), total.code_counts[used]

@@ -1,0 +1,58 @@
+"""Equal bins: where a histogram's edges lie, and counting into them."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from qexplorer.quant.arrays import Counts, Doubles, Floats
+
+
+@dataclass(frozen=True)
+class Bins:
+    """`count` bins of equal `width` from `start` on. `per_step` of them make one quantization step, 0 if unaligned."""
+
+    start: float
+    width: float
+    count: int
+    per_step: int = 0
+
+    @property
+    def edges(self) -> Doubles:
+        """All edges: `[count + 1]`."""
+        return np.asarray(self.start + self.width * np.arange(self.count + 1), np.float64)
+
+    def counts(self, values: Floats) -> Counts:
+        """How many of the finite `values` lie in each bin; the outermost bins also take the edges: `[count]`."""
+        finite = values[np.isfinite(values)].astype(np.float64)
+        stop = self.start + self.width * self.count
+        return np.histogram(finite, self.count, (self.start, stop))[0].astype(np.int64)
+
+
+def even_bins(lo: float, hi: float, count: int) -> Bins:
+    """`count` bins that cover `lo`..`hi`."""
+    if not lo < hi:
+        room = max(abs(lo), 1.0) * 0.5
+        lo, hi = lo - room, hi + room
+    width = (hi - lo) / count
+    return Bins(lo, width * (1 + 1e-12), count)
+
+
+def step_bins(lo: float, hi: float, step: float, level: float, count: int) -> Bins:
+    """About `count` bins that cover `lo`..`hi`, aligned to the quantization steps around `level`.
+
+    A step holds an odd number of bins, so that a level lies in the middle of one; where steps are finer than bins
+    wanted, a bin holds an odd number of whole steps.
+    """
+    first, last = math.floor((lo - level) / step + 0.5), math.ceil((hi - level) / step - 0.5)
+    steps = last - first + 1
+    start = level + (first - 0.5) * step
+    if steps <= count:
+        per_step = _odd(count / steps)
+        return Bins(start, step / per_step, steps * per_step, per_step)
+    merged = _odd(steps / count)
+    return Bins(start, step * merged, math.ceil(steps / merged))
+
+
+def _odd(x: float) -> int:
+    return max(1, 2 * round((x - 1) / 2) + 1)

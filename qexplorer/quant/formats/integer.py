@@ -1,0 +1,52 @@
+"""Integers: int2 … int8 and int16, uint2 … uint8, with a scale and, where affine, a zero point."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from qexplorer.quant.arrays import Codes, Doubles, Floats
+from qexplorer.quant.formats import Format, register
+from qexplorer.quant.params import QuantParams, quotient, round_to_integer
+
+
+@dataclass(frozen=True)
+class Integer(Format):
+    """Two's complement or unsigned integers: `x̂ = (q − z)·s`, `q = clamp(round(x/s) + z, qmin, qmax)`.
+
+    The rounding comes before the zero point is added, as in ONNX and torch's `fake_quantize` operators.
+    """
+
+    bits: int
+    signed: bool
+    family: ClassVar[str] = "INT"
+    scaled: ClassVar[bool] = True
+    help: ClassVar[str] = "Evenly spaced levels, a scale and, where affine, a zero point."
+
+    @property
+    def name(self) -> str:
+        return f"{'int' if self.signed else 'uint'}{self.bits}"
+
+    @property
+    def storage_bits(self) -> int:
+        return self.bits
+
+    def quantize(self, rows: Floats, params: QuantParams) -> Codes:
+        q = round_to_integer(quotient(rows, params), params.rounding) + params.zero_point[:, None]
+        q = np.where(np.isnan(q), params.zero_point[:, None], q)
+        return np.clip(q, params.qmin, params.qmax).astype(np.int32)
+
+    def dequantize(self, codes: Codes, params: QuantParams) -> Floats:
+        return (codes - params.zero_point[:, None]).astype(np.float32) * params.scale[:, None]
+
+    def outside(self, rows: Floats, params: QuantParams) -> Doubles:
+        q = round_to_integer(quotient(rows, params), params.rounding) + params.zero_point[:, None]
+        return ((q < params.qmin) | (q > params.qmax)).sum(axis=1).astype(np.float64)
+
+    def half_step(self, params: QuantParams, largest: float) -> float:
+        step = float(np.max(np.abs(params.scale), initial=0.0))
+        return step if params.rounding == "toward_zero" else step / 2
+
+
+register(*(Integer(bits, signed=True) for bits in (2, 3, 4, 5, 6, 7, 8, 16)))
+register(*(Integer(bits, signed=False) for bits in (2, 3, 4, 5, 6, 7, 8)))

@@ -1,0 +1,37 @@
+"""The range that the person set, e.g. by dragging the clip limits."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from qexplorer.errors import UserError
+from qexplorer.quant.arrays import Floats
+from qexplorer.quant.observers import Observer, Target, observers
+
+
+@observers.register
+@dataclass(frozen=True)
+class Fixed(Observer):
+    """The same range `lo`..`hi` for every group, whatever the values are."""
+
+    lo: float = -1.0
+    hi: float = 1.0
+    name: ClassVar[str] = "fixed"
+    title: ClassVar[str] = "Fixed"
+    help: ClassVar[str] = "The limits that you set: type them, or drag the red lines."
+    order: ClassVar[int] = 50
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.lo) and np.isfinite(self.hi)):
+            raise UserError("Clip limits must be finite numbers.", field="observer")
+        if self.lo >= self.hi:
+            raise UserError(f"The lower limit {self.lo:g} is not below the upper limit {self.hi:g}.",
+                            "Set lo below hi.", field="observer")  # fmt: skip
+
+    def update(self, stats: Any, rows: Floats) -> Any:
+        return rows.shape[0]
+
+    def range(self, stats: Any, target: Target) -> tuple[Floats, Floats]:
+        groups: int = stats
+        return np.full(groups, self.lo, np.float32), np.full(groups, self.hi, np.float32)

@@ -1,0 +1,27 @@
+"""The observer that clips nothing."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from qexplorer.quant.arrays import Floats
+from qexplorer.quant.observers import Observer, Target, extremes, observers, zero_if_empty
+
+
+@observers.register
+@dataclass(frozen=True)
+class MinMax(Observer):
+    """The least and the greatest value: torch.ao's `MinMaxObserver` and `PerChannelMinMaxObserver`."""
+
+    name: ClassVar[str] = "minmax"
+    title: ClassVar[str] = "Min/max"
+    help: ClassVar[str] = "Clips nothing: one outlier widens every step."
+    order: ClassVar[int] = 0
+
+    def update(self, stats: Any, rows: Floats) -> Any:
+        lo, hi = extremes(rows)
+        return (lo, hi) if stats is None else (np.minimum(stats[0], lo), np.maximum(stats[1], hi))
+
+    def range(self, stats: Any, target: Target) -> tuple[Floats, Floats]:
+        return zero_if_empty(*stats)

@@ -1,0 +1,39 @@
+"""The observer that leaves out the rarest extremes."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from qexplorer.errors import UserError
+from qexplorer.quant.arrays import Floats
+from qexplorer.quant.observers import Observer, Target, observers
+from qexplorer.quant.sample import Sample
+
+
+@observers.register
+@dataclass(frozen=True)
+class Percentile(Observer):
+    """The middle `percentile` % of the values: (100 − p)/2 % are cut off at each end (two-sided, as in ORT)."""
+
+    percentile: float = 99.99
+    name: ClassVar[str] = "percentile"
+    title: ClassVar[str] = "Percentile"
+    help: ClassVar[str] = "Leaves out the rarest extremes at both ends. Below 99.999 % it can ruin transformers."
+    order: ClassVar[int] = 10
+
+    def __post_init__(self) -> None:
+        if not 50 <= self.percentile <= 100:
+            raise UserError(f"{self.percentile:g} % is not a percentile to keep.", "Take 50 to 100.",
+                            field="observer")  # fmt: skip
+
+    def update(self, stats: Any, rows: Floats) -> Any:
+        return Sample.of(rows) if stats is None else stats.and_also(rows)
+
+    def range(self, stats: Any, target: Target) -> tuple[Floats, Floats]:
+        sample: Sample = stats
+        if not sample.values.shape[1]:
+            return np.zeros(len(sample.values), np.float32), np.zeros(len(sample.values), np.float32)
+        cut = (100 - self.percentile) / 200
+        lo, hi = sample.quantile(cut), sample.quantile(1 - cut)
+        return np.where(np.isnan(lo), np.float32(0), lo), np.where(np.isnan(hi), np.float32(0), hi)

@@ -1,0 +1,51 @@
+"""The reference executor: a spec applied to rows of values, in plain NumPy.
+
+Architecture: every other executor (compiled kernels, torch's fake-quantize) is held to these results by tests.
+"""
+
+import numpy as np
+
+from qexplorer.quant.arrays import AnyArray, Codes, Doubles, Floats
+from qexplorer.quant.formats.integer import Integer
+from qexplorer.quant.observers import Target
+from qexplorer.quant.params import QuantParams, choose_params
+from qexplorer.quant.spec import QuantSpec
+
+
+def find_range(spec: QuantSpec, rows: Floats) -> tuple[Floats, Floats]:
+    """The range that the spec's observer chooses for each row of `[G, N]`: `[G]`, `[G]`."""
+    observer = spec.observer
+    return observer.range(observer.update(None, rows), target(spec))
+
+
+def target(spec: QuantSpec) -> Target:
+    """What the spec's observer may ask about its grid."""
+
+    def squared_error(rows: Floats, lo: Floats, hi: Floats, weights: Doubles | None) -> Doubles:
+        params = params_for(spec, lo, hi)
+        error = spec.format.dequantize(spec.format.quantize(rows, params), params) - rows
+        np.nan_to_num(error, copy=False, nan=0.0)
+        if weights is None:
+            return np.einsum("gn,gn->g", error, error, dtype=np.float64)
+        return np.einsum("gn,gn,gn->g", error, error, weights, dtype=np.float64)
+
+    return Target(levels=2**spec.format.storage_bits, squared_error=squared_error)
+
+
+def params_for(spec: QuantSpec, lo: Floats, hi: Floats) -> QuantParams:
+    """Scale and zero point for the ranges `lo`..`hi` (`[G]` each); scale 1 for a scale-free format."""
+    form = spec.format
+    if not isinstance(form, Integer):
+        return QuantParams(np.ones_like(lo), np.zeros(lo.shape, np.int32), 0, 2**form.storage_bits - 1)
+    return choose_params(lo, hi, bits=form.bits, signed=form.signed, scheme=spec.scheme,
+                         convention=spec.convention, rounding=spec.rounding, division=spec.division)  # fmt: skip
+
+
+def quantize(tensor: AnyArray, spec: QuantSpec) -> tuple[Codes, AnyArray, QuantParams]:
+    """A whole tensor at once: its codes and dequantized values, in its own shape, and the parameters."""
+    rows = spec.granularity.rows(tensor)
+    params = params_for(spec, *find_range(spec, rows))
+    codes = spec.format.quantize(rows, params)
+    values = spec.format.dequantize(codes, params)
+    restore = spec.granularity.restore
+    return restore(codes, tensor.shape), restore(values, tensor.shape), params  # pyright: ignore[reportReturnType]
