@@ -8,7 +8,7 @@ import dataclasses
 import importlib
 import pkgutil
 from collections.abc import Iterator
-from typing import Any, ClassVar, Generic, TypeVar, get_type_hints
+from typing import Any, ClassVar, Generic, TypeVar, cast, get_type_hints
 
 from qexplorer.errors import UserError
 
@@ -28,6 +28,7 @@ class Plugin:
 
 
 P = TypeVar("P", bound=Plugin)
+Q = TypeVar("Q", bound=Plugin)
 
 
 class Registry(Generic[P]):
@@ -37,9 +38,9 @@ class Registry(Generic[P]):
         self.kind = kind
         self._classes: dict[str, type[P]] = {}
 
-    def register(self, cls: type[P]) -> type[P]:
+    def register(self, cls: type[Q]) -> type[Q]:
         """Class decorator: make a plugin reachable under its name."""
-        self._classes[cls.name] = cls
+        self._classes[cls.name] = cast("type[P]", cls)
         return cls
 
     def discover(self, package: str, path: list[str]) -> None:

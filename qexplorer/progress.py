@@ -29,23 +29,27 @@ Steps = Generator[Progress, None, T]
 
 def finish(steps: Steps[T], report: Callable[[Progress], None] | None = None) -> T:
     """Run `steps` to their end, hand every progress to `report`, and return the result."""
-    while True:
-        try:
+    try:
+        while True:
             progress = next(steps)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        if report is not None:
-            report(progress)
+            if report is not None:
+                report(progress)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    finally:
+        steps.close()
 
 
 def within(steps: Steps[T], start: float, stop: float) -> Steps[T]:
     """Run `steps` as the part `start`..`stop` (fractions of the whole) of a larger piece of work."""
-    while True:
-        try:
+    try:
+        while True:
             step = next(steps)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        own = step.fraction if step.fraction is not None else (step.done / step.total if step.total else 0.0)
-        yield Progress(step.phase, step.done, step.total, start + (stop - start) * min(own, 1.0))
+            own = step.fraction if step.fraction is not None else (step.done / step.total if step.total else 0.0)
+            yield Progress(step.phase, step.done, step.total, start + (stop - start) * min(own, 1.0))
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    finally:
+        steps.close()  # now, not when it is collected: its own `finally` comes before those around it

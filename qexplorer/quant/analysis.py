@@ -12,8 +12,9 @@ from qexplorer.progress import Progress, Steps
 from qexplorer.quant.arrays import AnyArray, Counts, Doubles, Floats
 from qexplorer.quant.bins import Bins, even_bins, step_bins
 from qexplorer.quant.formats.integer import Integer
+from qexplorer.quant.granularity import PerGroup
 from qexplorer.quant.measure import Measured, measure
-from qexplorer.quant.metrics import Metrics, sqnr_db, summarize
+from qexplorer.quant.metrics import ErrorSums, Metrics, sqnr_db, summarize
 from qexplorer.quant.observers import extremes, zero_if_empty
 from qexplorer.quant.params import QuantParams
 from qexplorer.quant.quantize import find_range, params_for, target
@@ -29,13 +30,15 @@ SCALE_BITS = 32
 class Analysis:
     """The result. `lo`, `hi`: the least and greatest representable value over all groups; `data_lo`, `data_hi`:
     those of the finite data. `levels` and `level_counts` are filled where all values share one scale and there are at
-    most 256 levels. `group_sqnr_db` is `[G]`. Everything counts every value: coverage is exact.
+    most 256 levels. `channel_sqnr_db` has one figure for each channel: of axis 0, or of the axis that the spec
+    divides. Everything counts every value: coverage is exact.
     """
 
     spec: QuantSpec
     shape: tuple[int, ...]
     params: QuantParams
     metrics: Metrics
+    sums: ErrorSums
     lo: float
     hi: float
     data_lo: float
@@ -47,7 +50,7 @@ class Analysis:
     errors: Counts
     levels: Doubles
     level_counts: Counts
-    group_sqnr_db: Doubles
+    channel_sqnr_db: Doubles
     seconds: float
     coverage: str = "exact"
 
@@ -66,16 +69,22 @@ def analyze(tensor: AnyArray, spec: QuantSpec, *, bins: int = 400, original_byte
     rows = spec.granularity.rows(tensor)
     lo, hi = yield from _ranges(spec, rows)
     params = params_for(spec, lo, hi)
-    data_lo, data_hi = (float(v[0]) for v in zero_if_empty(*extremes(rows.reshape(1, -1))))
-    value_bins = _value_bins(spec, params, data_lo, data_hi, bins)
+    lows, highs = extremes(rows)
+    seen = highs >= lows
+    data_lo, data_hi = (float(lows.min()), float(highs.max())) if seen.any() else (0.0, 0.0)
+    value_bins = _value_bins(spec, params, *_shown(spec, params, *zero_if_empty(lows, highs), data_lo, data_hi), bins)
     error_bins = even_bins(*_error_reach(spec, params, data_lo, data_hi), bins // 2 * 2 + 1)
+    groups_n = len(rows)
+    rows, each = _by_channel(rows, params, tensor.shape)
     total: Measured | None = None
-    for done, (groups, block) in enumerate(_blocks(rows)):
-        part = measure(block, spec.format, params.take(groups.start, groups.stop), value_bins, error_bins)
+    done = 0
+    for groups, block in _blocks(rows):
+        part = measure(block, spec.format, each.take(groups.start, groups.stop), value_bins, error_bins)
         total = part if total is None else total.join(part, groups, len(rows))
-        yield Progress("Measuring", (done + 1) * BLOCK, rows.size, 0.4 + 0.6 * min(1.0, (done + 1) * BLOCK / rows.size))
+        done += block.size
+        yield Progress("Measuring", done, rows.size, 0.4 + 0.6 * done / rows.size)
     if total is None:
-        total = measure(rows, spec.format, params, value_bins, error_bins)
+        total = measure(rows, spec.format, each, value_bins, error_bins)
     codes = 2**spec.format.storage_bits
     levels, counts = _levels(spec, params, total)
     low, high = _reach(spec, params)
@@ -84,7 +93,7 @@ def analyze(tensor: AnyArray, spec: QuantSpec, *, bins: int = 400, original_byte
         total.code_counts,
         size=tensor.size,
         codes=codes,
-        quantized_bits=_bits(spec, tensor.size, len(rows)),
+        quantized_bits=_bits(spec, tensor.size, groups_n),
         original_bytes=tensor.nbytes if original_bytes is None else original_bytes,
     )
     return Analysis(
@@ -92,6 +101,7 @@ def analyze(tensor: AnyArray, spec: QuantSpec, *, bins: int = 400, original_byte
         shape=tensor.shape,
         params=params,
         metrics=metrics,
+        sums=total.sums,
         lo=low,
         hi=high,
         data_lo=data_lo,
@@ -103,7 +113,7 @@ def analyze(tensor: AnyArray, spec: QuantSpec, *, bins: int = 400, original_byte
         errors=total.errors,
         levels=levels,
         level_counts=counts,
-        group_sqnr_db=np.array([sqnr_db(x, e) for x, e in zip(total.group_x2, total.group_e2, strict=True)]),
+        channel_sqnr_db=_channel_sqnr(total, spec, tensor.shape),
         seconds=time.perf_counter() - start,
     )
 
@@ -121,6 +131,22 @@ def _blocks(rows: Floats) -> Iterator[tuple[range, Floats]]:
     step = max(1, BLOCK // length)
     for g in range(0, groups, step):
         yield range(g, min(g + step, groups)), rows[g : g + step]
+
+
+def _by_channel(rows: Floats, params: QuantParams, shape: tuple[int, ...]) -> tuple[Floats, QuantParams]:
+    """One group for the whole tensor `[1, N]` is measured channel by channel, with the same parameters for each."""
+    if len(rows) != 1 or len(shape) < 2 or not rows.size:
+        return rows, params
+    return rows.reshape(shape[0], -1), params.repeat(shape[0])
+
+
+def _channel_sqnr(total: Measured, spec: QuantSpec, shape: tuple[int, ...]) -> Doubles:
+    """SQNR of each channel in dB; groups that divide the channels of axis 0 are summed up."""
+    x2, e2 = total.group_x2, total.group_e2
+    if isinstance(spec.granularity, PerGroup) and x2.size:
+        channels = shape[0] if len(shape) >= 2 else 1
+        x2, e2 = (v.reshape(channels, -1).sum(axis=1) for v in (x2, e2))
+    return np.array([sqnr_db(float(x), float(e)) for x, e in zip(x2, e2, strict=True)])
 
 
 def _ranges(spec: QuantSpec, rows: Floats) -> Steps[tuple[Floats, Floats]]:
@@ -165,6 +191,17 @@ def _reach(spec: QuantSpec, params: QuantParams) -> tuple[float, float]:
         return -largest, largest
     ends = np.stack([(q - params.zero_point) * params.scale.astype(np.float64) for q in (params.qmin, params.qmax)])
     return float(ends.min(initial=0.0)), float(ends.max(initial=0.0))
+
+
+def _shown(spec: QuantSpec, params: QuantParams, lows: Floats, highs: Floats, lo: float, hi: float,
+           ) -> tuple[float, float]:  # fmt: skip
+    """The value axis: from `lo` to `hi`, and what they become. Quantization is monotone, so the extremes of each group
+    become the extremes of its dequantized values.
+    """
+    room = 0.0 if lo < hi else max(abs(lo), 1.0) / 2
+    become = spec.format.dequantize(spec.format.quantize(np.stack([lows, highs], axis=1), params), params)
+    become = become[np.isfinite(become)].astype(np.float64)
+    return float(become.min(initial=lo - room)), float(become.max(initial=hi + room))
 
 
 def _value_bins(spec: QuantSpec, params: QuantParams, lo: float, hi: float, count: int) -> Bins:

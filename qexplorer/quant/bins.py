@@ -18,15 +18,19 @@ class Bins:
     per_step: int = 0
 
     @property
+    def stop(self) -> float:
+        """The last edge."""
+        return self.start + self.width * self.count
+
+    @property
     def edges(self) -> Doubles:
-        """All edges: `[count + 1]`."""
-        return np.asarray(self.start + self.width * np.arange(self.count + 1), np.float64)
+        """All edges, `[count + 1]`, to the bit those that `np.histogram` puts between `start` and `stop`."""
+        return np.linspace(self.start, self.stop, self.count + 1, dtype=np.float64)
 
     def counts(self, values: Floats) -> Counts:
         """How many of the finite `values` lie in each bin; the outermost bins also take the edges: `[count]`."""
         finite = values[np.isfinite(values)].astype(np.float64)
-        stop = self.start + self.width * self.count
-        return np.histogram(finite, self.count, (self.start, stop))[0].astype(np.int64)
+        return np.histogram(finite, self.count, (self.start, self.stop))[0].astype(np.int64)
 
 
 def even_bins(lo: float, hi: float, count: int) -> Bins:
@@ -45,6 +49,12 @@ def step_bins(lo: float, hi: float, step: float, level: float, count: int) -> Bi
     wanted, a bin holds an odd number of whole steps.
     """
     first, last = math.floor((lo - level) / step + 0.5), math.ceil((hi - level) / step - 0.5)
+    first -= level + (first - 0.5) * step > lo  # a value half way between two levels, left out by rounding
+    bins = _steps(first, last, step, level, count)
+    return bins if bins.stop >= hi else _steps(first, last + 1, step, level, count)
+
+
+def _steps(first: int, last: int, step: float, level: float, count: int) -> Bins:
     steps = last - first + 1
     start = level + (first - 0.5) * step
     if steps <= count:

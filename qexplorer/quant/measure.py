@@ -1,4 +1,4 @@
-"""One block of values, quantized and measured. This is the clear version that compiled kernels are held to."""
+"""One block of values, quantized and measured: in compiled code where it can be, else by the NumPy reference."""
 
 from dataclasses import dataclass, replace
 
@@ -7,8 +7,12 @@ import numpy as np
 from qexplorer.quant.arrays import Counts, Doubles, Floats
 from qexplorer.quant.bins import Bins
 from qexplorer.quant.formats import Format
+from qexplorer.quant.formats.integer import Integer
 from qexplorer.quant.metrics import ErrorSums
 from qexplorer.quant.params import QuantParams
+
+WORTH_COMPILING = 1 << 15
+"""NumPy is done with fewer values than these before the compiler is loaded."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,22 @@ class Measured:
         )
 
 
+def compiled(rows: Floats, form: Format, params: QuantParams) -> bool:
+    """Whether kernels serve this block: integers, rounded half to even, and enough of them."""
+    return isinstance(form, Integer) and params.rounding == "half_even" and rows.size >= WORTH_COMPILING
+
+
 def measure(rows: Floats, form: Format, params: QuantParams, bins: Bins, error_bins: Bins) -> Measured:
     """Quantize `[G, N]` and measure it. NaN (which also fills up short groups) and infinite values are left out."""
+    if compiled(rows, form, params):
+        from qexplorer.quant import kernels
+
+        return kernels.measure(rows, params, bins, error_bins)
+    return measure_reference(rows, form, params, bins, error_bins)
+
+
+def measure_reference(rows: Floats, form: Format, params: QuantParams, bins: Bins, error_bins: Bins) -> Measured:
+    """What `measure` is held to, written for reading."""
     codes = form.quantize(rows, params)
     y32 = form.dequantize(codes, params)
     finite = np.isfinite(rows)

@@ -4,7 +4,7 @@ Formulas: torch.ao's observers for affine and `full_span`; the other symmetric c
 AIMET (`full_range`), torchao (`no_clipping`) and ggml (`signed_extreme`) define them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -36,8 +36,11 @@ class QuantParams:
 
     def take(self, start: int, stop: int) -> "QuantParams":
         """The parameters of the groups `start`..`stop`."""
-        return QuantParams(self.scale[start:stop], self.zero_point[start:stop], self.qmin, self.qmax,
-                           self.rounding, self.division)  # fmt: skip
+        return replace(self, scale=self.scale[start:stop], zero_point=self.zero_point[start:stop])
+
+    def repeat(self, groups: int) -> "QuantParams":
+        """The parameters of a single group for `groups` groups."""
+        return replace(self, scale=np.repeat(self.scale, groups), zero_point=np.repeat(self.zero_point, groups))
 
 
 def choose_params(lo: Floats, hi: Floats, *, bits: int, signed: bool, scheme: Scheme, convention: Convention,
@@ -52,7 +55,8 @@ def choose_params(lo: Floats, hi: Floats, *, bits: int, signed: bool, scheme: Sc
     if scheme == "affine":
         if not signed:
             qmin, qmax = 0, 2**bits - 1
-        scale = np.maximum((hi - lo) / np.float32(qmax - qmin), EPS)
+        half = hi * np.float32(0.5) - lo * np.float32(0.5)  # exact, and the widest range does not overflow
+        scale = np.maximum(half / np.float32((qmax - qmin) / 2), EPS)
         zero_point = np.clip(qmin - np.rint(lo / scale).astype(np.int32), qmin, qmax).astype(np.int32)
         return QuantParams(scale, zero_point, qmin, qmax, rounding, division)
     scale = _symmetric_scale(lo, hi, qmin, qmax, convention)

@@ -7,6 +7,7 @@ import numpy as np
 
 from qexplorer.quant.arrays import AnyArray, Codes, Doubles, Floats
 from qexplorer.quant.formats.integer import Integer
+from qexplorer.quant.measure import compiled
 from qexplorer.quant.observers import Target
 from qexplorer.quant.params import QuantParams, choose_params
 from qexplorer.quant.spec import QuantSpec
@@ -23,6 +24,10 @@ def target(spec: QuantSpec) -> Target:
 
     def squared_error(rows: Floats, lo: Floats, hi: Floats, weights: Doubles | None) -> Doubles:
         params = params_for(spec, lo, hi)
+        if weights is None and compiled(rows, spec.format, params):
+            from qexplorer.quant import kernels
+
+            return kernels.squared_error(rows, params)
         error = spec.format.dequantize(spec.format.quantize(rows, params), params) - rows
         np.nan_to_num(error, copy=False, nan=0.0)
         if weights is None:

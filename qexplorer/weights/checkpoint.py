@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qexplorer.errors import UserError
+from qexplorer.weights.dtypes import DTYPES
+from qexplorer.weights.text import shown, some
 
 BLOCK_BYTES = 64 << 20
 """The most bytes that are held at once while a tensor is read in blocks."""
@@ -72,13 +74,16 @@ class Checkpoint(ABC):
     def blocks(self, tensor: TensorInfo) -> Iterator[NDArray[Any]]:
         """The tensor's values in C order as 1-D arrays of at most `BLOCK_BYTES`, in native byte order.
 
-        Types that numpy lacks (bfloat16, float8) come as float32, which holds each of their values exactly.
+        Types that numpy lacks (bfloat16, float8) come as float32, which holds each of their values exactly. A tensor
+        without elements has no blocks.
         Raises `FormatError` where the file changed since it was listed, or the tensor is `unsupported`.
         """
 
     def read(self, tensor: TensorInfo) -> NDArray[Any]:
         """The whole tensor, in its own shape."""
         parts = list(self.blocks(tensor))
+        if not parts:
+            return np.empty(tensor.shape, DTYPES[tensor.dtype].values)
         values = np.concatenate(parts) if len(parts) != 1 else parts[0]
         return values.reshape(tensor.shape)
 
@@ -92,8 +97,8 @@ class Checkpoint(ABC):
         if name in self.by_name:
             return self.by_name[name]
         near = difflib.get_close_matches(name, self.by_name, n=3, cutoff=0.3)
-        remedy = f"Did you mean {', '.join(near)}?" if near else "`qexplorer list` shows what there is."
-        raise UserError(f"{self.path.name} has no tensor “{name}”.", remedy, field="tensor")
+        remedy = f"Did you mean {some(near)}?" if near else "`qexplorer list` shows what there is."
+        raise UserError(f"{shown(self.path.name)} has no tensor “{shown(name)}”.", remedy, field="tensor")
 
     @property
     def n(self) -> int:

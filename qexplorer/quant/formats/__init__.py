@@ -13,9 +13,8 @@ from qexplorer.quant.params import QuantParams
 
 @dataclass(frozen=True)
 class Format(ABC):
-    """One number format. `name` is its name on the command line, `family` groups formats on screen."""
+    """One number format."""
 
-    family: ClassVar[str]
     help: ClassVar[str]
     scaled: ClassVar[bool]
     """Whether values are divided by a scale first; a scale-free format is a plain cast."""
@@ -27,8 +26,23 @@ class Format(ABC):
 
     @property
     @abstractmethod
+    def family(self) -> str:
+        """The formats that it is offered with, e.g. `INT — signed integer`."""
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """What tells it from others of its family, e.g. `8`."""
+
+    @property
+    @abstractmethod
     def storage_bits(self) -> int:
         """The bits that one value takes, without scales."""
+
+    @property
+    @abstractmethod
+    def extent(self) -> tuple[float, float, int]:
+        """The least and greatest code (or value, without a scale), and the number of finite levels."""
 
     @abstractmethod
     def quantize(self, rows: Floats, params: QuantParams) -> Codes:

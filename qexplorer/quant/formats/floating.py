@@ -17,13 +17,20 @@ class Float(Format):
     title: str
     exponent_bits: int
     mantissa_bits: int
-    family: ClassVar[str] = "Float"
     scaled: ClassVar[bool] = False
     help: ClassVar[str] = "A plain cast: no scale, steps that grow with the value."
 
     @property
     def name(self) -> str:
         return self.title
+
+    @property
+    def family(self) -> str:
+        return "Float — no scale"
+
+    @property
+    def label(self) -> str:
+        return self.title.upper()
 
     @property
     def storage_bits(self) -> int:
@@ -39,6 +46,11 @@ class Float(Format):
         """The largest finite value."""
         return float((2 - 2.0**-self.mantissa_bits) * 2.0**self.bias)
 
+    @property
+    def extent(self) -> tuple[float, float, int]:
+        finite = 2 * (2**self.exponent_bits - 1) * 2**self.mantissa_bits - 1  # the two zeros are one level
+        return -self.largest, self.largest, finite
+
     def quantize(self, rows: Floats, params: QuantParams) -> Codes:
         """The bit pattern of the nearest value, ties to even.
 
@@ -48,7 +60,8 @@ class Float(Format):
         x = np.where(np.isnan(rows), 0, rows).astype(np.float64)
         magnitude = np.minimum(np.abs(x), 2.0 ** (self.bias + 1))
         _, exponent = np.frexp(magnitude)
-        binade = np.maximum(exponent.astype(np.int64) - 1, 1 - self.bias)
+        lowest = 1 - self.bias  # that of zero and the subnormals
+        binade = np.where(magnitude > 0, np.maximum(exponent.astype(np.int64) - 1, lowest), lowest)
         steps = np.rint(np.ldexp(magnitude, (self.mantissa_bits - binade).astype(np.int32))).astype(np.int64)
         first = (binade + self.bias - 1) << self.mantissa_bits
         infinity = (2**self.exponent_bits - 1) << self.mantissa_bits

@@ -19,7 +19,6 @@ class Integer(Format):
 
     bits: int
     signed: bool
-    family: ClassVar[str] = "INT"
     scaled: ClassVar[bool] = True
     help: ClassVar[str] = "Evenly spaced levels, a scale and, where affine, a zero point."
 
@@ -28,8 +27,21 @@ class Integer(Format):
         return f"{'int' if self.signed else 'uint'}{self.bits}"
 
     @property
+    def family(self) -> str:
+        return "INT — signed integer" if self.signed else "UINT — unsigned integer"
+
+    @property
+    def label(self) -> str:
+        return str(self.bits)
+
+    @property
     def storage_bits(self) -> int:
         return self.bits
+
+    @property
+    def extent(self) -> tuple[float, float, int]:
+        least = -(2 ** (self.bits - 1)) if self.signed else 0
+        return least, least + 2**self.bits - 1, 2**self.bits
 
     def quantize(self, rows: Floats, params: QuantParams) -> Codes:
         q = round_to_integer(quotient(rows, params), params.rounding) + params.zero_point[:, None]

@@ -2,12 +2,17 @@
 
 from abc import abstractmethod
 from pathlib import Path
+from stat import S_ISDIR
 from typing import ClassVar
 
-from qexplorer.errors import UserError
 from qexplorer.plugins import Plugin, Registry
 from qexplorer.progress import Steps
+from qexplorer.weights import limits
 from qexplorer.weights.checkpoint import Checkpoint
+from qexplorer.weights.guards import guarded
+from qexplorer.weights.positioned_file import PositionedFile, status_of
+from qexplorer.weights.refusals import refusal, refuse_unfinished
+from qexplorer.weights.text import shown
 
 
 class Reader(Plugin):
@@ -28,9 +33,31 @@ readers: Registry[Reader] = Registry("reader")
 
 
 def open_checkpoint(path: Path | str) -> Steps[Checkpoint]:
-    """Open any supported file or folder, known by its content."""
-    raise UserError(f"{path} is not a supported file.")
-    yield
+    """Open any supported file or folder, known by its content, or the text of a source such as `synthetic:laplace`.
+
+    Raises `FormatError`, which says in one line what the file is and why it cannot be opened.
+    """
+    text, path = str(path), Path(path)
+    if text.partition(":")[0] == "synthetic" and not path.exists():
+        return (yield from readers.parse(text).open(path))
+    return (yield from open_path(path))
+
+
+def open_path(path: Path) -> Steps[Checkpoint]:
+    """Open a file or folder, known by its content."""
+    with guarded(shown(path.name)):
+        head = b"" if S_ISDIR(status_of(path).st_mode) else head_of(path)
+        for reader in (cls() for cls in readers):
+            if reader.accepts(path, head):
+                return (yield from reader.open(path))
+        raise refusal(path, head)
+
+
+def head_of(path: Path) -> bytes:
+    """The first bytes of a file. Raises `FormatError` for what is no regular file, or cannot be whole."""
+    with PositionedFile(path) as file:
+        refuse_unfinished(path, file.size)
+        return file.read(0, min(file.size, limits.HEAD_BYTES))
 
 
 readers.discover(__name__, list(__path__))

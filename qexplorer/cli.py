@@ -1,0 +1,101 @@
+"""`qexplorer`: the window, or one headless command. Nothing heavy is imported before the arguments are understood."""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from qexplorer import __version__
+from qexplorer.errors import UserError
+
+COMMANDS = {
+    "list": "every tensor of a file",
+    "analyze": "quantize tensors and measure what it does",
+    "run": "run a job on a model",
+    "runs": "the run history",
+    "formats": "every number format",
+}
+WINDOW_HELP = """examples:
+  qexplorer                                      the window, as it was left
+  qexplorer model.safetensors                    the window on a file
+  qexplorer synthetic:laplace                    the window on made-up values
+  qexplorer --screenshot shot.png --size 1440x900 --theme dark
+
+commands (qexplorer COMMAND --help):
+""" + "\n".join(f"  {name:<9} {text}" for name, text in COMMANDS.items())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0 done, 1 a bug, 2 wrong usage or input, 130 cancelled."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if words and words[0] in COMMANDS:
+            module = importlib.import_module(f"qexplorer.commands.{words[0]}")
+            parser = argparse.ArgumentParser(
+                prog=f"qexplorer {words[0]}",
+                description=COMMANDS[words[0]][0].upper() + COMMANDS[words[0]][1:] + ".",
+                epilog=module.EXAMPLES,
+                formatter_class=argparse.RawDescriptionHelpFormatter,
+            )
+            module.add_arguments(parser)
+            module.run(parser.parse_args(words[1:]))
+            return 0
+        return _window(words)
+    except UserError as error:
+        print(f"qexplorer: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    except KeyboardInterrupt:
+        print("qexplorer: cancelled", file=sys.stderr)  # noqa: T201
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has had enough; so have we
+        return 0
+
+
+def _window(words: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="qexplorer",
+        description="See what a number format does to the weights of a model, then quantize it.",
+        epilog=WINDOW_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="files or folders of weights, or synthetic:NAME")
+    parser.add_argument("--screenshot", metavar="FILE", help="save a picture of the window and exit")
+    parser.add_argument("--size", default="1440x900", metavar="WxH", help="the picture's size in pixels")
+    parser.add_argument("--theme", choices=("light", "dark"), help="colours; without it the system's")
+    parser.add_argument("--panel", default="", metavar="NAME", help="only this panel in the picture")
+    parser.add_argument("--version", action="version", version=f"qexplorer {__version__}")
+    args = parser.parse_args(words)
+    size = _size(args.size)
+    from qexplorer import platform_check
+
+    if args.screenshot and sys.platform.startswith("linux") and not _has_display():
+        os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    problems = platform_check.check()
+    if problems:
+        for problem in problems:
+            print(f"qexplorer: {problem.what} {problem.remedy}", file=sys.stderr)  # noqa: T201
+        return 3
+    from pathlib import Path
+
+    from qexplorer import app
+
+    if args.screenshot:
+        app.save_picture(Path(args.screenshot), size, args.theme or "light", args.panel, (args.paths or [""])[0])
+        return 0
+    return app.run_window(args.paths, args.theme)
+
+
+def _has_display() -> bool:
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def _size(text: str) -> tuple[int, int]:
+    try:
+        width, height = (int(part) for part in text.lower().split("x"))
+    except ValueError:
+        raise UserError(f"“{text}” is not a size.", "Write e.g. 1440x900.", field="size") from None
+    if not (200 <= width <= 20000 and 200 <= height <= 20000):
+        raise UserError(f"A picture of {width}×{height} pixels is not possible.", "Take 200 to 20000 each way.")
+    return width, height

@@ -1,0 +1,64 @@
+"""Headless commands: one file each, with `EXAMPLES`, `add_arguments(parser)` and `run(args)`."""
+
+import json
+import math
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from qexplorer.progress import Progress, Steps, finish
+
+T = TypeVar("T")
+
+
+def say(text: str) -> None:
+    """Write a line to stdout."""
+    sys.stdout.write(text + "\n")
+
+
+def say_json(document: Any) -> None:
+    """Write one JSON document to stdout; numbers that JSON lacks become the strings "inf", "-inf" and "nan"."""
+    say(json.dumps(_plain(document), indent=1, allow_nan=False))
+
+
+def say_table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
+    """Write columns; those in `right` are flush right."""
+    widths = [max(len(row[i]) for row in (titles, *rows)) for i in range(len(titles))]
+    for row in (titles, *rows):
+        cells = [c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
+        say("  ".join(cells).rstrip())
+
+
+def work(steps: Steps[T]) -> T:
+    """Run a generator, with a bar on stderr where that is a terminal."""
+    return finish(steps, Bar() if sys.stderr.isatty() else None)
+
+
+class Bar:
+    """A progress bar on one line, redrawn at most ten times a second."""
+
+    def __init__(self) -> None:
+        self._start = self._last = time.monotonic()
+
+    def __call__(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if now - self._last < 0.1:
+            return
+        self._last = now
+        share = progress.fraction or 0.0
+        left = (now - self._start) * (1 - share) / share if share > 0.05 else None
+        filled = round(share * 24)
+        tail = f"  {left:.0f} s left" if left is not None else ""
+        sys.stderr.write(f"\r\033[K{'█' * filled}{'░' * (24 - filled)} {share:4.0%}  {progress}{tail}\r")
+        sys.stderr.flush()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
+    return value

@@ -1,0 +1,145 @@
+"""`qexplorer analyze`: quantize tensors and measure what it does to them."""
+
+import argparse
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qexplorer.commands import say, say_json, say_table, work
+from qexplorer.commands.spec_options import add_spec_options, spec_from
+from qexplorer.errors import UserError
+
+if TYPE_CHECKING:
+    from qexplorer.quant import Analysis, QuantSpec
+    from qexplorer.weights import Checkpoint, TensorInfo
+
+EXAMPLES = """examples:
+  qexplorer analyze model.safetensors --tensor conv1.weight --format int4 --observer mse
+  qexplorer analyze model.safetensors --all --granularity channel:0 --json
+  qexplorer analyze model.safetensors --tensor conv1.weight --codes codes.npy --scale scale.npy"""
+ARRAYS = ("dequantized", "codes", "scale", "zero_point")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument("path", metavar="PATH", help="a file, a folder, or synthetic:NAME")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--tensor", metavar="NAME", help="one tensor")
+    which.add_argument("--all", action="store_true", help="every floating-point tensor")
+    parser.add_argument("--histogram", type=int, metavar="N", help="add histograms of about N bins")
+    for name in ARRAYS:
+        option = name.replace("_", "-")
+        parser.add_argument(f"--{option}", metavar="FILE.npy", help=f"write the {name.replace('_', ' ')} array of one tensor")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    add_spec_options(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Analyze, print, and write the arrays that were asked for."""
+    spec = spec_from(args)
+    if args.histogram is not None and not 2 <= args.histogram <= 1_000_000:
+        raise UserError(f"A histogram of {args.histogram} bins is not possible.", "Take 2 to 1,000,000.", field="histogram")
+    files = {name: Path(getattr(args, name)) for name in ARRAYS if getattr(args, name)}
+    if files and args.all:
+        raise UserError("Arrays can be written of one tensor only.", "Take --tensor NAME.", field="tensor")
+    from qexplorer.weights import open_checkpoint
+
+    checkpoint = work(open_checkpoint(args.path))
+    chosen = [checkpoint.tensor(args.tensor)] if args.tensor else [t for t in checkpoint.tensors if _numeric(t)]
+    results = [(t, _analyze(checkpoint, t, spec, args.histogram, files)) for t in chosen]
+    if args.json:
+        say_json({"tensors": [_json(t, a, args.histogram) for t, a in results], "totals": _totals(results)})
+    else:
+        _print(results)
+
+
+def _numeric(tensor: "TensorInfo") -> bool:
+    return not tensor.unsupported and tensor.dtype.startswith(("float", "bfloat"))
+
+
+def _analyze(checkpoint: "Checkpoint", tensor: "TensorInfo", spec: "QuantSpec", bins: int | None,
+             files: dict[str, Path]) -> "Analysis":  # fmt: skip
+    from qexplorer.quant import analyze
+    from qexplorer.quant.quantize import quantize
+
+    values = checkpoint.read(tensor)
+    analysis = work(analyze(values, spec, bins=bins or 400, original_bytes=tensor.nbytes))
+    if files:
+        codes, dequantized, params = quantize(values, spec)
+        arrays: dict[str, Any] = {"dequantized": dequantized, "codes": codes, "scale": params.scale}
+        arrays["zero_point"] = params.zero_point
+        for name, path in files.items():
+            _write(path, arrays[name])
+    return analysis
+
+
+def _write(path: Path, array: Any) -> None:
+    import numpy as np
+
+    try:
+        with path.open("wb") as file:
+            np.save(file, array)
+    except OSError as error:
+        raise UserError(f"{path} could not be written: {error.strerror}.", "Check the folder and the free space.") from error
+
+
+def _json(tensor: "TensorInfo", a: "Analysis", bins: int | None) -> dict[str, Any]:
+    def span(values: Any, kind: Callable[[Any], Any]) -> dict[str, Any]:
+        ends = {"min": kind(values.min()), "max": kind(values.max())} if values.size else {"min": None, "max": None}
+        return {"n": int(values.size), **ends}
+
+    scaled = a.spec.format.scaled
+    metrics = dataclasses.asdict(a.metrics)
+    nonfinite = metrics.pop("nonfinite")
+    n = metrics.pop("n")
+    document = {
+        "name": tensor.name,
+        "shape": tensor.shape,
+        "dtype": tensor.dtype,
+        "n": n,
+        "nonfinite": nonfinite,
+        "spec": a.spec.to_json(),
+        "coverage": a.coverage,
+        "coverage_n": n,
+        "scale": span(a.params.scale, float) if scaled else None,
+        "zero_point": span(a.params.zero_point, int) if scaled and a.spec.scheme == "affine" else None,
+        "range": {"min": a.lo, "max": a.hi},
+        "metrics": metrics,
+    }
+    if bins:
+        document["histogram"] = {
+            "edges": a.bins.edges.tolist(),
+            "original": a.original.tolist(),
+            "dequantized": a.dequantized.tolist(),
+        }
+        document["error_histogram"] = {"edges": a.error_bins.edges.tolist(), "counts": a.errors.tolist()}
+    return document
+
+
+def _totals(results: list[tuple["TensorInfo", "Analysis"]]) -> dict[str, Any]:
+    from qexplorer.quant.metrics import sqnr_db
+
+    return {
+        "params": sum(a.metrics.n for _, a in results),
+        "original_bytes": sum(a.metrics.original_bytes for _, a in results),
+        "bytes": sum(a.metrics.bytes for _, a in results),
+        "sqnr_db": sqnr_db(sum(a.sums.x2 for _, a in results), sum(a.sums.e2 for _, a in results)),
+    }
+
+
+def _print(results: list[tuple["TensorInfo", "Analysis"]]) -> None:
+    from qexplorer.weights.text import shown
+
+    rows = [
+        (shown(t.name), f"{a.metrics.n:,}", f"{a.metrics.sqnr_db:.2f}", f"{a.metrics.mse:.3e}", f"{a.metrics.max_abs_error:.3e}",
+         f"{a.metrics.clipped_fraction:.3%}", f"{a.metrics.bits_per_weight:.3f}", f"{a.metrics.bytes:,}")
+        for t, a in results
+    ]  # fmt: skip
+    titles = ("tensor", "values", "SQNR dB", "MSE", "worst error", "clipped", "bits/weight", "bytes")
+    say_table(titles, rows, right=range(1, len(titles)))
+    totals = _totals(results)
+    say(
+        f"{results[0][1].spec.title if results else 'nothing'}: {totals['params']:,} values, "
+        f"{totals['original_bytes']:,} → {totals['bytes']:,} bytes, SQNR {totals['sqnr_db']:.2f} dB (exact)"
+    )

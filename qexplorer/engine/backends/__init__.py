@@ -1,0 +1,82 @@
+"""What makes real int8 kernels of a float model: each file here wraps one library that does."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qexplorer.errors import UserError
+from qexplorer.plugins import Plugin, Registry
+from qexplorer.progress import Steps
+
+if TYPE_CHECKING:
+    from torch import nn
+
+ENGINES = {
+    "x86": "it needs an x86 processor with AVX2",
+    "fbgemm": "it needs an x86 processor with AVX2",
+    "qnnpack": "it needs a torch that was built with QNNPACK",
+    "onednn": "it needs a torch that was built with oneDNN",
+}
+"""torch's int8 kernel libraries, the first that is supported being the default, and why one may be missing."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named choice of observers for weights and activations."""
+
+    name: str
+    title: str
+    help: str
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A converted module, what its preset resolved to, and per layer the error of its weights."""
+
+    module: "nn.Module"
+    spec: dict[str, Any]
+    layers: list[dict[str, Any]]
+
+
+class Backend(Plugin):
+    """A way from a float32 module to one that computes in int8."""
+
+    presets: ClassVar[tuple[Preset, ...]]
+
+    @abstractmethod
+    def quantize(self, module: "nn.Module", preset: str, batches: Sequence[NDArray[np.float32]]) -> Steps[Quantized]:
+        """Fuse, prepare, calibrate on `batches` [n, C, H, W], convert; `module` itself is left as it is.
+
+        The kernels are those of torch's current quantized engine. Raises `UserError` where the module does not fit.
+        """
+        raise NotImplementedError
+
+
+backends = Registry[Backend]("backend")
+
+
+def supported_engines() -> list[str]:
+    """The engines that this machine and its torch support, the best first."""
+    import torch
+
+    return [name for name in ENGINES if name in torch.backends.quantized.supported_engines]
+
+
+def choose_engine(wanted: str) -> str:
+    """The engine of that name, or the best supported one for `auto`; a `UserError` says why one cannot be had."""
+    supported = supported_engines()
+    if wanted == "auto" and supported:
+        return supported[0]
+    if wanted in supported:
+        return wanted
+    remedy = f"Supported here: {', '.join(supported) or 'none'}."
+    if wanted in ENGINES:
+        raise UserError(f"The engine {wanted} is not supported here: {ENGINES[wanted]}.", remedy, field="engine")
+    raise UserError(f"There is no engine “{wanted}”.", remedy, field="engine")
+
+
+backends.discover(__name__, list(__path__))

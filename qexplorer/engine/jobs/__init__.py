@@ -1,0 +1,45 @@
+"""What can be done to a model: each file here is one job, started from the window or by `qexplorer run`."""
+
+import dataclasses
+from abc import abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qexplorer.engine.results import RunResult
+from qexplorer.errors import UserError
+from qexplorer.plugins import Plugin, Registry
+from qexplorer.progress import Steps
+
+
+def setting(default: Any, title: str, help_text: str, **bounds: Any) -> Any:
+    """A field with what a form or a command line needs to ask for it; `bounds`: choices, minimum, maximum."""
+    return dataclasses.field(default=default, metadata={"title": title, "help": help_text, **bounds})
+
+
+@dataclass(frozen=True)
+class Job(Plugin):
+    """A job's fields are its settings, each made by `setting`. One out of bounds is a `UserError` naming its field."""
+
+    def __post_init__(self) -> None:
+        for f in dataclasses.fields(self):
+            value, title, bounds = getattr(self, f.name), f.metadata["title"], f.metadata
+            if "choices" in bounds and value not in bounds["choices"]:
+                remedy = f"Choose one of {', '.join(bounds['choices'])}."
+                raise UserError(f"{title} cannot be “{value}”.", remedy, field=f.name)
+            if "minimum" in bounds and value < bounds["minimum"]:
+                raise UserError(f"{title} must be {bounds['minimum']} or more, not {value}.", field=f.name)
+            if "maximum" in bounds and value > bounds["maximum"]:
+                raise UserError(f"{title} must be {bounds['maximum']} or less, not {value}.", field=f.name)
+
+    @abstractmethod
+    def run(self, folder: Path | None = None) -> Steps[RunResult]:
+        """Do it. Files go to `folder`; without one they are written, measured and thrown away.
+
+        Raises `UserError` for what the person can mend. The result has no run id yet: `recorded` gives it one.
+        """
+        raise NotImplementedError
+
+
+jobs = Registry[Job]("job")
+jobs.discover(__name__, list(__path__))

@@ -1,0 +1,59 @@
+"""Panels: one file a dock. A panel binds the store, the preview and the runner to widgets, and holds nothing itself."""
+
+import importlib
+import pkgutil
+from dataclasses import dataclass
+from typing import ClassVar
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+
+from qexplorer.engine.history import History
+from qexplorer.state.preview import Preview
+from qexplorer.state.runner import Runner
+from qexplorer.state.store import Store
+from qexplorer.widgets.theme import Themes
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the window gives each panel."""
+
+    store: Store
+    preview: Preview
+    jobs: Runner
+    history: History
+    themes: Themes
+
+
+class Panel(QWidget):
+    """The content of a dock. `area` is where the default layout puts it, `order` its place there."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    area: ClassVar[Qt.DockWidgetArea]
+    order: ClassVar[int]
+
+    def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.parts = parts
+        self.body = QVBoxLayout(self)
+        self.body.setContentsMargins(0, 0, 0, 0)
+        self.body.setSpacing(4)
+
+    def fill_title(self, row: QHBoxLayout) -> None:
+        """Put something into the row of the dock's title."""
+
+
+panels: list[type[Panel]] = []
+
+
+def register(cls: type[Panel]) -> type[Panel]:
+    """Class decorator: give a panel a dock."""
+    panels.append(cls)
+    panels.sort(key=lambda each: each.order)
+    return cls
+
+
+for _module in sorted(m.name for m in pkgutil.iter_modules(__path__)):
+    importlib.import_module(f"{__name__}.{_module}")

@@ -1,0 +1,164 @@
+"""Distribution: the tensor's values, before and after."""
+
+from typing import ClassVar
+
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QPainter, QPaintEvent
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QStackedLayout, QWidget
+
+from qexplorer.errors import UserError
+from qexplorer.panels import Panel, Parts, register
+from qexplorer.quant import Analysis
+from qexplorer.quant.observers.fixed import Fixed
+from qexplorer.state.app_state import AppState
+from qexplorer.state.runner import Failed
+from qexplorer.weights.text import shown
+from qexplorer.widgets.controls import Badge, caption
+from qexplorer.widgets.distribution_plot import DistributionPlot
+from qexplorer.widgets.messages import Banner, Placeholder
+from qexplorer.widgets.numbers import count, shape
+from qexplorer.widgets.segmented import Segmented
+from qexplorer.widgets.theme import LIGHT, Theme, scaled
+
+EXACT = "Every value of the tensor was quantized and counted."
+
+
+class Swatch(QWidget):
+    """A sample of how a series is drawn, with its name: a filled box, or a stem."""
+
+    def __init__(self, role: str, text: str, *, stem: bool, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._role, self._text, self._stem = role, text, stem
+        self.theme = LIGHT
+        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+
+    def show_theme(self, theme: Theme) -> None:
+        """Colours of a theme."""
+        self.theme = theme
+        self.update()
+
+    def sizeHint(self) -> QSize:
+        return QSize(20 + self.fontMetrics().horizontalAdvance(self._text), self.fontMetrics().height())
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        middle = self.height() / 2
+        if self._stem:
+            for x in (3.0, 7.0, 11.0):
+                painter.fillRect(QRectF(QPointF(x - 1, middle - 5), QPointF(x + 1, middle + 5)), self.theme.color(self._role))
+        else:
+            box = QRectF(1, middle - 4.5, 12, 9)
+            painter.fillRect(box, self.theme.color(self._role, 0.35))
+            painter.setPen(self.theme.color(self._role))
+            painter.drawRect(box)
+        painter.setPen(self.theme.color("text"))
+        painter.drawText(QRectF(19, 0, self.width(), self.height()), Qt.AlignmentFlag.AlignVCenter, self._text)
+
+
+@register
+class DistributionPanel(Panel):
+    """The tensor's name over its picture, with clip limits that can be dragged."""
+
+    name: ClassVar[str] = "distribution"
+    title: ClassVar[str] = "Distribution"
+    area: ClassVar[Qt.DockWidgetArea] = Qt.DockWidgetArea.TopDockWidgetArea
+    order: ClassVar[int] = 20
+    open_pressed = Signal()
+
+    def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
+        super().__init__(parts, parent)
+        self.banner = Banner()
+        self._name = QLabel("")
+        self._name.setTextFormat(Qt.TextFormat.PlainText)
+        self._name.setFont(scaled(1.2, bold=True))
+        self._name.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._name.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._facts = caption("")
+        self._badge = Badge()
+        head = QHBoxLayout()
+        head.setContentsMargins(12, 2, 12, 0)
+        head.setSpacing(12)
+        head.addWidget(self._name, 1)
+        head.addWidget(self._facts)
+        head.addWidget(self._badge)
+        self.plot = DistributionPlot()
+        self._empty = Placeholder(
+            "Nothing to draw yet", "Open weights and select a tensor: its values appear here, before and after.", "Open &weights …"
+        )
+        content = QWidget()
+        self._stack = QStackedLayout(content)
+        self._stack.addWidget(self._empty)
+        self._stack.addWidget(self.plot)
+        self.body.addWidget(self.banner)
+        self.body.addLayout(head)
+        self.body.addWidget(content, 1)
+        self._swatches = (Swatch("original", "Original", stem=False), Swatch("dequantized", "Dequantized", stem=True))
+        self._counts = Segmented([(False, "Linear"), (True, "Log")], "Count axis")
+        self._counts.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        self._counts.setToolTip("Linear counts show the shape, logarithmic ones the outliers")
+        self._counts.chosen.connect(self._on_counts)
+        self._counts.show_value(parts.store.state.log_counts)
+        self.plot.show_log(parts.store.state.log_counts)
+        self.plot.clip_dragged.connect(self._on_clip_dragged)
+        self.plot.clip_released.connect(parts.store.end_drag)
+        self._empty.pressed.connect(self.open_pressed)
+        parts.preview.analyzed.connect(self.show_analysis)
+        parts.preview.failed.connect(self.show_failed)
+        parts.preview.refused.connect(self._on_refused)
+        parts.store.changed.connect(self._on_changed)
+        parts.themes.changed.connect(self.show_theme)
+        self.show_theme(parts.themes.current)
+
+    def fill_title(self, row: QHBoxLayout) -> None:
+        row.addStretch()
+        for widget in (*self._swatches, self._counts):
+            row.addWidget(widget)
+        row.setSpacing(16)
+
+    def show_theme(self, theme: Theme) -> None:
+        """Colours of a theme."""
+        self.plot.show_theme(theme)
+        for swatch in self._swatches:
+            swatch.show_theme(theme)
+        if self._badge.text():
+            self._badge.show_badge(self._badge.text(), theme.color("good"), EXACT)
+
+    def show_analysis(self, analysis: Analysis) -> None:
+        """Draw a result."""
+        state = self.parts.store.state
+        self.banner.clear()
+        self._stack.setCurrentWidget(self.plot)
+        self._name.setText(shown(state.tensor))
+        checkpoint = self.parts.preview.checkpoint
+        dtype = checkpoint.by_name[state.tensor].dtype if checkpoint else ""
+        self._facts.setText(f"{shape(analysis.shape)} · {count(analysis.metrics.n)} values · {dtype}")
+        self._badge.show_badge(analysis.coverage, self.parts.themes.current.color("good"), EXACT)
+        self.plot.show_analysis(analysis, (state.path, state.tensor))
+
+    def show_failed(self, failed: Failed) -> None:
+        """Say why the tensor could not be shown."""
+        self.plot.show_analysis(None)
+        self._name.setText(shown(self.parts.store.state.tensor))
+        self._facts.clear()
+        self._badge.show_badge("", self.parts.themes.current.color("good"), "")
+        self.banner.show_message(failed.message, "" if isinstance(failed.error, UserError) else failed.report)
+
+    def _on_refused(self, failed: Failed) -> None:
+        del failed
+        self.plot.show_analysis(None)
+        self._stack.setCurrentWidget(self._empty)
+        self._name.clear()
+        self._facts.clear()
+        self._badge.show_badge("", self.parts.themes.current.color("good"), "")
+
+    def _on_counts(self, log: object) -> None:
+        self.parts.store.update(log_counts=bool(log))
+
+    def _on_changed(self, old: AppState, new: AppState) -> None:
+        if new.log_counts != old.log_counts:
+            self._counts.show_value(new.log_counts)
+            self.plot.show_log(new.log_counts)
+
+    def _on_clip_dragged(self, lo: float, hi: float) -> None:
+        spec = self.parts.store.state.spec
+        self.parts.store.update(spec=spec.adopt("observer", Fixed(float(f"{lo:.5g}"), float(f"{hi:.5g}"))), drag="clip")

@@ -1,0 +1,82 @@
+"""Error: what quantizing costs, over all values and channel by channel."""
+
+from typing import ClassVar
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QStackedLayout, QWidget
+
+from qexplorer.panels import Panel, Parts, register
+from qexplorer.quant import Analysis
+from qexplorer.state.runner import Failed
+from qexplorer.widgets.controls import caption
+from qexplorer.widgets.error_plot import ChannelPlot, ErrorPlot
+from qexplorer.widgets.messages import Placeholder
+from qexplorer.widgets.numbers import count, figure
+from qexplorer.widgets.segmented import Segmented
+from qexplorer.widgets.theme import Theme
+
+ONE_CHANNEL = "This tensor has no channels to compare: it has one dimension, or only one channel."
+
+
+@register
+class ErrorPanel(Panel):
+    """Two pictures in one place: the histogram of errors, and SQNR of each channel."""
+
+    name: ClassVar[str] = "error"
+    title: ClassVar[str] = "Error"
+    area: ClassVar[Qt.DockWidgetArea] = Qt.DockWidgetArea.TopDockWidgetArea
+    order: ClassVar[int] = 30
+
+    def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
+        super().__init__(parts, parent)
+        self.histogram, self.channels = ErrorPlot(), ChannelPlot()
+        self._empty = Placeholder("No error yet", "The error of each value appears here once a tensor is selected.")
+        content = QWidget()
+        self._stack = QStackedLayout(content)
+        for widget in (self._empty, self.histogram, self.channels):
+            self._stack.addWidget(widget)
+        self.body.addWidget(content, 1)
+        self._view = Segmented([("histogram", "Histogram"), ("channels", "Channels")], "Error view")
+        self._view.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        self._view.chosen.connect(self._on_view)
+        self._remark = caption("")
+        parts.preview.analyzed.connect(self.show_analysis)
+        parts.preview.failed.connect(self._on_failed)
+        parts.preview.refused.connect(self._on_failed)
+        parts.themes.changed.connect(self.show_theme)
+        self.show_theme(parts.themes.current)
+
+    def fill_title(self, row: QHBoxLayout) -> None:
+        row.addStretch()
+        row.addWidget(self._remark)
+        row.addWidget(self._view)
+
+    def show_theme(self, theme: Theme) -> None:
+        """Colours of a theme."""
+        self.histogram.show_theme(theme)
+        self.channels.show_theme(theme)
+
+    def show_analysis(self, analysis: Analysis) -> None:
+        """Draw a result."""
+        self.histogram.show_analysis(analysis)
+        self.channels.show_analysis(analysis)
+        single = len(analysis.channel_sqnr_db) < 2
+        self._view.show_refusals({"channels": ONE_CHANNEL if single else ""})
+        if single:
+            self._view.show_value("histogram")
+        reach = figure(-self.histogram.home[0], 3)
+        self._remark.setText(f"{count(self.histogram.beyond)} beyond the axis" if self.histogram.beyond else "")
+        self._remark.setToolTip(f"Clipped values whose error is larger than ±{reach}")
+        self._show_view()
+
+    def _show_view(self) -> None:
+        self._stack.setCurrentWidget(self.channels if self._view.value == "channels" else self.histogram)
+
+    def _on_view(self, view: object) -> None:
+        del view
+        if self.parts.preview.analysis is not None:
+            self._show_view()
+
+    def _on_failed(self, failed: Failed) -> None:
+        del failed
+        self._stack.setCurrentWidget(self._empty)

@@ -1,0 +1,119 @@
+"""Jobs: what to run, what is running, and what went wrong."""
+
+from typing import ClassVar
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+
+from qexplorer.engine.backends import backends
+from qexplorer.engine.jobs import Job
+from qexplorer.engine.models import models
+from qexplorer.engine.record import recorded
+from qexplorer.errors import UserError
+from qexplorer.panels import Panel, Parts, register
+from qexplorer.state.app_state import AppState
+from qexplorer.state.runner import Cancelled, Failed, Task
+from qexplorer.widgets.controls import Button, caption
+from qexplorer.widgets.job_form import JobForm
+from qexplorer.widgets.messages import Banner
+from qexplorer.widgets.task_row import TaskRow
+
+WORDS = {"both": "Both presets", "auto": "Automatic"}
+
+
+def _titles() -> dict[str, str]:
+    """How the choices of jobs are called on screen."""
+    presets = {p.name: p.title for backend in backends for p in backend.presets}
+    return {**WORDS, **presets, **{model.name: model.title for model in models}}
+
+
+@register
+class JobsPanel(Panel):
+    """A job's settings with its Run button, and a row for each job on its way."""
+
+    name: ClassVar[str] = "jobs"
+    title: ClassVar[str] = "Jobs"
+    area: ClassVar[Qt.DockWidgetArea] = Qt.DockWidgetArea.BottomDockWidgetArea
+    order: ClassVar[int] = 60
+
+    def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
+        super().__init__(parts, parent)
+        self.banner = Banner()
+        self._form = JobForm(parts.store.state.job, _titles())
+        self.run_button = Button("R&un", primary=True)
+        self.run_button.setObjectName("run")
+        self.run_button.setAccessibleName("Run the job")
+        self.run_button.setToolTip(f"{parts.store.state.job.title}: {parts.store.state.job.help} (F5)")
+        self._hint = caption("Nothing is running. Run (F5) converts the model with real int8 kernels and compares the results.")
+        self._rows: dict[int, TaskRow] = {}
+        head = QHBoxLayout()
+        head.setSpacing(10)
+        head.addWidget(self._form, 1)
+        beside = QVBoxLayout()
+        beside.addStretch()
+        beside.addWidget(self.run_button)
+        head.addLayout(beside)
+        self._list = QVBoxLayout()
+        self._list.setSpacing(4)
+        column = QVBoxLayout()
+        column.setContentsMargins(12, 0, 12, 8)
+        column.setSpacing(6)
+        column.addLayout(head)
+        column.addLayout(self._list)
+        column.addWidget(self._hint)
+        column.addStretch()
+        self.body.addWidget(self.banner)
+        self.body.addLayout(column, 1)
+        self._form.edited.connect(self._on_edited)
+        self.run_button.clicked.connect(self.start)
+        parts.store.changed.connect(self._on_changed)
+        parts.jobs.started.connect(self._on_progressed)
+        parts.jobs.progressed.connect(self._on_progressed)
+        parts.jobs.ended.connect(self._on_ended)
+
+    def start(self) -> None:
+        """Queue the job as it is set now; later edits cannot reach it."""
+        self.banner.clear()
+        job = self.parts.store.state.job
+        task = self.parts.jobs.submit(recorded(job, self.parts.history), job.title, job)
+        row = TaskRow(task.number, job.title)
+        row.cancel_pressed.connect(self._on_cancel)
+        self._rows[task.number] = row
+        self._list.addWidget(row)
+        self._hint.hide()
+
+    def _on_edited(self, job: Job) -> None:
+        self.parts.store.update(job=job)
+
+    def _on_changed(self, old: AppState, new: AppState) -> None:
+        if new.job != old.job:
+            self._form.show_job(new.job)
+
+    def _on_cancel(self, number: int) -> None:
+        for task in self.parts.jobs.tasks:
+            if task.number == number:
+                self.parts.jobs.cancel(task)
+
+    def _on_progressed(self, task: Task) -> None:
+        row = self._rows.get(task.number)
+        if row is not None:
+            progress = task.progress
+            text = str(progress) if progress else "starting: loading torch"
+            row.show_progress(text, progress.fraction if progress else None, task.seconds_left)
+
+    def _on_ended(self, task: Task) -> None:
+        row = self._rows.pop(task.number, None)
+        if row is not None:
+            self._list.removeWidget(row)
+            row.hide()
+            row.deleteLater()
+        self._hint.setVisible(not self._rows)
+        outcome = task.outcome
+        if isinstance(outcome, Failed):
+            self.banner.show_message(f"{task.title} failed. {outcome.message}", outcome.report)
+            if isinstance(outcome.error, UserError) and outcome.error.field in self._form.controls:
+                self._form.show_refusal(outcome.message)
+        elif isinstance(outcome, Cancelled):
+            self._hint.setText(f"{task.title} was cancelled; nothing of it was kept.")
+        else:
+            self._hint.setText(f"{task.title} is done: its results are in Runs.")

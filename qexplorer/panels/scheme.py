@@ -1,0 +1,96 @@
+"""Scheme: how the weights are quantized."""
+
+import shlex
+from typing import ClassVar
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QWidget
+
+from qexplorer.panels import Panel, Parts, register
+from qexplorer.quant import Analysis, QuantSpec
+from qexplorer.quant.spec import DEFAULTS
+from qexplorer.state.app_state import AppState
+from qexplorer.weights import Checkpoint
+from qexplorer.widgets.controls import Button
+from qexplorer.widgets.spec_form import SpecForm
+from qexplorer.widgets.views import thin_scroll_bars
+
+
+@register
+class SchemePanel(Panel):
+    """The form of the spec, and what to do with it."""
+
+    name: ClassVar[str] = "scheme"
+    title: ClassVar[str] = "Scheme"
+    area: ClassVar[Qt.DockWidgetArea] = Qt.DockWidgetArea.RightDockWidgetArea
+    order: ClassVar[int] = 40
+
+    def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
+        super().__init__(parts, parent)
+        self._form = SpecForm()
+        self._reset = Button("&Reset")
+        self._reset.setToolTip("Put every choice of the scheme back to its default; undo brings them back")
+        self._copy = Button("Copy co&mmand")
+        self._copy.setToolTip("Copy the command line that prints this analysis as JSON, for scripts and notebooks")
+        for button in (self._reset, self._copy):
+            button.setAccessibleName(button.text().replace("&", ""))
+        row = QHBoxLayout()
+        row.setContentsMargins(12, 0, 12, 8)
+        row.addWidget(self._reset, 1)
+        row.addWidget(self._copy, 1)
+        inner = QWidget()
+        inner_column = QHBoxLayout(inner)
+        inner_column.setContentsMargins(0, 0, 0, 0)
+        inner_column.addWidget(self._form, 1, Qt.AlignmentFlag.AlignTop)
+        area = QScrollArea()
+        area.setFrameShape(QScrollArea.Shape.NoFrame)
+        area.setWidgetResizable(True)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        area.setWidget(inner)
+        area.viewport().setAutoFillBackground(False)
+        inner.setAutoFillBackground(False)
+        thin_scroll_bars(area)
+        self.body.addWidget(area, 1)
+        self.body.addLayout(row)
+        self._form.edited.connect(self._on_edited)
+        self._reset.clicked.connect(self._on_reset)
+        self._copy.clicked.connect(self._on_copy)
+        parts.store.changed.connect(self._on_changed)
+        parts.preview.opened.connect(self._on_opened)
+        parts.preview.analyzed.connect(self._on_analyzed)
+        self._show()
+
+    def _shape(self) -> tuple[int, ...] | None:
+        checkpoint = self.parts.preview.checkpoint
+        tensor = checkpoint.by_name.get(self.parts.store.state.tensor) if checkpoint else None
+        return tensor.shape if tensor else None
+
+    def _show(self) -> None:
+        self._form.show_spec(self.parts.store.state.spec, self._shape())
+
+    def _on_edited(self, spec: QuantSpec) -> None:
+        self.parts.store.update(spec=spec)
+        self._show()
+
+    def _on_changed(self, old: AppState, new: AppState) -> None:
+        if new.spec != old.spec or new.tensor != old.tensor:
+            self._show()
+
+    def _on_opened(self, checkpoint: Checkpoint) -> None:
+        self._show()
+
+    def _on_analyzed(self, analysis: Analysis) -> None:
+        self._reset.setEnabled(analysis.spec != QuantSpec())
+
+    def _on_reset(self) -> None:
+        self.parts.store.update(spec=QuantSpec())
+
+    def _on_copy(self) -> None:
+        state = self.parts.store.state
+        words = ["qexplorer", "analyze", state.path, "--tensor", state.tensor]
+        for name, value in state.spec.to_json().items():
+            if getattr(state.spec, name) != DEFAULTS[name] or name == "format":
+                words += [f"--{name}", value]
+        QGuiApplication.clipboard().setText(shlex.join([*words, "--json"]))

@@ -1,0 +1,109 @@
+"""Weights: what is open, and which of its tensors is looked at."""
+
+from typing import ClassVar
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QStackedLayout, QWidget
+
+from qexplorer.panels import Panel, Parts, register
+from qexplorer.state.app_state import AppState
+from qexplorer.state.runner import Failed
+from qexplorer.weights import Checkpoint
+from qexplorer.weights.text import shown
+from qexplorer.widgets.controls import Field, caption
+from qexplorer.widgets.messages import Banner, Placeholder
+from qexplorer.widgets.numbers import many, size
+from qexplorer.widgets.tensor_tree import TensorRow, TensorTree
+
+READS = "safetensors, sharded folders, PyTorch .pt/.pth/.bin, .npy and .npz"
+
+
+@register
+class WeightsPanel(Panel):
+    """A filter over the tree of tensors, with totals below."""
+
+    name: ClassVar[str] = "weights"
+    title: ClassVar[str] = "Weights"
+    area: ClassVar[Qt.DockWidgetArea] = Qt.DockWidgetArea.LeftDockWidgetArea
+    order: ClassVar[int] = 10
+    open_pressed = Signal()
+
+    def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
+        super().__init__(parts, parent)
+        self.banner = Banner()
+        self._filter = Field()
+        self._filter.setPlaceholderText("Filter: conv, >1M, sqnr<15")
+        self._filter.setClearButtonEnabled(True)
+        self._filter.setObjectName("filter")
+        self._filter.setAccessibleName("Filter tensors")
+        self._filter.setToolTip("Words of the name; >1M or <10k compare the number of values, sqnr<15 the SQNR (Ctrl+F)")
+        self._tree = TensorTree()
+        self._empty = Placeholder("No weights are open", f"Drop a file or folder here: {READS}.", "&Open …")
+        self._totals = caption("")
+        self._totals.setContentsMargins(12, 2, 12, 8)
+        self._warning = caption("")
+        self._warning.setWordWrap(True)
+        self._warning.setContentsMargins(12, 0, 12, 0)
+        self._warning.hide()
+        content = QWidget()
+        self._stack = QStackedLayout(content)
+        self._stack.addWidget(self._empty)
+        self._stack.addWidget(self._tree)
+        line = QWidget()
+        margin = QStackedLayout(line)
+        margin.setContentsMargins(10, 0, 10, 0)
+        margin.addWidget(self._filter)
+        self.body.addWidget(self.banner)
+        self.body.addWidget(line)
+        self.body.addWidget(content, 1)
+        self.body.addWidget(self._warning)
+        self.body.addWidget(self._totals)
+        self._filter.textChanged.connect(self._tree.show_filter)
+        self._tree.chosen.connect(self._on_chosen)
+        self._empty.pressed.connect(self.open_pressed)
+        parts.preview.opened.connect(self.show_checkpoint)
+        parts.preview.refused.connect(self.show_refused)
+        parts.preview.scanned.connect(self._tree.tensors.show_sqnr)
+        parts.preview.scan_cleared.connect(self._tree.tensors.clear_sqnr)
+        parts.store.changed.connect(self._on_changed)
+        parts.themes.changed.connect(self._tree.show_theme)
+        self._tree.show_theme(parts.themes.current)
+
+    def focus_filter(self) -> None:
+        """Put the cursor into the filter."""
+        self._filter.setFocus(Qt.FocusReason.ShortcutFocusReason)
+        self._filter.selectAll()
+
+    def show_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Show the tensors of an opened file."""
+        self.banner.clear()
+        self._tree.show_tensors(
+            TensorRow(t.name, shown(t.name), t.shape, t.dtype, t.n, t.unsupported) for t in checkpoint.tensors
+        )
+        self._stack.setCurrentWidget(self._tree)
+        self._tree.show_chosen(self.parts.store.state.tensor)
+        tensors = f"{len(checkpoint.tensors):,} tensors" if len(checkpoint.tensors) != 1 else "1 tensor"
+        self._totals.setText(f"{tensors} · {many(checkpoint.n)} values · {size(checkpoint.nbytes)}")
+        remarks = list(checkpoint.warnings)
+        if checkpoint.code_references:
+            names = ", ".join(shown(r) for r in checkpoint.code_references[:4])
+            remarks.append(f"The file refers to code ({names}). It was not run.")
+        self._warning.setText("\n".join(remarks))
+        self._warning.setVisible(bool(remarks))
+
+    def show_refused(self, failed: Failed) -> None:
+        """Say why a file was not opened."""
+        self._tree.show_tensors(())
+        self._totals.clear()
+        self._warning.hide()
+        self._stack.setCurrentWidget(self._empty)
+        self.banner.show_message(failed.message, failed.report)
+
+    def _on_chosen(self, name: str) -> None:
+        self.parts.store.update(tensor=name)
+
+    def _on_changed(self, old: AppState, new: AppState) -> None:
+        if new.tensor != old.tensor:
+            self._tree.show_chosen(new.tensor)
+        if new.path != old.path:
+            self.banner.clear()

@@ -1,0 +1,75 @@
+"""`AppState`: everything that the person chose, as one frozen value."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from qexplorer.engine.jobs import Job, jobs
+from qexplorer.engine.jobs.ptq_static import PtqStatic
+from qexplorer.errors import UserError
+from qexplorer.quant.spec import QuantSpec
+
+Theme = Literal["system", "light", "dark"]
+
+
+@dataclass(frozen=True)
+class AppState:
+    """At once cache key, undo entry, session file, thread-safe snapshot and test input.
+
+    `path` is the opened file or folder (or `synthetic:…`), empty for none; `tensor` the selected tensor's name.
+    """
+
+    path: str = ""
+    tensor: str = ""
+    spec: QuantSpec = field(default_factory=QuantSpec)
+    job: Job = field(default_factory=PtqStatic)
+    log_counts: bool = False
+    theme: Theme = "system"
+
+    def to_json(self) -> dict[str, Any]:
+        """The state as plain JSON values."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        settings = dataclasses.asdict(self.job)  # pyright: ignore[reportArgumentType]
+        return {**values, "spec": self.spec.to_json(), "job": {"name": self.job.name, **settings}}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "AppState":
+        """The state of `to_json`'s output. Raises `UserError` where a value is not one of this program's."""
+        try:
+            known = {f.name for f in dataclasses.fields(cls)}
+            fields: dict[str, Any] = {k: v for k, v in values.items() if k in known}
+            if "spec" in fields:
+                fields["spec"] = QuantSpec.from_json(fields["spec"])
+            if "job" in fields:
+                settings = dict(fields["job"])
+                fields["job"] = jobs[settings.pop("name")](**settings)
+            state = cls(**fields)
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
+            raise UserError("The session does not fit this version of qexplorer.") from error
+        if not all(isinstance(fields.get(name, ""), str) for name in ("path", "tensor", "theme")):
+            raise UserError("The session does not fit this version of qexplorer.")
+        return state if state.theme in ("system", "light", "dark") else replace(state, theme="system")
+
+
+TITLES = {
+    "path": "open file",
+    "tensor": "tensor",
+    "job": "job settings",
+    "log_counts": "count axis",
+    "theme": "theme",
+    "format": "format",
+    "granularity": "granularity",
+    "observer": "observer",
+}
+"""How the undo menu calls a field, where its own name would not do."""
+
+
+def describe(old: AppState, new: AppState) -> str:
+    """What differs between two states, in a few words for the undo menu, e.g. `format INT8 → INT4`."""
+    if old.spec != new.spec:
+        before, after = old.spec.to_json(), new.spec.to_json()
+        name = next(k for k in before if before[k] != after[k])
+        return f"{TITLES.get(name, name)} {before[name]} → {after[name]}"
+    changed = [f.name for f in dataclasses.fields(AppState) if getattr(old, f.name) != getattr(new, f.name)]
+    return TITLES.get(changed[0], changed[0]) if changed else ""

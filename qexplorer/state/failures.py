@@ -1,0 +1,72 @@
+"""Where errors go that nobody caught: to the person as one report, and to a log file, from whatever thread."""
+
+import logging
+import sys
+import threading
+import traceback
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from types import TracebackType
+
+from PySide6.QtCore import QMessageLogContext, QObject, Qt, QtMsgType, Signal, qInstallMessageHandler
+
+log = logging.getLogger("qexplorer")
+
+
+class Failures(QObject):
+    """Installs the hooks of Python and Qt. `happened` is emitted in the thread that owns this object."""
+
+    happened = Signal(str, str)  # one line, the report
+    _crossed = Signal(str, str)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._crossed.connect(self.happened, Qt.ConnectionType.QueuedConnection)
+        self._reporting = threading.local()
+
+    def install(self, log_file: Path) -> None:
+        """Take over every hook; what happens from now on also goes to the log file."""
+        try:
+            handler = RotatingFileHandler(log_file, maxBytes=1_000_000, backupCount=2, encoding="utf-8", delay=True)
+            handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+            log.addHandler(handler)
+        except OSError:
+            log.addHandler(logging.NullHandler())
+        log.propagate = False
+        log.setLevel(logging.INFO)
+        sys.excepthook = self._on_exception
+        threading.excepthook = self._on_thread
+        sys.unraisablehook = self._on_unraisable
+        qInstallMessageHandler(self._on_qt)
+
+    def report(self, error: BaseException) -> None:
+        """Tell of an error that was caught but not expected."""
+        if getattr(self._reporting, "busy", False):
+            return
+        self._reporting.busy = True
+        try:
+            report = "".join(traceback.format_exception(error))
+            log.error(report)
+            self._crossed.emit(f"Unexpected error: {type(error).__name__}: {error}", report)
+        finally:
+            self._reporting.busy = False
+
+    def _on_exception(self, kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
+        del where
+        if issubclass(kind, KeyboardInterrupt):
+            return
+        sys.stderr.write("".join(traceback.format_exception(error)))
+        self.report(error)
+
+    def _on_thread(self, args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None:
+            self.report(args.exc_value)
+
+    def _on_unraisable(self, args: "sys.UnraisableHookArgs") -> None:
+        if args.exc_value is not None:
+            log.error("".join(traceback.format_exception(args.exc_value)))
+
+    def _on_qt(self, kind: QtMsgType, context: QMessageLogContext, message: str) -> None:
+        del context
+        level = logging.INFO if kind in (QtMsgType.QtDebugMsg, QtMsgType.QtInfoMsg) else logging.WARNING
+        log.log(level, "Qt: %s", message)

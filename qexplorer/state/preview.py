@@ -1,0 +1,217 @@
+"""`Preview`: keeps what is shown in step with what was chosen, in the background; the newest choice wins."""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from PySide6.QtCore import QObject, Signal, Slot
+
+from qexplorer.progress import Progress, Steps
+from qexplorer.quant import Analysis, QuantSpec, analyze
+from qexplorer.quant.arrays import AnyArray
+from qexplorer.state.app_state import AppState
+from qexplorer.state.runner import Done, Failed, Runner, Task
+from qexplorer.state.store import Store
+from qexplorer.weights import Checkpoint, TensorInfo, open_checkpoint
+
+SCAN_LIMIT = 64_000_000
+"""Checkpoints up to so many values have every tensor measured while nothing else is to do."""
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Recent(Generic[K, V]):
+    """A cache that forgets what was not asked for longest."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._items: OrderedDict[K, V] = OrderedDict()
+
+    def get(self, key: K) -> V | None:
+        """The value of `key`, if it is still known."""
+        if key in self._items:
+            self._items.move_to_end(key)
+        return self._items.get(key)
+
+    def put(self, key: K, value: V) -> None:
+        """Remember a value."""
+        self._items[key] = value
+        self._items.move_to_end(key)
+        while len(self._items) > self._size:
+            self._items.popitem(last=False)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What a task of the preview is for."""
+
+    kind: str
+    state: AppState
+    tensor: str = ""
+
+
+class Preview(QObject):
+    """Opens the chosen file, analyzes the chosen tensor under the chosen spec, then looks at the other tensors."""
+
+    opened = Signal(object)  # Checkpoint
+    refused = Signal(object)  # Failed: the file could not be opened
+    analyzed = Signal(object)  # Analysis
+    failed = Signal(object)  # Failed: the tensor could not be analyzed
+    progressed = Signal(object)  # Task
+    scanned = Signal(str, float)  # tensor name, its SQNR in dB
+    scan_cleared = Signal()
+
+    def __init__(self, store: Store, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._store = store
+        self._runner = Runner("preview", newest_wins=True, parent=self)
+        self._runner.ended.connect(self._on_ended)
+        self._runner.progressed.connect(self.progressed)
+        self.checkpoint: Checkpoint | None = None
+        self.analysis: Analysis | None = None
+        self._arrays: Recent[tuple[str, str], AnyArray] = Recent(4)
+        self._analyses: Recent[tuple[str, str, QuantSpec], Analysis] = Recent(256)
+        self._to_scan: Iterator[TensorInfo] = iter(())
+        store.changed.connect(self._on_changed)
+
+    def start(self) -> None:
+        """Show what the store holds now."""
+        if self._store.state.path:
+            self._open()
+
+    def close(self) -> bool:
+        """Stop all work; whether it stopped in time."""
+        return self._runner.close()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being computed, the scan of the other tensors included."""
+        return not self._runner.tasks
+
+    @property
+    def busy(self) -> bool:
+        """Whether the picture does not yet show the choice."""
+        return any(task.about.kind != "scan" for task in self._runner.tasks)
+
+    @Slot(object, object)
+    def _on_changed(self, old: AppState, new: AppState) -> None:
+        if new.path != old.path:
+            self._open()
+        elif new.tensor != old.tensor or new.spec != old.spec:
+            if new.spec != old.spec:
+                self._to_scan = iter(())
+                self.scan_cleared.emit()
+            self._analyze()
+
+    def _open(self) -> None:
+        state = self._store.state
+        self.checkpoint = self.analysis = None
+        self._arrays, self._analyses = Recent(4), Recent(256)
+        self.scan_cleared.emit()
+        if state.path:
+            self._runner.submit(open_checkpoint(state.path), f"Opening {state.path}", _Look("open", state))
+
+    def _analyze(self) -> None:
+        state = self._store.state
+        if self.checkpoint is None or not state.tensor:
+            return
+        known = self._analyses.get((state.path, state.tensor, state.spec))
+        if known is not None:
+            self._show(known)
+            return
+        look = _Look("analyze", state, state.tensor)
+        self._runner.submit(self._explore(state.tensor, state.spec), f"Measuring {state.tensor}", look)
+
+    def _explore(self, name: str, spec: QuantSpec) -> Steps[Analysis]:
+        assert self.checkpoint is not None  # noqa: S101  submitted only for an open file
+        checkpoint, tensor = self.checkpoint, self.checkpoint.tensor(name)
+        key = (str(checkpoint.path), name)
+        values = self._arrays.get(key)
+        if values is None:
+            values = yield from _read(checkpoint, tensor)
+            self._arrays.put(key, values)
+        return (yield from analyze(values, spec, original_bytes=tensor.nbytes))
+
+    @Slot(object)
+    def _on_ended(self, task: Task) -> None:
+        look: _Look = task.about
+        state, outcome = self._store.state, task.outcome
+        if look.kind == "open" and look.state.path == state.path:
+            self._on_opened(outcome)
+        elif look.kind == "analyze" and (look.tensor, look.state.spec) == (state.tensor, state.spec):
+            if isinstance(outcome, Done):
+                self._analyses.put((state.path, look.tensor, state.spec), outcome.result)
+                self._show(outcome.result)
+            elif isinstance(outcome, Failed):
+                self.analysis = None
+                self.failed.emit(outcome)
+        elif look.kind == "scan" and look.state.spec == state.spec and look.state.path == state.path:
+            if isinstance(outcome, Done):
+                self._analyses.put((state.path, look.tensor, state.spec), outcome.result)
+                self.scanned.emit(look.tensor, outcome.result.metrics.sqnr_db)
+            self._scan_next()
+
+    def _on_opened(self, outcome: Any) -> None:
+        if isinstance(outcome, Failed):
+            self.refused.emit(outcome)
+        elif isinstance(outcome, Done):
+            self.checkpoint = outcome.result
+            self.opened.emit(outcome.result)
+            names = self.checkpoint.by_name if self.checkpoint else {}
+            if self._store.state.tensor in names:
+                self._analyze()
+            else:
+                first = _most_telling(outcome.result.tensors)
+                self._store.replace_silently({"tensor": first})
+
+    def _show(self, analysis: Analysis) -> None:
+        self.analysis = analysis
+        self.analyzed.emit(analysis)
+        self.scanned.emit(self._store.state.tensor, analysis.metrics.sqnr_db)
+        self._start_scan()
+
+    def _start_scan(self) -> None:
+        if self.checkpoint is None or self.checkpoint.n > SCAN_LIMIT:
+            return
+        self._to_scan = iter([t for t in self.checkpoint.tensors if _worth_scanning(t)])
+        self._scan_next()
+
+    def _scan_next(self) -> None:
+        if self._runner.tasks:
+            return
+        state = self._store.state
+        for tensor in self._to_scan:
+            known = self._analyses.get((state.path, tensor.name, state.spec))
+            if known is None:
+                look = _Look("scan", state, tensor.name)
+                self._runner.submit(self._explore(tensor.name, state.spec), f"Scanning {tensor.name}", look)
+                return
+            self.scanned.emit(tensor.name, known.metrics.sqnr_db)
+
+
+def _read(checkpoint: Checkpoint, tensor: TensorInfo) -> Steps[AnyArray]:
+    """The whole tensor, read-only, with a chance to cancel after each block."""
+    parts: list[AnyArray] = []
+    done = 0
+    for block in checkpoint.blocks(tensor):
+        parts.append(block)
+        done += block.size
+        yield Progress("Reading", done, tensor.n, 0.0)
+    values = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    values = values.reshape(tensor.shape)
+    values.flags.writeable = False
+    return values
+
+
+def _worth_scanning(tensor: TensorInfo) -> bool:
+    return not tensor.unsupported and len(tensor.shape) >= 2 and tensor.dtype.startswith(("float", "bfloat"))
+
+
+def _most_telling(tensors: tuple[TensorInfo, ...]) -> str:
+    """The tensor that a newcomer should see first: the median one by size of those that are worth a scan."""
+    worth = sorted((t for t in tensors if _worth_scanning(t)), key=lambda t: t.n)
+    candidates = [t for t in worth if t.n >= 4096] or worth or [t for t in tensors if not t.unsupported]
+    return candidates[len(candidates) // 2].name if candidates else ""

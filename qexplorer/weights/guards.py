@@ -1,0 +1,41 @@
+"""Around a parser: what it trips over in a damaged file ends as one `FormatError`; all else is a bug and stays one."""
+
+import gc
+import struct
+import zlib
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from qexplorer.weights.checkpoint import FormatError
+
+_TRIPS = (
+    ArithmeticError, EOFError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError, struct.error,
+    zlib.error,
+)  # fmt: skip
+
+
+@contextmanager
+def collector_paused() -> Generator[None]:
+    """Keep Python from looking for cycles meanwhile: among 300,000 descriptors that takes longer than making them."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@contextmanager
+def guarded(where: str) -> Generator[None]:
+    """Turn what a parser trips over into `FormatError` "Damaged", or "OutOfMemory" or "Unreadable" where it is that."""
+    try:
+        yield
+    except MemoryError:
+        raise FormatError("OutOfMemory", where, "there is not enough memory to read it.") from None
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise FormatError("Unreadable", where, f"the system cannot read it ({reason}).") from error
+    except _TRIPS as error:
+        what = f"it cannot be made sense of ({type(error).__name__})."
+        raise FormatError("Damaged", where, what, "The file is damaged or was altered.") from error

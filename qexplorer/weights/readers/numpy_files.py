@@ -1,0 +1,161 @@
+"""NumPy's files: `.npy`, one array, and `.npz`, a zip archive of such arrays."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qexplorer.progress import Progress, Steps
+from qexplorer.weights import limits
+from qexplorer.weights.checkpoint import Checkpoint, FormatError, TensorInfo
+from qexplorer.weights.file_checkpoint import FileCheckpoint, unsupported
+from qexplorer.weights.npy_header import MAGIC, NpyHeader, read_header
+from qexplorer.weights.positioned_file import PositionedFile
+from qexplorer.weights.readers import Reader, readers
+from qexplorer.weights.strided import Strided
+from qexplorer.weights.text import shown, some
+from qexplorer.weights.zip_archive import DEFLATED, STORED, ZipEntry, inflated, list_entries
+
+_MEND = "The file is damaged or was altered."
+
+
+@readers.register
+@dataclass(frozen=True)
+class NumpyFile(Reader):
+    """Reads the headers itself; arrays of Python objects are refused."""
+
+    name: ClassVar[str] = "numpy"
+    title: ClassVar[str] = "NumPy file"
+    help: ClassVar[str] = "What numpy.save and numpy.savez write: .npy and .npz."
+    order: ClassVar[int] = 30
+
+    def accepts(self, path: Path, head: bytes) -> bool:
+        if not head.startswith(b"PK\x03\x04"):
+            return head.startswith(MAGIC)
+        with PositionedFile(path) as file:
+            return any(name.endswith(".npy") for name in list_entries(file))
+
+    def open(self, path: Path) -> Steps[Checkpoint]:
+        with PositionedFile(path) as file:
+            if file.read(0, 2) == b"PK":
+                return (yield from _open_archive(file))
+            yield Progress("Reading the header")
+            return _open_array(file)
+
+
+@dataclass(frozen=True, slots=True)
+class _Deflated:
+    """An array in a compressed record: it is inflated from its beginning, block by block."""
+
+    entry: ZipEntry
+    header: NpyHeader
+
+
+@dataclass(frozen=True)
+class _NpzCheckpoint(FileCheckpoint):
+    """Uncompressed records are read in place, compressed ones as a stream."""
+
+    def raw_blocks(self, file: PositionedFile, tensor: TensorInfo, elements: int) -> Iterator[NDArray[Any]]:
+        storage: Strided | _Deflated = tensor.storage
+        if isinstance(storage, Strided):
+            yield from storage.blocks(file.read_array, elements)
+            return
+        header = storage.header
+        content = inflated(file, storage.entry)
+        if header.is_fortran:
+            data = np.frombuffer(bytearray(b"".join(content)), np.uint8)
+            yield from header.strided(0).blocks(lambda offset, n: data[offset : offset + n], elements)
+            return
+        held = bytearray()
+        to_skip, most = header.data_start, elements * header.raw.itemsize
+        for piece in content:
+            held += piece[to_skip:]
+            to_skip = max(0, to_skip - len(piece))
+            while len(held) >= most:
+                yield np.frombuffer(bytes(held[:most]), header.raw).astype(header.raw.newbyteorder("="))
+                del held[:most]
+        if held:
+            yield np.frombuffer(bytes(held), header.raw).astype(header.raw.newbyteorder("="))
+
+
+def _open_array(file: PositionedFile) -> Checkpoint:
+    header = read_header(lambda n: file.read(0, min(n, file.size)), file.where, file.path.stem)
+    end = header.data_start + header.nbytes
+    if end > file.size and not header.unsupported:
+        what = f"its array needs {end:,} bytes and the file holds {file.size:,}."
+        raise FormatError("Truncated", file.where, what, "The file is incomplete: fetch it again.")
+    warnings = [header.warning] if header.warning else []
+    if end < file.size and not header.unsupported:
+        warnings.append(f"{file.size - end:,} bytes follow the array; they are not read.")
+    tensor = _info(file.path.stem, header, file.path, header.strided(0))
+    return FileCheckpoint(file.path, "NumPy array", (tensor,), {}, tuple(warnings), fingerprint=file.fingerprint)
+
+
+def _open_archive(file: PositionedFile) -> Steps[Checkpoint]:
+    records = list_entries(file)
+    arrays = [entry for name, entry in records.items() if name.endswith(".npy")]
+    others = [name for name in records if not name.endswith((".npy", "/"))]
+    warnings = [f"Left out, being no arrays: {some(others)}."] if others else []
+    tensors: list[TensorInfo] = []
+    for number, entry in enumerate(arrays):
+        if number % 100 == 0:
+            yield Progress("Reading the headers", number, len(arrays))
+        tensor, warning = _member(file, entry)
+        tensors.append(tensor)
+        if warning:
+            warnings.append(warning)
+    return _NpzCheckpoint(file.path, "NumPy archive", tuple(tensors), {}, tuple(warnings), fingerprint=file.fingerprint)
+
+
+def _member(file: PositionedFile, entry: ZipEntry) -> tuple[TensorInfo, str]:
+    name = entry.name.removesuffix(".npy")
+    try:
+        header = read_header(_beginning(file, entry), file.where, name)
+    except FormatError as error:
+        if error.kind != "ObjectArray":
+            raise
+        return unsupported(error.kind, name, (), "object", 0, file.path, "it holds Python objects"), ""
+    if header.data_start + header.nbytes != entry.size and not header.unsupported:
+        what = f"the array {shown(name)} needs {header.nbytes:,} bytes, which its record does not hold exactly."
+        raise FormatError("Truncated", file.where, what, _MEND)
+    if entry.method == STORED:
+        return _info(name, header, file.path, header.strided(entry.offset)), header.warning
+    why = _too_costly(entry, header)
+    if why:
+        return unsupported("TooLarge", name, header.shape, header.dtype, entry.stored, file.path, why), header.warning
+    return _info(name, header, file.path, _Deflated(entry, header)), header.warning
+
+
+def _too_costly(entry: ZipEntry, header: NpyHeader) -> str:
+    if entry.method != DEFLATED:
+        return f"it is compressed in a way ({entry.method}) that cannot be read"
+    if header.nbytes > limits.INFLATED_BYTES:
+        return f"it is compressed and takes {header.nbytes:,} bytes once inflated"
+    if header.is_fortran and header.nbytes > limits.INFLATED_WHOLE_BYTES:
+        return "it is compressed column by column and too large to be held whole"
+    return ""
+
+
+def _beginning(file: PositionedFile, entry: ZipEntry) -> Callable[[int], bytes]:
+    """`read(n)`: the first `n` bytes of a record, inflating little beyond them."""
+
+    def read(n: int) -> bytes:
+        if entry.method == STORED:
+            return file.read(entry.offset, min(n, entry.size))
+        data = b""
+        for piece in inflated(file, entry):
+            data += piece
+            if len(data) >= n:
+                break
+        return data[:n]
+
+    return read
+
+
+def _info(name: str, header: NpyHeader, file: Path, storage: Strided | _Deflated) -> TensorInfo:
+    if header.unsupported:
+        return unsupported("Unsupported", name, header.shape, header.dtype, header.nbytes, file, header.unsupported)
+    return TensorInfo(name, header.shape, header.dtype, header.nbytes, file, storage=storage)

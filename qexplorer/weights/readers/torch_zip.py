@@ -1,0 +1,136 @@
+"""PyTorch's zip files, since 1.6: a pickle that describes the tensors, and one record of bytes for each storage."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from qexplorer.progress import Progress, Steps
+from qexplorer.weights import limits
+from qexplorer.weights.checkpoint import Checkpoint, FormatError, TensorInfo
+from qexplorer.weights.file_checkpoint import FileCheckpoint
+from qexplorer.weights.pickle_opcodes import PickleReader
+from qexplorer.weights.pickle_values import Named
+from qexplorer.weights.pickle_walk import Walk, pairs_of
+from qexplorer.weights.positioned_file import PositionedFile
+from qexplorer.weights.readers import Reader, readers
+from qexplorer.weights.text import elide, shown, some
+from qexplorer.weights.torch_tensors import TensorRebuilder, is_code, is_tensor, unwrap
+from qexplorer.weights.zip_archive import ZipEntry, list_entries, read_whole
+
+_STEP = 5000
+
+
+@readers.register
+@dataclass(frozen=True)
+class TorchZip(Reader):
+    """Reads the pickle's instructions without running them; what it refers to is named and never called."""
+
+    name: ClassVar[str] = "torch"
+    title: ClassVar[str] = "PyTorch file"
+    help: ClassVar[str] = "What torch.save and torch.jit.save write: .pt, .pth, .bin, .ckpt. No code in it is run."
+    order: ClassVar[int] = 20
+
+    def accepts(self, path: Path, head: bytes) -> bool:
+        if not head.startswith(b"PK\x03\x04"):
+            return False
+        with PositionedFile(path) as file:
+            return any(_is_data(name) for name in list_entries(file))
+
+    def open(self, path: Path) -> Steps[Checkpoint]:
+        yield Progress("Listing the archive")
+        with PositionedFile(path) as file:
+            archive = _Archive.of(file, list_entries(file))
+            root, named = yield from archive.pickle(file, "data.pkl")
+            constants: Any = ()
+            if "constants.pkl" in archive:
+                constants, more = yield from archive.pickle(file, "constants.pkl")
+                named = {**named, **more}
+        rebuilder = TensorRebuilder(path, file.where, archive.records, archive.is_big_endian)
+        walk = Walk(file.where, is_tensor, unwrap)
+        tensors: dict[str, TensorInfo] = {}
+        times: Counter[str] = Counter()
+        for value, name, folder in ((root, "", "data"), (constants, "constants", "constants")):
+            for number, (found, call) in enumerate(walk.leaves(value, name)):
+                if number % _STEP == 0:
+                    yield Progress("Listing the tensors", len(tensors))
+                own = found or path.stem
+                while own in tensors:  # two paths in the pickle may spell the same
+                    times[found] += 1
+                    own = f"{found or path.stem}#{times[found] + 1}"
+                tensors[own] = rebuilder.describe(own, call, archive.prefix + folder)
+                if len(tensors) > limits.TENSORS:
+                    raise FormatError("TooLarge", file.where, f"it has more than {limits.TENSORS:,} tensors.")
+        code = [name for name in named if is_code(name)]
+        return FileCheckpoint(
+            path,
+            "TorchScript" if archive.is_script else "PyTorch",
+            tuple(tensors.values()),
+            _plain_values(root),
+            tuple(_warnings(archive, walk, tensors, code)),
+            tuple(shown(name) for name in code[: limits.CODE_REFERENCES]),
+            fingerprint=file.fingerprint,
+        )
+
+
+@dataclass(frozen=True)
+class _Archive:
+    """An archive's records, and the folder in it, `prefix`, that holds all that matters."""
+
+    where: str
+    records: Mapping[str, ZipEntry]
+    prefix: str
+    is_big_endian: bool
+
+    @classmethod
+    def of(cls, file: PositionedFile, records: Mapping[str, ZipEntry]) -> "_Archive":
+        found = [name for name in records if _is_data(name)]
+        if len(found) != 1:
+            raise FormatError("Duplicate", file.where, f"the archive holds {len(found)} pickles ({some(found)}).")
+        prefix = found[0].removesuffix("data.pkl")
+        order = "little"
+        if entry := records.get(f"{prefix}byteorder"):
+            order = read_whole(file, entry, 16).decode("latin-1")
+        if order not in ("little", "big"):
+            raise FormatError("BadByteOrder", file.where, f"its byte order “{shown(order)}” is not known.")
+        return cls(file.where, records, prefix, order == "big")
+
+    def __contains__(self, name: str) -> bool:
+        return self.prefix + name in self.records
+
+    @property
+    def is_script(self) -> bool:
+        """Whether it is a TorchScript program, whose constants have a pickle of their own."""
+        return "constants.pkl" in self
+
+    def pickle(self, file: PositionedFile, name: str) -> Steps[tuple[Any, dict[str, Named]]]:
+        """The inert tree of one of the archive's pickles, and all that it refers to."""
+        data = read_whole(file, self.records[self.prefix + name], limits.PICKLE_BYTES)
+        reader = PickleReader(data, self.where)
+        tree = yield from reader.read()
+        return tree, reader.references
+
+
+def _is_data(name: str) -> bool:
+    return name == "data.pkl" or (name.endswith("/data.pkl") and name.count("/") == 1)
+
+
+def _plain_values(root: Any) -> dict[str, str]:
+    """The numbers and texts beside the tensors at the top, e.g. the epoch."""
+    plain = [
+        (key, value) for key, value in pairs_of(root) if isinstance(key, str) and isinstance(value, str | int | float)
+    ]
+    return {elide(key): elide(str(value), limits.METADATA_SHOWN) for key, value in plain[: limits.METADATA_ENTRIES]}
+
+
+def _warnings(archive: _Archive, walk: Walk, tensors: Mapping[str, TensorInfo], code: list[str]) -> list[str]:
+    warnings: list[str] = []
+    if archive.is_script:
+        warnings.append("This is a TorchScript program. Its code is not run; only its tensors are shown.")
+    if len(code) > limits.CODE_REFERENCES:
+        warnings.append(f"It refers to code by {len(code):,} names; {limits.CODE_REFERENCES:,} are listed.")
+    for again, first in walk.shared:
+        if any(name.startswith(f"{first}.") for name in tensors):
+            warnings.append(f"“{shown(again)}” is the same as “{shown(first)}” and is listed once.")
+    return warnings

@@ -1,0 +1,196 @@
+"""Original values as filled bins and dequantized ones as stems at the levels themselves, on one axis."""
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtCore import QPointF, Qt, Signal
+from PySide6.QtGui import QMouseEvent
+from PySide6.QtWidgets import QToolTip, QWidget
+
+from qexplorer.quant.analysis import Analysis
+from qexplorer.widgets.numbers import count, figure
+from qexplorer.widgets.plot import Plot, empty_steps, nice, stairs
+from qexplorer.widgets.theme import LIGHT, Theme
+
+STEMS = 256
+"""More levels than this are drawn as an outline of bins."""
+
+
+class DistributionPlot(Plot):
+    """Heights are densities, values per a fixed width of the axis, so that they keep still while bits change.
+
+    A stem's height is the count of its level spread over the step that rounds to it; the tooltip gives the count.
+    """
+
+    clip_dragged = Signal(float, float)  # lo, hi, while dragging
+    clip_released = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__("Distribution of original and dequantized values", "Weight", "Values", parent)
+        self._original = empty_steps()
+        self._outline = empty_steps()
+        self._stems = pg.PlotCurveItem(connect="pairs")
+        self._clips = tuple(_clip_line(where) for where in ("lower", "upper"))
+        for item in (self._original, self._outline, self._stems, *self._clips):
+            self.addItem(item)
+        for line in self._clips:
+            line.sigDragged.connect(self._on_dragged)
+            line.sigPositionChangeFinished.connect(self._on_released)
+        self._analysis: Analysis | None = None
+        self._log = False
+        self._subject: object = None
+        self._unit = 1.0
+        self._dragging = False
+        self.show_theme(LIGHT)
+
+    def show_theme(self, theme: Theme) -> None:
+        super().show_theme(theme)
+        if not hasattr(self, "_clips"):
+            return
+        self._original.setPen(self.pen("original"))
+        self._original.setBrush(theme.color("original", 0.32 if theme is LIGHT else 0.38))
+        self._outline.setPen(self.pen("dequantized", 1.5))
+        for line in self._clips:
+            line.setPen(self.pen("clip", 1.6, dash=True))
+            line.setHoverPen(self.pen("clip", 3))
+            line.label.setColor(theme.color("clip"))
+        if self._analysis is not None:
+            self._draw()
+
+    def show_analysis(self, analysis: Analysis | None, subject: object = None) -> None:
+        """Draw a result; a new `subject` (another tensor) sets the axes afresh, the same one leaves them alone."""
+        self._analysis = analysis
+        if analysis is None:
+            for item in (self._original, self._outline):
+                item.setData([0.0, 1.0], [0.0])
+            self._stems.setData([], [])
+            for line in self._clips:
+                line.hide()
+            return
+        if subject != self._subject:
+            self._subject = subject
+            self._unit = nice(max(analysis.data_hi - analysis.data_lo, 1e-30) / 300)
+            self._fit()
+        self._draw()
+        self._describe()
+
+    def show_log(self, log: bool) -> None:
+        """Count axis logarithmic or linear."""
+        if log != self._log:
+            self._log = log
+            self.y_axis.powers_of_ten = log
+            if self._analysis is not None:
+                self._fit()
+                self._draw()
+
+    def _heights(self, counts: np.ndarray, width: float) -> np.ndarray:
+        density = counts * (self._unit / width)
+        return np.log10(np.maximum(density, self._floor)) if self._log else density
+
+    @property
+    def _floor(self) -> float:
+        """Half of what a single value makes in the widest bin here: where a logarithmic axis begins."""
+        a = self._analysis
+        assert a is not None  # noqa: S101  drawn only with a result
+        return 0.5 * self._unit / max(a.bins.width * max(a.bins.per_step, 1), self._unit)
+
+    def _fit(self) -> None:
+        a = self._analysis
+        assert a is not None  # noqa: S101
+        top = float((a.original * (self._unit / a.bins.width)).max(initial=1.0))
+        span = max(a.data_hi - a.data_lo, 1e-30)
+        left, right = a.data_lo - 0.06 * span, a.data_hi + 0.06 * span
+        if self._log:
+            low, high = float(np.log10(self._floor)), float(np.log10(top))
+            self.show_home(left, right, low, high + 0.12 * (high - low))
+        else:
+            self.show_home(left, right, 0.0, top * 1.18)
+
+    def _draw(self) -> None:
+        a = self._analysis
+        assert a is not None  # noqa: S101
+        base = float(np.log10(self._floor)) if self._log else 0.0
+        edges = a.bins.edges
+        self._original.setData(*_steps(edges, a.original, a.bins.width, self), fillLevel=base)
+        stems = 0 < len(a.levels) <= STEMS
+        self._stems.setVisible(stems)
+        self._outline.setVisible(not stems)
+        if stems:
+            step = abs(float(a.params.scale[0]))
+            heights = self._heights(a.level_counts, step)
+            self._stems.setData(np.repeat(a.levels, 2), np.column_stack([np.full(len(heights), base), heights]).ravel())
+            pixels = step / max(self.getViewBox().viewPixelSize()[0], 1e-30)
+            self._stems.setPen(self.pen("dequantized", float(np.clip(pixels * 0.14, 1.0, 4.0))))
+        else:
+            self._outline.setData(*_steps(edges, a.dequantized, a.bins.width, self))
+        self._draw_clips(a)
+        self.show_label("left", f"Values per {figure(self._unit, 3)}")
+
+    def _draw_clips(self, a: Analysis) -> None:
+        for line, at in zip(self._clips, (a.lo, a.hi), strict=True):
+            line.setVisible(a.spec.format.scaled)
+            if a.spec.format.scaled and not self._dragging:
+                line.blockSignals(True)
+                line.setValue(at)
+                line.blockSignals(False)
+            line.label.setFormat(f"clip {figure(at, 3)}")
+
+    def _describe(self) -> None:
+        a = self._analysis
+        assert a is not None  # noqa: S101
+        self.setAccessibleDescription(
+            f"{count(a.metrics.n)} values from {figure(a.data_lo)} to {figure(a.data_hi)}; "
+            f"{a.spec.title} covers {figure(a.lo)} to {figure(a.hi)}; SQNR {figure(a.metrics.sqnr_db)} dB."
+        )
+
+    def _on_dragged(self, line: pg.InfiniteLine) -> None:
+        self._dragging = True
+        lower, upper = (float(each.value()) for each in self._clips)
+        a = self._analysis
+        if a is not None and a.spec.scheme == "symmetric":
+            reach = abs(float(line.value()))
+            lower, upper = -reach, reach
+            for each, at in zip(self._clips, (lower, upper), strict=True):
+                each.blockSignals(True)
+                each.setValue(at)
+                each.blockSignals(False)
+        if lower < upper:
+            self.clip_dragged.emit(lower, upper)
+
+    def _on_released(self) -> None:
+        self._dragging = False
+        self.clip_released.emit()
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        super().mouseMoveEvent(event)
+        if event.buttons() == Qt.MouseButton.NoButton and self._analysis is not None:
+            text = self._reading(self._analysis, event.position())
+            QToolTip.showText(event.globalPosition().toPoint(), text, self) if text else QToolTip.hideText()
+
+    def _reading(self, a: Analysis, at: QPointF) -> str:
+        """What lies under the pointer: the bin's count, and the level that its values become."""
+        x = self.getViewBox().mapSceneToView(at).x()
+        place = int((x - a.bins.start) / a.bins.width)
+        if not 0 <= place < a.bins.count or not self.getViewBox().sceneBoundingRect().contains(at):
+            return ""
+        left = a.bins.start + place * a.bins.width
+        text = f"{count(int(a.original[place]))} values from {figure(left)} to {figure(left + a.bins.width)}"
+        if len(a.levels):
+            nearest = int(np.argmin(np.abs(a.levels - x)))
+            text += f"\nlevel {figure(float(a.levels[nearest]))}: {count(int(a.level_counts[nearest]))} values"
+        return text
+
+
+def _steps(
+    edges: np.ndarray, counts: np.ndarray, width: float, plot: DistributionPlot
+) -> tuple[np.ndarray, np.ndarray]:
+    edges, counts = stairs(edges, counts)
+    return edges, plot._heights(counts, width)
+
+
+def _clip_line(where: str) -> pg.InfiniteLine:
+    line = pg.InfiniteLine(angle=90, movable=True, label="clip", labelOpts={"position": 0.95})
+    line.label.setAnchor((0, 0.5) if where == "lower" else (1, 0.5))
+    line.label.orthoPos = 0.95
+    line.setZValue(10)
+    line.setCursor(Qt.CursorShape.SizeHorCursor)
+    return line

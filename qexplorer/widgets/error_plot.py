@@ -1,0 +1,123 @@
+"""The error, dequantized − original: a histogram with ±S/2 marked, and SQNR channel by channel."""
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QMouseEvent
+from PySide6.QtWidgets import QToolTip, QWidget
+
+from qexplorer.quant.analysis import Analysis
+from qexplorer.widgets.numbers import count, figure
+from qexplorer.widgets.plot import Plot, empty_steps, nice, stairs
+from qexplorer.widgets.theme import LIGHT, Theme
+
+
+class ErrorPlot(Plot):
+    """Rounding stays between −S/2 and +S/2, clipping lies outside; the eye tells them apart."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__("Histogram of the quantization error", "Error (dequantized − original)", "Values", parent)
+        self._curve = empty_steps(fillLevel=0)
+        self._halves = tuple(
+            pg.InfiniteLine(angle=90, label=text, labelOpts={"position": 0.9}) for text in ("−S/2", "+S/2")
+        )
+        self._halves[0].label.setAnchor((1, 0.5))
+        self._halves[1].label.setAnchor((0, 0.5))
+        for item in (self._curve, *self._halves):
+            self.addItem(item)
+        self._reach = 0.0
+        self._top = 0.0
+        self.beyond = 0
+        self.show_theme(LIGHT)
+
+    def show_theme(self, theme: Theme) -> None:
+        super().show_theme(theme)
+        if not hasattr(self, "_halves"):
+            return
+        self._curve.setPen(self.pen("dequantized"))
+        self._curve.setBrush(theme.color("dequantized", 0.3))
+        for line in self._halves:
+            pen = self.pen("muted")
+            pen.setStyle(Qt.PenStyle.DotLine)
+            line.setPen(pen)
+            line.label.setColor(theme.color("muted"))
+
+    def show_analysis(self, analysis: Analysis | None) -> None:
+        """Draw a result. The axes follow it in steps of 1, 2, 5, so that they keep still under small changes."""
+        if analysis is None:
+            self._curve.setData([0, 1], [0])
+            for line in self._halves:
+                line.hide()
+            return
+        a = analysis
+        edges, counts = stairs(a.error_bins.edges, a.errors)
+        self._curve.setData(edges, counts.astype(float))
+        half = a.spec.format.half_step(a.params, max(-a.data_lo, a.data_hi))
+        single = a.spec.format.scaled and len(a.params.scale) == 1
+        for line, at in zip(self._halves, (-half, half), strict=True):
+            line.setVisible(single)
+            line.setValue(at)
+        self.beyond = a.metrics.n - a.metrics.nonfinite - int(a.errors.sum())
+        self._fit(-float(a.error_bins.start), float(a.errors.max(initial=1)))
+        self.setAccessibleDescription(
+            f"Largest error {figure(a.metrics.max_abs_error)}, root mean square {figure(a.metrics.rmse)}; "
+            f"{count(self.beyond)} values lie beyond the axis."
+        )
+
+    def _fit(self, reach: float, top: float) -> None:
+        if not reach <= self._reach <= 3 * reach:
+            self._reach = nice(reach)
+        if not top <= self._top <= 3 * top:
+            self._top = nice(top * 1.15)
+        home = (-self._reach, self._reach, 0.0, self._top)
+        if home != self.home:
+            self.show_home(*home)
+
+
+class ChannelPlot(Plot):
+    """One bar for each channel: its SQNR in dB."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__("SQNR of each channel", "Channel", "SQNR (dB)", parent)
+        self._bars = empty_steps(fillLevel=0)
+        self._mean = pg.InfiniteLine(angle=0, label="whole tensor", labelOpts={"position": 0.08})
+        self._mean.label.setAnchor((0, 1))
+        self.addItem(self._bars)
+        self.addItem(self._mean)
+        self._sqnr = np.zeros(0)
+        self.show_theme(LIGHT)
+
+    def show_theme(self, theme: Theme) -> None:
+        super().show_theme(theme)
+        if not hasattr(self, "_mean"):
+            return
+        self._bars.setPen(self.pen("original"))
+        self._bars.setBrush(theme.color("original", 0.32))
+        self._mean.setPen(self.pen("muted", dash=True))
+        self._mean.label.setColor(theme.color("text"))
+
+    def show_analysis(self, analysis: Analysis | None) -> None:
+        """Draw a result; a channel without error has no bar but reaches the top."""
+        self._sqnr = np.zeros(0) if analysis is None else analysis.channel_sqnr_db
+        if not self._sqnr.size or analysis is None:
+            self._bars.setData([0, 1], [0])
+            return
+        finite = self._sqnr[np.isfinite(self._sqnr)]
+        top = float(finite.max(initial=1.0)) * 1.15
+        heights = np.clip(np.nan_to_num(self._sqnr, posinf=top, neginf=0.0), 0.0, top)
+        self._bars.setData(np.arange(len(heights) + 1) - 0.5, heights)
+        mean = analysis.metrics.sqnr_db
+        self._mean.setVisible(bool(np.isfinite(mean)))
+        self._mean.setValue(mean if np.isfinite(mean) else 0.0)
+        home = (-0.5, len(heights) - 0.5, 0.0, nice(top))
+        if home != self.home:
+            self.show_home(*home)
+        worst = int(np.argmin(self._sqnr))
+        self.setAccessibleDescription(f"{len(heights)} channels; the worst is {worst}, {figure(self._sqnr[worst])} dB.")
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        super().mouseMoveEvent(event)
+        channel = round(self.getViewBox().mapSceneToView(event.position()).x())
+        if event.buttons() == Qt.MouseButton.NoButton and 0 <= channel < len(self._sqnr):
+            text = f"channel {channel}: {figure(float(self._sqnr[channel]))} dB"
+            QToolTip.showText(event.globalPosition().toPoint(), text, self)

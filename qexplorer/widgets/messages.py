@@ -1,0 +1,129 @@
+"""What is said to the person: a banner that stays until it is dismissed, and a placeholder where nothing is yet."""
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QGuiApplication, QPainter, QPaintEvent, QPalette, QPen
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QPlainTextEdit, QSizePolicy, QVBoxLayout, QWidget
+
+from qexplorer.widgets.controls import Button, GlyphButton
+from qexplorer.widgets.theme import scaled
+
+
+class Banner(QWidget):
+    """One message in the layout, with details to unfold and copy. The same message again only counts up."""
+
+    dismissed = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._text = QLabel()
+        self._text.setTextFormat(Qt.TextFormat.PlainText)
+        self._text.setWordWrap(True)
+        self._text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._details = QPlainTextEdit()
+        self._details.setReadOnly(True)
+        self._details.setAccessibleName("Details of the message")
+        self._details.setMaximumHeight(140)
+        self._details.hide()
+        self._more = Button("Details")
+        self._more.setAccessibleName("Show the details of the message")
+        self._more.setToolTip("Show what happened in full, for a report")
+        self._copy = Button("Copy report")
+        self._copy.setAccessibleName("Copy the report")
+        self._copy.setToolTip("Copy the message and its details")
+        self._close = GlyphButton("close", "Dismiss the message")
+        row = QHBoxLayout()
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self._text, 1)
+        for button in (self._more, self._copy, self._close):
+            row.addWidget(button, 0, Qt.AlignmentFlag.AlignTop)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(12, 8, 8, 8)
+        column.addLayout(row)
+        column.addWidget(self._details)
+        self._more.clicked.connect(self._on_more)
+        self._copy.clicked.connect(self._on_copy)
+        self._close.clicked.connect(self._on_close)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        self._message, self._times = "", 0
+        self.hide()
+
+    @property
+    def text(self) -> str:
+        """What it says now; empty while it is hidden."""
+        return self._text.text() if self.isVisibleTo(self.parentWidget()) else ""
+
+    def show_message(self, message: str, details: str = "") -> None:
+        """Say something; `details` may be unfolded."""
+        self._times = self._times + 1 if message == self._message and self.isVisible() else 1
+        self._message = message
+        self._text.setText(message + (f"  ({self._times} times)" if self._times > 1 else ""))
+        self._details.setPlainText(details)
+        self._more.setVisible(bool(details))
+        self._copy.setVisible(bool(details))
+        self._details.hide()
+        self.show()
+
+    def clear(self) -> None:
+        """Say nothing."""
+        self._message = ""
+        self._text.clear()
+        self.hide()
+
+    @property
+    def report(self) -> str:
+        """What Copy report copies: the message with its details."""
+        return f"{self._message}\n\n{self._details.toPlainText()}".strip()
+
+    def _on_more(self) -> None:
+        self._details.setVisible(not self._details.isVisible())
+
+    def _on_copy(self) -> None:
+        QGuiApplication.clipboard().setText(self.report)
+
+    def _on_close(self) -> None:
+        self.clear()
+        self.dismissed.emit()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        palette = self.palette()
+        painter.fillRect(self.rect(), palette.color(QPalette.ColorRole.Base))
+        painter.fillRect(0, 0, 4, self.height(), palette.color(QPalette.ColorRole.BrightText))
+        painter.setPen(QPen(palette.color(QPalette.ColorRole.Mid), 1))
+        painter.drawLine(self.rect().bottomLeft(), self.rect().bottomRight())
+
+
+class Placeholder(QWidget):
+    """What stands in an empty panel: what it is for, what to do, and the button that does it."""
+
+    pressed = Signal()
+
+    def __init__(self, title: str, text: str, button: str = "", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._title = QLabel(title)
+        self._title.setFont(scaled(1.0, bold=True))
+        self._title.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._text = QLabel(text)
+        self._text.setForegroundRole(QPalette.ColorRole.PlaceholderText)
+        for label in (self._title, self._text):
+            label.setTextFormat(Qt.TextFormat.PlainText)
+            label.setWordWrap(True)
+            label.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(16, 8, 16, 8)
+        column.addStretch()
+        column.addWidget(self._title)
+        column.addWidget(self._text)
+        if button:
+            self.button = Button(button, primary=True)
+            self.button.setAccessibleName(button.replace("&", ""))
+            self.button.setToolTip(text)
+            self.button.clicked.connect(self.pressed)
+            column.addSpacing(8)
+            column.addWidget(self.button, 0, Qt.AlignmentFlag.AlignCenter)
+        column.addStretch()
+
+    def show_text(self, title: str, text: str) -> None:
+        """Say something else."""
+        self._title.setText(title)
+        self._text.setText(text)

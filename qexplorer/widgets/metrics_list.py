@@ -1,0 +1,148 @@
+"""The figures of one tensor: SQNR large, the rest a quiet list; each with its unit and what it means."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+
+from qexplorer.quant.analysis import Analysis
+from qexplorer.widgets.controls import caption
+from qexplorer.widgets.numbers import count, figure, percent, size
+from qexplorer.widgets.theme import scaled
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the list."""
+
+    label: str
+    value: Callable[[Analysis], str]
+    meaning: str
+
+
+def _spread(values: list[float]) -> str:
+    """One figure, or the least and greatest of many."""
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    return figure(low) if low == high else f"{figure(low, 3)} … {figure(high, 3)}"
+
+
+def _scale(a: Analysis) -> str:
+    return _spread([float(s) for s in a.params.scale]) if a.spec.format.scaled else "none"
+
+
+def _zero_point(a: Analysis) -> str:
+    if not a.spec.format.scaled:
+        return "none"
+    low, high = int(a.params.zero_point.min(initial=0)), int(a.params.zero_point.max(initial=0))
+    points = [int(z) for z in a.params.zero_point]
+    low, high = min(points, default=0), max(points, default=0)
+    return f"{low}" if low == high else f"{low} … {high}"
+
+
+def _codes(a: Analysis) -> str:
+    codes = 2**a.spec.format.storage_bits
+    used = round(a.metrics.code_utilization * codes)
+    return f"{count(used)} of {count(codes)} · {a.metrics.code_entropy_bits:.2f} bits"
+
+
+LINES = (
+    Line("Mean squared error", lambda a: figure(a.metrics.mse), "Σe²/n, in the square of the weights' unit. What MSE calibration makes small."),
+    Line("RMS error", lambda a: figure(a.metrics.rmse), "√(Σe²/n). Pure rounding gives S/√12 ≈ 0.29 S; more means clipping."),
+    Line("Mean error", lambda a: figure(a.metrics.mae), "Σ|e|/n, the average distance from the original."),
+    Line("Worst error", lambda a: figure(a.metrics.max_abs_error), "max |e|. Above S/2 some value was clipped."),
+    Line("Relative error", lambda a: percent(a.metrics.relative_rmse), "‖e‖/‖x‖: the error's size beside the weights' own."),
+    Line("Cosine", lambda a: f"{a.metrics.cosine:.6f}", "Angle between original and dequantized: 1 means same direction."),
+    Line("Clipped", lambda a: percent(a.metrics.clipped_fraction), "Share of values beyond the codes, before they are clamped."),
+    Line("Codes used", _codes, "Distinct codes in use, and the entropy of the codes: fewer bits than the format's are wasted."),
+    Line("Scale S", _scale, "The step between two levels; with one scale for each group, the least and the greatest."),
+    Line("Zero point Z", _zero_point, "The code that stands for exactly 0."),
+    Line("Bits per weight", lambda a: f"{a.metrics.bits_per_weight:.3f}", "Codes, scales (32 bits each) and zero points, over the number of weights."),
+    Line("Size", lambda a: f"{size(a.metrics.bytes)}  ←  {size(a.metrics.original_bytes)}", "Theoretical size of this tensor when packed, with its scales; beside it, as stored in the file."),
+)  # fmt: skip
+
+BANDS = (
+    (15.0, "poor: below 15 dB", "clip"),
+    (25.0, "fair: 15 to 25 dB", "warn"),
+    (float("inf"), "good: above 25 dB", "good"),
+)
+
+
+class MetricsList(QWidget):
+    """Value in: an `Analysis`. It keeps its lines and changes only their figures."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._sqnr = QLabel("–")
+        self._sqnr.setFont(scaled(2.2, bold=True))
+        self._sqnr.setAccessibleName("SQNR in decibels")
+        self._sqnr.setToolTip(
+            "Signal-to-quantization-noise ratio, 10·log₁₀(Σx²/Σe²): one more bit is worth about 6 dB."
+        )
+        unit = QLabel("dB SQNR")
+        unit.setFont(scaled(1.0, bold=True))
+        self._band = caption(" ")
+        self._band.setFont(scaled(0.88))
+        head = QHBoxLayout()
+        head.setSpacing(10)
+        head.addWidget(self._sqnr)
+        beside = QVBoxLayout()
+        beside.setSpacing(0)
+        beside.addStretch()
+        beside.addWidget(unit)
+        beside.addWidget(self._band)
+        beside.addStretch()
+        head.addLayout(beside, 1)
+        grid = QGridLayout()
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setVerticalSpacing(3)
+        grid.setColumnStretch(1, 1)
+        self._values: list[QLabel] = []
+        for row, line in enumerate(
+            (
+                *LINES,
+                Line("Not a number", lambda a: "", "NaN and infinite values in the file; left out of every figure."),
+            )
+        ):
+            label, value = caption(line.label), QLabel()
+            value.setTextFormat(Qt.TextFormat.PlainText)
+            value.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+            value.setAccessibleName(line.label)
+            value.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+            for each in (label, value):
+                each.setToolTip(line.meaning)
+            grid.addWidget(label, row, 0)
+            grid.addWidget(value, row, 1)
+            self._values.append(value)
+        self._bad_label = grid.itemAtPosition(len(LINES), 0).widget()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(12, 0, 12, 8)
+        column.addLayout(head)
+        column.addLayout(grid)
+        column.addStretch()
+        self.show_analysis(None)
+
+    def show_analysis(self, analysis: Analysis | None) -> None:
+        """Show the figures of a result, or none."""
+        bad = analysis.metrics.nonfinite if analysis else 0
+        self._values[-1].setVisible(bool(bad))
+        self._bad_label.setVisible(bool(bad))
+        self._values[-1].setText(count(bad))
+        if analysis is None:
+            self._sqnr.setText("–")
+            self._band.setText("Select a tensor")
+            for value in self._values:
+                value.clear()
+            return
+        sqnr = analysis.metrics.sqnr_db
+        self._sqnr.setText(f"{sqnr:.2f}" if abs(sqnr) < 1e6 else figure(sqnr))
+        self._band.setText(
+            "no error at all" if sqnr == float("inf") else next(text for top, text, _ in BANDS if sqnr < top)
+        )
+        for line, value in zip(LINES, self._values, strict=False):
+            value.setText(line.value(analysis))
+
+    def figures(self) -> dict[str, str]:
+        """What is shown now, by label."""
+        shown = {"SQNR": self._sqnr.text()}
+        return shown | {line.label: value.text() for line, value in zip(LINES, self._values, strict=False)}

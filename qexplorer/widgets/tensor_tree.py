@@ -1,0 +1,350 @@
+"""The tensors of a checkpoint as a tree of their dotted names: filter, sort, select."""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from PySide6.QtCore import (
+    QAbstractItemModel,
+    QModelIndex,
+    QPersistentModelIndex,
+    QRectF,
+    QSortFilterProxyModel,
+    Qt,
+    Signal,
+)
+from PySide6.QtGui import QColor, QPainter, QPalette
+from PySide6.QtWidgets import QHeaderView, QMenu, QStyleOptionViewItem, QTreeView, QWidget
+
+from qexplorer.widgets import numbers
+from qexplorer.widgets.theme import LIGHT, Theme
+from qexplorer.widgets.views import RowDelegate, calm
+
+Index = QModelIndex | QPersistentModelIndex
+COLUMNS = ("Tensor", "Shape", "Type", "Values", "SQNR")
+NAME, SHAPE, TYPE, VALUES, SQNR = range(5)
+SORT = Qt.ItemDataRole.UserRole
+FULL_SCALE_DB = 60.0
+"""A bar that fills its cell."""
+
+
+@dataclass(frozen=True)
+class TensorRow:
+    """What the tree shows of a tensor; `shown` is its name made safe for the screen, `note` why it cannot be read."""
+
+    name: str
+    shown: str
+    shape: tuple[int, ...]
+    dtype: str
+    n: int
+    note: str = ""
+
+
+@dataclass(eq=False)
+class _Node:
+    label: str
+    parent: "_Node | None"
+    at: int = 0
+    row: TensorRow | None = None
+    children: list["_Node"] = field(default_factory=list)
+
+
+class TensorModel(QAbstractItemModel):
+    """Names are split at their dots; a part with a single child is joined with it."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._root = _Node("", None)
+        self._leaves: dict[str, _Node] = {}
+        self._sqnr: dict[str, float] = {}
+
+    def show_tensors(self, rows: Iterable[TensorRow]) -> None:
+        """Show other tensors."""
+        self.beginResetModel()
+        self._sqnr.clear()
+        self._leaves.clear()
+        self._root = _Node("", None)
+        groups: dict[tuple[str, ...], _Node] = {(): self._root}
+        for row in rows:
+            parts = tuple(row.shown.split("."))
+            parent = self._root
+            for depth in range(1, len(parts)):
+                path = parts[:depth]
+                if path not in groups:
+                    groups[path] = _Node(parts[depth - 1], parent)
+                    parent.children.append(groups[path])
+                parent = groups[path]
+            leaf = _Node(parts[-1], parent, row=row)
+            parent.children.append(leaf)
+            self._leaves[row.name] = leaf
+        _join(self._root)
+        self.endResetModel()
+
+    def show_sqnr(self, name: str, db: float) -> None:
+        """Show the SQNR of a tensor."""
+        if name in self._leaves:
+            self._sqnr[name] = db
+            index = self.index_of(name).siblingAtColumn(SQNR)
+            self.dataChanged.emit(index, index)
+
+    def clear_sqnr(self) -> None:
+        """Forget every SQNR."""
+        names = list(self._sqnr)
+        self._sqnr.clear()
+        for name in names:
+            index = self.index_of(name).siblingAtColumn(SQNR)
+            self.dataChanged.emit(index, index)
+
+    def index_of(self, name: str) -> QModelIndex:
+        """The first cell of a tensor's row; invalid where there is no such tensor."""
+        node = self._leaves.get(name)
+        return self.createIndex(node.at, 0, node) if node else QModelIndex()
+
+    def node(self, index: Index) -> _Node:
+        """The node behind an index."""
+        return index.internalPointer() if index.isValid() else self._root
+
+    def sqnr(self, name: str) -> float | None:
+        """The SQNR of a tensor in dB, where it is known."""
+        return self._sqnr.get(name)
+
+    def index(self, row: int, column: int, parent: Index = QModelIndex()) -> QModelIndex:  # noqa: B008
+        children = self.node(parent).children
+        return self.createIndex(row, column, children[row]) if 0 <= row < len(children) else QModelIndex()
+
+    def parent(self, index: Index = QModelIndex()) -> QModelIndex:  # noqa: B008  # pyright: ignore
+        above = self.node(index).parent if index.isValid() else None
+        return QModelIndex() if above is None or above is self._root else self.createIndex(above.at, 0, above)
+
+    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
+        return 0 if parent.column() > 0 else len(self.node(parent).children)
+
+    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
+        return len(COLUMNS)
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        if role == Qt.ItemDataRole.DisplayRole and orientation == Qt.Orientation.Horizontal:
+            return COLUMNS[section]
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return (
+                "Name in the file",
+                "Shape",
+                "Stored type",
+                "Number of values",
+                "SQNR in dB under the current scheme",
+            )[section]
+        return None
+
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        node = self.node(index)
+        if role == Qt.ItemDataRole.DisplayRole:
+            return self._text(node, index.column())
+        if role == SORT:
+            return self._key(node, index.column())
+        if role == Qt.ItemDataRole.ToolTipRole and node.row:
+            row = node.row
+            note = f"\n{row.note}" if row.note else ""
+            return f"{row.shown}\n{numbers.shape(row.shape)} {row.dtype}, {numbers.count(row.n)} values{note}".replace(
+                "<", "‹"
+            )
+        if role == Qt.ItemDataRole.TextAlignmentRole and index.column() == VALUES:
+            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        return None
+
+    def _text(self, node: _Node, column: int) -> str:
+        row = node.row
+        if column == NAME or row is None:
+            return node.label if column == NAME else ""
+        if column == SQNR:
+            db = self._sqnr.get(row.name)
+            return "" if db is None else numbers.figure(db, 3)
+        return (numbers.shape(row.shape), row.dtype, numbers.many(row.n))[column - 1]
+
+    def _key(self, node: _Node, column: int) -> Any:
+        row = node.row
+        if column == NAME:
+            return natural(node.label)
+        if row is None:
+            return ()
+        return ((row.n, row.shape), (row.n, row.shape), (row.dtype,), (row.n,), (self._sqnr.get(row.name, -1e9),))[
+            column
+        ]
+
+
+def _join(node: _Node) -> None:
+    """Join groups that have one child with it, and number the children."""
+    stack = [node]
+    while stack:
+        here = stack.pop()
+        for i, child in enumerate(here.children):
+            while child.row is None and len(child.children) == 1:
+                only = child.children[0]
+                only.label, only.parent = f"{child.label}.{only.label}", here
+                child = here.children[i] = only
+            child.at = i
+            stack.append(child)
+
+
+def natural(text: str) -> tuple[tuple[int, str], ...]:
+    """A key that sorts `features.2` before `features.10`."""
+    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d{1,9})", text) if part)
+
+
+class TensorFilter(QSortFilterProxyModel):
+    """Words must be part of the name; `>1M`, `<10k` compare the number of values, `sqnr<15` the SQNR."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._tests: list[Callable[[TensorRow], bool]] = []
+        self.setRecursiveFilteringEnabled(True)
+        self.setSortRole(SORT)
+
+    def show_filter(self, text: str) -> None:
+        """Show only the tensors that fit."""
+        self.beginFilterChange()
+        self._tests = [self._test(word) for word in text.lower().split()]
+        self.endFilterChange(QSortFilterProxyModel.Direction.Rows)
+
+    def _test(self, word: str) -> Callable[[TensorRow], bool]:
+        match = re.fullmatch(r"(sqnr)?([<>])(-?\d+(?:\.\d+)?)([km])?", word)
+        if not match:
+            return lambda row: word in row.shown.lower() or word in row.dtype
+        bound = float(match[3]) * {"k": 1e3, "m": 1e6, None: 1}[match[4]]
+        above = match[2] == ">"
+        if match[1]:
+            return lambda row: (
+                (db := self._model().sqnr(row.name)) is not None and (db > bound if above else db < bound)
+            )
+        return lambda row: row.n > bound if above else row.n < bound
+
+    def _model(self) -> TensorModel:
+        model = self.sourceModel()
+        assert isinstance(model, TensorModel)  # noqa: S101
+        return model
+
+    def filterAcceptsRow(self, row: int, parent: Index) -> bool:
+        node = self._model().node(parent).children[row]
+        return not self._tests or (node.row is not None and all(test(node.row) for test in self._tests))
+
+    def lessThan(self, left: Index, right: Index) -> bool:
+        return self._model().data(left, SORT) < self._model().data(right, SORT)
+
+
+class TensorDelegate(RowDelegate):
+    """Draws SQNR as a bar with its figure."""
+
+    theme = LIGHT
+
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
+        text = index.data()
+        if index.column() != SQNR or not text:
+            super().paint(painter, option, index)
+            return
+        self.initStyleOption(option, index)
+        option.text = ""
+        option.widget.style().drawControl(
+            option.widget.style().ControlElement.CE_ItemViewItem, option, painter, option.widget
+        )
+        figures = option.fontMetrics.horizontalAdvance("00.0") + 8
+        bar = QRectF(option.rect).adjusted(6, 0, -figures - 4, 0)
+        bar.setTop(option.rect.center().y() - 3)
+        bar.setHeight(7)
+        db = index.data(SORT)[0]
+        painter.fillRect(bar, self.theme.color("hairline"))
+        share = max(0.0, min(db / FULL_SCALE_DB, 1.0))
+        painter.fillRect(QRectF(bar.left(), bar.top(), bar.width() * share, bar.height()), self._color(db))
+        painter.setPen(option.palette.color(QPalette.ColorRole.Text))
+        painter.drawText(
+            option.rect.adjusted(0, 0, -6, 0), Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, text
+        )
+
+    def _color(self, db: float) -> QColor:
+        return self.theme.color("clip" if db < 15 else "warn" if db < 25 else "good")
+
+
+class TensorTree(QTreeView):
+    """Value in: rows; signal out: the name of the tensor that the person selected."""
+
+    chosen = Signal(str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.tensors = TensorModel(self)
+        self.filter = TensorFilter(self)
+        self.filter.setSourceModel(self.tensors)
+        self.setModel(self.filter)
+        calm(self, "Tensors")
+        self.setUniformRowHeights(True)
+        self.setIndentation(14)
+        self._delegate = TensorDelegate(self)
+        self.setItemDelegate(self._delegate)
+        header = self.header()
+        header.setStretchLastSection(False)
+        header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
+        for column, sample in (
+            (SHAPE, "1280×320×1×1"),
+            (TYPE, "bfloat16 "),
+            (VALUES, "409,600 "),
+            (SQNR, "bars 00.0 00.0"),
+        ):
+            header.resizeSection(column, self.fontMetrics().horizontalAdvance(sample) + 10)
+        for column in (TYPE, VALUES):
+            header.hideSection(column)
+        header.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        header.customContextMenuRequested.connect(self._on_header_menu)
+        header.setSortIndicatorClearable(True)
+        header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
+        self.setSortingEnabled(True)
+        self.selectionModel().currentChanged.connect(self._on_current)
+        self._quiet = False
+
+    def show_theme(self, theme: Theme) -> None:
+        """Bars in the colours of a theme."""
+        self._delegate.theme = theme
+        self.viewport().update()
+
+    def show_tensors(self, rows: Iterable[TensorRow]) -> None:
+        """Show other tensors; short lists are unfolded."""
+        self._quiet = True
+        self.tensors.show_tensors(rows)
+        self._quiet = False
+        if self.tensors.rowCount() <= 3:
+            self.expandToDepth(0)
+
+    def show_filter(self, text: str) -> None:
+        """Show only tensors that fit, unfolded."""
+        self.filter.show_filter(text)
+        if text.strip():
+            self.expandAll()
+
+    def show_chosen(self, name: str) -> None:
+        """Select a tensor and bring it into view, without a signal."""
+        index = self.filter.mapFromSource(self.tensors.index_of(name))
+        if (
+            (index.isValid()
+            and index.row() != self.currentIndex().row())
+            or self.currentIndex().parent() != index.parent()
+        ):
+            self._quiet = True
+            self.setCurrentIndex(index)
+            self.scrollTo(index, self.ScrollHint.PositionAtCenter)
+            self._quiet = False
+
+    def _on_current(self, current: QModelIndex) -> None:
+        row = self.tensors.node(self.filter.mapToSource(current)).row if current.isValid() else None
+        if row and not self._quiet:
+            self.chosen.emit(row.name)
+
+    def _on_header_menu(self, at: object) -> None:
+        menu = QMenu(self)
+        for column in range(1, len(COLUMNS)):
+            action = menu.addAction(COLUMNS[column])
+            action.setCheckable(True)
+            action.setChecked(not self.header().isSectionHidden(column))
+            action.setData(column)
+        menu.triggered.connect(self._on_column)
+        menu.popup(self.header().mapToGlobal(at))
+
+    def _on_column(self, action: Any) -> None:
+        self.header().setSectionHidden(action.data(), not action.isChecked())

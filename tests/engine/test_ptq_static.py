@@ -1,0 +1,227 @@
+import dataclasses
+import errno
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from qexplorer.engine import latency
+from qexplorer.engine.backends import backends, choose_engine
+from qexplorer.engine.history import History
+from qexplorer.engine.jobs import jobs
+from qexplorer.engine.jobs.evaluate import Evaluate
+from qexplorer.engine.jobs.ptq_static import PtqStatic
+from qexplorer.engine.models import models
+from qexplorer.engine.record import recorded
+from qexplorer.engine.results import RunResult
+from qexplorer.errors import UserError
+from qexplorer.progress import Progress, finish
+
+QUICK = PtqStatic(preset="pytorch_default", calibration=16, limit=8, threads=1)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunResult, list[Progress]]:
+    """Both presets on all test samples, recorded once for the tests that read it."""
+    reports: list[Progress] = []
+    history = History(tmp_path_factory.mktemp("whole") / "history.sqlite3")
+    return finish(recorded(PtqStatic(), history), reports.append), reports
+
+
+@pytest.fixture
+def torch_state() -> Iterator[None]:
+    """Two threads and another engine than the job's; checks that all of it is put back."""
+    engines = torch.backends.quantized.supported_engines
+    before = torch.get_num_threads(), torch.backends.quantized.engine
+    other = next(name for name in engines if name not in (choose_engine("auto"), "none"))
+    torch.set_num_threads(2)
+    torch.backends.quantized.engine = other
+    numbers = torch.random.get_rng_state()
+    yield
+    assert torch.get_num_threads() == 2
+    assert torch.backends.quantized.engine == other
+    assert torch.equal(numbers, torch.random.get_rng_state())
+    torch.set_num_threads(before[0])
+    torch.backends.quantized.engine = before[1]
+
+
+def test_int8_is_a_quarter_of_the_size(whole: tuple[RunResult, list[Progress]]) -> None:
+    fp32, per_tensor, per_channel = whole[0].rows
+    assert fp32.bytes_on_disk == pytest.approx(9.2e6, rel=0.02)
+    assert per_tensor.bytes_on_disk == pytest.approx(2.35e6, rel=0.02)
+    assert per_channel.bytes_on_disk == pytest.approx(2.65e6, rel=0.02)
+    for row in (fp32, per_tensor, per_channel):
+        assert 0.9 * row.bytes_on_disk < row.bytes_theoretical < row.bytes_on_disk
+
+
+def test_int8_is_within_a_point_of_the_float_model(whole: tuple[RunResult, list[Progress]]) -> None:
+    fp32, *converted = whole[0].rows
+    assert fp32.n == 360
+    assert fp32.top1 >= 0.98
+    assert fp32.flips == 0
+    for row in converted:
+        assert abs(row.top1 - fp32.top1) <= 0.01
+        assert abs(row.top5 - fp32.top5) <= 0.01
+        assert row.flips <= 0.02 * row.n
+        assert row.top1_ci95[0] < row.top1 <= row.top1_ci95[1]
+
+
+def test_int8_is_faster_at_batch_64(whole: tuple[RunResult, list[Progress]]) -> None:
+    fp32, *converted = whole[0].rows
+    for row in converted:
+        assert fp32.latency_ms["64"]["median"] > 1.5 * row.latency_ms["64"]["median"]
+
+
+def test_the_files_are_the_int8_weights(whole: tuple[RunResult, list[Progress]]) -> None:
+    assert whole[0].rows[0].artifact is None
+    for row in whole[0].rows[1:]:
+        assert row.artifact is not None
+        assert Path(row.artifact).stat().st_size == row.bytes_on_disk
+    assert whole[0].artifact is not None
+    assert sorted(p.name for p in Path(whole[0].artifact).iterdir()) == ["pytorch_default.pt", "x86.pt"]
+
+
+def test_the_result_says_what_it_depends_on(whole: tuple[RunResult, list[Progress]]) -> None:
+    result = json.loads(whole[0].to_json())
+    assert result["model"]["params"] == 2_236_106
+    assert result["data"].items() >= {"name": "digits", "train_n": 1437, "calibration_n": 320, "test_n": 360}.items()
+    assert result["rows"][1]["kind"] == "REAL"
+    assert result["rows"][1]["engine"] == result["spec"]["engine"]
+    assert result["rows"][1]["threads"] == result["spec"]["threads"] >= 1
+    default, x86 = result["spec"]["presets"]["pytorch_default"], result["spec"]["presets"]["x86"]
+    assert default["weights"]["observer"] == "MinMaxObserver"
+    assert x86["weights"]["scheme"] == "per_channel_symmetric"
+    assert x86["activations"]["observer"] == "HistogramObserver"
+
+
+def test_every_layer_has_the_error_of_its_weights(whole: tuple[RunResult, list[Progress]]) -> None:
+    by_row = {
+        name: {layer["name"]: layer["weight_sqnr_db"] for layer in whole[0].layers if layer["row"] == name}
+        for name in ("pytorch_default", "x86")
+    }
+    assert len(by_row["x86"]) == 53
+    assert by_row["x86"].keys() == by_row["pytorch_default"].keys()
+    assert all(20 < db < 70 for db in by_row["pytorch_default"].values())
+    better = [name for name, db in by_row["x86"].items() if db > by_row["pytorch_default"][name]]
+    assert len(better) > 0.9 * 53
+
+
+def test_the_fraction_rises_to_the_end(whole: tuple[RunResult, list[Progress]]) -> None:
+    fractions = [step.fraction or 0.0 for step in whole[1]]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] > 0.95
+
+
+@pytest.mark.filterwarnings("ignore:TypedStorage is deprecated:UserWarning")  # torch's own, on any quantized tensor
+@pytest.mark.usefixtures("torch_state")
+def test_the_same_seed_gives_the_same_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latency, "MOST", 2)
+    monkeypatch.setattr(latency, "FEWEST", 2)
+    for name in ("a", "b"):
+        finish(QUICK.run(tmp_path / name))
+    first, second = (torch.load(tmp_path / name / "pytorch_default.pt", weights_only=True) for name in ("a", "b"))
+    assert first.keys() == second.keys()
+    assert [n for n, v in first.items() if isinstance(v, torch.Tensor) and not torch.equal(v, second[n])] == []
+
+
+PHASES = "Starting torch", "Reading", "Evaluating", "Calibrating", "Converting", "Timing batch 64"
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.usefixtures("torch_state")
+def test_a_cancel_in_any_phase_leaves_nothing_behind(history: History, phase: str) -> None:
+    steps = recorded(QUICK, history)
+    while not next(steps).phase.startswith(phase):
+        pass
+    steps.close()
+    (run,) = history.runs()
+    assert run.status == "cancelled"
+    assert not history.folder(run.run_id).exists()
+
+
+@pytest.mark.usefixtures("torch_state")
+def test_a_full_disk_is_told_and_leaves_nothing_behind(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(UserError, match=r"fp32\.pt cannot be written.*Free some space"):
+        finish(recorded(QUICK, history))
+    (run,) = history.runs()
+    assert run.status == "failed"
+    assert not history.folder(run.run_id).exists()
+
+
+def test_a_run_without_a_folder_keeps_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(latency, "MOST", 2)
+    result = finish(QUICK.run())
+    assert result.artifact is None
+    assert result.rows[1].artifact is None
+    assert result.rows[1].bytes_on_disk > 2_000_000
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [
+        ({"model": "resnet"}, "model"),
+        ({"preset": "best"}, "preset"),
+        ({"calibration": 0}, "calibration"),
+        ({"limit": -1}, "limit"),
+        ({"threads": -1}, "threads"),
+        ({"threads": 100_000}, "threads"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_refused_by_name(settings: dict[str, object], field: str) -> None:
+    with pytest.raises(UserError) as caught:
+        dataclasses.replace(QUICK, **settings)
+    assert caught.value.field == field
+
+
+def test_evaluate_measures_the_float_model_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latency, "MOST", 2)
+    result = finish(Evaluate(limit=16, threads=1).run(tmp_path / "run"))
+    assert [row.name for row in result.rows] == ["fp32"]
+    assert result.rows[0].n == 16
+    assert result.rows[0].note == ""
+    assert result.artifact is None
+
+
+def test_every_setting_says_what_it_is() -> None:
+    for job in jobs:
+        for f in dataclasses.fields(job):
+            assert f.metadata["title"]
+            assert f.metadata["help"]
+
+
+def test_an_engine_that_is_not_supported_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qexplorer.engine.backends.supported_engines", lambda: ["onednn"])
+    assert choose_engine("auto") == "onednn"
+    with pytest.raises(UserError, match=r"fbgemm is not supported here: it needs .* AVX2.*Supported here: onednn"):
+        choose_engine("fbgemm")
+    with pytest.raises(UserError, match="There is no engine “cuda”"):
+        choose_engine("cuda")
+
+
+def test_a_model_that_cannot_be_traced_is_refused() -> None:
+    class Branching(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x if x.sum() > 0 else -x
+
+    batches = [np.zeros((1, 1, 4, 4), np.float32)]
+    with pytest.raises(UserError, match="cannot be traced"):
+        finish(backends["graph_mode"]().quantize(Branching(), "x86", batches))
+
+
+def test_quantizing_leaves_the_float_model_as_it_is() -> None:
+    net = finish(models["mobilenet_v2_digits"]().load(None))
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    batches = [np.zeros((2, 1, 32, 32), np.float32)]
+    finish(backends["graph_mode"]().quantize(net, "x86", batches))
+    assert net.state_dict().keys() == before.keys()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())

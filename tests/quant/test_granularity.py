@@ -1,0 +1,109 @@
+"""Groups: which values share a scale, and the way back into the tensor's shape."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from qexplorer.errors import UserError
+from qexplorer.quant import QuantSpec
+from qexplorer.quant.formats import formats
+from qexplorer.quant.granularity import PerChannel, PerGroup, PerTensor
+from qexplorer.quant.quantize import quantize
+
+SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=7)
+
+
+def numbered(shape):
+    return np.arange(np.prod(shape, dtype=int), dtype=np.float32).reshape(shape)
+
+
+@given(SHAPES)
+def test_a_tensor_is_one_row_and_comes_back(shape):
+    x = numbered(shape)
+    rows = PerTensor().rows(x)
+    assert rows.shape == (1, x.size)
+    np.testing.assert_array_equal(PerTensor().restore(rows, shape), x)
+
+
+@given(hnp.array_shapes(min_dims=1, max_dims=4, min_side=0, max_side=7), st.data())
+def test_each_channel_is_a_row_and_comes_back(shape, data):
+    axis = data.draw(st.integers(-len(shape), len(shape) - 1))
+    x = numbered(shape)
+    rows = PerChannel(axis).rows(x)
+    assert len(rows) == shape[axis]
+    for c in range(shape[axis]):
+        np.testing.assert_array_equal(rows[c], np.take(x, c, axis).ravel())
+    np.testing.assert_array_equal(PerChannel(axis).restore(rows, shape), x)
+
+
+@given(SHAPES, st.integers(1, 9))
+def test_groups_run_along_the_last_axis_and_come_back(shape, size):
+    x = numbered(shape)
+    rows = PerGroup(size).rows(x)
+    np.testing.assert_array_equal(rows[~np.isnan(rows)], x.ravel())
+    if x.size:
+        line = shape[-1] if shape else 1
+        assert len(rows) == x.size // line * -(-line // size)
+    np.testing.assert_array_equal(PerGroup(size).restore(rows, shape), x)
+
+
+def test_the_last_group_of_a_line_may_be_short():
+    rows = PerGroup(32).rows(numbered((4, 70)))
+    assert rows.shape == (12, 32)
+    assert np.isfinite(rows).sum(axis=1).tolist() == [32, 32, 6] * 4
+
+
+def test_half_precision_and_strided_tensors_become_float32_rows():
+    x = numbered((6, 8)).astype(np.float16).T[::2]
+    for granularity in (PerTensor(), PerChannel(1), PerGroup(4)):
+        rows = granularity.rows(x)
+        assert rows.dtype == np.float32
+        np.testing.assert_array_equal(granularity.restore(rows, x.shape), x)
+
+
+@pytest.mark.parametrize("scheme", ["symmetric", "affine"])
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_a_channel_is_quantized_as_if_it_were_alone(scheme, axis, rng):
+    x = rng.normal(size=(5, 4, 7)).astype(np.float32) * np.logspace(-3, 2, 4, dtype=np.float32)[:, None]
+    codes, values, params = quantize(x, QuantSpec(scheme=scheme, granularity=PerChannel(axis)))
+    for c in range(x.shape[axis]):
+        alone, alone_values, alone_params = quantize(np.take(x, c, axis), QuantSpec(scheme=scheme))
+        np.testing.assert_array_equal(np.take(codes, c, axis), alone)
+        np.testing.assert_array_equal(np.take(values, c, axis), alone_values)
+        assert params.scale[c] == alone_params.scale[0]
+        assert params.zero_point[c] == alone_params.zero_point[0]
+
+
+@pytest.mark.parametrize("shape", [(3, 1), (1, 5), (1,), (4,)])
+def test_channels_of_one_value_are_quantized(shape):
+    x = np.linspace(-2, 3, int(np.prod(shape)), dtype=np.float32).reshape(shape)
+    _, values, params = quantize(x, QuantSpec(granularity=PerChannel(0)))
+    assert params.scale.shape == (shape[0],)
+    np.testing.assert_allclose(values, x, atol=3 / 127)
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3, 0), (0, 3), (1,)])
+@pytest.mark.parametrize("name", ["int8", "uint4", "fp16"])
+def test_scalars_and_empty_tensors_keep_their_shape(shape, name):
+    for granularity in (PerTensor(), PerGroup(4)):
+        if not formats[name].scaled and granularity != PerTensor():
+            continue
+        codes, values, _ = quantize(np.ones(shape, np.float32), QuantSpec(formats[name], granularity=granularity))
+        assert codes.shape == values.shape == shape
+
+
+@pytest.mark.parametrize(("axis", "shape"), [(2, (3, 4)), (-3, (3, 4)), (0, ())])
+def test_an_axis_that_is_not_there_is_refused(axis, shape):
+    assert "not there" in PerChannel(axis).refusal(shape)
+
+
+def test_axes_that_are_there_are_not_refused():
+    assert [PerChannel(axis).refusal((3, 4)) for axis in (0, 1, -1, -2)] == [""] * 4
+
+
+def test_a_group_of_no_values_is_refused():
+    with pytest.raises(UserError, match="0 values") as refused:
+        PerGroup(0)
+    assert refused.value.field == "granularity"
