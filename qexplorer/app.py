@@ -140,7 +140,9 @@ def save_picture(target: Path, size: tuple[int, int], theme: str, panel: str, pa
             _settle(app, window)
             shown: QWidget = window.docks[panel] if panel else window
             if not shown.grab().save(str(target)):
-                raise UserError(f"The picture {target} could not be written.", "Check the folder and the file's ending.")
+                raise UserError(
+                    f"The picture {target} could not be written.", "Check the folder and the file's ending."
+                )
         finally:
             window.close()
 

@@ -43,10 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         return _window(words)
     except UserError as error:
-        print(f"qexplorer: {error}", file=sys.stderr)  # noqa: T201
+        print(f"qexplorer: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("qexplorer: cancelled", file=sys.stderr)  # noqa: T201
+        print("qexplorer: cancelled", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has had enough; so have we
@@ -75,7 +75,7 @@ def _window(words: list[str]) -> int:
     problems = platform_check.check()
     if problems:
         for problem in problems:
-            print(f"qexplorer: {problem.what} {problem.remedy}", file=sys.stderr)  # noqa: T201
+            print(f"qexplorer: {problem.what} {problem.remedy}", file=sys.stderr)
         return 3
     from pathlib import Path
 

@@ -49,7 +49,10 @@ class Environment:
         """Whether everything is installed as pyproject.toml and constraints.txt now want it, `extra` included."""
         stamp = self._read_stamp()
         return (
-            self._is_in_place(stamp) and stamp.get("inputs") == self.fingerprint() and {extra} <= {"", *stamp["extras"]}
+            not self._unfinished.exists()
+            and self._is_in_place(stamp)
+            and stamp.get("inputs") == self.fingerprint()
+            and {extra} <= {"", *stamp["extras"]}
         )
 
     def prepare(self, extra: str = "") -> None:

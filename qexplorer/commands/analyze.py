@@ -30,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--histogram", type=int, metavar="N", help="add histograms of about N bins")
     for name in ARRAYS:
         option = name.replace("_", "-")
-        parser.add_argument(f"--{option}", metavar="FILE.npy", help=f"write the {name.replace('_', ' ')} array of one tensor")
+        parser.add_argument(
+            f"--{option}", metavar="FILE.npy", help=f"write the {name.replace('_', ' ')} array of one tensor"
+        )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     add_spec_options(parser)
 
@@ -39,7 +41,9 @@ def run(args: argparse.Namespace) -> None:
     """Analyze, print, and write the arrays that were asked for."""
     spec = spec_from(args)
     if args.histogram is not None and not 2 <= args.histogram <= 1_000_000:
-        raise UserError(f"A histogram of {args.histogram} bins is not possible.", "Take 2 to 1,000,000.", field="histogram")
+        raise UserError(
+            f"A histogram of {args.histogram} bins is not possible.", "Take 2 to 1,000,000.", field="histogram"
+        )
     files = {name: Path(getattr(args, name)) for name in ARRAYS if getattr(args, name)}
     if files and args.all:
         raise UserError("Arrays can be written of one tensor only.", "Take --tensor NAME.", field="tensor")
@@ -81,7 +85,9 @@ def _write(path: Path, array: Any) -> None:
         with path.open("wb") as file:
             np.save(file, array)
     except OSError as error:
-        raise UserError(f"{path} could not be written: {error.strerror}.", "Check the folder and the free space.") from error
+        raise UserError(
+            f"{path} could not be written: {error.strerror}.", "Check the folder and the free space."
+        ) from error
 
 
 def _json(tensor: "TensorInfo", a: "Analysis", bins: int | None) -> dict[str, Any]:
@@ -132,10 +138,18 @@ def _print(results: list[tuple["TensorInfo", "Analysis"]]) -> None:
     from qexplorer.weights.text import shown
 
     rows = [
-        (shown(t.name), f"{a.metrics.n:,}", f"{a.metrics.sqnr_db:.2f}", f"{a.metrics.mse:.3e}", f"{a.metrics.max_abs_error:.3e}",
-         f"{a.metrics.clipped_fraction:.3%}", f"{a.metrics.bits_per_weight:.3f}", f"{a.metrics.bytes:,}")
+        (
+            shown(t.name),
+            f"{a.metrics.n:,}",
+            f"{a.metrics.sqnr_db:.2f}",
+            f"{a.metrics.mse:.3e}",
+            f"{a.metrics.max_abs_error:.3e}",
+            f"{a.metrics.clipped_fraction:.3%}",
+            f"{a.metrics.bits_per_weight:.3f}",
+            f"{a.metrics.bytes:,}",
+        )
         for t, a in results
-    ]  # fmt: skip
+    ]
     titles = ("tensor", "values", "SQNR dB", "MSE", "worst error", "clipped", "bits/weight", "bytes")
     say_table(titles, rows, right=range(1, len(titles)))
     totals = _totals(results)

@@ -57,7 +57,8 @@ def say_result(result: "RunResult") -> None:
     for row in result.rows:
         low, high = row.top1_ci95
         cells = [
-            f"{t['median']:.2f} ms {first.latency_ms[b]['median'] / t['median']:.1f}×" for b, t in row.latency_ms.items()
+            f"{t['median']:.2f} ms {first.latency_ms[b]['median'] / t['median']:.1f}×"
+            for b, t in row.latency_ms.items()
         ]
         rows.append(
             (row.name, f"{row.kind} {row.engine}", f"{row.top1:.2%} [{low:.2%}, {high:.2%}]", f"{row.top5:.2%}",

@@ -3,15 +3,16 @@
 import importlib
 import pkgutil
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from qexplorer.engine.history import History
 from qexplorer.state.preview import Preview
 from qexplorer.state.runner import Runner
 from qexplorer.state.store import Store
+from qexplorer.widgets.messages import Banner
 from qexplorer.widgets.theme import Themes
 
 
@@ -33,6 +34,7 @@ class Panel(QWidget):
     title: ClassVar[str]
     area: ClassVar[Qt.DockWidgetArea]
     order: ClassVar[int]
+    open_pressed = Signal()
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -40,15 +42,18 @@ class Panel(QWidget):
         self.body = QVBoxLayout(self)
         self.body.setContentsMargins(0, 0, 0, 0)
         self.body.setSpacing(4)
+        self.banner = Banner()
+        self.body.addWidget(self.banner)
 
     def fill_title(self, row: QHBoxLayout) -> None:
         """Put something into the row of the dock's title."""
 
 
+P = TypeVar("P", bound=Panel)
 panels: list[type[Panel]] = []
 
 
-def register(cls: type[Panel]) -> type[Panel]:
+def register(cls: type[P]) -> type[P]:
     """Class decorator: give a panel a dock."""
     panels.append(cls)
     panels.sort(key=lambda each: each.order)

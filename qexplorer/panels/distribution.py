@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QStackedLayout, QWidget
 
@@ -15,7 +15,7 @@ from qexplorer.state.runner import Failed
 from qexplorer.weights.text import shown
 from qexplorer.widgets.controls import Badge, caption
 from qexplorer.widgets.distribution_plot import DistributionPlot
-from qexplorer.widgets.messages import Banner, Placeholder
+from qexplorer.widgets.messages import Placeholder
 from qexplorer.widgets.numbers import count, shape
 from qexplorer.widgets.segmented import Segmented
 from qexplorer.widgets.theme import LIGHT, Theme, scaled
@@ -45,7 +45,9 @@ class Swatch(QWidget):
         middle = self.height() / 2
         if self._stem:
             for x in (3.0, 7.0, 11.0):
-                painter.fillRect(QRectF(QPointF(x - 1, middle - 5), QPointF(x + 1, middle + 5)), self.theme.color(self._role))
+                painter.fillRect(
+                    QRectF(QPointF(x - 1, middle - 5), QPointF(x + 1, middle + 5)), self.theme.color(self._role)
+                )
         else:
             box = QRectF(1, middle - 4.5, 12, 9)
             painter.fillRect(box, self.theme.color(self._role, 0.35))
@@ -63,11 +65,9 @@ class DistributionPanel(Panel):
     title: ClassVar[str] = "Distribution"
     area: ClassVar[Qt.DockWidgetArea] = Qt.DockWidgetArea.TopDockWidgetArea
     order: ClassVar[int] = 20
-    open_pressed = Signal()
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)
-        self.banner = Banner()
         self._name = QLabel("")
         self._name.setTextFormat(Qt.TextFormat.PlainText)
         self._name.setFont(scaled(1.2, bold=True))
@@ -83,13 +83,14 @@ class DistributionPanel(Panel):
         head.addWidget(self._badge)
         self.plot = DistributionPlot()
         self._empty = Placeholder(
-            "Nothing to draw yet", "Open weights and select a tensor: its values appear here, before and after.", "Open &weights …"
+            "Nothing to draw yet",
+            "Open weights and select a tensor: its values appear here, before and after.",
+            "Open &weights …",
         )
         content = QWidget()
         self._stack = QStackedLayout(content)
         self._stack.addWidget(self._empty)
         self._stack.addWidget(self.plot)
-        self.body.addWidget(self.banner)
         self.body.addLayout(head)
         self.body.addWidget(content, 1)
         self._swatches = (Swatch("original", "Original", stem=False), Swatch("dequantized", "Dequantized", stem=True))

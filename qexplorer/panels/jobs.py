@@ -3,20 +3,20 @@
 from typing import ClassVar
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from qexplorer.engine.backends import backends
-from qexplorer.engine.jobs import Job
+from qexplorer.engine.jobs import Job, jobs
 from qexplorer.engine.models import models
 from qexplorer.engine.record import recorded
 from qexplorer.errors import UserError
 from qexplorer.panels import Panel, Parts, register
 from qexplorer.state.app_state import AppState
 from qexplorer.state.runner import Cancelled, Failed, Task
-from qexplorer.widgets.controls import Button, caption
+from qexplorer.widgets.controls import Button, Combo, caption
 from qexplorer.widgets.job_form import JobForm
-from qexplorer.widgets.messages import Banner
 from qexplorer.widgets.task_row import TaskRow
+from qexplorer.widgets.theme import scaled
 
 WORDS = {"both": "Both presets", "auto": "Automatic"}
 
@@ -38,17 +38,35 @@ class JobsPanel(Panel):
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)
-        self.banner = Banner()
-        self._form = JobForm(parts.store.state.job, _titles())
+        self._kind = Combo()
+        self._kind.setAccessibleName("Job")
+        self._kind.setObjectName("job")
+        self._kind.setToolTip("What to do with the model")
+        for job in jobs:
+            self._kind.addItem(job.title, job.name)
+        self._kind.activated.connect(self._on_kind)
+        self._forms = {job.name: JobForm(job(), _titles()) for job in jobs}
         self.run_button = Button("R&un", primary=True)
         self.run_button.setObjectName("run")
         self.run_button.setAccessibleName("Run the job")
-        self.run_button.setToolTip(f"{parts.store.state.job.title}: {parts.store.state.job.help} (F5)")
-        self._hint = caption("Nothing is running. Run (F5) converts the model with real int8 kernels and compares the results.")
+        self._hint = caption(
+            "Nothing is running. Run (F5) converts the model with real int8 kernels and compares the results."
+        )
         self._rows: dict[int, TaskRow] = {}
         head = QHBoxLayout()
         head.setSpacing(10)
-        head.addWidget(self._form, 1)
+        first, label = QVBoxLayout(), QLabel("Job")
+        label.setFont(scaled(0.88))
+        label.setForegroundRole(self.palette().ColorRole.PlaceholderText)
+        label.setBuddy(self._kind)
+        first.setSpacing(1)
+        first.addWidget(label)
+        first.addWidget(self._kind)
+        first.addStretch()
+        head.addLayout(first)
+        for form in self._forms.values():
+            form.edited.connect(self._on_edited)
+            head.addWidget(form, 1)
         beside = QVBoxLayout()
         beside.addStretch()
         beside.addWidget(self.run_button)
@@ -62,14 +80,13 @@ class JobsPanel(Panel):
         column.addLayout(self._list)
         column.addWidget(self._hint)
         column.addStretch()
-        self.body.addWidget(self.banner)
         self.body.addLayout(column, 1)
-        self._form.edited.connect(self._on_edited)
         self.run_button.clicked.connect(self.start)
         parts.store.changed.connect(self._on_changed)
         parts.jobs.started.connect(self._on_progressed)
         parts.jobs.progressed.connect(self._on_progressed)
         parts.jobs.ended.connect(self._on_ended)
+        self._show_job(parts.store.state.job)
 
     def start(self) -> None:
         """Queue the job as it is set now; later edits cannot reach it."""
@@ -87,7 +104,21 @@ class JobsPanel(Panel):
 
     def _on_changed(self, old: AppState, new: AppState) -> None:
         if new.job != old.job:
-            self._form.show_job(new.job)
+            self._show_job(new.job)
+
+    def _show_job(self, job: Job) -> None:
+        self._kind.setCurrentIndex(self._kind.findData(job.name))
+        for name, form in self._forms.items():
+            form.setVisible(name == job.name)
+        self._form.show_job(job)
+        self.run_button.setToolTip(f"{job.title}: {job.help} (F5)")
+
+    @property
+    def _form(self) -> JobForm:
+        return self._forms[self.parts.store.state.job.name]
+
+    def _on_kind(self) -> None:
+        self.parts.store.update(job=self._forms[self._kind.currentData()].job)
 
     def _on_cancel(self, number: int) -> None:
         for task in self.parts.jobs.tasks:

@@ -14,7 +14,7 @@ from qexplorer.errors import UserError
 from qexplorer.panels import Panel, Parts, register
 from qexplorer.state.runner import Task
 from qexplorer.widgets.controls import caption
-from qexplorer.widgets.messages import Banner, Placeholder
+from qexplorer.widgets.messages import Placeholder
 from qexplorer.widgets.runs_table import RunLine, RunsTable, Timing
 
 SHOWN = 50
@@ -32,7 +32,6 @@ class RunsPanel(Panel):
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)
-        self.banner = Banner()
         self.table = RunsTable()
         self._empty = Placeholder(
             "No runs yet",
@@ -43,7 +42,6 @@ class RunsPanel(Panel):
         self._stack = QStackedLayout(content)
         self._stack.addWidget(self._empty)
         self._stack.addWidget(self.table)
-        self.body.addWidget(self.banner)
         self.body.addWidget(content, 1)
         parts.jobs.ended.connect(self._on_ended)
         parts.themes.changed.connect(self.table.show_theme)

@@ -14,6 +14,7 @@ from qexplorer.state.app_state import AppState
 from qexplorer.weights import Checkpoint
 from qexplorer.widgets.controls import Button
 from qexplorer.widgets.spec_form import SpecForm
+from qexplorer.widgets.theme import Theme
 from qexplorer.widgets.views import thin_scroll_bars
 
 
@@ -51,7 +52,9 @@ class SchemePanel(Panel):
         area.setWidget(inner)
         area.viewport().setAutoFillBackground(False)
         inner.setAutoFillBackground(False)
-        thin_scroll_bars(area)
+        self._area = area
+        parts.themes.changed.connect(self._on_theme)
+        self._on_theme(parts.themes.current)
         self.body.addWidget(area, 1)
         self.body.addLayout(row)
         self._form.edited.connect(self._on_edited)
@@ -61,6 +64,9 @@ class SchemePanel(Panel):
         parts.preview.opened.connect(self._on_opened)
         parts.preview.analyzed.connect(self._on_analyzed)
         self._show()
+
+    def _on_theme(self, theme: Theme) -> None:
+        thin_scroll_bars(self._area, theme)
 
     def _shape(self) -> tuple[int, ...] | None:
         checkpoint = self.parts.preview.checkpoint

@@ -2,8 +2,8 @@
 
 from typing import ClassVar
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QStackedLayout, QWidget
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QHBoxLayout, QStackedLayout, QWidget
 
 from qexplorer.panels import Panel, Parts, register
 from qexplorer.state.app_state import AppState
@@ -11,7 +11,7 @@ from qexplorer.state.runner import Failed
 from qexplorer.weights import Checkpoint
 from qexplorer.weights.text import shown
 from qexplorer.widgets.controls import Field, caption
-from qexplorer.widgets.messages import Banner, Placeholder
+from qexplorer.widgets.messages import Placeholder
 from qexplorer.widgets.numbers import many, size
 from qexplorer.widgets.tensor_tree import TensorRow, TensorTree
 
@@ -26,17 +26,17 @@ class WeightsPanel(Panel):
     title: ClassVar[str] = "Weights"
     area: ClassVar[Qt.DockWidgetArea] = Qt.DockWidgetArea.LeftDockWidgetArea
     order: ClassVar[int] = 10
-    open_pressed = Signal()
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)
-        self.banner = Banner()
         self._filter = Field()
         self._filter.setPlaceholderText("Filter: conv, >1M, sqnr<15")
         self._filter.setClearButtonEnabled(True)
         self._filter.setObjectName("filter")
         self._filter.setAccessibleName("Filter tensors")
-        self._filter.setToolTip("Words of the name; >1M or <10k compare the number of values, sqnr<15 the SQNR (Ctrl+F)")
+        self._filter.setToolTip(
+            "Words of the name; >1M or <10k compare the number of values, sqnr<15 the SQNR (Ctrl+F)"
+        )
         self._tree = TensorTree()
         self._empty = Placeholder("No weights are open", f"Drop a file or folder here: {READS}.", "&Open …")
         self._totals = caption("")
@@ -50,14 +50,14 @@ class WeightsPanel(Panel):
         self._stack.addWidget(self._empty)
         self._stack.addWidget(self._tree)
         line = QWidget()
-        margin = QStackedLayout(line)
+        margin = QHBoxLayout(line)
         margin.setContentsMargins(10, 0, 10, 0)
         margin.addWidget(self._filter)
-        self.body.addWidget(self.banner)
         self.body.addWidget(line)
         self.body.addWidget(content, 1)
         self.body.addWidget(self._warning)
         self.body.addWidget(self._totals)
+        self.setFocusProxy(self._tree)
         self._filter.textChanged.connect(self._tree.show_filter)
         self._tree.chosen.connect(self._on_chosen)
         self._empty.pressed.connect(self.open_pressed)

@@ -50,6 +50,7 @@ def step_bins(lo: float, hi: float, step: float, level: float, count: int) -> Bi
     """
     first, last = math.floor((lo - level) / step + 0.5), math.ceil((hi - level) / step - 0.5)
     first -= level + (first - 0.5) * step > lo  # a value half way between two levels, left out by rounding
+    last = max(last, first)
     bins = _steps(first, last, step, level, count)
     return bins if bins.stop >= hi else _steps(first, last + 1, step, level, count)
 

@@ -22,7 +22,7 @@ from qexplorer.quant.metrics import ErrorSums
 from qexplorer.quant.params import QuantParams
 
 STRIP = 1024
-"""Values in one strip: their buffers take 12 KB."""
+"""Values in one strip: their buffers take 16 KB."""
 LARGEST = np.float32(np.finfo(np.float32).max)
 
 _ROWS = types.Array(types.float32, 2, "C", readonly=True)

@@ -75,6 +75,7 @@ class Preview(QObject):
         self._arrays: Recent[tuple[str, str], AnyArray] = Recent(4)
         self._analyses: Recent[tuple[str, str, QuantSpec], Analysis] = Recent(256)
         self._to_scan: Iterator[TensorInfo] = iter(())
+        self._scanning = False
         store.changed.connect(self._on_changed)
 
     def start(self) -> None:
@@ -89,7 +90,7 @@ class Preview(QObject):
     @property
     def idle(self) -> bool:
         """Whether nothing is being computed, the scan of the other tensors included."""
-        return not self._runner.tasks
+        return not self._runner.tasks and not self._scanning
 
     @property
     def busy(self) -> bool:
@@ -102,13 +103,14 @@ class Preview(QObject):
             self._open()
         elif new.tensor != old.tensor or new.spec != old.spec:
             if new.spec != old.spec:
-                self._to_scan = iter(())
+                self._to_scan, self._scanning = iter(()), False
                 self.scan_cleared.emit()
             self._analyze()
 
     def _open(self) -> None:
         state = self._store.state
         self.checkpoint = self.analysis = None
+        self._to_scan, self._scanning = iter(()), False
         self._arrays, self._analyses = Recent(4), Recent(256)
         self.scan_cleared.emit()
         if state.path:
@@ -177,6 +179,7 @@ class Preview(QObject):
         if self.checkpoint is None or self.checkpoint.n > SCAN_LIMIT:
             return
         self._to_scan = iter([t for t in self.checkpoint.tensors if _worth_scanning(t)])
+        self._scanning = True
         self._scan_next()
 
     def _scan_next(self) -> None:
@@ -190,6 +193,7 @@ class Preview(QObject):
                 self._runner.submit(self._explore(tensor.name, state.spec), f"Scanning {tensor.name}", look)
                 return
             self.scanned.emit(tensor.name, known.metrics.sqnr_db)
+        self._scanning = False
 
 
 def _read(checkpoint: Checkpoint, tensor: TensorInfo) -> Steps[AnyArray]:

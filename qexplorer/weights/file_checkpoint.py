@@ -19,7 +19,7 @@ from qexplorer.weights.text import shown
 class FileCheckpoint(Checkpoint):
     """A checkpoint whose every readable tensor has a `Strided` as its storage."""
 
-    fingerprint: Fingerprint = field(default=Fingerprint(0, 0, 0, 0), kw_only=True)
+    fingerprint: Fingerprint = field(kw_only=True)
 
     def blocks(self, tensor: TensorInfo) -> Iterator[NDArray[Any]]:
         require_readable(tensor)

@@ -29,7 +29,7 @@ WARNINGS_SHOWN = 20
 
 # pickles
 PICKLE_BYTES = 64 * MIB
-PICKLE_OPCODES = 10_000_000
+PICKLE_OPCODES = 8_000_000
 PICKLE_OBJECTS = 2_000_000
 """How many containers, calls, texts and pairs it may make, and how many values it may remember."""
 PICKLE_STRING_BYTES = 16 * MIB

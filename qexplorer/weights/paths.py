@@ -26,7 +26,7 @@ def neighbour(folder: Path, name: str, where: str) -> Path:
 def _is_bare_name(name: str) -> bool:
     if not name or len(name) > 255 or not name.isprintable():
         return False
-    if any(c in name for c in '/\\:*?"<>|') or name.strip(" .") != name.strip() or name in {".", ".."}:
+    if any(c in name for c in '/\\:*?"<>|') or name.strip(" .") != name:
         return False
     return name.partition(".")[0].strip().upper() not in _DEVICES
 

@@ -21,7 +21,7 @@ _MAGIC: tuple[tuple[int, bytes, str, str, str], ...] = (
     (0, b"tjgg", "GgufFile", "an old GGML file, which cannot be opened", _CONVERT),
     (0, b"\x89HDF\r\n\x1a\n", "Hdf5File", "an HDF5 file (Keras .h5?), which cannot be opened yet", _CONVERT),
     (4, b"TFL3", "TfliteFile", "a TensorFlow Lite file, which cannot be opened yet", _CONVERT),
-    (4, b"ET", "ExecutorchFile", "an ExecuTorch program, which cannot be opened", _CONVERT),
+    (4, b"ET1", "ExecutorchFile", "an ExecuTorch program, which cannot be opened", _CONVERT),
     (0, b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19", "LegacyTorch", "a PyTorch file from before version 1.6", _RESAVE),
     (257, b"ustar", "TarArchive", "a tar archive (.nemo?)", "Unpack it, then open the weights in it."),
     (0, b"\x1f\x8b", "CompressedFile", "a gzip file", "Unpack it, then open what was in it."),

@@ -10,10 +10,12 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
+from qexplorer.weights.checkpoint import BLOCK_BYTES
+
 ReadBytes = Callable[[int, int], NDArray[np.uint8]]
 """`read(offset, n)` gives exactly `n` bytes."""
 
-_SPAN_BYTES = 64 << 20
+_SPAN_BYTES = BLOCK_BYTES
 _CHEAP_SPAN_BYTES = 256 << 10
 _WORTHWHILE = 4
 

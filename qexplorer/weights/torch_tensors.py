@@ -3,6 +3,7 @@
 Source of their arguments: `torch/_utils.py` and `torch/_tensor.py` of PyTorch 2.13.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,7 +128,7 @@ class TensorRebuilder:
         if placed.is_expanded:
             why = "it repeats a few stored values many times (an expanded view), which is not unrolled"
             return unsupported("ExpandedTensor", name, shape, dtype, nbytes, self.path, why)
-        nbytes = raw.itemsize * min(placed.span, TensorInfo(name, shape, dtype, 0, self.path).n)
+        nbytes = raw.itemsize * math.prod(shape)
         if record.method != STORED:
             why = "its record is compressed, which PyTorch never does; save it again with PyTorch"
             return unsupported("Compressed", name, shape, dtype, nbytes, self.path, why)

@@ -97,7 +97,7 @@ class Button(QPushButton):
         return QSize(width, field_height(self))
 
     def minimumSizeHint(self) -> QSize:
-        return self.sizeHint()
+        return QSize(min(self.sizeHint().width(), self.maximumWidth()), field_height(self))
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)

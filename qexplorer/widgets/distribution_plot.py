@@ -1,5 +1,7 @@
 """Original values as filled bins and dequantized ones as stems at the levels themselves, on one axis."""
 
+from typing import Any
+
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPointF, Qt, Signal
@@ -132,7 +134,7 @@ class DistributionPlot(Plot):
                 line.blockSignals(True)
                 line.setValue(at)
                 line.blockSignals(False)
-            line.label.setFormat(f"clip {figure(at, 3)}")
+            line.label.setFormat(f"clip {'+' if at > 0 else ''}{figure(at, 3)}")
 
     def _describe(self) -> None:
         a = self._analysis
@@ -144,10 +146,10 @@ class DistributionPlot(Plot):
 
     def _on_dragged(self, line: pg.InfiniteLine) -> None:
         self._dragging = True
-        lower, upper = (float(each.value()) for each in self._clips)
+        lower, upper = (position(each) for each in self._clips)
         a = self._analysis
         if a is not None and a.spec.scheme == "symmetric":
-            reach = abs(float(line.value()))
+            reach = abs(position(line))
             lower, upper = -reach, reach
             for each, at in zip(self._clips, (lower, upper), strict=True):
                 each.blockSignals(True)
@@ -160,7 +162,7 @@ class DistributionPlot(Plot):
         self._dragging = False
         self.clip_released.emit()
 
-    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         super().mouseMoveEvent(event)
         if event.buttons() == Qt.MouseButton.NoButton and self._analysis is not None:
             text = self._reading(self._analysis, event.position())
@@ -185,6 +187,12 @@ def _steps(
 ) -> tuple[np.ndarray, np.ndarray]:
     edges, counts = stairs(edges, counts)
     return edges, plot._heights(counts, width)
+
+
+def position(line: pg.InfiniteLine) -> float:
+    """Where an upright line stands on the x axis."""
+    at: Any = line.value()
+    return float(at)
 
 
 def _clip_line(where: str) -> pg.InfiniteLine:

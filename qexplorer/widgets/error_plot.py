@@ -115,7 +115,7 @@ class ChannelPlot(Plot):
         worst = int(np.argmin(self._sqnr))
         self.setAccessibleDescription(f"{len(heights)} channels; the worst is {worst}, {figure(self._sqnr[worst])} dB.")
 
-    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         super().mouseMoveEvent(event)
         channel = round(self.getViewBox().mapSceneToView(event.position()).x())
         if event.buttons() == Qt.MouseButton.NoButton and 0 <= channel < len(self._sqnr):

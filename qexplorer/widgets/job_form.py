@@ -14,20 +14,18 @@ from qexplorer.widgets.settings_row import NumberField
 from qexplorer.widgets.theme import scaled
 
 Control = Combo | NumberField | Field
-IN_SIGHT = 5
-"""So many fields stand in sight; the others unfold."""
 
 
 class JobForm(QWidget):
     """Value in: a job; signal out: a copy with other settings. A field's metadata gives its title, help and choices;
-    `browse` (`file` or `folder`) gives it a button that asks for a path.
+    `browse` (`file` or `folder`) gives it a button that asks for a path, `minor` folds it away.
     """
 
     edited = Signal(object)
 
     def __init__(self, job: Plugin, titles: Mapping[str, str] | None = None, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._job = job
+        self.job = job
         self._titles = titles or {}
         self.controls: dict[str, Control] = {}
         self._refusal = caption("")
@@ -40,8 +38,9 @@ class JobForm(QWidget):
         self._rest = QWidget()
         self._rest.hide()
         first, rest = QHBoxLayout(), QHBoxLayout(self._rest)
-        for i, each in enumerate(dataclasses.fields(job)):  # pyright: ignore[reportArgumentType]
-            (first if i < IN_SIGHT else rest).addLayout(self._build(each), 1)
+        for each in dataclasses.fields(job):  # pyright: ignore[reportArgumentType]
+            stretch = 3 if "choices" in each.metadata else 2
+            (rest if each.metadata.get("minor") else first).addLayout(self._build(each), stretch)
         for row in (first, rest):
             row.setSpacing(10)
             row.setContentsMargins(0, 0, 0, 0)
@@ -62,7 +61,7 @@ class JobForm(QWidget):
 
     def show_job(self, job: Plugin) -> None:
         """Show the settings of a job of the same kind."""
-        self._job = job
+        self.job = job
         for name, control in self.controls.items():
             value = getattr(job, name)
             if isinstance(control, Combo):
@@ -80,12 +79,12 @@ class JobForm(QWidget):
 
     def _build(self, each: Any) -> QGridLayout:
         title, text = each.metadata["title"], each.metadata["help"]
-        kind = get_type_hints(type(self._job))[each.name]
+        kind = get_type_hints(type(self.job))[each.name]
         control: Control
         if "choices" in each.metadata:
             control = Combo()
             for choice in each.metadata["choices"]:
-                control.addItem(self._titles.get(choice, choice), choice)
+                control.addItem(str(self._titles.get(choice, choice)), choice)
             control.activated.connect(self._on_edited)
         elif kind is int:
             control = NumberField(int)
@@ -104,10 +103,12 @@ class JobForm(QWidget):
         label.setToolTip(text)
         cell = QGridLayout()
         cell.setVerticalSpacing(1)
+        cell.setHorizontalSpacing(3)
         cell.addWidget(label, 0, 0)
         cell.addWidget(control, 1, 0)
         if "browse" in each.metadata:
             button = Button("…")
+            button.setMaximumWidth(28)
             button.setAccessibleName(f"Choose {title}")
             button.setToolTip(f"Choose a {each.metadata['browse']}")
             button.setProperty("field", each.name)
@@ -148,17 +149,19 @@ class JobForm(QWidget):
                     else control.text().strip()
                 )
             except ValueError:
-                control.show_wrong("Not a whole number.")
-                self.show_refusal(f"{control.accessibleName()}: “{control.text()}” is not a whole number.")
+                reason = f"{control.accessibleName()}: that is not a whole number."
+                if isinstance(control, Field):
+                    control.show_wrong(reason)
+                self.show_refusal(reason)
                 return
         self._edit(values)
 
     def _edit(self, values: Mapping[str, Any]) -> None:
         try:
-            job = dataclasses.replace(self._job, **values)  # pyright: ignore[reportArgumentType]
+            job = dataclasses.replace(self.job, **values)  # pyright: ignore[reportArgumentType]
         except UserError as error:
             self.show_refusal(str(error))
             return
         self.show_refusal("")
-        if job != self._job:
+        if job != self.job:
             self.edited.emit(job)

@@ -50,7 +50,7 @@ class Banner(QWidget):
     @property
     def text(self) -> str:
         """What it says now; empty while it is hidden."""
-        return self._text.text() if self.isVisibleTo(self.parentWidget()) else ""
+        return "" if self.isHidden() else self._text.text()
 
     def show_message(self, message: str, details: str = "") -> None:
         """Say something; `details` may be unfolded."""

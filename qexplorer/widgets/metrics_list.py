@@ -34,7 +34,6 @@ def _scale(a: Analysis) -> str:
 def _zero_point(a: Analysis) -> str:
     if not a.spec.format.scaled:
         return "none"
-    low, high = int(a.params.zero_point.min(initial=0)), int(a.params.zero_point.max(initial=0))
     points = [int(z) for z in a.params.zero_point]
     low, high = min(points, default=0), max(points, default=0)
     return f"{low}" if low == high else f"{low} … {high}"
@@ -47,25 +46,43 @@ def _codes(a: Analysis) -> str:
 
 
 LINES = (
-    Line("Mean squared error", lambda a: figure(a.metrics.mse), "Σe²/n, in the square of the weights' unit. What MSE calibration makes small."),
-    Line("RMS error", lambda a: figure(a.metrics.rmse), "√(Σe²/n). Pure rounding gives S/√12 ≈ 0.29 S; more means clipping."),
+    Line(
+        "Mean squared error",
+        lambda a: figure(a.metrics.mse),
+        "Σe²/n, in the square of the weights' unit. What the MSE observer makes small.",
+    ),
+    Line(
+        "RMS error", lambda a: figure(a.metrics.rmse), "√(Σe²/n). Pure rounding gives S/√12 ≈ 0.29 S; more is clipping."
+    ),
     Line("Mean error", lambda a: figure(a.metrics.mae), "Σ|e|/n, the average distance from the original."),
     Line("Worst error", lambda a: figure(a.metrics.max_abs_error), "max |e|. Above S/2 some value was clipped."),
-    Line("Relative error", lambda a: percent(a.metrics.relative_rmse), "‖e‖/‖x‖: the error's size beside the weights' own."),
-    Line("Cosine", lambda a: f"{a.metrics.cosine:.6f}", "Angle between original and dequantized: 1 means same direction."),
-    Line("Clipped", lambda a: percent(a.metrics.clipped_fraction), "Share of values beyond the codes, before they are clamped."),
-    Line("Codes used", _codes, "Distinct codes in use, and the entropy of the codes: fewer bits than the format's are wasted."),
-    Line("Scale S", _scale, "The step between two levels; with one scale for each group, the least and the greatest."),
+    Line(
+        "Relative error", lambda a: percent(a.metrics.relative_rmse), "‖e‖/‖x‖: the error beside the weights' own size."
+    ),
+    Line(
+        "Cosine", lambda a: f"{a.metrics.cosine:.6f}", "Σxy/(‖x‖‖y‖): 1 where original and dequantized point one way."
+    ),
+    Line(
+        "Clipped", lambda a: percent(a.metrics.clipped_fraction), "Share of values beyond the codes, before clamping."
+    ),
+    Line("Codes used", _codes, "Distinct codes in use, and their entropy: bits beyond it carry nothing."),
+    Line("Scale S", _scale, "The step between two levels; with one for each group, the least and the greatest."),
     Line("Zero point Z", _zero_point, "The code that stands for exactly 0."),
-    Line("Bits per weight", lambda a: f"{a.metrics.bits_per_weight:.3f}", "Codes, scales (32 bits each) and zero points, over the number of weights."),
-    Line("Size", lambda a: f"{size(a.metrics.bytes)}  ←  {size(a.metrics.original_bytes)}", "Theoretical size of this tensor when packed, with its scales; beside it, as stored in the file."),
-)  # fmt: skip
-
-BANDS = (
-    (15.0, "poor: below 15 dB", "clip"),
-    (25.0, "fair: 15 to 25 dB", "warn"),
-    (float("inf"), "good: above 25 dB", "good"),
+    Line(
+        "Bits per weight",
+        lambda a: f"{a.metrics.bits_per_weight:.3f}",
+        "Codes, scales (32 bits each) and zero points, over the number of weights.",
+    ),
+    Line(
+        "Size",
+        lambda a: f"{size(a.metrics.bytes)}  ←  {size(a.metrics.original_bytes)}",
+        "Theoretical size of this tensor when packed, with its scales; beside it, as stored in the file.",
+    ),
 )
+NONFINITE = Line(
+    "Not finite", lambda a: count(a.metrics.nonfinite), "NaN and infinite values in the file; in no figure here."
+)
+BANDS = ((15.0, "poor: below 15 dB"), (25.0, "fair: 15 to 25 dB"), (float("inf"), "good: above 25 dB"))
 
 
 class MetricsList(QWidget):
@@ -98,12 +115,7 @@ class MetricsList(QWidget):
         grid.setVerticalSpacing(3)
         grid.setColumnStretch(1, 1)
         self._values: list[QLabel] = []
-        for row, line in enumerate(
-            (
-                *LINES,
-                Line("Not a number", lambda a: "", "NaN and infinite values in the file; left out of every figure."),
-            )
-        ):
+        for row, line in enumerate((*LINES, NONFINITE)):
             label, value = caption(line.label), QLabel()
             value.setTextFormat(Qt.TextFormat.PlainText)
             value.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
@@ -114,7 +126,7 @@ class MetricsList(QWidget):
             grid.addWidget(label, row, 0)
             grid.addWidget(value, row, 1)
             self._values.append(value)
-        self._bad_label = grid.itemAtPosition(len(LINES), 0).widget()
+            self._bad_label = label
         column = QVBoxLayout(self)
         column.setContentsMargins(12, 0, 12, 8)
         column.addLayout(head)
@@ -127,7 +139,6 @@ class MetricsList(QWidget):
         bad = analysis.metrics.nonfinite if analysis else 0
         self._values[-1].setVisible(bool(bad))
         self._bad_label.setVisible(bool(bad))
-        self._values[-1].setText(count(bad))
         if analysis is None:
             self._sqnr.setText("–")
             self._band.setText("Select a tensor")
@@ -136,10 +147,9 @@ class MetricsList(QWidget):
             return
         sqnr = analysis.metrics.sqnr_db
         self._sqnr.setText(f"{sqnr:.2f}" if abs(sqnr) < 1e6 else figure(sqnr))
-        self._band.setText(
-            "no error at all" if sqnr == float("inf") else next(text for top, text, _ in BANDS if sqnr < top)
-        )
-        for line, value in zip(LINES, self._values, strict=False):
+        band = next((text for top, text in BANDS if sqnr < top), "no error at all")
+        self._band.setText(band)
+        for line, value in zip((*LINES, NONFINITE), self._values, strict=True):
             value.setText(line.value(analysis))
 
     def figures(self) -> dict[str, str]:

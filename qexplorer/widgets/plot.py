@@ -51,7 +51,7 @@ class Plot(pg.PlotWidget):
         self.setAccessibleName(name)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setFrameShape(self.Shape.NoFrame)
-        item = self.getPlotItem()
+        item: Any = self.getPlotItem()
         item.setMenuEnabled(False)
         item.hideButtons()
         item.setContentsMargins(0, 6, 8, 0)
@@ -68,7 +68,8 @@ class Plot(pg.PlotWidget):
             axis.setTextPen(pg.mkPen(theme.muted))
             axis.setTickFont(scaled(0.88))
             axis.setStyle(tickLength=-4, tickTextOffset=6)
-            axis.setLabel(self._labels[side], color=theme.muted, **{"font-size": f"{scaled(0.92).pointSizeF():.1f}pt"})
+            css: dict[str, Any] = {"color": theme.muted, "font-size": f"{scaled(0.92).pointSizeF():.1f}pt"}
+            axis.setLabel(self._labels[side], **css)
 
     def show_label(self, side: str, text: str) -> None:
         """Rename an axis (`bottom` or `left`)."""
@@ -86,7 +87,7 @@ class Plot(pg.PlotWidget):
         left, right, bottom, top = self.home
         self.getViewBox().setRange(xRange=(left, right), yRange=(bottom, top), padding=0)
 
-    def keyPressEvent(self, event: QKeyEvent) -> None:
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         (left, right), _ = self.getViewBox().viewRange()
         width = right - left
         moves = {Qt.Key.Key_Left: (-0.1, -0.1), Qt.Key.Key_Right: (0.1, 0.1), Qt.Key.Key_Plus: (0.1, -0.1),

@@ -76,7 +76,8 @@ class SettingsRow(QWidget):
 
     def _build(self, plugin: Plugin) -> None:
         while self._row.count():
-            widget = self._row.takeAt(0).widget()
+            item = self._row.takeAt(0)
+            widget = item.widget() if item else None
             if widget is not None:
                 widget.hide()
                 widget.deleteLater()

@@ -38,10 +38,10 @@ CHOICES: Mapping[str, Mapping[str, Words]] = {
     },
     "convention": {
         "restricted": Words("Restricted", "S = A/qmax with codes −qmax … qmax. TFLite weights, ONNX Runtime."),
-        "full_span": Words("Full span", "S = 2A/(qmax − qmin): torch.ao's default. The positive extreme is clipped by S/2."),
-        "full_range": Words("Full range", "S = A/qmax with all codes: the lowest is there and seldom used. AIMET, non-strict."),
+        "full_span": Words("Full span", "S = 2A/(qmax − qmin): torch's default. Clips the positive extreme by S/2."),
+        "full_range": Words("Full range", "S = A/qmax with all codes; the lowest is seldom used. AIMET, non-strict."),
         "no_clipping": Words("No clipping", "S = max(N/qmin, P/qmax): the smallest scale that clips nothing. torchao."),
-        "signed_extreme": Words("Signed extreme", "The value of largest magnitude gets the lowest code; S may be negative. GGUF."),
+        "signed_extreme": Words("Signed extreme", "The largest magnitude has the lowest code; S may be negative. GGUF."),
     },
     "rounding": {
         "half_even": Words("Half to even", "Ties go to the even code: torch, NumPy, ONNX, IEEE 754."),
@@ -54,8 +54,16 @@ CHOICES: Mapping[str, Mapping[str, Words]] = {
         "true": Words("x / S", "A true division, as ONNX and ONNX Runtime do. Differs only at ties."),
     },
 }  # fmt: skip
-TITLES = {"format": "&Format", "bits": "&Bits", "scheme": "&Scheme", "convention": "&Convention",
-          "granularity": "&Granularity", "observer": "&Observer", "rounding": "Roun&ding", "division": "Di&vision"}  # fmt: skip
+TITLES = {
+    "format": "&Format",
+    "bits": "&Bits",
+    "scheme": "&Scheme",
+    "convention": "&Convention",
+    "granularity": "&Granularity",
+    "observer": "&Observer",
+    "rounding": "Roun&ding",
+    "division": "Di&vision",
+}
 
 
 class SpecForm(QWidget):
@@ -166,7 +174,7 @@ class SpecForm(QWidget):
         return {cls.name: (current if isinstance(current, cls) else cls(), cls.help) for cls in registry}
 
     def _show_possible(self, name: str) -> None:
-        control, reasons, helps = self.controls[name], dict[str, str](), dict[str, str]()
+        control, reasons, helps = self.controls[name], dict[object, str](), dict[object, str]()
         for value, (candidate, text) in self._candidates(name).items():
             reason = self._spec.refusal(name, candidate)
             if name == "granularity" and self._shape is not None and not reason:

@@ -9,6 +9,7 @@ from PySide6.QtCore import (
     QAbstractItemModel,
     QModelIndex,
     QPersistentModelIndex,
+    QPoint,
     QRectF,
     QSortFilterProxyModel,
     Qt,
@@ -19,7 +20,7 @@ from PySide6.QtWidgets import QHeaderView, QMenu, QStyleOptionViewItem, QTreeVie
 
 from qexplorer.widgets import numbers
 from qexplorer.widgets.theme import LIGHT, Theme
-from qexplorer.widgets.views import RowDelegate, calm
+from qexplorer.widgets.views import RowDelegate, calm, dress
 
 Index = QModelIndex | QPersistentModelIndex
 COLUMNS = ("Tensor", "Shape", "Type", "Values", "SQNR")
@@ -51,7 +52,7 @@ class _Node:
 
 
 class TensorModel(QAbstractItemModel):
-    """Names are split at their dots; a part with a single child is joined with it."""
+    """Two levels: the layers, and the tensors of each."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -65,20 +66,16 @@ class TensorModel(QAbstractItemModel):
         self._sqnr.clear()
         self._leaves.clear()
         self._root = _Node("", None)
-        groups: dict[tuple[str, ...], _Node] = {(): self._root}
+        groups: dict[str, _Node] = {}
         for row in rows:
-            parts = tuple(row.shown.split("."))
-            parent = self._root
-            for depth in range(1, len(parts)):
-                path = parts[:depth]
-                if path not in groups:
-                    groups[path] = _Node(parts[depth - 1], parent)
-                    parent.children.append(groups[path])
-                parent = groups[path]
-            leaf = _Node(parts[-1], parent, row=row)
-            parent.children.append(leaf)
+            group, label = split(row.shown)
+            if group not in groups:
+                groups[group] = _Node(group, self._root)
+                self._root.children.append(groups[group])
+            leaf = _Node(label, groups[group], len(groups[group].children), row)
+            groups[group].children.append(leaf)
             self._leaves[row.name] = leaf
-        _join(self._root)
+        _lift(self._root)
         self.endResetModel()
 
     def show_sqnr(self, name: str, db: float) -> None:
@@ -113,7 +110,7 @@ class TensorModel(QAbstractItemModel):
         children = self.node(parent).children
         return self.createIndex(row, column, children[row]) if 0 <= row < len(children) else QModelIndex()
 
-    def parent(self, index: Index = QModelIndex()) -> QModelIndex:  # noqa: B008  # pyright: ignore
+    def parent(self, index: Index = QModelIndex()) -> QModelIndex:  # noqa: B008  # pyright: ignore[reportIncompatibleMethodOverride]
         above = self.node(index).parent if index.isValid() else None
         return QModelIndex() if above is None or above is self._root else self.createIndex(above.at, 0, above)
 
@@ -172,18 +169,20 @@ class TensorModel(QAbstractItemModel):
         ]
 
 
-def _join(node: _Node) -> None:
-    """Join groups that have one child with it, and number the children."""
-    stack = [node]
-    while stack:
-        here = stack.pop()
-        for i, child in enumerate(here.children):
-            while child.row is None and len(child.children) == 1:
-                only = child.children[0]
-                only.label, only.parent = f"{child.label}.{only.label}", here
-                child = here.children[i] = only
-            child.at = i
-            stack.append(child)
+def split(name: str) -> tuple[str, str]:
+    """A name's group, up to its first number (`model.layers.3`) or its last dot, and the rest."""
+    match = re.match(r"((?:[^.]+\.)*?\d+)\.(.+)", name) or re.match(r"(.+)\.([^.]+)$", name)
+    return (match[1], match[2]) if match else (name, name)
+
+
+def _lift(root: _Node) -> None:
+    """Put a tensor that is alone in its group in the group's place, and number the groups."""
+    for i, group in enumerate(root.children):
+        if len(group.children) == 1:
+            only = root.children[i] = group.children[0]
+            only.label = only.row.shown if only.row else group.label
+            only.parent = root
+        root.children[i].at = i
 
 
 def natural(text: str) -> tuple[tuple[int, str], ...]:
@@ -283,10 +282,9 @@ class TensorTree(QTreeView):
         header.setStretchLastSection(False)
         header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
         for column, sample in (
-            (SHAPE, "1280×320×1×1"),
             (TYPE, "bfloat16 "),
-            (VALUES, "409,600 "),
-            (SQNR, "bars 00.0 00.0"),
+            (VALUES, "409.6 k"),
+            (SQNR, "bars 00.0 0"),
         ):
             header.resizeSection(column, self.fontMetrics().horizontalAdvance(sample) + 10)
         for column in (TYPE, VALUES):
@@ -294,7 +292,7 @@ class TensorTree(QTreeView):
         header.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         header.customContextMenuRequested.connect(self._on_header_menu)
         header.setSortIndicatorClearable(True)
-        header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
+        header.setSortIndicator(NAME, Qt.SortOrder.AscendingOrder)
         self.setSortingEnabled(True)
         self.selectionModel().currentChanged.connect(self._on_current)
         self._quiet = False
@@ -302,13 +300,17 @@ class TensorTree(QTreeView):
     def show_theme(self, theme: Theme) -> None:
         """Bars in the colours of a theme."""
         self._delegate.theme = theme
+        dress(self, theme)
         self.viewport().update()
 
     def show_tensors(self, rows: Iterable[TensorRow]) -> None:
         """Show other tensors; short lists are unfolded."""
         self._quiet = True
+        rows = list(rows)
         self.tensors.show_tensors(rows)
         self._quiet = False
+        longest = max((numbers.shape(row.shape) for row in rows[:10_000]), key=len, default="")
+        self.header().resizeSection(SHAPE, self.fontMetrics().horizontalAdvance(longest[:16]) + 14)
         if self.tensors.rowCount() <= 3:
             self.expandToDepth(0)
 
@@ -322,10 +324,8 @@ class TensorTree(QTreeView):
         """Select a tensor and bring it into view, without a signal."""
         index = self.filter.mapFromSource(self.tensors.index_of(name))
         if (
-            (index.isValid()
-            and index.row() != self.currentIndex().row())
-            or self.currentIndex().parent() != index.parent()
-        ):
+            index.isValid() and index.row() != self.currentIndex().row()
+        ) or self.currentIndex().parent() != index.parent():
             self._quiet = True
             self.setCurrentIndex(index)
             self.scrollTo(index, self.ScrollHint.PositionAtCenter)
@@ -336,7 +336,7 @@ class TensorTree(QTreeView):
         if row and not self._quiet:
             self.chosen.emit(row.name)
 
-    def _on_header_menu(self, at: object) -> None:
+    def _on_header_menu(self, at: QPoint) -> None:
         menu = QMenu(self)
         for column in range(1, len(COLUMNS)):
             action = menu.addAction(COLUMNS[column])

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QColor, QFont, QFontDatabase, QGuiApplication, QPalette
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QProxyStyle, QStyle
 
 from qexplorer.resources import resource
 
@@ -62,7 +62,7 @@ class Themes(QObject):
         self._app = app
         self._wish = "system"
         self.current = LIGHT
-        app.setStyle("Fusion")
+        app.setStyle(FlatStyle("Fusion"))
         self._system = _system_scheme()
         QGuiApplication.styleHints().colorSchemeChanged.connect(self._on_system)
         _install_type(app)
@@ -89,6 +89,21 @@ class Themes(QObject):
         self.current = theme
         self._app.setPalette(_palette(theme))
         self.changed.emit(theme)
+
+
+class FlatStyle(QProxyStyle):
+    """Fusion without the dots on the lines between docks: there, a little room is enough."""
+
+    def drawPrimitive(self, element, option, painter, widget=None) -> None:  # noqa: N802
+        if element != QStyle.PrimitiveElement.PE_IndicatorDockWidgetResizeHandle:
+            super().drawPrimitive(element, option, painter, widget)
+
+    def pixelMetric(self, metric, option=None, widget=None) -> int:  # noqa: N802
+        return (
+            5
+            if metric == QStyle.PixelMetric.PM_DockWidgetSeparatorExtent
+            else super().pixelMetric(metric, option, widget)
+        )
 
 
 def _system_scheme() -> Theme:

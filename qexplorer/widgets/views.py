@@ -1,9 +1,10 @@
 """What every list, tree and table has in common: no frame, a quiet header, thin scroll bars."""
 
-from PySide6.QtCore import QModelIndex, QPersistentModelIndex, Qt
-from PySide6.QtGui import QColor, QPainter, QPalette, QPen
+from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, Qt
+from PySide6.QtGui import QPainter, QPalette, QPen
 from PySide6.QtWidgets import (
     QAbstractItemView,
+    QAbstractScrollArea,
     QFrame,
     QHeaderView,
     QStyle,
@@ -14,22 +15,25 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from qexplorer.widgets.theme import Theme
+
 SCROLL_BARS = """
 QScrollBar:vertical { background: transparent; width: 10px; margin: 0; }
 QScrollBar:horizontal { background: transparent; height: 10px; margin: 0; }
-QScrollBar::handle { background: palette(mid); border-radius: 3px; margin: 2px; }
+QScrollBar::handle { background: HANDLE; border-radius: 3px; margin: 2px; }
 QScrollBar::handle:vertical { min-height: 28px; }
 QScrollBar::handle:horizontal { min-width: 28px; }
-QScrollBar::handle:hover { background: palette(dark); }
+QScrollBar::handle:hover { background: HOVER; }
 QScrollBar::add-line, QScrollBar::sub-line { width: 0; height: 0; }
 QScrollBar::add-page, QScrollBar::sub-page { background: transparent; }
 """
 
 
-def thin_scroll_bars(view: QWidget) -> None:
+def thin_scroll_bars(view: QAbstractScrollArea, theme: Theme) -> None:
     """Give a scroll area bars that show where it is and stay out of the way."""
-    for name in ("verticalScrollBar", "horizontalScrollBar"):
-        getattr(view, name)().setStyleSheet(SCROLL_BARS)
+    sheet = SCROLL_BARS.replace("HANDLE", theme.hairline).replace("HOVER", theme.edge)
+    for bar in (view.verticalScrollBar(), view.horizontalScrollBar()):
+        bar.setStyleSheet(sheet)
 
 
 def calm(view: QTreeView | QTableView, name: str) -> None:
@@ -41,10 +45,8 @@ def calm(view: QTreeView | QTableView, name: str) -> None:
     view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
     view.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
     view.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-    view.setTextElideMode(Qt.TextElideMode.ElideMiddle)
-    thin_scroll_bars(view)
-    orientation = Qt.Orientation.Horizontal
-    header = QuietHeader(orientation, view)
+    view.setTextElideMode(Qt.TextElideMode.ElideRight)
+    header = QuietHeader(Qt.Orientation.Horizontal, view)
     header.setAccessibleName(f"Columns of {name}")
     if isinstance(view, QTreeView):
         view.setHeader(header)
@@ -53,6 +55,15 @@ def calm(view: QTreeView | QTableView, name: str) -> None:
         view.verticalHeader().hide()
         view.setShowGrid(False)
         view.setWordWrap(False)
+
+
+def dress(view: QAbstractScrollArea, theme: Theme) -> None:
+    """Colours of a theme: the selected row in a tint that leaves text and bars readable, thin scroll bars."""
+    palette = view.palette()
+    palette.setColor(QPalette.ColorRole.Highlight, theme.color("selection"))
+    palette.setColor(QPalette.ColorRole.HighlightedText, theme.color("text"))
+    view.setPalette(palette)
+    thin_scroll_bars(view, theme)
 
 
 class QuietHeader(QHeaderView):
@@ -64,7 +75,7 @@ class QuietHeader(QHeaderView):
         self.setHighlightSections(False)
         self.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
 
-    def paintSection(self, painter: QPainter, rect: object, logicalIndex: int) -> None:  # noqa: N802, N803
+    def paintSection(self, painter: QPainter, rect: QRect, logicalIndex: int) -> None:  # noqa: N802, N803
         palette = self.palette()
         painter.save()
         painter.fillRect(rect, palette.color(QPalette.ColorRole.Base))
@@ -82,7 +93,7 @@ class QuietHeader(QHeaderView):
 
 
 class RowDelegate(QStyledItemDelegate):
-    """Rows with room, a soft selection, and a bar of the keyboard's colour at the current one."""
+    """Rows with room, and no dotted box around the current cell: the whole row is marked."""
 
     def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex):
         hint = super().sizeHint(option, index)
@@ -91,13 +102,4 @@ class RowDelegate(QStyledItemDelegate):
 
     def initStyleOption(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> None:
         super().initStyleOption(option, index)
-        if option.state & QStyle.StateFlag.State_Selected:
-            accent = option.palette.color(QPalette.ColorRole.Accent)
-            text = option.palette.color(QPalette.ColorRole.Text)
-            focused = option.widget is not None and option.widget.hasFocus()
-            option.backgroundBrush = QColor.fromRgbF(
-                accent.redF(), accent.greenF(), accent.blueF(), 0.26 if focused else 0.16
-            )
-            option.state &= ~QStyle.StateFlag.State_Selected
-            option.palette.setColor(QPalette.ColorRole.Text, text)
         option.state &= ~QStyle.StateFlag.State_HasFocus

@@ -65,6 +65,11 @@ def test_steps_finer_than_bins_are_merged_in_odd_numbers():
     np.testing.assert_allclose(middles % 1, 0, atol=1e-9)
 
 
+def test_one_value_half_way_between_two_levels_is_covered():
+    bins = step_bins(2.5, 2.5, 1.0, 0.0, 10)
+    assert bins.counts(np.float32([2.5])).sum() == 1
+
+
 @given(st.integers(-200, 200), st.integers(-200, 200), st.floats(2.0**-8, 10, width=32))
 def test_values_half_way_between_two_levels_are_covered(i, j, step):
     lo, hi = np.float32((min(i, j) + 0.5) * step), np.float32((max(i, j) + 1.5) * step)

@@ -174,7 +174,7 @@ def test_an_index_beyond_the_limit_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_index_that_names_itself_is_refused(tmp_path: Path) -> None:
-    refused(_index(tmp_path, {"a": "model.safetensors.index.json"}), "NotAShard")
+    refused(_index(tmp_path, {"a": "model.safetensors.index.json"}), "JsonFile")
 
 
 def test_a_shard_that_is_a_folder_is_refused(tmp_path: Path) -> None:
@@ -185,3 +185,8 @@ def test_a_shard_that_is_a_folder_is_refused(tmp_path: Path) -> None:
 def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
     (_folder(tmp_path) / TWO).write_bytes((tmp_path / TWO).read_bytes()[:-4])
     assert TWO in str(refused(tmp_path, "Truncated"))
+
+
+def test_a_shard_that_git_lfs_did_not_fetch_is_named(tmp_path: Path) -> None:
+    write(_folder(tmp_path) / ONE, b"version https://git-lfs.github.com/spec/v1")
+    assert ONE in str(refused(tmp_path, "GitLfsPointer"))

@@ -13,7 +13,11 @@ from qexplorer.progress import Steps
 
 
 def setting(default: Any, title: str, help_text: str, **bounds: Any) -> Any:
-    """A field with what a form or a command line needs to ask for it; `bounds`: choices, minimum, maximum."""
+    """A field with what a form or a command line needs to ask for it.
+
+    `bounds`: `choices`, `minimum`, `maximum`; `browse` (`file` or `folder`) for a path; `minor=True` for what a form
+    may fold away.
+    """
     return dataclasses.field(default=default, metadata={"title": title, "help": help_text, **bounds})
 
 

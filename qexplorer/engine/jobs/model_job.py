@@ -42,11 +42,11 @@ class ModelJob(Job):
     """The settings of every job on a model, and its course; a job fills in `convert`."""
 
     model: str = setting("mobilenet_v2_digits", "Model", "The float model", choices=tuple(m.name for m in models))
-    data: str = setting("digits", "Data", "“digits” or a folder with the four MNIST IDX files")
-    weights: str = setting("", "Weights", "A file of weights; empty: those shipped with the model")
-    seed: int = setting(0, "Seed", "Decides all that is left to chance", minimum=0, maximum=2**63 - 1)
-    limit: int = setting(0, "Test samples", "The first so many test samples; 0: all", minimum=0)
-    threads: int = setting(0, "Threads", "0: all cores but one, at least one", minimum=0, maximum=256)
+    data: str = setting("digits", "Data", "“digits” or a folder with the four MNIST IDX files", browse="folder")
+    weights: str = setting("", "Weights", "A file of weights; empty: those shipped with the model", browse="file")
+    seed: int = setting(0, "Seed", "Decides all that is left to chance", minimum=0, maximum=2**63 - 1, minor=True)
+    limit: int = setting(0, "Test samples", "The first so many test samples; 0: all", minimum=0, minor=True)
+    threads: int = setting(0, "Threads", "0: all cores but one, at least one", minimum=0, maximum=256, minor=True)
 
     def int8_engine(self) -> str:
         """The int8 kernels to use; "" where the job needs none."""

@@ -28,10 +28,10 @@ class PtqStatic(ModelJob):
 
     preset: str = setting("both", "Preset", "Which observers and scales", choices=("both", *PRESETS))
     engine: str = setting("auto", "Engine", "The int8 kernels; auto: the best supported", choices=("auto", *ENGINES))
-    calibration: int = setting(320, "Calibration samples", "Training images, chosen by the seed", minimum=1)
+    calibration: int = setting(320, "Calibration samples", "Training images, chosen by the seed", minimum=1, minor=True)
 
     name: ClassVar[str] = "ptq-static"
-    title: ClassVar[str] = "Static quantization (PTQ)"
+    title: ClassVar[str] = "PTQ static"
     help: ClassVar[str] = "Convert to int8 with calibrated activations; no training"
     order: ClassVar[int] = 10
 

@@ -39,7 +39,7 @@ class MobileNetV2Digits(MobileNetV2Model):
     """Trained on the bundled digits by scripts/make_samples.py."""
 
     name: ClassVar[str] = "mobilenet_v2_digits"
-    title: ClassVar[str] = "MobileNetV2, digits (bundled)"
+    title: ClassVar[str] = "MobileNetV2 · digits"
     help: ClassVar[str] = "2.24 million parameters, 8.9 MB, trained on the bundled digits"
     order: ClassVar[int] = 10
 
@@ -53,6 +53,6 @@ class MobileNetV2Mnist(MobileNetV2Model):
     """The same network for MNIST; scripts/make_samples.py --data FOLDER --out FILE trains it."""
 
     name: ClassVar[str] = "mobilenet_v2_mnist"
-    title: ClassVar[str] = "MobileNetV2, MNIST"
+    title: ClassVar[str] = "MobileNetV2 · MNIST"
     help: ClassVar[str] = "2.24 million parameters, 8.9 MB; the weights come from a file"
     order: ClassVar[int] = 20

@@ -15,6 +15,7 @@ from qexplorer.weights.narrow import is_table
 from qexplorer.weights.paths import neighbour
 from qexplorer.weights.positioned_file import PositionedFile
 from qexplorer.weights.readers import Reader, head_of, readers
+from qexplorer.weights.refusals import refusal
 from qexplorer.weights.text import elide, shown, some
 
 _INDEX = (".safetensors.index.json", ".bin.index.json")
@@ -50,7 +51,7 @@ class Sharded(Reader):
 class _ShardedCheckpoint(Checkpoint):
     """The tensors of several files; each is read by the checkpoint of its own file."""
 
-    shards: Mapping[Path, Checkpoint] = field(default_factory=dict[Path, Checkpoint])
+    shards: Mapping[Path, Checkpoint] = field(kw_only=True)
 
     def blocks(self, tensor: TensorInfo) -> Iterator[NDArray[Any]]:
         yield from self.shards[tensor.file].blocks(tensor)
@@ -90,7 +91,7 @@ def _open_shard(path: Path) -> Steps[Checkpoint]:
     for reader in (cls() for cls in readers):
         if not isinstance(reader, Sharded) and reader.accepts(path, head):
             return (yield from reader.open(path))
-    raise FormatError("NotAShard", shown(path.name), "it is not a weight file of a kind that is known.")
+    raise refusal(path, head)
 
 
 def _open_index(path: Path, index: Path, warnings: list[str]) -> Steps[Checkpoint]:

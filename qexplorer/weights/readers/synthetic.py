@@ -1,7 +1,7 @@
 """Synthetic tensors: well-known distributions to look at without any file, made again whenever they are read."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -65,7 +65,7 @@ class Synthetic(Reader):
 
 @dataclass(frozen=True)
 class _SyntheticCheckpoint(Checkpoint):
-    seed: int = 0
+    seed: int = field(kw_only=True)
 
     def blocks(self, tensor: TensorInfo) -> Iterator[NDArray[Any]]:
         # Each distribution has a stream of its own, so that a tensor does not depend on which others are listed.

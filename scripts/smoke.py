@@ -1,0 +1,105 @@
+"""Starts the real program in a real window, clicks through the main job, and saves a picture as proof.
+
+Run by the tests on a virtual screen; exits 0 when everything that was clicked did what it should.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+for name in ("XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+    os.environ[name] = tempfile.mkdtemp(prefix="qexplorer-smoke-")
+
+from PySide6.QtCore import QPoint, Qt
+from PySide6.QtTest import QTest
+
+from qexplorer.app import first_state, make_application
+from qexplorer.main_window import MainWindow
+from qexplorer.panels.error import ErrorPanel
+from qexplorer.panels.jobs import JobsPanel
+from qexplorer.panels.runs import RunsPanel
+from qexplorer.widgets.segmented import Segmented
+from qexplorer.widgets.theme import Themes
+
+
+class Smoke:
+    """The clicks, each followed by a look at what they did."""
+
+    def __init__(self) -> None:
+        self.app = make_application()
+        self.window = MainWindow(first_state(), Themes(self.app))
+        self.window.resize(1440, 900)
+        self.window.show()
+        self.window.start()
+        self.wait("the sample is drawn", lambda: self.window.settled)
+
+    def wait(self, what: str, condition: Callable[[], bool], seconds: float = 240) -> None:
+        """Let events run until something is so."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                sys.exit(f"smoke: this did not happen in {seconds:.0f} s: {what}. {self.window.failure}")
+            self.app.processEvents()
+            time.sleep(0.01)
+        print(f"smoke: {what}", flush=True)
+
+    def click(self, name: str, value: object) -> None:
+        """Click an option of a segmented control."""
+        control = self.window.findChild(Segmented, name)
+        at = control.rect_of(value).center().toPoint()
+        QTest.mouseClick(control, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, QPoint(at))
+
+    def run(self) -> None:
+        """Explore, run, cancel."""
+        before = self.window.preview.analysis.metrics.sqnr_db
+        self.click("bits", "int8")
+        self.wait("8 bits raise the SQNR", lambda: self.sqnr() > before + 10)
+        self.click("granularity", "channel")
+        self.wait("a scale per channel", lambda: len(self.window.preview.analysis.params.scale) > 1)
+        jobs, runs = self.window.panel(JobsPanel), self.window.panel(RunsPanel)
+        QTest.mouseClick(jobs.run_button, Qt.MouseButton.LeftButton)
+        QTest.mouseClick(jobs.run_button, Qt.MouseButton.LeftButton)
+        self.wait("two jobs are queued", lambda: len(self.window.jobs.tasks) == 2)
+        self.window.jobs.cancel(self.window.jobs.tasks[1])
+        self.wait("three results are in the table", lambda: len(runs.table.runs.lines) == 3)
+        self.wait("nothing is running", lambda: not self.window.jobs.tasks)
+        self.click("granularity", "tensor")
+        self.click("bits", "int4")
+        self.wait("the window is settled", lambda: self.window.settled)
+        assert self.window.panel(ErrorPanel).histogram.isVisible()
+
+    def sqnr(self) -> float:
+        """The SQNR on screen, in dB."""
+        analysis = self.window.preview.analysis
+        return analysis.metrics.sqnr_db if analysis else 0.0
+
+    def save(self, target: Path) -> None:
+        """Save the picture, and look whether there is something on it."""
+        picture = self.window.grab()
+        image = picture.toImage()
+        colors = {image.pixel(x, y) for x in range(0, image.width(), 7) for y in range(0, image.height(), 7)}
+        if not picture.save(str(target)) or len(colors) < 20:
+            sys.exit(f"smoke: the picture is blank: {len(colors)} colours")
+        size = f"{image.width()}×{image.height()}, {target.stat().st_size:,} bytes"
+        print(f"smoke: {target.name}: {size}, {len(colors)} colours, platform {self.app.platformName()}")
+
+
+def main() -> int:
+    """Click through, save the picture, close."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--screenshot", type=Path, required=True, help="where to save the picture")
+    target = parser.parse_args().screenshot
+    smoke = Smoke()
+    smoke.run()
+    smoke.save(target)
+    smoke.window.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
