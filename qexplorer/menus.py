@@ -16,6 +16,7 @@ from qexplorer.state.store import Store
 
 SYNTHETIC = ("normal", "laplace", "uniform", "student_t", "exponential")
 STANDARD = QKeySequence.StandardKey
+Key = str | QKeySequence.StandardKey
 
 
 @dataclass(frozen=True)
@@ -25,28 +26,24 @@ class Command:
     menu: str
     name: str
     text: str
-    keys: Sequence[QKeySequence] = ()
+    keys: Sequence[Key] = ()
     tip: str = ""
 
 
-def _keys(*texts: str) -> list[QKeySequence]:
-    return [QKeySequence(text) for text in texts]
-
-
 COMMANDS = (
-    Command("&File", "open", "&Open …", [QKeySequence(STANDARD.Open)], "Open a file of weights"),
-    Command("&File", "open_folder", "Open &Folder …", _keys("Ctrl+Shift+O"), "Open a sharded checkpoint"),
+    Command("&File", "open", "&Open …", (STANDARD.Open,), "Open a file of weights"),
+    Command("&File", "open_folder", "Open &Folder …", ("Ctrl+Shift+O",), "Open a sharded checkpoint"),
     Command("&File", "sample", "Open the &Sample Model", (), "MobileNetV2, trained on handwritten digits"),
-    Command("&File", "quit", "&Quit", _keys("Ctrl+Q"), "Close the window"),
-    Command("&Edit", "undo", "&Undo", [QKeySequence(STANDARD.Undo)], "Take the last choice back"),
-    Command("&Edit", "redo", "&Redo", _keys("Ctrl+Shift+Z", "Ctrl+Y"), "Make the choice again"),
-    Command("&Edit", "find", "&Find a Tensor", [QKeySequence(STANDARD.Find)], "Filter by name, size or SQNR"),
-    Command("&View", "log", "&Logarithmic Counts", _keys("Ctrl+L"), "Switch the count axis"),
+    Command("&File", "quit", "&Quit", ("Ctrl+Q",), "Close the window"),
+    Command("&Edit", "undo", "&Undo", (STANDARD.Undo,), "Take the last choice back"),
+    Command("&Edit", "redo", "&Redo", ("Ctrl+Shift+Z", "Ctrl+Y"), "Make the choice again"),
+    Command("&Edit", "find", "&Find a Tensor", (STANDARD.Find,), "Filter by name, size or SQNR"),
+    Command("&View", "log", "&Logarithmic Counts", ("Ctrl+L",), "Switch the count axis"),
     Command("&View", "reset_layout", "&Reset Layout", (), "Put every panel back to its place"),
-    Command("&View", "full_screen", "F&ull Screen", _keys("F11"), "Use the whole screen"),
-    Command("&Run", "run", "&Run the Job", _keys("F5"), "Queue the job as it is set in Jobs"),
-    Command("&Run", "cancel", "&Cancel the Running Job", _keys("Shift+F5"), "Stop it; nothing of it is kept"),
-    Command("&Help", "keys", "&Keyboard Shortcuts", _keys("F1", "Ctrl+?"), "Every key in one list"),
+    Command("&View", "full_screen", "F&ull Screen", ("F11",), "Use the whole screen"),
+    Command("&Run", "run", "&Run the Job", ("F5",), "Queue the job as it is set in Jobs"),
+    Command("&Run", "cancel", "&Cancel the Running Job", ("Shift+F5",), "Stop it; nothing of it is kept"),
+    Command("&Help", "keys", "&Keyboard Shortcuts", ("F1", "Ctrl+?"), "Every key in one list"),
     Command("&Help", "about", "&About qexplorer", (), "Versions and licences"),
 )
 ROLES = {"quit": QAction.MenuRole.QuitRole, "about": QAction.MenuRole.AboutRole}
@@ -84,7 +81,7 @@ class Menus(QObject):
     def _add(self, menu: QMenu, command: Command, slot: Callable[[], object]) -> None:
         action = menu.addAction(command.text)
         action.setObjectName(command.name)
-        action.setShortcuts(list(command.keys))
+        action.setShortcuts([QKeySequence(key) for key in command.keys])
         action.setStatusTip(command.tip)
         action.setMenuRole(ROLES.get(command.name, QAction.MenuRole.NoRole))
         action.triggered.connect(slot)
@@ -139,7 +136,11 @@ class Menus(QObject):
 
     def show_keys(self) -> None:
         """List every key."""
-        lines = [(c.text.replace("&", ""), ", ".join(k.toString() for k in c.keys)) for c in COMMANDS if c.keys]
+        commands = [c for c in COMMANDS if c.keys]
+        keys = [self.actions[c.name].shortcuts() for c in commands]
+        lines = [
+            (c.text.replace("&", ""), ", ".join(k.toString() for k in ks)) for c, ks in zip(commands, keys, strict=True)
+        ]
         lines += [("Plots: pan, zoom, show all", "arrows, + and −, Home"), ("Choices in a row", "arrows"),
                   ("Numbers", "up and down"), ("Copy the runs as a table", "Ctrl+C")]  # fmt: skip
         rows = "".join(f"<tr><td style='padding-right:24px'>{t}</td><td>{k}</td></tr>" for t, k in lines)

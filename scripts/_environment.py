@@ -165,7 +165,7 @@ class Environment:
                 shutil.rmtree(entry)
             elif entry not in (self._lock, self.log):
                 entry.unlink()
-        if self._run([sys.executable, "-m", "venv", str(self.folder)]):
+        if self._run([base_python(), "-m", "venv", str(self.folder)]):
             raise diagnose(self._log_text(), self.root, self.log)
 
     def _pip_install(self, extras: list[str]) -> None:
@@ -214,6 +214,11 @@ class Environment:
                 _glimpse(line.strip())
             _glimpse("")
         return process.returncode
+
+
+def base_python() -> str:
+    """The Python that this one stands on, which outlives `.venv` even when `.venv`'s own runs this."""
+    return getattr(sys, "_base_executable", "") or sys.executable
 
 
 def say(text: str) -> None:

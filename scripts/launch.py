@@ -122,8 +122,8 @@ def install_desktop(environment: "Environment") -> int:
 
 def desktop_entry(environment: "Environment") -> str:
     """The text of the desktop entry: it starts this script, and is hidden while the checkout's `.venv` is gone."""
-    # The launcher needs a Python that outlives `.venv`, so that it can make it anew.
-    python = getattr(sys, "_base_executable", "") or sys.executable
+    from _environment import base_python
+
     script = environment.root / "scripts" / "launch.py"
     return "\n".join(
         [
@@ -132,7 +132,7 @@ def desktop_entry(environment: "Environment") -> str:
             "Name=qexplorer",
             "GenericName=Quantization Explorer",
             "Comment=See what a number format does to the weights of a model",
-            f"Exec={quoted(python)} {quoted(str(script))} %F",
+            f"Exec={quoted(base_python())} {quoted(str(script))} %F",
             f"TryExec={escaped(str(environment.python))}",
             f"Icon={APP_ID}",
             "Terminal=false",

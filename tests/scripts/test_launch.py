@@ -310,7 +310,7 @@ def test_a_broken_environment_is_made_anew(tmp_path, monkeypatch):
     builder = tmp_path / "python"
     builder.write_text('#!/bin/sh\necho "$@" > "$0.calls"\necho \'it broke\'\nexit 1\n')
     builder.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(builder))
+    monkeypatch.setattr(sys, "_base_executable", str(builder))
     with pytest.raises(SetupError, match="it broke"):
         environment.prepare()
     assert not (environment.folder / "half.txt").exists()
