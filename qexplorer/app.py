@@ -1,7 +1,6 @@
 """Starting the window: what happens between the command line and the first picture."""
 
 import faulthandler
-import os
 import signal
 import sys
 import tempfile
@@ -9,18 +8,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from qexplorer import __version__
-from qexplorer.errors import UserError
-
-if sys.platform == "win32":
-    # On Windows torch's libraries do not load once Qt has loaded its own (pytorch/pytorch#166628).
-    import torch  # noqa: F401
-
 from PySide6.QtCore import QEvent, QObject, QSettings, QTimer
 from PySide6.QtGui import QFileOpenEvent, QGuiApplication, QIcon
 from PySide6.QtWidgets import QApplication, QWidget
 
+from qexplorer import __version__
 from qexplorer.engine.history import History
+from qexplorer.errors import UserError
 from qexplorer.folders import state_folder
 from qexplorer.main_window import SAMPLE, MainWindow, session_file
 from qexplorer.quant import QuantSpec
@@ -120,8 +114,6 @@ def save_picture(target: Path, size: tuple[int, int], theme: str, panel: str, pa
 
     Nothing of the person's own is read but the run history, and nothing is written but the picture.
     """
-    if sys.platform.startswith("linux") and not os.environ.get("DISPLAY") and not os.environ.get("WAYLAND_DISPLAY"):
-        os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     app = make_application()
     themes = Themes(app)
     state = replace(first_state(), theme=theme)

@@ -70,8 +70,10 @@ def _window(words: list[str]) -> int:
     size = _size(args.size)
     from qexplorer import platform_check
 
-    if args.screenshot and sys.platform.startswith("linux") and not _has_display():
-        os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    if args.screenshot:
+        os.environ["QT_QPA_PLATFORM"] = "offscreen"  # a picture needs no screen, and is the same with any
+    if sys.platform == "win32":
+        import torch  # noqa: F401  torch's libraries do not load once Qt has loaded its own (pytorch/pytorch#166628)
     problems = platform_check.check()
     if problems:
         for problem in problems:
@@ -85,10 +87,6 @@ def _window(words: list[str]) -> int:
         app.save_picture(Path(args.screenshot), size, args.theme or "light", args.panel, (args.paths or [""])[0])
         return 0
     return app.run_window(args.paths, args.theme)
-
-
-def _has_display() -> bool:
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -76,7 +76,8 @@ class MainWindow(QMainWindow):
 
     def start(self) -> None:
         """Restore the layout and begin to show what the state says; called once the window is on screen."""
-        self.restore_layout()
+        if not self.restore_layout():
+            self._default_sizes()
         self.panels["weights"].setFocus()
         self.preview.start()
 
@@ -145,27 +146,25 @@ class MainWindow(QMainWindow):
     # -- layout and session
 
     def _default_layout(self) -> None:
-        area, across, down = Qt.DockWidgetArea, Qt.Orientation.Horizontal, Qt.Orientation.Vertical
-        for corner in (Qt.Corner.BottomRightCorner, Qt.Corner.TopRightCorner):
-            self.setCorner(corner, area.RightDockWidgetArea)
-        self.setCorner(Qt.Corner.TopLeftCorner, area.LeftDockWidgetArea)
-        self.setCorner(Qt.Corner.BottomLeftCorner, area.BottomDockWidgetArea)
-        last: dict[Qt.DockWidgetArea, Dock] = {}
         for name, dock in self.docks.items():
-            where = self.panels[name].area
+            beside = self.panels[name].beside
             dock.setFloating(False)
-            if where in last:
-                self.splitDockWidget(last[where], dock, down)
+            if beside is None:
+                self.addDockWidget(Qt.DockWidgetArea.TopDockWidgetArea, dock)
             else:
-                self.addDockWidget(where, dock)
-            last[where] = dock
+                self.splitDockWidget(self.docks[beside[0]], dock, beside[1])
             dock.show()
+        self._default_sizes()
+
+    def _default_sizes(self) -> None:
+        """Share the room out; Qt heeds this fully only once the window is on screen."""
+        across, down = Qt.Orientation.Horizontal, Qt.Orientation.Vertical
         em, docks = self.fontMetrics().height(), self.docks
         self.resizeDocks(
-            [docks["weights"], docks["distribution"], docks["scheme"]], [21 * em, 45 * em, 20 * em], across
+            [docks["weights"], docks["distribution"], docks["scheme"]], [20 * em, 44 * em, 20 * em], across
         )
         upright = [docks[name] for name in ("distribution", "error", "jobs", "runs")]
-        self.resizeDocks(upright, [25 * em, 13 * em, 6 * em, 10 * em], down)
+        self.resizeDocks(upright, [24 * em, 12 * em, 6 * em, 10 * em], down)
         self.resizeDocks([docks["scheme"], docks["metrics"]], [26 * em, 24 * em], down)
 
     def reset_layout(self) -> None:
@@ -174,13 +173,12 @@ class MainWindow(QMainWindow):
             self.removeDockWidget(dock)
         self._default_layout()
 
-    def restore_layout(self) -> None:
-        """Bring the last layout back; one that does not fit this version changes nothing."""
+    def restore_layout(self) -> bool:
+        """Bring the last layout back; whether there was one that fits this version."""
         geometry, layout = self._settings.value("geometry"), self._settings.value("layout")
         if isinstance(geometry, QByteArray):
             self.restoreGeometry(geometry)
-        if isinstance(layout, QByteArray):
-            self.restoreState(layout, LAYOUT_VERSION)
+        return isinstance(layout, QByteArray) and self.restoreState(layout, LAYOUT_VERSION)
 
     def save(self) -> None:
         """Keep the session and the layout. A full disk is said in the banner, and what was saved before stays."""

@@ -28,11 +28,11 @@ class Parts:
 
 
 class Panel(QWidget):
-    """The content of a dock. `area` is where the default layout puts it, `order` its place there."""
+    """The content of a dock. The default layout puts it `beside` a panel of lower `order`."""
 
     name: ClassVar[str]
     title: ClassVar[str]
-    area: ClassVar[Qt.DockWidgetArea]
+    beside: ClassVar[tuple[str, Qt.Orientation] | None] = None
     order: ClassVar[int]
     open_pressed = Signal()
 

@@ -63,8 +63,8 @@ class DistributionPanel(Panel):
 
     name: ClassVar[str] = "distribution"
     title: ClassVar[str] = "Distribution"
-    area: ClassVar[Qt.DockWidgetArea] = Qt.DockWidgetArea.TopDockWidgetArea
-    order: ClassVar[int] = 20
+    beside: ClassVar[tuple[str, Qt.Orientation] | None] = ("weights", Qt.Orientation.Horizontal)
+    order: ClassVar[int] = 40
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)

@@ -24,8 +24,8 @@ class ErrorPanel(Panel):
 
     name: ClassVar[str] = "error"
     title: ClassVar[str] = "Error"
-    area: ClassVar[Qt.DockWidgetArea] = Qt.DockWidgetArea.TopDockWidgetArea
-    order: ClassVar[int] = 30
+    beside: ClassVar[tuple[str, Qt.Orientation] | None] = ("distribution", Qt.Orientation.Vertical)
+    order: ClassVar[int] = 50
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)

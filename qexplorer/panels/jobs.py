@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QEvent, Qt
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from qexplorer.engine.backends import backends
@@ -33,8 +33,8 @@ class JobsPanel(Panel):
 
     name: ClassVar[str] = "jobs"
     title: ClassVar[str] = "Jobs"
-    area: ClassVar[Qt.DockWidgetArea] = Qt.DockWidgetArea.BottomDockWidgetArea
-    order: ClassVar[int] = 60
+    beside: ClassVar[tuple[str, Qt.Orientation] | None] = ("weights", Qt.Orientation.Vertical)
+    order: ClassVar[int] = 30
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)
@@ -79,7 +79,6 @@ class JobsPanel(Panel):
         column.addLayout(head)
         column.addLayout(self._list)
         column.addWidget(self._hint)
-        column.addStretch()
         self.body.addLayout(column, 1)
         self.run_button.clicked.connect(self.start)
         parts.store.changed.connect(self._on_changed)
@@ -87,6 +86,11 @@ class JobsPanel(Panel):
         parts.jobs.progressed.connect(self._on_progressed)
         parts.jobs.ended.connect(self._on_ended)
         self._show_job(parts.store.state.job)
+
+    def event(self, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.LayoutRequest:  # take no more room than there are rows
+            self.setMaximumHeight(self.body.sizeHint().height())
+        return super().event(event)
 
     def start(self) -> None:
         """Queue the job as it is set now; later edits cannot reach it."""

@@ -16,8 +16,8 @@ class MetricsPanel(Panel):
 
     name: ClassVar[str] = "metrics"
     title: ClassVar[str] = "Metrics"
-    area: ClassVar[Qt.DockWidgetArea] = Qt.DockWidgetArea.RightDockWidgetArea
-    order: ClassVar[int] = 50
+    beside: ClassVar[tuple[str, Qt.Orientation] | None] = ("scheme", Qt.Orientation.Vertical)
+    order: ClassVar[int] = 70
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)

@@ -27,8 +27,8 @@ class RunsPanel(Panel):
 
     name: ClassVar[str] = "runs"
     title: ClassVar[str] = "Runs"
-    area: ClassVar[Qt.DockWidgetArea] = Qt.DockWidgetArea.BottomDockWidgetArea
-    order: ClassVar[int] = 70
+    beside: ClassVar[tuple[str, Qt.Orientation] | None] = ("jobs", Qt.Orientation.Vertical)
+    order: ClassVar[int] = 60
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)
@@ -42,6 +42,7 @@ class RunsPanel(Panel):
         self._stack = QStackedLayout(content)
         self._stack.addWidget(self._empty)
         self._stack.addWidget(self.table)
+        content.setContentsMargins(8, 0, 8, 0)
         self.body.addWidget(content, 1)
         parts.jobs.ended.connect(self._on_ended)
         parts.themes.changed.connect(self.table.show_theme)

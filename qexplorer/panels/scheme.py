@@ -24,8 +24,8 @@ class SchemePanel(Panel):
 
     name: ClassVar[str] = "scheme"
     title: ClassVar[str] = "Scheme"
-    area: ClassVar[Qt.DockWidgetArea] = Qt.DockWidgetArea.RightDockWidgetArea
-    order: ClassVar[int] = 40
+    beside: ClassVar[tuple[str, Qt.Orientation] | None] = ("weights", Qt.Orientation.Horizontal)
+    order: ClassVar[int] = 20
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)

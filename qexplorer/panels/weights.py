@@ -24,7 +24,6 @@ class WeightsPanel(Panel):
 
     name: ClassVar[str] = "weights"
     title: ClassVar[str] = "Weights"
-    area: ClassVar[Qt.DockWidgetArea] = Qt.DockWidgetArea.LeftDockWidgetArea
     order: ClassVar[int] = 10
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:

@@ -1,5 +1,6 @@
 """One block of values, quantized and measured: in compiled code where it can be, else by the NumPy reference."""
 
+import sys
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,8 +12,10 @@ from qexplorer.quant.formats.integer import Integer
 from qexplorer.quant.metrics import ErrorSums
 from qexplorer.quant.params import QuantParams
 
-WORTH_COMPILING = 1 << 15
-"""NumPy is done with fewer values than these before the compiler is loaded."""
+WORTH_CALLING = 1 << 15
+"""Fewer values than these are as quick in NumPy."""
+WORTH_LOADING = 1 << 20
+"""Fewer values than these are done in NumPy before the kernels are loaded, which takes half a second once."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,8 @@ class Measured:
 
 def compiled(rows: Floats, form: Format, params: QuantParams) -> bool:
     """Whether kernels serve this block: integers, rounded half to even, and enough of them."""
-    return isinstance(form, Integer) and params.rounding == "half_even" and rows.size >= WORTH_COMPILING
+    least = WORTH_CALLING if "qexplorer.quant.kernels" in sys.modules else WORTH_LOADING
+    return isinstance(form, Integer) and params.rounding == "half_even" and rows.size >= least
 
 
 def measure(rows: Floats, form: Format, params: QuantParams, bins: Bins, error_bins: Bins) -> Measured:

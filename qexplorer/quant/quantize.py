@@ -1,6 +1,6 @@
 """The reference executor: a spec applied to rows of values, in plain NumPy.
 
-Architecture: every other executor (compiled kernels, torch's fake-quantize) is held to these results by tests.
+Every other executor (compiled kernels, torch's fake-quantize) is held to these results by tests.
 """
 
 import numpy as np

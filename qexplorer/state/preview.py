@@ -1,5 +1,6 @@
 """`Preview`: keeps what is shown in step with what was chosen, in the background; the newest choice wins."""
 
+import sys
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from PySide6.QtCore import QObject, Signal, Slot
 from qexplorer.progress import Progress, Steps
 from qexplorer.quant import Analysis, QuantSpec, analyze
 from qexplorer.quant.arrays import AnyArray
+from qexplorer.quant.warm import KERNELS, load_kernels
 from qexplorer.state.app_state import AppState
 from qexplorer.state.runner import Done, Failed, Runner, Task
 from qexplorer.state.store import Store
@@ -150,10 +152,12 @@ class Preview(QObject):
             elif isinstance(outcome, Failed):
                 self.analysis = None
                 self.failed.emit(outcome)
-        elif look.kind == "scan" and look.state.spec == state.spec and look.state.path == state.path:
-            if isinstance(outcome, Done):
-                self._analyses.put((state.path, look.tensor, state.spec), outcome.result)
-                self.scanned.emit(look.tensor, outcome.result.metrics.sqnr_db)
+        elif (
+            look.tensor and isinstance(outcome, Done) and (look.state.path, look.state.spec) == (state.path, state.spec)
+        ):
+            self._analyses.put((state.path, look.tensor, state.spec), outcome.result)
+            self.scanned.emit(look.tensor, outcome.result.metrics.sqnr_db)
+        if self._scanning:
             self._scan_next()
 
     def _on_opened(self, outcome: Any) -> None:
@@ -173,6 +177,8 @@ class Preview(QObject):
         self.analysis = analysis
         self.analyzed.emit(analysis)
         self.scanned.emit(self._store.state.tensor, analysis.metrics.sqnr_db)
+        if KERNELS not in sys.modules:
+            self._runner.submit(load_kernels(), "Loading kernels", _Look("scan", self._store.state))
         self._start_scan()
 
     def _start_scan(self) -> None:

@@ -1,6 +1,6 @@
 """Docks with a flat title: a bold word, and two small buttons that a keyboard reaches."""
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QEvent, Qt
 from PySide6.QtGui import QPainter, QPaintEvent, QPalette
 from PySide6.QtWidgets import QDockWidget, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
@@ -9,7 +9,19 @@ from qexplorer.widgets.theme import scaled
 
 
 class Sheet(QWidget):
-    """A plain area in the colour of paper."""
+    """A plain area in the colour of paper, that grows no taller than its content may."""
+
+    def __init__(self, content: QWidget) -> None:
+        super().__init__()
+        self._content = content
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(content)
+
+    def event(self, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.LayoutRequest:
+            self.setMaximumHeight(self._content.maximumHeight())
+        return super().event(event)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
@@ -53,11 +65,7 @@ class Dock(QDockWidget):
         super().__init__(title, parent)
         self.setObjectName(name)
         self.setAccessibleName(title)
-        sheet = Sheet()
-        column = QVBoxLayout(sheet)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(content)
-        self.setWidget(sheet)
+        self.setWidget(Sheet(content))
         self.title_bar = DockTitle(self)
         self.setTitleBarWidget(self.title_bar)
         self.setAllowedAreas(Qt.DockWidgetArea.AllDockWidgetAreas)

@@ -23,17 +23,21 @@ class FigureAxis(pg.AxisItem):
         super().__init__(orientation)
         self.enableAutoSIPrefix(False)
         self.powers_of_ten = False
+        self._places = 0
 
     def tickValues(self, minVal: float, maxVal: float, size: float) -> list[tuple[float, list[float]]]:  # noqa: N802, N803
         if not self.powers_of_ten:
-            return super().tickValues(minVal, maxVal, size)
+            levels: list[tuple[float, list[float]]] = super().tickValues(minVal, maxVal, size)
+            finest = min((spacing for spacing, values in levels[:2] if values), default=1.0)
+            self._places = max(0, -math.floor(math.log10(finest) + 1e-9)) if finest > 0 else 0
+            return levels
         decades = range(math.ceil(minVal), math.floor(maxVal) + 1)
         return [(1.0, [float(d) for d in decades])]
 
     def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
         if self.powers_of_ten:
             return [figure(10.0**v, 3) for v in values]
-        places = max(0, -math.floor(math.log10(spacing) + 1e-9)) if spacing > 0 else 0
+        places = self._places
         if places > 4 or (values and max(abs(v) for v in values) >= 1e6):
             return [figure(0.0 if abs(v) < spacing / 10 else v, 3) for v in values]
         return [f"{0.0 if abs(v) < spacing / 10 else v:.{places}f}".replace("-", "−") for v in values]

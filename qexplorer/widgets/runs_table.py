@@ -57,7 +57,7 @@ class Column:
 
 SPEED = "Median time of one batch of {} samples, and the speed-up over the float model in the same run"
 COLUMNS = (
-    Column("Run", "The model and how it was quantized", "PTQ static · PyTorch default  "),
+    Column("Run", "The model and how it was quantized", "PTQ static · PyTorch default"),
     Column(
         "Kernels",
         "REAL: computed in the stored type. SIMULATED: float stands in; speed is not real.",

@@ -41,7 +41,7 @@ CHOICES: Mapping[str, Mapping[str, Words]] = {
         "full_span": Words("Full span", "S = 2A/(qmax − qmin): torch's default. Clips the positive extreme by S/2."),
         "full_range": Words("Full range", "S = A/qmax with all codes; the lowest is seldom used. AIMET, non-strict."),
         "no_clipping": Words("No clipping", "S = max(N/qmin, P/qmax): the smallest scale that clips nothing. torchao."),
-        "signed_extreme": Words("Signed extreme", "The largest magnitude has the lowest code; S may be negative. GGUF."),
+        "signed_extreme": Words("Signed extreme", "The extreme has the lowest code; S may be negative. GGUF."),
     },
     "rounding": {
         "half_even": Words("Half to even", "Ties go to the even code: torch, NumPy, ONNX, IEEE 754."),

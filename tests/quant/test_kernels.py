@@ -139,7 +139,7 @@ def test_mse_chooses_the_same_range_with_and_without_kernels(granularity, scheme
     spec = QuantSpec(formats["int4"], scheme, granularity=granularity, observer=Mse())
     rows = granularity.rows(x)
     fast = find_range(spec, rows)
-    monkeypatch.setattr(measuring, "WORTH_COMPILING", x.size + 1)
+    monkeypatch.setattr(measuring, "WORTH_CALLING", x.size + 1)
     np.testing.assert_array_equal(find_range(spec, rows), fast)
 
 
@@ -147,7 +147,7 @@ def test_large_integer_blocks_are_compiled_and_all_else_is_left_to_numpy(rng, mo
     used = []
     real = kernels.measure
     monkeypatch.setattr(kernels, "measure", lambda *arguments: used.append(1) or real(*arguments))
-    large = rng.normal(size=(1, measuring.WORTH_COMPILING)).astype(np.float32)
+    large = rng.normal(size=(1, measuring.WORTH_LOADING)).astype(np.float32)
     bins = even_bins(-5, 5, 10)
     for rows, name, rounding in ((large[:, 1:], "int8", "half_even"), (large, "int8", "half_up"),
                                  (large, "fp16", "half_even"), (large, "int8", "half_even")):  # fmt: skip
@@ -162,7 +162,7 @@ def test_an_analysis_says_the_same_with_and_without_kernels(rng, monkeypatch):
     x = rng.normal(size=(200, 400)).astype(np.float32)
     spec = QuantSpec(formats["int8"], "affine", granularity=PerGroup(64))
     fast = finish(analyze(x, spec))
-    monkeypatch.setattr(measuring, "WORTH_COMPILING", x.size + 1)
+    monkeypatch.setattr(measuring, "WORTH_CALLING", x.size + 1)
     slow = finish(analyze(x, spec))
     np.testing.assert_array_equal(fast.original, slow.original)
     np.testing.assert_array_equal(fast.dequantized, slow.dequantized)
