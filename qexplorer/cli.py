@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from qexplorer import __version__
 from qexplorer.errors import UserError
 
+MODULES = {"list": "tensors"}  # a module of that name would hide Python's own `list`
 COMMANDS = {
     "list": "every tensor of a file",
     "analyze": "quantize tensors and measure what it does",
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         if words and words[0] in COMMANDS:
-            module = importlib.import_module(f"qexplorer.commands.{words[0]}")
+            module = importlib.import_module(f"qexplorer.commands.{MODULES.get(words[0], words[0])}")
             parser = argparse.ArgumentParser(
                 prog=f"qexplorer {words[0]}",
                 description=COMMANDS[words[0]][0].upper() + COMMANDS[words[0]][1:] + ".",

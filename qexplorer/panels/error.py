@@ -38,6 +38,7 @@ class ErrorPanel(Panel):
         self.body.addWidget(content, 1)
         self._view = Segmented([("histogram", "Histogram"), ("channels", "Channels")], "Error view")
         self._view.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        self._view.setToolTip("The error of all values together, or the SQNR of each channel")
         self._view.chosen.connect(self._on_view)
         self._remark = caption("")
         parts.preview.analyzed.connect(self.show_analysis)

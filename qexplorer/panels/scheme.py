@@ -30,9 +30,9 @@ class SchemePanel(Panel):
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)
         self._form = SpecForm()
-        self._reset = Button("&Reset")
+        self._reset = Button("Rese&t")
         self._reset.setToolTip("Put every choice of the scheme back to its default; undo brings them back")
-        self._copy = Button("Copy co&mmand")
+        self._copy = Button("Cop&y command")
         self._copy.setToolTip("Copy the command line that prints this analysis as JSON, for scripts and notebooks")
         for button in (self._reset, self._copy):
             button.setAccessibleName(button.text().replace("&", ""))

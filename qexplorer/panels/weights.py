@@ -37,7 +37,7 @@ class WeightsPanel(Panel):
             "Words of the name; >1M or <10k compare the number of values, sqnr<15 the SQNR (Ctrl+F)"
         )
         self._tree = TensorTree()
-        self._empty = Placeholder("No weights are open", f"Drop a file or folder here: {READS}.", "&Open …")
+        self._empty = Placeholder("No weights are open", f"Drop a file or folder here: {READS}.", "O&pen …")
         self._totals = caption("")
         self._totals.setContentsMargins(12, 2, 12, 8)
         self._warning = caption("")

@@ -47,9 +47,18 @@ class AppState:
             state = cls(**fields)
         except (TypeError, KeyError, ValueError, AttributeError) as error:
             raise UserError("The session does not fit this version of qexplorer.") from error
-        if not all(isinstance(fields.get(name, ""), str) for name in ("path", "tensor", "theme")):
+        if not (_well_typed(state) and _well_typed(state.job)):
             raise UserError("The session does not fit this version of qexplorer.")
         return state if state.theme in ("system", "light", "dark") else replace(state, theme="system")
+
+
+def _well_typed(settings: Any) -> bool:
+    """Whether every plain field of a dataclass has a value of its default's type; a whole number may be a float's."""
+    for each in dataclasses.fields(settings):
+        kind, value = type(each.default), getattr(settings, each.name)
+        if kind in (str, int, bool, float) and type(value) is not kind and (kind, type(value)) != (float, int):
+            return False
+    return True
 
 
 TITLES = {

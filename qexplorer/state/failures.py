@@ -59,7 +59,7 @@ class Failures(QObject):
         self.report(error)
 
     def _on_thread(self, args: threading.ExceptHookArgs) -> None:
-        if args.exc_value is not None:
+        if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
             self.report(args.exc_value)
 
     def _on_unraisable(self, args: "sys.UnraisableHookArgs") -> None:

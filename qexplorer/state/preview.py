@@ -54,6 +54,10 @@ class _Look:
     state: AppState
     tensor: str = ""
 
+    def wants(self, state: AppState) -> bool:
+        """Whether its result is the picture of this state."""
+        return (self.state.path, self.tensor, self.state.spec) == (state.path, state.tensor, state.spec)
+
 
 class Preview(QObject):
     """Opens the chosen file, analyzes the chosen tensor under the chosen spec, then looks at the other tensors."""
@@ -87,6 +91,7 @@ class Preview(QObject):
 
     def close(self) -> bool:
         """Stop all work; whether it stopped in time."""
+        self._scanning = False
         return self._runner.close()
 
     @property
@@ -145,7 +150,7 @@ class Preview(QObject):
         state, outcome = self._store.state, task.outcome
         if look.kind == "open" and look.state.path == state.path:
             self._on_opened(outcome)
-        elif look.kind == "analyze" and (look.tensor, look.state.spec) == (state.tensor, state.spec):
+        elif look.kind == "analyze" and look.wants(state):
             if isinstance(outcome, Done):
                 self._analyses.put((state.path, look.tensor, state.spec), outcome.result)
                 self._show(outcome.result)
@@ -210,6 +215,8 @@ def _read(checkpoint: Checkpoint, tensor: TensorInfo) -> Steps[AnyArray]:
         parts.append(block)
         done += block.size
         yield Progress("Reading", done, tensor.n, 0.0)
+    if not parts:  # a tensor without elements has no blocks
+        parts.append(np.empty(0, np.float32))
     values = parts[0] if len(parts) == 1 else np.concatenate(parts)
     values = values.reshape(tensor.shape)
     values.flags.writeable = False

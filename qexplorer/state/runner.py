@@ -28,7 +28,7 @@ class Done:
 class Failed:
     """The generator raised `error`; `report` is the traceback as text."""
 
-    error: Exception
+    error: BaseException
     report: str
 
     @property
@@ -103,15 +103,27 @@ class Runner(QObject):
             if self._newest_wins:
                 for old in (*self._queue, *([self.current] if self.current else [])):
                     old.cancelling = True
-            self._queue.append(task)
-            self._wake.notify()
+            if not self._closing:
+                self._queue.append(task)
+                self._wake.notify()
+                return task
+        self._drop(task)
         return task
 
     def cancel(self, task: Task) -> None:
         """Ask a task to stop; it ends as `Cancelled` at its next step, or at once if it is still queued."""
         with self._wake:
             task.cancelling = True
-            self._wake.notify()
+            if task not in self._queue:
+                return
+            self._queue.remove(task)
+        self._drop(task)
+
+    def _drop(self, task: Task) -> None:
+        """End a task that was never started."""
+        task.cancelling = True
+        task.outcome = _step(task)
+        self._crossed.emit(task, "ended")
 
     @property
     def tasks(self) -> list[Task]:
@@ -170,6 +182,6 @@ def _step(task: Task) -> Outcome:
         task.steps.close()
     except StopIteration as end:
         return Done(end.value)
-    except Exception as error:  # noqa: BLE001  every failure of a task is an outcome, shown to the person
+    except BaseException as error:  # noqa: BLE001  even SystemExit is an outcome, and must not end the thread
         return Failed(error, traceback.format_exc())
     return Cancelled()

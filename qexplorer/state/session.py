@@ -1,5 +1,6 @@
 """The last session: the state as a JSON file of the person's own, written whole or not at all."""
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -22,7 +23,8 @@ def save_session(path: Path, state: AppState) -> None:
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where the folder is none, this fails as well
+            part.unlink(missing_ok=True)
         raise UserError(
             f"The session could not be saved to {path}: {error.strerror}.", "Free some space or check the folder."
         ) from error

@@ -42,7 +42,7 @@ class Store(QObject):
         if new == self._state:
             return
         if not (drag and drag == self._drag):
-            self._past = [*self._past[-DEPTH:], self._state]
+            self._past = [*self._past[1 - DEPTH :], self._state]
         elif self._past and self._past[-1] == new:
             self._past.pop()
             drag = ""

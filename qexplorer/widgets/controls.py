@@ -67,12 +67,14 @@ class Field(QLineEdit):
         self.setFrame(False)
         self.setTextMargins(PAD - 2, 0, PAD - 2, 0)
         self.wrong = False
+        self._help = ""
 
     def show_wrong(self, reason: str) -> None:
         """Mark the text as wrong, with the reason as its tooltip; an empty reason takes the mark away."""
+        if reason or self.wrong:
+            self._help = self._help if self.wrong else self.toolTip()
+            self.setToolTip(reason or self._help)
         self.wrong = bool(reason)
-        if reason:
-            self.setToolTip(reason)
         self.update()
 
     def sizeHint(self) -> QSize:

@@ -154,6 +154,8 @@ class JobForm(QWidget):
                     control.show_wrong(reason)
                 self.show_refusal(reason)
                 return
+            if isinstance(control, Field):
+                control.show_wrong("")
         self._edit(values)
 
     def _edit(self, values: Mapping[str, Any]) -> None:

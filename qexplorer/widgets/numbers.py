@@ -14,7 +14,8 @@ def figure(x: float, digits: int = 4) -> str:
     if x != 0 and not 1e-4 <= abs(x) < 1e6:
         mantissa, exponent = f"{x:.{digits - 1}e}".split("e")
         return f"{mantissa}e{int(exponent)}".replace("-", MINUS)
-    return f"{x:.{digits}g}".replace("-", MINUS)
+    whole = abs(x) >= 10.0**digits  # more digits than asked for, rather than a power of ten
+    return (f"{x:.0f}" if whole else f"{x:.{digits}g}").replace("-", MINUS)
 
 
 def count(n: int) -> str:
@@ -24,9 +25,10 @@ def count(n: int) -> str:
 
 def many(n: int) -> str:
     """A large number in short: 2.24 M."""
-    for size, unit in ((10**9, " B"), (10**6, " M"), (10**4, " k")):
-        if n >= size:
-            return f"{n / (size if unit != ' k' else 1000):.3g}{unit}"
+    for power, unit in ((9, " B"), (6, " M"), (3, " k")):
+        short = float(f"{n:.3g}")  # rounded first: 999,999 is 1 M and not 1,000 k
+        if n >= 10**4 and short >= 10**power:
+            return f"{figure(short / 10**power, 3)}{unit}"
     return count(n)
 
 

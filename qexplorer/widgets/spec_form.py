@@ -55,14 +55,14 @@ CHOICES: Mapping[str, Mapping[str, Words]] = {
     },
 }  # fmt: skip
 TITLES = {
-    "format": "&Format",
+    "format": "For&mat",
     "bits": "&Bits",
     "scheme": "&Scheme",
     "convention": "&Convention",
     "granularity": "&Granularity",
     "observer": "&Observer",
-    "rounding": "Roun&ding",
-    "division": "Di&vision",
+    "rounding": "Rou&nding",
+    "division": "&Division",
 }
 
 
@@ -80,6 +80,7 @@ class SpecForm(QWidget):
         self._spec = QuantSpec()
         self._shape: tuple[int, ...] | None = None
         self._wanted: dict[str, Any] = {}
+        self._made: QuantSpec | None = None
         self._grid = QGridLayout(self)
         self._grid.setContentsMargins(12, 2, 12, 4)
         self._grid.setHorizontalSpacing(8)
@@ -102,6 +103,8 @@ class SpecForm(QWidget):
 
     def show_spec(self, spec: QuantSpec, shape: tuple[int, ...] | None) -> None:
         """Show a spec, and what else is possible for a tensor of this shape."""
+        if spec != self._made:  # undone, or from a file: what was wanted beside another spec is forgotten
+            self._wanted.clear()
         self._spec, self._shape = spec, shape
         self._show_value("format", spec.format.family)
         bits = self.controls["bits"]
@@ -115,13 +118,17 @@ class SpecForm(QWidget):
             self._show_value(name, plugin.name)
             self.settings[name].show_plugin(plugin)
         for name, remark in self._remarks.items():
-            reason = spec.granularity.refusal(shape) if name == "granularity" and shape is not None else ""
+            reason = self._misfit(name)
             remark.setText(reason)
             remark.setVisible(bool(reason))
         for name in self.controls:
             self._show_possible(name)
             self._show_default(name)
         self._show_code_ranges()
+
+    def _misfit(self, name: str) -> str:
+        """Why the granularity does not fit the tensor; empty if it does, and for the observer."""
+        return self._spec.granularity.refusal(self._shape) if name == "granularity" and self._shape is not None else ""
 
     def _add_choice(self, name: str, options: list[tuple[str, str]], *, many: bool | None = None) -> None:
         title = TITLES[name].replace("&", "")
@@ -236,6 +243,7 @@ class SpecForm(QWidget):
     def _on_refused(self, reason: str) -> None:
         row = self.sender()
         name = next(name for name, each in self.settings.items() if each is row)
+        reason = reason or self._misfit(name)
         self._remarks[name].setText(reason)
         self._remarks[name].setVisible(bool(reason))
 
@@ -251,6 +259,7 @@ class SpecForm(QWidget):
             new = self._restored(new)
         elif name in self._wanted:
             del self._wanted[name]
+        self._made = new
         self.edited.emit(new)
 
     def _restored(self, new: QuantSpec) -> QuantSpec:

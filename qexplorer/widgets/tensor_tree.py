@@ -187,7 +187,7 @@ def _lift(root: _Node) -> None:
 
 def natural(text: str) -> tuple[tuple[int, str], ...]:
     """A key that sorts `features.2` before `features.10`."""
-    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d{1,9})", text) if part)
+    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d{1,9})", text) if part)
 
 
 class TensorFilter(QSortFilterProxyModel):
@@ -272,6 +272,7 @@ class TensorTree(QTreeView):
         self.tensors = TensorModel(self)
         self.filter = TensorFilter(self)
         self.filter.setSourceModel(self.tensors)
+        self.filter.rowsAboutToBeRemoved.connect(self._on_hiding)  # before the view's own, which moves the current row
         self.setModel(self.filter)
         calm(self, "Tensors")
         self.setUniformRowHeights(True)
@@ -295,7 +296,9 @@ class TensorTree(QTreeView):
         header.setSortIndicator(NAME, Qt.SortOrder.AscendingOrder)
         self.setSortingEnabled(True)
         self.selectionModel().currentChanged.connect(self._on_current)
-        self._quiet = False
+        self.filter.rowsRemoved.connect(self._on_hidden)
+        self._quiet = self._moved = False
+        self._chosen = ""
 
     def show_theme(self, theme: Theme) -> None:
         """Bars in the colours of a theme."""
@@ -319,9 +322,12 @@ class TensorTree(QTreeView):
         self.filter.show_filter(text)
         if text.strip():
             self.expandAll()
+        if not self.currentIndex().isValid():
+            self.show_chosen(self._chosen)
 
     def show_chosen(self, name: str) -> None:
         """Select a tensor and bring it into view, without a signal."""
+        self._chosen = name
         index = self.filter.mapFromSource(self.tensors.index_of(name))
         if (
             index.isValid() and index.row() != self.currentIndex().row()
@@ -333,8 +339,18 @@ class TensorTree(QTreeView):
 
     def _on_current(self, current: QModelIndex) -> None:
         row = self.tensors.node(self.filter.mapToSource(current)).row if current.isValid() else None
+        self._moved = self._quiet
         if row and not self._quiet:
+            self._chosen = row.name
             self.chosen.emit(row.name)
+
+    def _on_hiding(self) -> None:
+        self._quiet, self._moved = True, False
+
+    def _on_hidden(self) -> None:
+        if self._moved:  # the chosen tensor is filtered out: no other one shall look or count as chosen
+            self.setCurrentIndex(QModelIndex())
+        self._quiet = False
 
     def _on_header_menu(self, at: QPoint) -> None:
         menu = QMenu(self)

@@ -1,0 +1,173 @@
+"""What all tests share: folders that are not the person's own, and a look behind each test for what it left running.
+
+Qt is imported only by fixtures that need it, so that tests of numbers and files stay free of it.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FOLDERS = Path(tempfile.mkdtemp(prefix="qexplorer-tests-"))
+for kind in ("CONFIG", "DATA", "STATE", "CACHE"):
+    os.environ[f"XDG_{kind}_HOME"] = str(FOLDERS / kind.lower())
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+RUNNERS = ("preview", "jobs")
+"""Threads of these names are daemons, and yet nobody's but the test's that started them."""
+PATIENCE_S = 2.0
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(FOLDERS, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def own_folders() -> Path:
+    """The folder under which everything lies that the program takes for the person's own."""
+    return FOLDERS
+
+
+@pytest.fixture(scope="session")
+def isolated_qt() -> None:
+    """Qt's own answers to where settings lie, on every platform."""
+    from PySide6.QtCore import QSettings, QStandardPaths
+
+    QStandardPaths.setTestModeEnabled(True)
+    for form in (QSettings.Format.IniFormat, QSettings.Format.NativeFormat):
+        for scope in (QSettings.Scope.UserScope, QSettings.Scope.SystemScope):
+            QSettings.setPath(form, scope, str(FOLDERS / "settings"))
+
+
+@pytest.fixture(scope="session")
+def qapp(isolated_qt: None, qapp: Any) -> Any:
+    """pytest-qt's application, which never sees the person's settings."""
+    return qapp
+
+
+@pytest.fixture(scope="session")
+def all_themes(qapp: Any) -> Any:
+    from qexplorer.widgets.theme import Themes
+
+    return Themes(qapp)
+
+
+@pytest.fixture
+def themes(all_themes: Any) -> Iterator[Any]:
+    """The application's `Themes`, light at the start of every test, with the program's style and type."""
+    all_themes.choose("light")
+    yield all_themes
+    all_themes.choose("light")
+
+
+class Started:
+    """Remembers where threads were started, and widgets shown."""
+
+    def __init__(self) -> None:
+        self.threads: dict[threading.Thread, str] = {}
+        self.runners: list[tuple[Any, str]] = []
+        self.shown: dict[int, str] = {}
+
+    def watch_threads(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        start = threading.Thread.start
+
+        def watched(thread: threading.Thread) -> None:
+            self.threads[thread] = _where()
+            owner = getattr(getattr(thread, "_target", None), "__self__", None)
+            if type(owner).__name__ == "Runner":
+                self.runners.append((owner, self.threads[thread]))
+            start(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", watched)
+
+    def watch_widgets(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from PySide6.QtWidgets import QWidget
+
+        show: Callable[[QWidget], None] = QWidget.show
+
+        def watched(widget: QWidget) -> None:
+            self.shown[id(widget)] = _where()
+            show(widget)
+
+        monkeypatch.setattr(QWidget, "show", watched)
+
+    def left_threads(self) -> list[str]:
+        """A line for each thread that still runs and should not."""
+        owned = {runner._thread for runner, _ in self.runners}
+        left: list[str] = []
+        for thread, where in self.threads.items():
+            if thread.daemon and thread.name not in RUNNERS and thread not in owned:
+                continue
+            thread.join(PATIENCE_S)
+            if thread.is_alive():
+                left.append(f"the thread “{thread.name}” still runs, started at\n{where}")
+        return left
+
+    def left_timers(self) -> list[str]:
+        """A line for each `Runner` that still asks for progress."""
+        if not self.runners:
+            return []
+        from shiboken6 import isValid
+
+        return [
+            f"the timer of a Runner still runs, made at\n{where}"
+            for runner, where in self.runners
+            if isValid(runner) and isValid(runner._timer) and runner._timer.isActive()
+        ]
+
+    def left_widgets(self, before: set[int]) -> list[str]:
+        """A line for each window that is still on screen; they are closed, so that only one test fails for it."""
+        from PySide6.QtCore import QCoreApplication, QEvent, Qt
+        from PySide6.QtWidgets import QApplication
+
+        QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+        left: list[str] = []
+        for widget in QApplication.topLevelWidgets():
+            tip = widget.windowType() == Qt.WindowType.ToolTip
+            if widget.isVisible() and not tip and id(widget) not in before:
+                where = self.shown.get(id(widget), f"  (not shown by Python; {type(widget).__module__})")
+                left.append(f"{type(widget).__name__} “{widget.windowTitle()}” is still visible, shown at\n{where}")
+                widget.hide()
+        return left
+
+
+def _where() -> str:
+    """The lines of the program and its tests that lead here, innermost last."""
+    here = Path(__file__)
+    frames = [f for f in traceback.extract_stack() if Path(f.filename) != here and "site-packages" not in f.filename]
+    own = [f for f in frames if f"{os.sep}tests{os.sep}" in f.filename or f"{os.sep}qexplorer{os.sep}" in f.filename]
+    return "".join(traceback.format_list((own or frames)[-4:]))
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail the test that leaves a thread, a runner's timer or a visible window behind, and say where it came from.
+
+    It has a patch of its own: one shared with the test would be undone by the test's `monkeypatch.undo()`.
+    """
+    patch, started = pytest.MonkeyPatch(), Started()
+    started.watch_threads(patch)
+    with_qt = "qapp" in request.fixturenames
+    before: set[int] = set()
+    if with_qt:
+        from PySide6.QtWidgets import QApplication
+
+        started.watch_widgets(patch)
+        if QApplication.instance() is not None:
+            before = {id(w) for w in QApplication.topLevelWidgets() if w.isVisible()}
+    try:
+        yield
+    finally:
+        patch.undo()
+    left = started.left_threads() + started.left_timers()
+    if "PySide6.QtWidgets" in sys.modules and with_qt:
+        left += started.left_widgets(before)
+    if left:
+        pytest.fail("Left behind: " + "\n".join(left), pytrace=False)

@@ -1,0 +1,448 @@
+"""The whole window, driven by mouse and keyboard only."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QMimeData, QPoint, QPointF, QSettings, Qt, QUrl
+from PySide6.QtGui import QAction, QDragEnterEvent, QDropEvent
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QAbstractButton, QApplication, QComboBox, QLabel, QLineEdit, QMenu, QMessageBox, QWidget
+from pytestqt.qtbot import QtBot
+
+from qexplorer.app import first_state
+from qexplorer.engine import artifacts
+from qexplorer.engine.backends.torch_ao import GraphMode
+from qexplorer.engine.history import History
+from qexplorer.errors import UserError
+from qexplorer.main_window import MainWindow
+from qexplorer.panels.distribution import DistributionPanel
+from qexplorer.panels.error import ErrorPanel
+from qexplorer.panels.jobs import JobsPanel
+from qexplorer.panels.metrics import MetricsPanel
+from qexplorer.panels.runs import RunsPanel
+from qexplorer.panels.weights import WeightsPanel
+from qexplorer.quant.observers.fixed import Fixed
+from qexplorer.state.app_state import AppState
+from qexplorer.state.session import load_session
+from qexplorer.widgets.controls import Button, Combo
+from qexplorer.widgets.segmented import Segmented
+from qexplorer.widgets.task_row import TaskRow
+from qexplorer.widgets.theme import Themes
+
+LEFT = Qt.MouseButton.LeftButton
+Open = Callable[..., MainWindow]
+
+
+@pytest.fixture
+def open_window(qtbot: QtBot, themes: Themes, tmp_path: Path) -> Iterator[Open]:
+    """Opens windows whose session, layout and history lie in a folder of the test."""
+    windows: list[MainWindow] = []
+
+    def opened(state: AppState | None = None, *, settle: bool = True) -> MainWindow:
+        settings = QSettings(str(tmp_path / "layout.ini"), QSettings.Format.IniFormat)
+        history = History(tmp_path / "history.sqlite3")
+        window = MainWindow(
+            state or first_state(), themes, history, session=tmp_path / "session.json", settings=settings
+        )
+        windows.append(window)
+        window.resize(1280, 800)
+        window.show()
+        window.start()
+        if settle:
+            qtbot.waitUntil(lambda: window.settled, timeout=60_000)
+        return window
+
+    yield opened
+    for window in windows:
+        for task in window.jobs.tasks:
+            window.jobs.cancel(task)
+        qtbot.waitUntil(lambda w=window: not w.jobs.tasks, timeout=60_000)
+        window.close()
+
+
+def click_option(qtbot: QtBot, window: QWidget, name: str, value: object) -> None:
+    control = window.findChild(Segmented, name)
+    assert control is not None
+    qtbot.mouseClick(control, LEFT, pos=control.rect_of(value).center().toPoint())
+
+
+def click_tensor(qtbot: QtBot, window: MainWindow, name: str) -> None:
+    tree = window.panel(WeightsPanel)._tree
+    index = tree.filter.mapFromSource(tree.tensors.index_of(name))
+    tree.expand(index.parent())
+    tree.scrollTo(index)
+    qtbot.mouseClick(tree.viewport(), LEFT, pos=tree.visualRect(index).center())
+
+
+def curve(window: MainWindow) -> np.ndarray:
+    return np.array(window.panel(DistributionPanel).plot._stems.getData()[0])
+
+
+def test_the_main_job_by_mouse_and_keyboard(qtbot: QtBot, open_window: Open) -> None:
+    window = open_window()
+    # a tensor is picked
+    click_tensor(qtbot, window, "features.16.conv.0.0.weight")
+    qtbot.waitUntil(lambda: window.preview.analysis is not None and window.preview.analysis.shape == (960, 160, 1, 1))
+    metrics, distribution = window.panel(MetricsPanel).list, window.panel(DistributionPanel)
+    assert distribution._name.text() == "features.16.conv.0.0.weight"
+    before, stems = float(metrics.figures()["SQNR"]), curve(window)
+    # bits and scheme change, and the plots with them
+    click_option(qtbot, window, "bits", "int8")
+    qtbot.waitUntil(lambda: float(metrics.figures()["SQNR"]) > before + 15)
+    assert len(curve(window)) > len(stems)
+    bits = window.findChild(Segmented, "bits")
+    assert bits is not None
+    bits.setFocus()
+    qtbot.keyClick(bits, Qt.Key.Key_Left)
+    qtbot.waitUntil(lambda: window.preview.analysis is not None and window.preview.analysis.spec.format.name == "int7")
+    scheme = window.findChild(Segmented, "scheme")
+    assert scheme is not None
+    qtbot.keyClick(scheme, Qt.Key.Key_Right)
+    qtbot.waitUntil(lambda: window.preview.analysis is not None and window.preview.analysis.spec.scheme == "affine")
+    assert window.panel(ErrorPanel).histogram.isVisible()
+    # PTQ runs, a second one is cancelled, and the table shows the results
+    jobs, runs = window.panel(JobsPanel), window.panel(RunsPanel)
+    limit = jobs._form.controls["limit"]
+    assert isinstance(limit, QLineEdit)
+    qtbot.mouseClick(jobs._form._more, LEFT)
+    limit.selectAll()
+    qtbot.keyClicks(limit, "64")
+    qtbot.keyClick(limit, Qt.Key.Key_Return)
+    assert window.store.state.job.limit == 64
+    qtbot.mouseClick(jobs.run_button, LEFT)
+    qtbot.keyClick(window, Qt.Key.Key_F5)
+    assert len(window.jobs.tasks) == 2
+    qtbot.waitUntil(lambda: len(runs.table.runs.lines) == 3, timeout=120_000)
+    (second,) = (row for row in jobs.findChildren(TaskRow) if row.isVisible())
+    qtbot.waitUntil(lambda: second.bar.share > 0.05, timeout=60_000)
+    qtbot.mouseClick(second.cancel, LEFT)
+    assert not second.cancel.isEnabled()
+    qtbot.waitUntil(lambda: not window.jobs.tasks, timeout=10_000)
+    assert len(runs.table.runs.lines) == 3
+    first = runs.table.runs.lines[0]
+    assert first.kernels == "float32"
+    assert [line.real for line in runs.table.runs.lines] == [True, True, True]
+    assert runs.table.runs.lines[1].bytes_on_disk < first.bytes_on_disk / 3.5
+    assert sorted(run.status for run in window.parts.history.runs()) == ["cancelled", "done"]
+    qtbot.waitUntil(lambda: not jobs.findChildren(TaskRow))
+
+
+def test_every_choice_can_be_undone_and_redone_by_keyboard(qtbot: QtBot, open_window: Open) -> None:
+    window = open_window()
+    start = window.store.state
+    click_option(qtbot, window, "bits", "int3")
+    click_option(qtbot, window, "scheme", "affine")
+    qtbot.keyClick(window, Qt.Key.Key_L, Qt.KeyboardModifier.ControlModifier)
+    end = window.store.state
+    assert end.log_counts != start.log_counts
+    for _ in range(3):
+        qtbot.keyClick(window, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert window.store.state == start
+    assert window.findChild(Segmented, "bits").value == "int4"
+    for _ in range(3):
+        qtbot.keyClick(window, Qt.Key.Key_Y, Qt.KeyboardModifier.ControlModifier)
+    assert window.store.state == end
+    assert "Redo" in window.menus.actions["redo"].text()
+    assert not window.menus.actions["redo"].isEnabled()
+
+
+def test_dragging_a_clip_line_sets_fixed_limits_in_one_undo_entry(qtbot: QtBot, open_window: Open) -> None:
+    window = open_window()
+    plot = window.panel(DistributionPanel).plot
+    before = window.store.state.spec
+    box = plot.getViewBox()
+
+    def at(x: float) -> QPoint:
+        (_, _), (low, high) = box.viewRange()
+        return plot.mapFromScene(box.mapViewToScene(QPointF(x, (low + high) / 2)))
+
+    start = at(window.preview.analysis.hi)
+    QTest.mouseMove(plot.viewport(), start)
+    QApplication.processEvents()
+    QTest.mousePress(plot.viewport(), LEFT, Qt.KeyboardModifier.NoModifier, start)
+    for x in (0.13, 0.12, 0.11, 0.1, 0.09, 0.08):
+        QTest.mouseMove(plot.viewport(), at(x))
+        QApplication.processEvents()
+    QTest.mouseRelease(plot.viewport(), LEFT, Qt.KeyboardModifier.NoModifier, at(0.08))
+    observer = window.store.state.spec.observer
+    assert isinstance(observer, Fixed)
+    assert observer.hi == -observer.lo == pytest.approx(0.08, abs=0.006)
+    qtbot.waitUntil(lambda: window.preview.analysis.spec == window.store.state.spec)
+    assert window.preview.analysis.metrics.clipped_fraction > 0.01
+    window.store.undo()
+    assert window.store.state.spec == before
+
+
+def test_a_wrong_file_is_one_clear_message_and_undo_brings_the_model_back(
+    qtbot: QtBot, open_window: Open, tmp_path: Path
+) -> None:
+    window = open_window()
+    (tmp_path / "report.pt").write_bytes(b"%PDF-1.7 not a model")
+    window.open_path(str(tmp_path / "report.pt"))
+    panel = window.panel(WeightsPanel)
+    qtbot.waitUntil(lambda: bool(panel.banner.text))
+    assert "report.pt" in panel.banner.text
+    assert "\n" not in panel.banner.text
+    assert panel._empty.isVisible()
+    qtbot.keyClick(window, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    qtbot.waitUntil(lambda: window.settled and not panel.banner.text, timeout=30_000)
+    assert window.panel(DistributionPanel).plot.isVisible()
+
+
+def test_a_file_is_opened_by_dropping_it(qtbot: QtBot, open_window: Open, tmp_path: Path) -> None:
+    window = open_window()
+    path = tmp_path / "a b.npy"
+    np.save(path, np.linspace(-1, 1, 500, dtype=np.float32))
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(path))])
+    action, none = Qt.DropAction.CopyAction, Qt.KeyboardModifier.NoModifier
+    enter = QDragEnterEvent(QPoint(50, 50), action, data, LEFT, none)
+    window.dragEnterEvent(enter)
+    assert enter.isAccepted()
+    window.dropEvent(QDropEvent(QPointF(50, 50), action, data, LEFT, none))
+    qtbot.waitUntil(lambda: window.preview.analysis is not None and window.preview.analysis.shape == (500,))
+    assert window.windowTitle().startswith("a b.npy")
+
+
+def test_a_job_that_fails_in_the_middle_says_so_and_leaves_the_window_alive(
+    qtbot: QtBot, open_window: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> Iterator[object]:
+        yield from ()
+        raise RuntimeError("kernels on strike")
+
+    monkeypatch.setattr(GraphMode, "quantize", broken)
+    window = open_window()
+    jobs = window.panel(JobsPanel)
+    qtbot.mouseClick(jobs.run_button, LEFT)
+    qtbot.waitUntil(lambda: bool(jobs.banner.text), timeout=60_000)
+    assert "kernels on strike" in jobs.banner.text
+    assert "RuntimeError: kernels on strike" in jobs.banner.report
+    assert [run.status for run in window.parts.history.runs()] == ["failed"]
+    click_option(qtbot, window, "bits", "int8")
+    qtbot.waitUntil(lambda: window.preview.analysis is not None and window.preview.analysis.spec.format.name == "int8")
+
+
+def test_a_full_disk_ends_a_job_in_one_message_with_a_remedy(
+    qtbot: QtBot, open_window: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(artifacts.os, "fsync", full)
+    window = open_window()
+    jobs = window.panel(JobsPanel)
+    qtbot.mouseClick(jobs.run_button, LEFT)
+    qtbot.waitUntil(lambda: bool(jobs.banner.text), timeout=60_000)
+    assert "disk" in jobs.banner.text.lower()
+    assert "\n" not in jobs.banner.text
+    assert [run.status for run in window.parts.history.runs()] == ["failed"]
+    assert not list((window.parts.history.path.parent / "runs").glob("*/*"))
+
+
+def test_a_session_that_cannot_be_saved_is_said_in_the_banner(
+    qtbot: QtBot, open_window: Open, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    window = open_window()
+    window.save()
+    kept = load_session(tmp_path / "session.json")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("qexplorer.state.session.os.fsync", full)
+    click_option(qtbot, window, "bits", "int2")
+    qtbot.waitUntil(lambda: bool(window.banner.text), timeout=10_000)
+    assert load_session(tmp_path / "session.json") == kept
+
+
+def test_settings_that_the_job_cannot_have_are_said_beside_them(qtbot: QtBot, open_window: Open) -> None:
+    window = open_window()
+    jobs = window.panel(JobsPanel)
+    data = jobs._form.controls["data"]
+    assert isinstance(data, QLineEdit)
+    data.setFocus()
+    data.selectAll()
+    qtbot.keyClicks(data, "/no/such/folder")
+    qtbot.keyClick(data, Qt.Key.Key_Return)
+    qtbot.mouseClick(jobs.run_button, LEFT)
+    qtbot.waitUntil(lambda: bool(jobs.banner.text), timeout=60_000)
+    assert "/no/such/folder" in jobs.banner.text
+
+
+def test_closing_with_a_job_running_asks_then_cancels_and_closes(qtbot: QtBot, open_window: Open) -> None:
+    window = open_window()
+    qtbot.mouseClick(window.panel(JobsPanel).run_button, LEFT)
+    qtbot.waitUntil(lambda: window.jobs.current is not None)
+    assert not window.close()
+    box = window.findChild(QMessageBox)
+    assert box is not None
+    accept = next(b for b in box.buttons() if box.buttonRole(b) == QMessageBox.ButtonRole.AcceptRole)
+    with qtbot.waitSignal(window.closed, timeout=60_000):
+        qtbot.mouseClick(accept, LEFT)
+    assert [run.status for run in window.parts.history.runs()] == ["cancelled"]
+
+
+def test_session_theme_and_layout_come_back_at_the_next_start(qtbot: QtBot, open_window: Open, tmp_path: Path) -> None:
+    window = open_window()
+    click_tensor(qtbot, window, "classifier.1.weight")
+    click_option(qtbot, window, "bits", "int6")
+    window.menus._themes.actions()[2].trigger()
+    window.docks["error"].close()
+    before = window.docks["weights"].width()
+    docks = [window.docks["weights"], window.docks["distribution"]]
+    window.resizeDocks(docks, [before + 80, docks[1].width() - 80], Qt.Orientation.Horizontal)
+    qtbot.waitUntil(lambda: window.docks["weights"].width() > before + 40)
+    width = window.docks["weights"].width()
+    state = window.store.state
+    window.close()
+    saved = load_session(tmp_path / "session.json")
+    assert saved == state
+    assert saved is not None
+    assert (saved.theme, saved.tensor) == ("dark", "classifier.1.weight")
+    settings = QSettings(str(tmp_path / "layout.ini"), QSettings.Format.IniFormat)
+    settings.remove("geometry")  # the virtual screen is smaller than the window, which would be shrunk to fit
+    settings.sync()
+    again = open_window(saved)
+    assert not again.docks["error"].isVisible()
+    assert again.docks["weights"].width() == pytest.approx(width, abs=8)
+    assert again.parts.themes.current.name == "dark"
+    assert again.palette().window().color().lightnessF() < 0.2
+    assert again.panel(DistributionPanel)._name.text() == "classifier.1.weight"
+
+
+def test_panels_can_be_closed_floated_and_brought_back(qtbot: QtBot, open_window: Open) -> None:
+    window = open_window()
+    dock = window.docks["metrics"]
+    qtbot.mouseClick(dock.title_bar._close, LEFT)
+    assert not dock.isVisible()
+    window.menus.actions["reset_layout"].trigger()
+    assert dock.isVisible()
+    qtbot.mouseClick(dock.title_bar._float, LEFT)
+    assert dock.isFloating()
+    qtbot.mouseClick(dock.title_bar._float, LEFT)
+    assert not dock.isFloating()
+
+
+def test_an_empty_window_says_in_each_panel_what_to_do(qtbot: QtBot, open_window: Open) -> None:
+    window = open_window(AppState(), settle=False)
+    for name in ("weights", "distribution", "error", "runs"):
+        texts = [label.text() for label in window.panels[name].findChildren(QLabel) if label.isVisible()]
+        assert any(len(text) > 30 for text in texts), name
+    button = window.panel(WeightsPanel)._empty.button
+    assert button.isVisible()
+    assert "Select a tensor" in [label.text() for label in window.panels["metrics"].findChildren(QLabel)]
+
+
+def test_a_tensor_that_cannot_be_divided_so_is_said_beside_the_control(qtbot: QtBot, open_window: Open) -> None:
+    window = open_window()
+    click_option(qtbot, window, "granularity", "channel")
+    qtbot.waitUntil(lambda: window.preview.analysis is not None and len(window.preview.analysis.params.scale) > 1)
+    click_tensor(qtbot, window, "features.12.conv.0.1.num_batches_tracked")
+    distribution = window.panel(DistributionPanel)
+    qtbot.waitUntil(lambda: bool(distribution.banner.text))
+    assert "no axes" in distribution.banner.text
+    click_option(qtbot, window, "granularity", "tensor")
+    qtbot.waitUntil(lambda: not distribution.banner.text)
+
+
+def controls_of(window: QWidget) -> list[QWidget]:
+    kinds = (QAbstractButton, QComboBox, QLineEdit, Segmented)
+    return [w for kind in kinds for w in window.findChildren(kind) if w.focusPolicy() != Qt.FocusPolicy.NoFocus]
+
+
+def test_every_control_has_a_name_and_a_tooltip_that_explains(open_window: Open) -> None:
+    window = open_window()
+    for control in controls_of(window):
+        if control.objectName().startswith("qt_"):
+            continue
+        where = f"{type(control).__name__} {control.objectName()} in {type(control.parent()).__name__}"
+        assert control.accessibleName(), where
+        assert len(control.toolTip()) > 4, where
+
+
+def test_mnemonics_are_unique_in_each_menu_and_among_the_menus(open_window: Open) -> None:
+    window = open_window()
+
+    def letters(actions: list[QAction]) -> list[str]:
+        texts = [a.text().replace("&&", "") for a in actions if a.isVisible()]
+        return [t[t.index("&") + 1].lower() for t in texts if "&" in t]
+
+    for menu in window.findChildren(QMenu):
+        assert len(letters(menu.actions())) == len(set(letters(menu.actions()))), menu.title()
+    bar = window.menuWidget().findChild(QWidget).actions()
+    labels = [w.text() for w in window.findChildren(QLabel) if w.buddy()]
+    buttons = [b.text() for b in window.findChildren(Button)]
+    own = letters(bar) + [t[t.index("&") + 1].lower() for t in labels + buttons if "&" in t]
+    visible = [b for b in own if b]
+    assert len(visible) == len(set(visible)), sorted(visible)
+
+
+@pytest.mark.parametrize("size", [(1280, 800), (1920, 1080)])
+def test_no_label_or_button_is_cut(qtbot: QtBot, open_window: Open, size: tuple[int, int]) -> None:
+    window = open_window()
+    window.resize(*size)
+    qtbot.waitUntil(lambda: window.width() == size[0])
+    for widget in window.findChildren(QWidget):
+        if not widget.isVisible():
+            continue
+        if (
+            isinstance(widget, QLabel)
+            and not widget.wordWrap()
+            and widget.text()
+            and widget.sizePolicy().horizontalPolicy().name != "Ignored"
+        ):
+            assert widget.sizeHint().width() <= widget.width() + 1, widget.text()
+        if isinstance(widget, Button):
+            assert widget.fontMetrics().horizontalAdvance(widget.text().replace("&", "")) <= widget.width(), (
+                widget.text()
+            )
+        if isinstance(widget, Combo):
+            room = widget.width() - 30
+            assert widget.fontMetrics().horizontalAdvance(widget.currentText()) <= room, widget.currentText()
+    assert (window.width(), window.height()) == size  # the panels ask for no more
+
+
+def test_the_tab_key_reaches_every_panel(qtbot: QtBot, open_window: Open) -> None:
+    window = open_window()
+    reached: set[str] = set()
+    window.panels["weights"].setFocus()
+    for _ in range(80):
+        focus = window.focusWidget()
+        for name, dock in window.docks.items():
+            if focus is not None and dock.isAncestorOf(focus):
+                reached.add(name)
+        qtbot.keyClick(window.focusWidget() or window, Qt.Key.Key_Tab)
+    assert reached >= {"weights", "scheme", "distribution", "error", "jobs", "runs"}
+
+
+def test_torch_is_not_loaded_before_the_window_is_explored(tmp_path: Path) -> None:
+    code = (
+        "import sys, json\n"
+        "from qexplorer.app import *\n"
+        "app = make_application(); window = MainWindow(first_state(), Themes(app)); window.show(); window.start()\n"
+        "early = 'torch' in sys.modules, 'numba' in sys.modules\n"
+        "while not window.settled: app.processEvents()\n"
+        "print(json.dumps([early, 'torch' in sys.modules])); window.close()\n"
+    )
+    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen", "XDG_DATA_HOME": str(tmp_path)}
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120, check=False
+    )
+    assert json.loads(out.stdout.splitlines()[-1]) == [[False, False], False], out.stderr
+
+
+def test_results_of_earlier_runs_are_there_at_the_start(qtbot: QtBot, open_window: Open, tmp_path: Path) -> None:
+    (tmp_path / "history.sqlite3").write_bytes(b"this is not a database, although it has its name")
+    window = open_window(settle=False)
+    assert "history.sqlite3" in window.panel(RunsPanel).banner.text
+    with pytest.raises(UserError):
+        window.parts.history.runs()
+    qtbot.waitUntil(lambda: window.preview.analysis is not None)
