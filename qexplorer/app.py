@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from PySide6.QtCore import QEvent, QObject, QSettings, QTimer
+from PySide6.QtCore import QEvent, QObject, QSettings, Qt, QTimer
 from PySide6.QtGui import QFileOpenEvent, QGuiApplication, QIcon
 from PySide6.QtWidgets import QApplication, QWidget
 
@@ -92,6 +92,7 @@ def _run(app: QApplication, themes: Themes, failures: Failures, paths: list[str]
     windows = [MainWindow(each, themes, history, session=session_file()) for each in states]
     for window in windows:
         failures.happened.connect(window.show_failure)
+        window.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)  # Qt takes it apart in its own order
         window.show()
         QTimer.singleShot(0, window, window.start)
     if complaint:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QMimeData, QPoint, QPointF, QSettings, Qt, QUrl
+from PySide6.QtCore import QCoreApplication, QEvent, QMimeData, QPoint, QPointF, QSettings, Qt, QUrl
 from PySide6.QtGui import QAction, QDragEnterEvent, QDropEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractButton, QApplication, QComboBox, QLabel, QLineEdit, QMenu, QMessageBox, QWidget
@@ -65,6 +65,8 @@ def open_window(qtbot: QtBot, themes: Themes, tmp_path: Path) -> Iterator[Open]:
             window.jobs.cancel(task)
         qtbot.waitUntil(lambda w=window: not w.jobs.tasks, timeout=60_000)
         window.close()
+        window.deleteLater()  # by Qt, in its order: not whenever Python collects it, from whatever thread
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 def click_option(qtbot: QtBot, window: QWidget, name: str, value: object) -> None:
@@ -164,12 +166,24 @@ def test_dragging_a_clip_line_sets_fixed_limits_in_one_undo_entry(qtbot: QtBot, 
         return plot.mapFromScene(box.mapViewToScene(QPointF(x, (low + high) / 2)))
 
     start = at(window.preview.analysis.hi)
-    QTest.mouseMove(plot.viewport(), start)
-    QApplication.processEvents()
+
+    def hovering() -> bool:
+        for off in (QPoint(0, 3), QPoint(0, 0)):
+            QTest.mouseMove(plot.viewport(), start + off)
+            QApplication.processEvents()
+        return plot._clips[1].mouseHovering
+
+    qtbot.waitUntil(hovering)
     QTest.mousePress(plot.viewport(), LEFT, Qt.KeyboardModifier.NoModifier, start)
-    for x in (0.13, 0.12, 0.11, 0.1, 0.09, 0.08):
-        QTest.mouseMove(plot.viewport(), at(x))
-        QApplication.processEvents()
+
+    def dragged() -> bool:
+        for x in (0.13, 0.12, 0.11, 0.1, 0.09, 0.08):
+            QTest.mouseMove(plot.viewport(), at(x))
+            QApplication.processEvents()
+        observer = window.store.state.spec.observer
+        return isinstance(observer, Fixed) and observer.hi < 0.086
+
+    qtbot.waitUntil(dragged)
     QTest.mouseRelease(plot.viewport(), LEFT, Qt.KeyboardModifier.NoModifier, at(0.08))
     observer = window.store.state.spec.observer
     assert isinstance(observer, Fixed)

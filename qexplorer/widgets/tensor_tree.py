@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from PySide6.QtCore import (
@@ -49,6 +50,11 @@ class _Node:
     at: int = 0
     row: TensorRow | None = None
     children: list["_Node"] = field(default_factory=list)
+
+    @cached_property
+    def order(self) -> "tuple[tuple[int, str], ...]":
+        """The key of its label, computed once: sorting asks for it a million times."""
+        return natural(self.label)
 
 
 class TensorModel(QAbstractItemModel):
@@ -138,7 +144,7 @@ class TensorModel(QAbstractItemModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return self._text(node, index.column())
         if role == SORT:
-            return self._key(node, index.column())
+            return self.key(node, index.column())
         if role == Qt.ItemDataRole.ToolTipRole and node.row:
             row = node.row
             note = f"\n{row.note}" if row.note else ""
@@ -158,10 +164,11 @@ class TensorModel(QAbstractItemModel):
             return "" if db is None else numbers.figure(db, 3)
         return (numbers.shape(row.shape), row.dtype, numbers.many(row.n))[column - 1]
 
-    def _key(self, node: _Node, column: int) -> Any:
+    def key(self, node: _Node, column: int) -> Any:
+        """What a column is sorted by."""
         row = node.row
         if column == NAME:
-            return natural(node.label)
+            return node.order
         if row is None:
             return ()
         return ((row.n, row.shape), (row.n, row.shape), (row.dtype,), (row.n,), (self._sqnr.get(row.name, -1e9),))[
@@ -227,7 +234,8 @@ class TensorFilter(QSortFilterProxyModel):
         return not self._tests or (node.row is not None and all(test(node.row) for test in self._tests))
 
     def lessThan(self, left: Index, right: Index) -> bool:
-        return self._model().data(left, SORT) < self._model().data(right, SORT)
+        key, column = self._model().key, left.column()
+        return key(left.internalPointer(), column) < key(right.internalPointer(), column)
 
 
 class TensorDelegate(RowDelegate):

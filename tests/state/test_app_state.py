@@ -1,0 +1,128 @@
+import dataclasses
+import json
+
+import pytest
+
+from qexplorer.engine.jobs import jobs
+from qexplorer.errors import UserError
+from qexplorer.quant.formats import formats
+from qexplorer.quant.granularity import granularities
+from qexplorer.quant.observers import observers
+from qexplorer.quant.spec import QuantSpec
+from qexplorer.state.app_state import AppState, describe
+
+EVALUATE = {"name": "evaluate"}
+
+
+def through_json(state: AppState) -> AppState:
+    return AppState.from_json(json.loads(json.dumps(state.to_json())))
+
+
+@pytest.mark.parametrize("job", list(jobs), ids=lambda cls: cls.name)
+def test_every_job_survives_json_with_its_defaults_and_with_other_settings(job):
+    assert through_json(AppState(job=job())).job == job()
+    other = {}
+    for f in dataclasses.fields(job):
+        if "choices" in f.metadata:
+            other[f.name] = f.metadata["choices"][-1]
+        elif isinstance(f.default, (int, float)):
+            other[f.name] = f.default + 3
+        else:
+            other[f.name] = "folder/ä.bin"
+    changed = job(**other)
+    assert changed != job()
+    assert through_json(AppState(job=changed)).job == changed
+
+
+def test_every_field_of_the_state_survives_json():
+    state = AppState(
+        path="/data/weights \udce9.safetensors",
+        tensor="layers.0 “ä”",
+        spec=QuantSpec.from_json({"format": "int4", "scheme": "affine", "granularity": "group:64", "observer": "mse"}),
+        log_counts=True,
+        theme="dark",
+    )
+    assert through_json(state) == state
+
+
+@pytest.mark.parametrize("name", list(formats))
+def test_every_format_survives_json(name):
+    state = AppState(spec=QuantSpec(format=formats[name]))
+    assert through_json(state) == state
+
+
+@pytest.mark.parametrize("cls", [*granularities, *observers], ids=lambda cls: cls.name)
+def test_every_granularity_and_observer_survives_json(cls):
+    field = "granularity" if cls in list(granularities) else "observer"
+    state = AppState(spec=QuantSpec(**{field: cls()}))
+    assert through_json(state) == state
+
+
+def test_fields_that_are_missing_or_unknown_do_no_harm():
+    assert AppState.from_json({}) == AppState()
+    assert AppState.from_json({"tensor": "a", "from_the_future": 1}) == AppState(tensor="a")
+
+
+def test_an_unknown_theme_follows_the_system():
+    assert AppState.from_json({"theme": "purple"}).theme == "system"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        None,
+        [],
+        "text",
+        {"path": 3},
+        {"path": None},
+        {"tensor": ["a"]},
+        {"theme": {}},
+        {"log_counts": "no"},
+        {"log_counts": 1},
+        {"spec": None},
+        {"spec": "int8"},
+        {"spec": ["format"]},
+        {"spec": {"format": "int9"}},
+        {"spec": {"format": ["int8"]}},
+        {"spec": {"format": None}},
+        {"spec": {"scheme": "upside-down"}},
+        {"spec": {"scheme": []}},
+        {"spec": {"observer": 5}},
+        {"spec": {"observer": "fixed:nan,1"}},
+        {"spec": {"observer": "fixed:1,-1"}},
+        {"spec": {"granularity": "channel:x"}},
+        {"spec": {"granularity": "group:0"}},
+        {"spec": {"granularity": "group:1,2"}},
+        {"spec": {"colour": "red"}},
+        {"spec": {"format": "fp16", "scheme": "affine"}},
+        {"job": None},
+        {"job": "evaluate"},
+        {"job": {}},
+        {"job": {"name": "no-such-job"}},
+        {"job": {"name": ["evaluate"]}},
+        {"job": {**EVALUATE, "speed": 3}},
+        {"job": {**EVALUATE, "limit": "all"}},
+        {"job": {**EVALUATE, "limit": 1.5}},
+        {"job": {**EVALUATE, "limit": True}},
+        {"job": {**EVALUATE, "limit": -1}},
+        {"job": {**EVALUATE, "weights": 5}},
+        {"job": {**EVALUATE, "data": None}},
+        {"job": {**EVALUATE, "model": "gpt-9"}},
+        {"job": {**EVALUATE, "model": ["mobilenet_v2_digits"]}},
+    ],
+    ids=str,
+)
+def test_a_document_that_does_not_fit_is_refused_and_nothing_else_is_raised(document):
+    with pytest.raises(UserError):
+        AppState.from_json(document)
+
+
+def test_the_state_serves_as_a_key():
+    a, b = AppState(tensor="a"), AppState(tensor="a")
+    assert a == b
+    assert hash(a) == hash(b)
+    assert {a: 1}[b] == 1
+
+
+def test_equal_states_differ_in_nothing():
+    assert describe(AppState(), AppState()) == ""
