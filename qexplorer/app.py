@@ -8,7 +8,16 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from PySide6.QtCore import QEvent, QObject, QSettings, Qt, QTimer
+from PySide6.QtCore import (
+    QEvent,
+    QMessageLogContext,
+    QObject,
+    QSettings,
+    Qt,
+    QTimer,
+    QtMsgType,
+    qInstallMessageHandler,
+)
 from PySide6.QtGui import QFileOpenEvent, QGuiApplication, QIcon
 from PySide6.QtWidgets import QApplication, QWidget
 
@@ -46,6 +55,13 @@ class Opener(QObject):
             self._window.open_path(event.file())
             return True
         return super().eventFilter(watched, event)
+
+
+def _say_qt(kind: QtMsgType, context: QMessageLogContext, message: str) -> None:
+    """Qt's messages on stderr, but for what the platform without a screen says of every window."""
+    del context
+    if kind != QtMsgType.QtDebugMsg and not message.startswith("This plugin does not support"):
+        sys.stderr.write(f"Qt: {message}\n")
 
 
 def make_application() -> QApplication:
@@ -115,6 +131,7 @@ def save_picture(target: Path, size: tuple[int, int], theme: str, panel: str, pa
 
     Nothing of the person's own is read but the run history, and nothing is written but the picture.
     """
+    qInstallMessageHandler(_say_qt)
     app = make_application()
     themes = Themes(app)
     state = replace(first_state(), theme=theme)

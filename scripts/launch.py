@@ -32,9 +32,7 @@ On Linux PyPI's torch brings NVIDIA's libraries. Without such a GPU the install 
 # Types for which the desktop offers the program. Most have no name in the shared database yet, so it gets one.
 FILE_TYPES = {
     "application/x-safetensors": ("Safetensors weights", ("safetensors",)),
-    "application/x-gguf": ("GGUF weights", ("gguf",)),
-    "application/x-pytorch": ("PyTorch checkpoint", ("pt", "pth", "ckpt", "pt2")),
-    "application/x-onnx": ("ONNX model", ("onnx",)),
+    "application/x-pytorch": ("PyTorch checkpoint", ("pt", "pth", "ckpt")),
     "application/x-numpy": ("NumPy array", ("npy", "npz")),
 }
 

@@ -55,8 +55,8 @@ class AppState:
 def _well_typed(settings: Any) -> bool:
     """Whether every plain field of a dataclass has a value of its default's type; a whole number may be a float's."""
     for each in dataclasses.fields(settings):
-        default: Any = each.default
-        kind, value = type(default), getattr(settings, each.name)
+        kind: type[Any] = type(each.default)
+        value = getattr(settings, each.name)
         if kind in (str, int, bool, float) and type(value) is not kind and (kind, type(value)) != (float, int):
             return False
     return True
