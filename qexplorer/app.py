@@ -46,14 +46,12 @@ def first_state() -> AppState:
 class Opener(QObject):
     """Opens the files that the system hands to a running program (macOS)."""
 
-    def __init__(self, app: QApplication, window: MainWindow) -> None:
-        super().__init__(app)
-        self._window = window
-
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         if isinstance(event, QFileOpenEvent) and event.file():
-            self._window.open_path(event.file())
-            return True
+            window = next((w for w in QApplication.topLevelWidgets() if isinstance(w, MainWindow)), None)
+            if window is not None:
+                window.open_path(event.file())
+                return True
         return super().eventFilter(watched, event)
 
 
@@ -83,17 +81,22 @@ def run_window(paths: list[str], theme: str | None = None) -> int:
     failures = Failures(app)
     folder = state_folder()
     failures.install(folder / "qexplorer.log")
-    with (folder / "crash.txt").open("w", encoding="utf-8") as crash:
+    crash_file = folder / "crash.txt"
+    last_words = crash_file.read_text("utf-8", errors="replace") if crash_file.exists() else ""
+    with crash_file.open("w", encoding="utf-8") as crash:
         faulthandler.enable(crash)
-        return _run(app, themes, failures, paths, theme)
+        status = _run(app, themes, failures, paths, theme, last_words)
+        faulthandler.disable()
+    return status
 
 
-def _run(app: QApplication, themes: Themes, failures: Failures, paths: list[str], theme: str | None) -> int:
-    complaint = ""
+def _run(app: QApplication, themes: Themes, failures: Failures, paths: list[str], theme: str | None,
+         last_words: str) -> int:  # fmt: skip
+    complaint = "qexplorer ended unexpectedly the last time; nothing that was saved is lost." if last_words else ""
     try:
         state = load_session(session_file()) or first_state()
     except UserError as error:
-        state, complaint = first_state(), str(error)
+        state, complaint = first_state(), complaint or str(error)
     if not state.path:
         state = replace(state, path=str(resource(SAMPLE)))
     if theme:
@@ -112,8 +115,8 @@ def _run(app: QApplication, themes: Themes, failures: Failures, paths: list[str]
         window.show()
         QTimer.singleShot(0, window, window.start)
     if complaint:
-        windows[0].show_failure(complaint, "")
-    app.installEventFilter(Opener(app, windows[0]))
+        windows[0].show_failure(complaint, last_words)
+    app.installEventFilter(Opener(app))
     _heed_interrupts(app)
     return app.exec()
 

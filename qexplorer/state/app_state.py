@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from qexplorer.engine.jobs import Job, jobs
 from qexplorer.engine.jobs.ptq_static import PtqStatic
@@ -55,7 +55,7 @@ class AppState:
 def _well_typed(settings: Any) -> bool:
     """Whether every plain field of a dataclass has a value of its default's type; a whole number may be a float's."""
     for each in dataclasses.fields(settings):
-        kind: type[Any] = type(each.default)
+        kind = cast("type[object]", type(each.default))
         value = getattr(settings, each.name)
         if kind in (str, int, bool, float) and type(value) is not kind and (kind, type(value)) != (float, int):
             return False

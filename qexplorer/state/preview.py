@@ -134,14 +134,16 @@ class Preview(QObject):
         look = _Look("analyze", state, state.tensor)
         self._runner.submit(self._explore(state.tensor, state.spec), f"Measuring {state.tensor}", look)
 
-    def _explore(self, name: str, spec: QuantSpec) -> Steps[Analysis]:
+    def _explore(self, name: str, spec: QuantSpec, *, keep: bool = True) -> Steps[Analysis]:
+        """Measure a tensor; `keep` its values for the next choice (a scan would push out those of what is shown)."""
         assert self.checkpoint is not None  # noqa: S101  submitted only for an open file
         checkpoint, tensor = self.checkpoint, self.checkpoint.tensor(name)
         key = (str(checkpoint.path), name)
         values = self._arrays.get(key)
         if values is None:
             values = yield from _read(checkpoint, tensor)
-            self._arrays.put(key, values)
+            if keep:
+                self._arrays.put(key, values)
         return (yield from analyze(values, spec, original_bytes=tensor.nbytes))
 
     @Slot(object)
@@ -201,7 +203,7 @@ class Preview(QObject):
             known = self._analyses.get((state.path, tensor.name, state.spec))
             if known is None:
                 look = _Look("scan", state, tensor.name)
-                self._runner.submit(self._explore(tensor.name, state.spec), f"Scanning {tensor.name}", look)
+                self._runner.submit(self._explore(tensor.name, state.spec, keep=False), f"Scanning {tensor.name}", look)
                 return
             self.scanned.emit(tensor.name, known.metrics.sqnr_db)
         self._scanning = False

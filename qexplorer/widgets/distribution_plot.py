@@ -13,8 +13,8 @@ from qexplorer.widgets.numbers import count, figure
 from qexplorer.widgets.plot import Plot, empty_steps, nice, stairs
 from qexplorer.widgets.theme import LIGHT, Theme
 
-STEMS = 256
-"""More levels than this are drawn as an outline of bins."""
+STEM_PIXELS = 3.0
+"""Levels nearer to each other than this are drawn as an outline of bins: their stems would hide everything else."""
 
 
 class DistributionPlot(Plot):
@@ -34,6 +34,8 @@ class DistributionPlot(Plot):
         self._clips = tuple(_clip_line(where) for where in ("lower", "upper"))
         for item in (self._original, self._outline, self._stems, *self._clips):
             self.addItem(item)
+        for signal in (self.getViewBox().sigXRangeChanged, self.getViewBox().sigResized):
+            signal.connect(self._on_scaled)
         for line in self._clips:
             line.sigDragged.connect(self._on_dragged)
             line.sigPositionChangeFinished.connect(self._on_released)
@@ -113,19 +115,23 @@ class DistributionPlot(Plot):
         base = float(np.log10(self._floor)) if self._log else 0.0
         edges = a.bins.edges
         self._original.setData(*_steps(edges, a.original, a.bins.width, self), fillLevel=base)
-        stems = 0 < len(a.levels) <= STEMS
+        step = abs(float(a.params.scale[0]))
+        pixels = step / max(self.getViewBox().viewPixelSize()[0], 1e-30)
+        stems = len(a.levels) > 0 and pixels >= STEM_PIXELS
         self._stems.setVisible(stems)
         self._outline.setVisible(not stems)
         if stems:
-            step = abs(float(a.params.scale[0]))
             heights = self._heights(a.level_counts, step)
             self._stems.setData(np.repeat(a.levels, 2), np.column_stack([np.full(len(heights), base), heights]).ravel())
-            pixels = step / max(self.getViewBox().viewPixelSize()[0], 1e-30)
             self._stems.setPen(self.pen("dequantized", float(np.clip(pixels * 0.14, 1.0, 4.0))))
         else:
             self._outline.setData(*_steps(edges, a.dequantized, a.bins.width, self))
         self._draw_clips(a)
         self.show_label("left", f"Values per {figure(self._unit, 3)}")
+
+    def _on_scaled(self) -> None:
+        if self._analysis is not None:
+            self._draw()
 
     def _draw_clips(self, a: Analysis) -> None:
         for line, at in zip(self._clips, (a.lo, a.hi), strict=True):

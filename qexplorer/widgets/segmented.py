@@ -93,7 +93,7 @@ class Segmented(QWidget):
             painter.drawRoundedRect(self.rect_of(self._value).adjusted(2.5, 2.5, -2.5, -2.5), 2, 2)
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
-        if event.button() == Qt.MouseButton.LeftButton:
+        if event.button() == Qt.MouseButton.LeftButton and self._options:
             self._choose(self._at(event.position().x()))
 
     def keyPressEvent(self, event: QKeyEvent) -> None:

@@ -287,7 +287,7 @@ class TensorTree(QTreeView):
         self.setModel(self.filter)
         calm(self, "Tensors")
         self.setUniformRowHeights(True)
-        self.setIndentation(14)
+        self.setIndentation(10)
         self._delegate = TensorDelegate(self)
         self.setItemDelegate(self._delegate)
         header = self.header()
@@ -296,7 +296,7 @@ class TensorTree(QTreeView):
         for column, sample in (
             (TYPE, "bfloat16 "),
             (VALUES, "409.6 k"),
-            (SQNR, "bars 00.0 0"),
+            (SQNR, "bar 00.0 0"),
         ):
             header.resizeSection(column, self.fontMetrics().horizontalAdvance(sample) + 10)
         for column in (TYPE, VALUES):
