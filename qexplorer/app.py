@@ -5,7 +5,8 @@ import signal
 import sys
 import tempfile
 import time
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PySide6.QtCore import (
@@ -25,10 +26,10 @@ from qexplorer import __version__
 from qexplorer.engine.history import History
 from qexplorer.errors import UserError
 from qexplorer.folders import state_folder
-from qexplorer.main_window import SAMPLE, MainWindow, session_file
+from qexplorer.main_window import SAMPLE, MainWindow
 from qexplorer.quant import QuantSpec
 from qexplorer.resources import resource
-from qexplorer.state.app_state import AppState
+from qexplorer.state.app_state import AppState, Theme
 from qexplorer.state.failures import Failures
 from qexplorer.state.session import load_session
 from qexplorer.widgets.theme import Themes
@@ -74,48 +75,82 @@ def make_application() -> QApplication:
     return app
 
 
+@dataclass(frozen=True)
+class Keeping:
+    """Where what the person does is kept; in a folder that is thrown away where their own cannot be used."""
+
+    session: Path | None
+    settings: QSettings
+    history: History
+    log: Path
+    crash: Path
+    complaint: str = ""
+
+
+def _keeping(spare: Path) -> Keeping:
+    complaint = ""
+    try:
+        state = state_folder()
+    except UserError as error:
+        state, complaint = spare, str(error)
+    try:
+        history = History()
+    except UserError as error:
+        history, complaint = History(spare / "history.sqlite3"), complaint or str(error)
+    settings = QSettings(str(state / "layout.ini"), QSettings.Format.IniFormat)
+    session = None if state is spare else state / "session.json"
+    return Keeping(session, settings, history, state / "qexplorer.log", state / "crash.txt", complaint)
+
+
 def run_window(paths: list[str], theme: str | None = None) -> int:
     """Open the window, one for each path, and run until the last is closed."""
     app = make_application()
     themes = Themes(app)
     failures = Failures(app)
-    folder = state_folder()
-    failures.install(folder / "qexplorer.log")
-    crash_file = folder / "crash.txt"
-    last_words = crash_file.read_text("utf-8", errors="replace") if crash_file.exists() else ""
-    with crash_file.open("w", encoding="utf-8") as crash:
-        faulthandler.enable(crash)
-        status = _run(app, themes, failures, paths, theme, last_words)
-        faulthandler.disable()
+    with tempfile.TemporaryDirectory() as spare:
+        keeping = _keeping(Path(spare))
+        failures.install(keeping.log)
+        last_words = keeping.crash.read_text("utf-8", errors="replace") if keeping.crash.exists() else ""
+        with keeping.crash.open("w", encoding="utf-8") as crash:
+            faulthandler.enable(crash)
+            status = _run(app, themes, failures, keeping, _states(keeping, paths, theme), last_words)
+            faulthandler.disable()
     return status
 
 
-def _run(app: QApplication, themes: Themes, failures: Failures, paths: list[str], theme: str | None,
-         last_words: str) -> int:  # fmt: skip
-    complaint = "qexplorer ended unexpectedly the last time; nothing that was saved is lost." if last_words else ""
+def _states(keeping: Keeping, paths: list[str], theme: str | None) -> tuple[list[AppState], str]:
+    """What each window starts with, and what there is to complain of."""
+    complaint = keeping.complaint
+    state = None
     try:
-        state = load_session(session_file()) or first_state()
-    except UserError as error:
-        state, complaint = first_state(), complaint or str(error)
-    if not state.path:
-        state = replace(state, path=str(resource(SAMPLE)))
-    if theme:
-        state = replace(state, theme=theme)
-    history = History()
-    try:
-        history.mark_interrupted()
+        state = load_session(keeping.session) if keeping.session else None
     except UserError as error:
         complaint = complaint or str(error)
-    opened = [str(p if p.startswith("synthetic") else Path(p).expanduser().absolute()) for p in paths]
-    states = [replace(state, path=p, tensor="") for p in opened] or [state]
-    windows = [MainWindow(each, themes, history, session=session_file()) for each in states]
-    for window in windows:
+    state = state or first_state()
+    if not state.path:
+        state = replace(state, path=str(resource(SAMPLE)))
+    if theme in ("light", "dark"):
+        state = replace(state, theme=theme)
+    opened = [p if p.startswith("synthetic") else str(Path(p).expanduser().absolute()) for p in paths]
+    return [replace(state, path=p, tensor="") for p in opened] or [state], complaint
+
+
+def _run(app: QApplication, themes: Themes, failures: Failures, keeping: Keeping, start: tuple[list[AppState], str],
+         last_words: str) -> int:  # fmt: skip
+    states, complaint = start
+    if last_words:
+        complaint = "qexplorer ended unexpectedly the last time; nothing that was saved is lost."
+    with suppress(UserError):  # the Runs panel says it
+        keeping.history.mark_interrupted()
+    for i, state in enumerate(states):
+        window = MainWindow(state, themes, keeping.history, session=keeping.session, settings=keeping.settings)
         failures.happened.connect(window.show_failure)
         window.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)  # Qt takes it apart in its own order
         window.show()
         QTimer.singleShot(0, window, window.start)
-    if complaint:
-        windows[0].show_failure(complaint, last_words)
+        if complaint and i == 0:
+            window.show_failure(complaint, last_words)
+        del window
     app.installEventFilter(Opener(app))
     _heed_interrupts(app)
     return app.exec()
@@ -129,10 +164,11 @@ def _heed_interrupts(app: QApplication) -> None:
     beat.start()
 
 
-def save_picture(target: Path, size: tuple[int, int], theme: str, panel: str, path: str) -> None:
+def save_picture(target: Path, size: tuple[int, int], theme: Theme, panel: str, path: str,
+                 history: Path | None = None) -> None:  # fmt: skip
     """Draw the window on the sample model or `path`, save the picture when its plots are complete, and end.
 
-    Nothing of the person's own is read but the run history, and nothing is written but the picture.
+    Nothing of the person's own is read or written; `history` is a run history to show.
     """
     qInstallMessageHandler(_say_qt)
     app = make_application()
@@ -142,20 +178,18 @@ def save_picture(target: Path, size: tuple[int, int], theme: str, panel: str, pa
         state = replace(state, path=path if path.startswith("synthetic") else str(Path(path).absolute()), tensor="")
     with tempfile.TemporaryDirectory() as folder:
         settings = QSettings(str(Path(folder) / "layout.ini"), QSettings.Format.IniFormat)
-        window = MainWindow(state, themes, settings=settings)
-        if panel and panel not in window.docks:
-            window.close()
-            raise UserError(f"There is no panel “{panel}”.", f"Known: {', '.join(window.docks)}.", field="panel")
-        window.resize(*size)
-        window.show()
-        window.start()
+        window = MainWindow(state, themes, History(history or Path(folder) / "history.sqlite3"), settings=settings)
         try:
+            if panel and panel not in window.docks:
+                raise UserError(f"There is no panel “{panel}”.", f"Known: {', '.join(window.docks)}.", field="panel")
+            ratio = window.devicePixelRatio()
+            window.resize(round(size[0] / ratio), round(size[1] / ratio))
+            window.show()
+            window.start()
             _settle(app, window)
             shown: QWidget = window.docks[panel] if panel else window
             if not shown.grab().save(str(target)):
-                raise UserError(
-                    f"The picture {target} could not be written.", "Check the folder and the file's ending."
-                )
+                raise UserError(f"The picture {target} could not be written.", "Check the folder and its ending.")
         finally:
             window.close()
 

@@ -5,6 +5,8 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
 
 from qexplorer import __version__
 from qexplorer.errors import UserError
@@ -27,13 +29,20 @@ commands (qexplorer COMMAND --help):
 """ + "\n".join(f"  {name:<9} {text}" for name, text in COMMANDS.items())
 
 
+class OneLineParser(argparse.ArgumentParser):
+    """Says in one line what is wrong with the arguments."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}. `{self.prog} --help` says more.\n")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0 done, 1 a bug, 2 wrong usage or input, 130 cancelled."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         if words and words[0] in COMMANDS:
             module = importlib.import_module(f"qexplorer.commands.{MODULES.get(words[0], words[0])}")
-            parser = argparse.ArgumentParser(
+            parser = OneLineParser(
                 prog=f"qexplorer {words[0]}",
                 description=COMMANDS[words[0]][0].upper() + COMMANDS[words[0]][1:] + ".",
                 epilog=module.EXAMPLES,
@@ -55,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _window(words: list[str]) -> int:
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="qexplorer",
         description="See what a number format does to the weights of a model, then quantize it.",
         epilog=WINDOW_HELP,
@@ -69,6 +78,7 @@ def _window(words: list[str]) -> int:
     parser.add_argument("--version", action="version", version=f"qexplorer {__version__}")
     args = parser.parse_args(words)
     size = _size(args.size)
+    _refuse_misspelt_commands(args.paths)
     from qexplorer import platform_check
 
     if args.screenshot:
@@ -80,14 +90,19 @@ def _window(words: list[str]) -> int:
         for problem in problems:
             print(f"qexplorer: {problem.what} {problem.remedy}", file=sys.stderr)
         return 3
-    from pathlib import Path
-
     from qexplorer import app
 
     if args.screenshot:
         app.save_picture(Path(args.screenshot), size, args.theme or "light", args.panel, (args.paths or [""])[0])
         return 0
     return app.run_window(args.paths, args.theme)
+
+
+def _refuse_misspelt_commands(paths: list[str]) -> None:
+    """A bare word that is no file is more likely meant as a command than as a file to complain of in a window."""
+    for path in paths:
+        if path.isalpha() and not path.startswith("synthetic") and not Path(path).exists():
+            raise UserError(f"There is no command or file “{path}”.", f"Commands: {', '.join(COMMANDS)}.")
 
 
 def _size(text: str) -> tuple[int, int]:

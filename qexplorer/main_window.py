@@ -19,7 +19,7 @@ from qexplorer.quant import Analysis
 from qexplorer.resources import resource
 from qexplorer.state.app_state import AppState
 from qexplorer.state.preview import Preview
-from qexplorer.state.runner import Runner, Task
+from qexplorer.state.runner import Failed, Runner, Task
 from qexplorer.state.session import save_session
 from qexplorer.state.store import Store
 from qexplorer.weights import Checkpoint
@@ -34,11 +34,6 @@ SAVE_DELAY_MS = 800
 RECENT = 10
 SAMPLE = "mobilenet_v2_digits.safetensors"
 P = TypeVar("P", bound=Panel)
-
-
-def session_file() -> Path:
-    """Where the last session is kept."""
-    return state_folder() / "session.json"
 
 
 class MainWindow(QMainWindow):
@@ -69,6 +64,7 @@ class MainWindow(QMainWindow):
         self._saver.timeout.connect(self.save)
         self.store.changed.connect(self._on_changed)
         self.preview.opened.connect(self._on_opened)
+        self.preview.refused.connect(self._on_refused)
         self.preview.analyzed.connect(self._on_analyzed)
         for signal in (self.jobs.started, self.jobs.progressed, self.jobs.ended):
             signal.connect(self._on_job)
@@ -78,7 +74,7 @@ class MainWindow(QMainWindow):
         """Restore the layout and begin to show what the state says; called once the window is on screen."""
         if not self.restore_layout():
             self._default_sizes()
-        self.panels["weights"].setFocus()
+        self.panel(WeightsPanel).focus_tree()
         self.preview.start()
 
     @property
@@ -148,7 +144,6 @@ class MainWindow(QMainWindow):
     def _default_layout(self) -> None:
         for name, dock in self.docks.items():
             beside = self.panels[name].beside
-            dock.setFloating(False)
             if beside is None:
                 self.addDockWidget(Qt.DockWidgetArea.TopDockWidgetArea, dock)
             else:
@@ -170,6 +165,7 @@ class MainWindow(QMainWindow):
     def reset_layout(self) -> None:
         """Put every panel back to its place."""
         for dock in self.docks.values():
+            dock.setFloating(False)  # while it still has a place to go to
             self.removeDockWidget(dock)
         self._default_layout()
 
@@ -197,7 +193,7 @@ class MainWindow(QMainWindow):
         """Open a file, a folder, or `synthetic:NAME`."""
         if not path.startswith("synthetic"):
             path = str(Path(path).expanduser().absolute())
-        self.store.update(path=path, tensor="")
+        self.preview.open(path)
 
     def open_sample(self) -> None:
         """Open the shipped model."""
@@ -244,13 +240,20 @@ class MainWindow(QMainWindow):
             self.parts.themes.choose(new.theme)
         self._saver.start()
 
+    def _on_refused(self, failed: Failed) -> None:
+        if self.preview.checkpoint is None:
+            self._subject = ""
+            self._show_title(None)
+            self._facts.clear()
+        self.statusBar().clearMessage()
+
     def _on_opened(self, checkpoint: Checkpoint) -> None:
         self._subject = shown(checkpoint.path.name, 80)
         self._show_title(None)
         self._facts.setText(f"{checkpoint.format} · {many(checkpoint.n)} values")
         if self._session is not None:
-            path = self.store.state.path
-            self._settings.setValue("recent", [path, *(p for p in self._recent_paths() if p != path)][:RECENT])
+            path = str(checkpoint.path) if not str(checkpoint.path).startswith("synthetic") else ""
+            self._settings.setValue("recent", [p for p in dict.fromkeys([path, *self._recent_paths()]) if p][:RECENT])
 
     def _on_analyzed(self, analysis: Analysis) -> None:
         self.statusBar().showMessage(f"{analysis.spec.title}: measured in {analysis.seconds * 1000:.0f} ms", 5000)

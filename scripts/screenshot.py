@@ -1,29 +1,33 @@
-"""Makes the pictures of the README: a real run in a history of its own, then the window in both themes.
-
-Linux only: it points the user folders at a temporary one by `XDG_DATA_HOME`.
-"""
+"""Makes the pictures of the README: a real run in a history of its own, then the window in both themes."""
 
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from qexplorer.engine.history import History
+from qexplorer.engine.jobs.ptq_static import PtqStatic
+from qexplorer.engine.record import recorded
+from qexplorer.progress import finish
+from qexplorer.state.app_state import Theme
+
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "resources" / "pictures"
+THEMES: tuple[Theme, ...] = ("light", "dark")
 
 
 def main() -> int:
     """Run the job, take the pictures."""
+    os.environ["QT_QPA_PLATFORM"] = "offscreen"
+    from qexplorer.app import save_picture
+
     PICTURES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "XDG_DATA_HOME": folder, "XDG_STATE_HOME": folder}
-        qexplorer = [sys.executable, "-m", "qexplorer"]
-        subprocess.run([*qexplorer, "run", "ptq-static"], env=environment, cwd=ROOT, check=True)
-        for theme in ("light", "dark"):
+        history = Path(folder) / "history.sqlite3"
+        finish(recorded(PtqStatic(), History(history)))
+        for theme in THEMES:
             target = PICTURES / f"window-{theme}.png"
-            shot = ["--screenshot", str(target), "--size", "1440x900", "--theme", theme]
-            subprocess.run([*qexplorer, *shot], env=environment, cwd=ROOT, check=True)
+            save_picture(target, (1440, 900), theme, "", "", history)
             print(f"{target.relative_to(ROOT)}: {target.stat().st_size:,} bytes")
     return 0
 

@@ -2,9 +2,12 @@
 
 import json
 import math
+import signal
 import sys
+import threading
 import time
 from collections.abc import Sequence
+from types import FrameType
 from typing import Any, TypeVar
 
 from qexplorer.progress import Progress, Steps, finish
@@ -31,8 +34,34 @@ def say_table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: Seque
 
 
 def work(steps: Steps[T]) -> T:
-    """Run a generator, with a bar on stderr where that is a terminal."""
-    return finish(steps, Bar() if sys.stderr.isatty() else None)
+    """Run a generator, with a bar on stderr where that is a terminal.
+
+    Ctrl-C is honoured at the next step, so that it hits no library in the middle of its import; twice is at once.
+    """
+    bar = Bar() if sys.stderr.isatty() else None
+    asked: list[int] = []
+
+    def on_interrupt(number: int, frame: FrameType | None) -> None:
+        del frame
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    def report(progress: Progress) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        if bar is not None:
+            bar(progress)
+
+    if threading.current_thread() is not threading.main_thread():
+        return finish(steps, report)
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        return finish(steps, report)
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if bar is not None:
+            bar.clear()
 
 
 class Bar:
@@ -40,6 +69,11 @@ class Bar:
 
     def __init__(self) -> None:
         self._start = self._last = time.monotonic()
+
+    def clear(self) -> None:
+        """Leave an empty line."""
+        sys.stderr.write("\r\033[K")
+        sys.stderr.flush()
 
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()

@@ -48,18 +48,35 @@ def run(args: argparse.Namespace) -> None:
     if files and args.all:
         raise UserError("Arrays can be written of one tensor only.", "Take --tensor NAME.", field="tensor")
     from qexplorer.weights import open_checkpoint
+    from qexplorer.weights.text import shown
 
     checkpoint = work(open_checkpoint(args.path))
-    chosen = [checkpoint.tensor(args.tensor)] if args.tensor else [t for t in checkpoint.tensors if _numeric(t)]
-    results = [(t, _analyze(checkpoint, t, spec, args.histogram, files)) for t in chosen]
+    chosen = [checkpoint.tensor(args.tensor)] if args.tensor else list(checkpoint.tensors)
+    reasons = [_skipped(t, spec) if args.all else "" for t in chosen]
+    skipped = [(t, reason) for t, reason in zip(chosen, reasons, strict=True) if reason]
+    results = [
+        (t, _analyze(checkpoint, t, spec, args.histogram, files))
+        for t, reason in zip(chosen, reasons, strict=True)
+        if not reason
+    ]
     if args.json:
-        say_json({"tensors": [_json(t, a, args.histogram) for t, a in results], "totals": _totals(results)})
+        document: dict[str, Any] = {"tensors": [_json(t, a, args.histogram) for t, a in results]}
+        document["totals"] = _totals(results)
+        document["skipped"] = [{"name": t.name, "reason": reason} for t, reason in skipped]
+        say_json(document)
     else:
         _print(results)
+        if skipped:
+            say(f"{len(skipped)} tensors were skipped, the first: {shown(skipped[0][0].name)}: {skipped[0][1]}")
 
 
-def _numeric(tensor: "TensorInfo") -> bool:
-    return not tensor.unsupported and tensor.dtype.startswith(("float", "bfloat"))
+def _skipped(tensor: "TensorInfo", spec: "QuantSpec") -> str:
+    """Why `--all` leaves a tensor out; empty if it does not."""
+    if tensor.unsupported:
+        return tensor.unsupported
+    if not tensor.dtype.startswith(("float", "bfloat")):
+        return f"It holds {tensor.dtype}, not floating-point weights."
+    return spec.granularity.refusal(tensor.shape)
 
 
 def _analyze(checkpoint: "Checkpoint", tensor: "TensorInfo", spec: "QuantSpec", bins: int | None,

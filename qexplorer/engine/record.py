@@ -15,8 +15,9 @@ def recorded(job: Job, history: History) -> Steps[RunResult]:
     """Run `job` with its files in the history's folder; the result is committed before it is returned.
 
     The history says running from the first step on, and in the end done, failed with the error, or cancelled. A run
-    that is not done leaves no files.
+    that is not done leaves no files; one that could not have begun leaves nothing.
     """
+    job.check()
     run_id = history.start(job.name, dataclasses.asdict(job))
     folder = history.folder(run_id)
     done = False

@@ -6,7 +6,6 @@ from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QStackedLayout, QWidget
 
-from qexplorer.errors import UserError
 from qexplorer.panels import Panel, Parts, register
 from qexplorer.quant import Analysis
 from qexplorer.quant.observers.fixed import Fixed
@@ -142,10 +141,12 @@ class DistributionPanel(Panel):
         self._name.setText(shown(self.parts.store.state.tensor))
         self._facts.clear()
         self._badge.show_badge("", self.parts.themes.current.color("good"), "")
-        self.banner.show_message(failed.message, "" if isinstance(failed.error, UserError) else failed.report)
+        self.banner.show_message(failed.message, failed.details)
 
     def _on_refused(self, failed: Failed) -> None:
         del failed
+        if self.parts.preview.checkpoint is not None:
+            return
         self.plot.show_analysis(None)
         self._stack.setCurrentWidget(self._empty)
         self._name.clear()

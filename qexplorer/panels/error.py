@@ -43,7 +43,7 @@ class ErrorPanel(Panel):
         self._remark = caption("")
         parts.preview.analyzed.connect(self.show_analysis)
         parts.preview.failed.connect(self._on_failed)
-        parts.preview.refused.connect(self._on_failed)
+        parts.preview.refused.connect(self._on_refused)
         parts.themes.changed.connect(self.show_theme)
         self.show_theme(parts.themes.current)
 
@@ -66,11 +66,12 @@ class ErrorPanel(Panel):
         if single:
             self._view.show_value("histogram")
         reach = figure(-self.histogram.home[0], 3)
-        self._remark.setText(f"{count(self.histogram.beyond)} beyond the axis" if self.histogram.beyond else "")
         self._remark.setToolTip(f"Clipped values whose error is larger than ±{reach}")
         self._show_view()
 
     def _show_view(self) -> None:
+        beyond = self.histogram.beyond if self._view.value == "histogram" else 0
+        self._remark.setText(f"{count(beyond)} beyond the axis" if beyond else "")
         self._stack.setCurrentWidget(self.channels if self._view.value == "channels" else self.histogram)
 
     def _on_view(self, view: object) -> None:
@@ -79,5 +80,10 @@ class ErrorPanel(Panel):
             self._show_view()
 
     def _on_failed(self, failed: Failed) -> None:
-        del failed
+        self._empty.show_text("No error to show", failed.message)
+        self._remark.clear()
         self._stack.setCurrentWidget(self._empty)
+
+    def _on_refused(self, failed: Failed) -> None:
+        if self.parts.preview.checkpoint is None:
+            self._on_failed(failed)

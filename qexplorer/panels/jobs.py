@@ -9,11 +9,10 @@ from qexplorer.engine.backends import backends
 from qexplorer.engine.jobs import Job, jobs
 from qexplorer.engine.models import models
 from qexplorer.engine.record import recorded
-from qexplorer.errors import UserError
 from qexplorer.panels import Panel, Parts, register
 from qexplorer.state.app_state import AppState
 from qexplorer.state.runner import Cancelled, Failed, Task
-from qexplorer.widgets.controls import Button, Combo, caption
+from qexplorer.widgets.controls import Button, Combo, caption, field_height
 from qexplorer.widgets.job_form import JobForm
 from qexplorer.widgets.task_row import TaskRow
 from qexplorer.widgets.theme import scaled
@@ -52,6 +51,7 @@ class JobsPanel(Panel):
         self._hint = caption(
             "Nothing is running. Run (F5) converts the model with real int8 kernels and compares the results."
         )
+        self._hint.setMinimumHeight(field_height(self))  # as high as a running job, so that nothing moves
         self._rows: dict[int, TaskRow] = {}
         head = QHBoxLayout()
         head.setSpacing(10)
@@ -95,6 +95,8 @@ class JobsPanel(Panel):
     def start(self) -> None:
         """Queue the job as it is set now; later edits cannot reach it."""
         self.banner.clear()
+        if not self._form.commit():
+            return
         job = self.parts.store.state.job
         task = self.parts.jobs.submit(recorded(job, self.parts.history), job.title, job)
         row = TaskRow(task.number, job.title)
@@ -145,9 +147,8 @@ class JobsPanel(Panel):
         self._hint.setVisible(not self._rows)
         outcome = task.outcome
         if isinstance(outcome, Failed):
-            self.banner.show_message(f"{task.title} failed. {outcome.message}", outcome.report)
-            if isinstance(outcome.error, UserError) and outcome.error.field in self._form.controls:
-                self._form.show_refusal(outcome.message)
+            self.banner.show_message(f"{task.title} failed. {outcome.message}", outcome.details)
+            self._hint.setText(f"{task.title} failed; the window and earlier results are as they were.")
         elif isinstance(outcome, Cancelled):
             self._hint.setText(f"{task.title} was cancelled; nothing of it was kept.")
         else:

@@ -25,8 +25,12 @@ class MetricsPanel(Panel):
         self.body.addWidget(self.list)
         parts.preview.analyzed.connect(self.list.show_analysis)
         parts.preview.failed.connect(self._on_failed)
-        parts.preview.refused.connect(self._on_failed)
+        parts.preview.refused.connect(self._on_refused)
 
     def _on_failed(self, failed: Failed) -> None:
         del failed
         self.list.show_analysis(None)
+
+    def _on_refused(self, failed: Failed) -> None:
+        if self.parts.preview.checkpoint is None:
+            self._on_failed(failed)

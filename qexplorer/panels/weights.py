@@ -56,7 +56,6 @@ class WeightsPanel(Panel):
         self.body.addWidget(content, 1)
         self.body.addWidget(self._warning)
         self.body.addWidget(self._totals)
-        self.setFocusProxy(self._tree)
         self._filter.textChanged.connect(self._tree.show_filter)
         self._tree.chosen.connect(self._on_chosen)
         self._empty.pressed.connect(self.open_pressed)
@@ -67,6 +66,10 @@ class WeightsPanel(Panel):
         parts.store.changed.connect(self._on_changed)
         parts.themes.changed.connect(self._tree.show_theme)
         self._tree.show_theme(parts.themes.current)
+
+    def focus_tree(self) -> None:
+        """Put the keyboard onto the tensors."""
+        self._tree.setFocus()
 
     def focus_filter(self) -> None:
         """Put the cursor into the filter."""
@@ -91,15 +94,16 @@ class WeightsPanel(Panel):
         self._warning.setVisible(bool(remarks))
 
     def show_refused(self, failed: Failed) -> None:
-        """Say why a file was not opened."""
-        self._tree.show_tensors(())
-        self._totals.clear()
-        self._warning.hide()
-        self._stack.setCurrentWidget(self._empty)
-        self.banner.show_message(failed.message, failed.report)
+        """Say why a file was not opened; what is open stays."""
+        if self.parts.preview.checkpoint is None:
+            self._tree.show_tensors(())
+            self._totals.clear()
+            self._warning.hide()
+            self._stack.setCurrentWidget(self._empty)
+        self.banner.show_message(failed.message, failed.details)
 
     def _on_chosen(self, name: str) -> None:
-        self.parts.store.update(tensor=name)
+        self.parts.store.update(tensor=name, drag="tensor")
 
     def _on_changed(self, old: AppState, new: AppState) -> None:
         if new.tensor != old.tensor:

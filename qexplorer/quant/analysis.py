@@ -205,8 +205,9 @@ def _shown(spec: QuantSpec, params: QuantParams, lows: Floats, highs: Floats, lo
 
 
 def _value_bins(spec: QuantSpec, params: QuantParams, lo: float, hi: float, count: int) -> Bins:
-    if isinstance(spec.format, Integer) and len(params.scale) == 1 and lo < hi:
-        return step_bins(lo, hi, abs(float(params.scale[0])), 0.0, count)
+    step = abs(float(params.scale[0])) if len(params.scale) == 1 else 0.0
+    if isinstance(spec.format, Integer) and 0 < step <= hi - lo:
+        return step_bins(lo, hi, step, 0.0, count)
     return even_bins(lo, hi, count)
 
 

@@ -29,6 +29,11 @@ class Granularity(Plugin):
         del shape
         return ""
 
+    def remark(self, shape: tuple[int, ...]) -> str:
+        """What one should know about dividing such a tensor so; empty if there is nothing."""
+        del shape
+        return ""
+
 
 granularities: Registry[Granularity] = Registry("granularity")
 
@@ -107,6 +112,13 @@ class PerGroup(Granularity):
     def restore(self, rows: AnyArray, shape: tuple[int, ...]) -> AnyArray:
         length, size = self._cut(shape)
         return rows.reshape(-1, length + -length % size)[:, :length].reshape(shape)
+
+    def remark(self, shape: tuple[int, ...]) -> str:
+        length, size = self._cut(shape)
+        if size == self.size:
+            return ""
+        values = "1 value" if length == 1 else f"{length} values"
+        return f"A line along the last axis has {values}: each is a group, and scales cost more bits than they save."
 
     def _cut(self, shape: tuple[int, ...]) -> tuple[int, int]:
         """The length of a line, and of the groups in it: a line shorter than a group is one group."""

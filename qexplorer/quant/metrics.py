@@ -33,8 +33,9 @@ class Metrics:
 
     `mse`, `rmse`, `mae` and `max_abs_error` are in the tensor's own unit (squared for `mse`), `sqnr_db` in decibels
     (infinite without error), `relative_rmse` = ‖e‖/‖x‖, `clipped_fraction` the share of values beyond the codes
-    before clamping, `code_utilization` the share of codes in use, `code_entropy_bits` = −Σ p·log₂ p of the codes,
-    `bytes` the quantized size with scales and zero points, `original_bytes` the size as stored.
+    before clamping; all of these are NaN where no value is finite. `code_utilization` is the share of codes in use,
+    `code_entropy_bits` = −Σ p·log₂ p of the codes, `bytes` the quantized size with scales and zero points,
+    `original_bytes` the size as stored.
     """
 
     n: int
@@ -68,6 +69,13 @@ def cosine(sums: ErrorSums) -> float:
     return sums.xy / math.sqrt(sums.x2 * sums.y2) if math.isfinite(sums.y2) else 0.0
 
 
+def relative_rmse(sums: ErrorSums) -> float:
+    """‖e‖/‖x‖; 0 without error, infinite where there is nothing but error."""
+    if sums.e2 == 0:
+        return 0.0
+    return math.sqrt(sums.e2 / sums.x2) if sums.x2 else math.inf
+
+
 def entropy_bits(counts: Counts) -> float:
     """−Σ p·log₂ p of code counts, in bits."""
     used = counts[counts > 0].astype(np.float64)
@@ -79,7 +87,7 @@ def summarize(
     sums: ErrorSums, code_counts: Counts, *, size: int, codes: int, quantized_bits: int, original_bytes: int
 ) -> Metrics:
     """The metrics of a tensor of `size` values; `quantized_bits` counts values, scales and zero points."""
-    n = max(sums.n, 1)
+    n = sums.n or math.nan
     return Metrics(
         n=size,
         nonfinite=size - sums.n,
@@ -87,9 +95,9 @@ def summarize(
         rmse=math.sqrt(sums.e2 / n),
         mae=sums.e1 / n,
         max_abs_error=sums.e_max,
-        sqnr_db=sqnr_db(sums.x2, sums.e2),
-        cosine=cosine(sums),
-        relative_rmse=math.sqrt(sums.e2 / sums.x2) if sums.x2 else (0.0 if sums.e2 == 0 else math.inf),
+        sqnr_db=sqnr_db(sums.x2, sums.e2) if sums.n else math.nan,
+        cosine=cosine(sums) if sums.n else math.nan,
+        relative_rmse=relative_rmse(sums) if sums.n else math.nan,
         clipped_fraction=sums.clipped / n,
         code_utilization=int(np.count_nonzero(code_counts)) / codes,
         code_entropy_bits=entropy_bits(code_counts),

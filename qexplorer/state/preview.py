@@ -53,6 +53,7 @@ class _Look:
     kind: str
     state: AppState
     tensor: str = ""
+    path: str = ""
 
     def wants(self, state: AppState) -> bool:
         """Whether its result is the picture of this state."""
@@ -82,12 +83,18 @@ class Preview(QObject):
         self._analyses: Recent[tuple[str, str, QuantSpec], Analysis] = Recent(256)
         self._to_scan: Iterator[TensorInfo] = iter(())
         self._scanning = False
+        self._opened = self._opening = ""
         store.changed.connect(self._on_changed)
 
     def start(self) -> None:
         """Show what the store holds now."""
         if self._store.state.path:
-            self._open()
+            self.open(self._store.state.path)
+
+    def open(self, path: str) -> None:
+        """Open a file; only when that succeeds does it become the store's, and what was open before is let go."""
+        self._opening = path
+        self._runner.submit(open_checkpoint(path), f"Opening {path}", _Look("open", self._store.state, path=path))
 
     def close(self) -> bool:
         """Stop all work; whether it stopped in time."""
@@ -106,26 +113,20 @@ class Preview(QObject):
 
     @Slot(object, object)
     def _on_changed(self, old: AppState, new: AppState) -> None:
-        if new.path != old.path:
-            self._open()
-        elif new.tensor != old.tensor or new.spec != old.spec:
+        if new.path != self._opened:
+            self.open(new.path)
+        elif new.tensor != old.tensor or new.spec != old.spec or new.path != old.path:
             if new.spec != old.spec:
-                self._to_scan, self._scanning = iter(()), False
-                self.scan_cleared.emit()
+                self._stop_scan()
             self._analyze()
 
-    def _open(self) -> None:
-        state = self._store.state
-        self.checkpoint = self.analysis = None
+    def _stop_scan(self) -> None:
         self._to_scan, self._scanning = iter(()), False
-        self._arrays, self._analyses = Recent(4), Recent(256)
         self.scan_cleared.emit()
-        if state.path:
-            self._runner.submit(open_checkpoint(state.path), f"Opening {state.path}", _Look("open", state))
 
     def _analyze(self) -> None:
         state = self._store.state
-        if self.checkpoint is None or not state.tensor:
+        if self.checkpoint is None or self._opening or not state.tensor:
             return
         known = self._analyses.get((state.path, state.tensor, state.spec))
         if known is not None:
@@ -150,8 +151,9 @@ class Preview(QObject):
     def _on_ended(self, task: Task) -> None:
         look: _Look = task.about
         state, outcome = self._store.state, task.outcome
-        if look.kind == "open" and look.state.path == state.path:
-            self._on_opened(outcome)
+        if look.kind == "open" and look.path == self._opening:
+            self._opening = ""
+            self._on_opened(look.path, outcome)
         elif look.kind == "analyze" and look.wants(state):
             if isinstance(outcome, Done):
                 self._analyses.put((state.path, look.tensor, state.spec), outcome.result)
@@ -167,18 +169,29 @@ class Preview(QObject):
         if self._scanning:
             self._scan_next()
 
-    def _on_opened(self, outcome: Any) -> None:
+    def _on_opened(self, path: str, outcome: Any) -> None:
+        state = self._store.state
         if isinstance(outcome, Failed):
+            if path == state.path:  # by undo, or from the last session: there is nothing else to show
+                self.checkpoint = self.analysis = None
+                self._opened = path
+                self._stop_scan()
             self.refused.emit(outcome)
         elif isinstance(outcome, Done):
-            self.checkpoint = outcome.result
-            self.opened.emit(outcome.result)
-            names = self.checkpoint.by_name if self.checkpoint else {}
-            if self._store.state.tensor in names:
-                self._analyze()
+            checkpoint: Checkpoint = outcome.result
+            self._opened, self.checkpoint, self.analysis = path, checkpoint, None
+            self._arrays, self._analyses = Recent(4), Recent(256)
+            self._stop_scan()
+            known = state.tensor in checkpoint.by_name
+            tensor = state.tensor if known else _most_telling(checkpoint.tensors)
+            if path == state.path:
+                self.opened.emit(checkpoint)
+                self._store.replace_silently({"tensor": tensor})
+                if known:
+                    self._analyze()
             else:
-                first = _most_telling(outcome.result.tensors)
-                self._store.replace_silently({"tensor": first})
+                self.opened.emit(checkpoint)
+                self._store.update(path=path, tensor=tensor)
 
     def _show(self, analysis: Analysis) -> None:
         self.analysis = analysis
@@ -226,11 +239,12 @@ def _read(checkpoint: Checkpoint, tensor: TensorInfo) -> Steps[AnyArray]:
 
 
 def _worth_scanning(tensor: TensorInfo) -> bool:
-    return not tensor.unsupported and len(tensor.shape) >= 2 and tensor.dtype.startswith(("float", "bfloat"))
+    return not tensor.unsupported and tensor.n > 1 and tensor.dtype.startswith(("float", "bfloat"))
 
 
 def _most_telling(tensors: tuple[TensorInfo, ...]) -> str:
     """The tensor that a newcomer should see first: the median one by size of those that are worth a scan."""
     worth = sorted((t for t in tensors if _worth_scanning(t)), key=lambda t: t.n)
-    candidates = [t for t in worth if t.n >= 4096] or worth or [t for t in tensors if not t.unsupported]
+    matrices = [t for t in worth if t.n >= 4096 and len(t.shape) > 1]
+    candidates = matrices or worth or [t for t in tensors if not t.unsupported]
     return candidates[len(candidates) // 2].name if candidates else ""

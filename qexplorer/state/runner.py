@@ -38,6 +38,11 @@ class Failed:
             return str(self.error)
         return f"Unexpected error: {type(self.error).__name__}: {self.error}"
 
+    @property
+    def details(self) -> str:
+        """The report of a bug; empty for what the person can mend, where the message says it all."""
+        return "" if isinstance(self.error, UserError) else self.report
+
 
 @dataclass(frozen=True)
 class Cancelled:

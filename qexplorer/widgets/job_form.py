@@ -72,6 +72,11 @@ class JobForm(QWidget):
                 control.setText(value)
         self.show_refusal("")
 
+    def commit(self) -> bool:
+        """Take over what stands in the fields, though the cursor is still in one; whether it is possible so."""
+        self._on_edited()
+        return self._refusal.isHidden()
+
     def show_refusal(self, reason: str) -> None:
         """Say below the fields why the job cannot be had so."""
         self._refusal.setText(reason)

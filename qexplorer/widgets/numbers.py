@@ -14,6 +14,7 @@ def figure(x: float, digits: int = 4) -> str:
     if x != 0 and not 1e-4 <= abs(x) < 1e6:
         mantissa, exponent = f"{x:.{digits - 1}e}".split("e")
         return f"{mantissa}e{int(exponent)}".replace("-", MINUS)
+    x += 0.0  # zero has no minus sign
     whole = abs(x) >= 10.0**digits  # more digits than asked for, rather than a power of ten
     return (f"{x:.0f}" if whole else f"{x:.{digits}g}").replace("-", MINUS)
 
@@ -43,7 +44,7 @@ def size(n: float) -> str:
 def percent(share: float) -> str:
     """A share as a percentage: 98.90 %, and small ones with two digits that count."""
     value = share * 100
-    return f"{value:.2g} %" if 0 < abs(value) < 0.1 else f"{value:.2f} %"
+    return f"{figure(value, 2)} %" if 0 < abs(value) < 0.1 else f"{value:.2f} %"
 
 
 def duration(seconds: float) -> str:

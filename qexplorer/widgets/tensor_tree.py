@@ -16,7 +16,7 @@ from PySide6.QtCore import (
     Qt,
     Signal,
 )
-from PySide6.QtGui import QColor, QPainter, QPalette
+from PySide6.QtGui import QColor, QFocusEvent, QPainter, QPalette
 from PySide6.QtWidgets import QHeaderView, QMenu, QStyleOptionViewItem, QTreeView, QWidget
 
 from qexplorer.widgets import numbers
@@ -354,6 +354,14 @@ class TensorTree(QTreeView):
         if row and not self._quiet:
             self._chosen = row.name
             self.chosen.emit(row.name)
+
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        # Qt makes the first row the current one where there is none; to pass by is not to choose.
+        none, self._quiet = not self.currentIndex().isValid(), True
+        super().focusInEvent(event)
+        if none:
+            self.setCurrentIndex(QModelIndex())
+        self._quiet = False
 
     def _on_hiding(self) -> None:
         self._quiet, self._moved = True, False

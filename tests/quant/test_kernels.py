@@ -147,7 +147,7 @@ def test_large_integer_blocks_are_compiled_and_all_else_is_left_to_numpy(rng, mo
     used = []
     real = kernels.measure
     monkeypatch.setattr(kernels, "measure", lambda *arguments: used.append(1) or real(*arguments))
-    large = rng.normal(size=(1, measuring.WORTH_LOADING)).astype(np.float32)
+    large = rng.normal(size=(1, measuring.WORTH_CALLING)).astype(np.float32)
     bins = even_bins(-5, 5, 10)
     for rows, name, rounding in ((large[:, 1:], "int8", "half_even"), (large, "int8", "half_up"),
                                  (large, "fp16", "half_even"), (large, "int8", "half_even")):  # fmt: skip

@@ -56,10 +56,15 @@ datasets = Registry[Source]("data set")
 
 def open_dataset(text: str | Path) -> Steps[Data]:
     """Read the data set of that name (`digits`) or at that path (a folder of MNIST IDX files)."""
+    return (yield from find_dataset(text).read())
+
+
+def find_dataset(text: str | Path) -> Source:
+    """The source of that name or path; nothing of it is read yet. A `UserError` says what there is."""
     for kind in datasets:
         source = kind.claim(str(text))
         if source is not None:
-            return (yield from source.read())
+            return source
     where = Path(text).expanduser()
     what = f"{where} is not a data set." if where.exists() else f"There is no data set “{text}”."
     kinds = "; ".join(kind.help for kind in datasets)

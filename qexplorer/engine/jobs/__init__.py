@@ -36,6 +36,9 @@ class Job(Plugin):
             if "maximum" in bounds and value > bounds["maximum"]:
                 raise UserError(f"{title} must be {bounds['maximum']} or less, not {value}.", field=f.name)
 
+    def check(self) -> None:
+        """Raise a `UserError` now for what would stop the job at its first step, such as a file that is not there."""
+
     @abstractmethod
     def run(self, folder: Path | None = None) -> Steps[RunResult]:
         """Do it. Files go to `folder`; without one they are written, measured and thrown away.

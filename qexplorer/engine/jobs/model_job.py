@@ -5,12 +5,12 @@ import tempfile
 import time
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qexplorer.engine.datasets import Data, open_dataset
+from qexplorer.engine.datasets import Data, find_dataset, open_dataset
 from qexplorer.engine.jobs import Job, setting
 from qexplorer.engine.latency import measure_latency
 from qexplorer.engine.measure import Measured, measure, rows_of, sha256_of, versions
@@ -52,6 +52,10 @@ class ModelJob(Job):
         """The int8 kernels to use; "" where the job needs none."""
         return ""
 
+    def check(self) -> None:
+        models[self.model]().resolve(Path(self.weights).expanduser() if self.weights else None)
+        find_dataset(self.data)
+
     @abstractmethod
     def convert(self, module: "nn.Module", data: Data) -> Steps[Conversion]:
         """Make the models to compare with the float `module`, which is left as it is."""
@@ -77,8 +81,8 @@ class ModelJob(Job):
                 measured.append((yield from within(steps, CONVERTED + i * part, CONVERTED + (i + 1) * part)))
             modules = {m.name: m.module for m in measured}
             # closed here and not when it is collected: it puts back torch's threads before `torch_settings` does
-            with closing(measure_latency(modules, model.input_shape, BATCH_SIZES, threads)) as steps:
-                latencies = yield from within(steps, EVALUATED, 1.0)
+            steps = measure_latency(modules, model.input_shape, BATCH_SIZES, threads)
+            latencies = yield from within(steps, EVALUATED, 1.0)
         n = sum(p.numel() for p in module.parameters())
         kept = folder is not None and len(measured) > 1
         return RunResult(

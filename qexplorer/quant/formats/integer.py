@@ -44,15 +44,18 @@ class Integer(Format):
         return least, least + 2**self.bits - 1, 2**self.bits
 
     def quantize(self, rows: Floats, params: QuantParams) -> Codes:
-        q = round_to_integer(quotient(rows, params), params.rounding) + params.zero_point[:, None]
+        with np.errstate(over="ignore"):  # what overflows lies beyond the codes, and is clamped like all that does
+            q = round_to_integer(quotient(rows, params), params.rounding) + params.zero_point[:, None]
         q = np.where(np.isnan(q), params.zero_point[:, None], q)
         return np.clip(q, params.qmin, params.qmax).astype(np.int32)
 
     def dequantize(self, codes: Codes, params: QuantParams) -> Floats:
-        return (codes - params.zero_point[:, None]).astype(np.float32) * params.scale[:, None]
+        with np.errstate(over="ignore"):
+            return (codes - params.zero_point[:, None]).astype(np.float32) * params.scale[:, None]
 
     def outside(self, rows: Floats, params: QuantParams) -> Doubles:
-        q = round_to_integer(quotient(rows, params), params.rounding) + params.zero_point[:, None]
+        with np.errstate(over="ignore"):
+            q = round_to_integer(quotient(rows, params), params.rounding) + params.zero_point[:, None]
         return ((q < params.qmin) | (q > params.qmax)).sum(axis=1).astype(np.float64)
 
     def half_step(self, params: QuantParams, largest: float) -> float:

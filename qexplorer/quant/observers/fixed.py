@@ -19,12 +19,13 @@ class Fixed(Observer):
     hi: float = 1.0
     name: ClassVar[str] = "fixed"
     title: ClassVar[str] = "Fixed"
-    help: ClassVar[str] = "The limits that you set: type them, or drag the red lines."
+    help: ClassVar[str] = "The limits that you set, by typing or by dragging the red lines; widened to hold 0."
     order: ClassVar[int] = 50
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.lo) and np.isfinite(self.hi)):
-            raise UserError("Clip limits must be finite numbers.", field="observer")
+        largest = float(np.finfo(np.float32).max)
+        if not (abs(self.lo) <= largest and abs(self.hi) <= largest):
+            raise UserError("Clip limits must be finite float32 numbers.", field="observer")
         if self.lo >= self.hi:
             raise UserError(f"The lower limit {self.lo:g} is not below the upper limit {self.hi:g}.",
                             "Set lo below hi.", field="observer")  # fmt: skip

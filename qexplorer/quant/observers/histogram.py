@@ -54,15 +54,23 @@ class Histogram(Observer):
             return np.zeros(1, np.float32), np.zeros(1, np.float32)
         bins: Bins = stats
         start, end = _search(bins, target.levels)
-        width = (bins.hi - bins.lo) / np.float32(BINS)
-        return (np.array([bins.lo + width * np.float32(start)], np.float32),
-                np.array([bins.lo + width * np.float32(end + 1)], np.float32))  # fmt: skip
+        lo, width = bins.lo, _wide(bins.lo, bins.hi) / np.float32(BINS)
+        return (np.array([lo + width * np.float32(start)], np.float32),
+                np.array([lo + width * np.float32(end + 1)], np.float32))  # fmt: skip
+
+
+def _wide(lo: np.floating[Any], hi: np.floating[Any]) -> np.floating[Any]:
+    """`hi − lo` in float32 as torch has it; in float64 where torch's own products would overflow."""
+    with np.errstate(over="ignore"):
+        width = hi - lo
+        return width if np.isfinite(width * np.float32(BINS)) else np.float64(hi) - np.float64(lo)
 
 
 def _count(values: Floats, lo: np.float32, hi: np.float32) -> Floats:
     if lo == hi:
         lo, hi = lo - np.float32(1), hi + np.float32(1)
-    place = ((values - lo) * np.float32(BINS) / (hi - lo)).astype(np.int64)
+    width = _wide(lo, hi)
+    place = ((values.astype(width.dtype) - lo) * np.float32(BINS) / width).astype(np.int64)
     return np.bincount(np.minimum(place, BINS - 1), minlength=BINS).astype(np.float32)
 
 

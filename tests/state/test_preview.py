@@ -1,0 +1,330 @@
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from qexplorer.errors import UserError
+from qexplorer.progress import finish
+from qexplorer.quant import Analysis, analyze
+from qexplorer.quant.granularity import PerChannel
+from qexplorer.quant.spec import QuantSpec
+from qexplorer.resources import resource
+from qexplorer.state import preview as preview_module
+from qexplorer.state.app_state import AppState
+from qexplorer.state.preview import Preview, Recent
+from qexplorer.state.store import Store
+
+INT4 = QuantSpec.from_json({"format": "int4"})
+SAMPLE = str(resource("mobilenet_v2_digits.safetensors"))
+
+
+def weights(seed: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {
+        "small.weight": rng.normal(size=(8, 16)).astype(np.float32),
+        "conv.weight": rng.normal(size=(16, 32, 3, 3)).astype(np.float32),
+        "head.weight": rng.normal(size=(64, 256)).astype(np.float16),
+        "wide.weight": rng.normal(size=(128, 512)).astype(np.float32),
+        "conv.bias": np.zeros(16, np.float32),
+        "steps": np.array([7], np.int64),
+        "none.weight": np.zeros((0, 16), np.float32),
+    }
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "one.safetensors"
+    save_file(weights(1), path)
+    return str(path)
+
+
+@pytest.fixture
+def other_file(tmp_path: Path) -> str:
+    """A file with tensors of the same names and other values."""
+    path = tmp_path / "other.safetensors"
+    save_file({k: (v * 3).astype(v.dtype) for k, v in weights(2).items()}, path)
+    return str(path)
+
+
+class Watched:
+    """A store with its preview, and everything that the preview told."""
+
+    def __init__(self, state: AppState) -> None:
+        self.store = Store(state)
+        self.preview = Preview(self.store)
+        self.told: list[tuple[str, Any]] = []
+        for name in ("opened", "refused", "analyzed", "failed", "scanned", "scan_cleared"):
+            getattr(self.preview, name).connect(self._listener(name))
+
+    def _listener(self, name: str) -> Callable[..., None]:
+        return lambda *args: self.told.append((name, args[0] if len(args) == 1 else args))
+
+    def of(self, name: str) -> list[Any]:
+        return [what for each, what in self.told if each == name]
+
+    def start(self, qtbot: Any) -> "Watched":
+        self.preview.start()
+        self.settle(qtbot)
+        return self
+
+    def settle(self, qtbot: Any) -> None:
+        qtbot.waitUntil(lambda: self.preview.idle, timeout=20_000)
+
+
+@pytest.fixture
+def watch(qapp: object) -> Iterator[Callable[..., Watched]]:
+    made: list[Watched] = []
+
+    def make(**fields: Any) -> Watched:
+        made.append(Watched(AppState(**fields)))
+        return made[-1]
+
+    yield make
+    for each in made:
+        assert each.preview.close()
+
+
+def direct(file: str, name: str, spec: QuantSpec) -> Analysis:
+    from qexplorer.weights import open_checkpoint
+
+    checkpoint = finish(open_checkpoint(file))
+    return finish(analyze(checkpoint.read(checkpoint.tensor(name)), spec))
+
+
+def test_without_a_path_nothing_happens(qtbot, watch):
+    assert watch().start(qtbot).told == []
+
+
+def test_a_file_is_opened_and_a_telling_tensor_shown(qtbot, watch, file):
+    seen = watch(path=file).start(qtbot)
+    assert [c.path for c in seen.of("opened")] == [Path(file)]
+    assert seen.store.state.tensor == "head.weight"
+    assert seen.preview.analysis is seen.of("analyzed")[-1]
+    assert seen.preview.analysis.shape == (64, 256)
+    assert seen.store.undo_text == ""
+    assert not seen.preview.busy
+
+
+def test_the_picture_is_what_the_quantizer_says_of_that_tensor(qtbot, watch, file):
+    seen = watch(path=file, tensor="conv.weight", spec=INT4).start(qtbot)
+    expected = direct(file, "conv.weight", INT4)
+    assert seen.preview.analysis.metrics == expected.metrics
+    np.testing.assert_array_equal(seen.preview.analysis.original, expected.original)
+
+
+def test_a_wanted_tensor_that_is_not_there_gives_way_to_one_that_is(qtbot, watch, file):
+    seen = watch(path=file, tensor="from another file").start(qtbot)
+    assert seen.store.state.tensor == "head.weight"
+
+
+def test_of_the_shipped_model_every_weight_gets_its_sqnr(qtbot, watch):
+    seen = watch(path=SAMPLE, spec=INT4).start(qtbot)
+    scanned = dict(seen.of("scanned"))
+    wanted = [t.name for t in seen.preview.checkpoint.tensors if len(t.shape) >= 2]
+    assert len(wanted) > 20
+    assert set(wanted) <= set(scanned)
+    assert all(math.isfinite(db) for db in scanned.values())
+    name = wanted[3]
+    assert scanned[name] == direct(SAMPLE, name, INT4).metrics.sqnr_db
+
+
+def test_the_scan_passes_over_what_has_no_two_axes_or_is_no_float(qtbot, watch, file):
+    seen = watch(path=file).start(qtbot)
+    scanned = {name for name, _ in seen.of("scanned")}
+    assert scanned == {"small.weight", "conv.weight", "head.weight", "wide.weight", "none.weight"}
+
+
+def test_under_rapid_changes_the_newest_choice_is_shown_and_no_older_one_after_it(qtbot, watch, file):
+    seen = watch(path=file, tensor="wide.weight").start(qtbot)
+    specs = [QuantSpec.from_json({"format": f, "observer": "mse"}) for f in ("int8", "int6", "int5", "int3", "int2")]
+    for spec in specs * 3:
+        seen.store.update(spec=spec)
+    seen.told.clear()
+    seen.settle(qtbot)
+    assert {a.spec for a in seen.of("analyzed")} == {specs[-1]}
+    assert seen.preview.analysis.spec == specs[-1]
+    assert dict(seen.of("scanned"))["wide.weight"] == seen.preview.analysis.metrics.sqnr_db
+
+
+def test_every_shown_result_belongs_to_the_choice_of_that_moment(qtbot, watch, file):
+    seen = watch(path=file).start(qtbot)
+    wrong = []
+
+    def check(analysis: Analysis) -> None:
+        state = seen.store.state
+        if (analysis.spec, analysis.shape) != (state.spec, seen.preview.checkpoint.tensor(state.tensor).shape):
+            wrong.append(analysis)
+
+    seen.preview.analyzed.connect(check)
+    for i in range(40):
+        seen.store.update(tensor=("conv.weight", "wide.weight", "small.weight")[i % 3], spec=(INT4, QuantSpec())[i % 2])
+        if i % 5 == 0:
+            qtbot.waitUntil(lambda: not seen.preview.busy)
+    seen.settle(qtbot)
+    assert wrong == []
+
+
+def test_a_result_of_the_file_before_is_not_taken_for_one_of_the_new_file(qtbot, watch, file, other_file):
+    seen = watch(path=file, tensor="conv.weight").start(qtbot)
+    task_ended = seen.preview._runner.ended
+    late = []
+    seen.preview._runner.ended.disconnect(seen.preview._on_ended)
+    with qtbot.waitSignal(task_ended) as blocker:
+        seen.store.update(spec=INT4)
+    late.append(blocker.args[0])
+    seen.preview._runner.ended.connect(seen.preview._on_ended)
+    seen.store.update(path=other_file)
+    seen.preview._on_ended(late[0])
+    assert seen.preview.analysis is None
+    seen.settle(qtbot)
+    assert seen.preview.analysis.metrics == direct(other_file, "conv.weight", INT4).metrics
+
+
+def test_opening_another_file_shows_its_values_for_tensors_of_the_same_name(qtbot, watch, file, other_file):
+    seen = watch(path=file, tensor="conv.weight").start(qtbot)
+    seen.store.update(path=other_file)
+    seen.settle(qtbot)
+    assert seen.preview.analysis.metrics == direct(other_file, "conv.weight", QuantSpec()).metrics
+    seen.store.undo()
+    seen.settle(qtbot)
+    assert seen.preview.analysis.metrics == direct(file, "conv.weight", QuantSpec()).metrics
+
+
+def test_of_many_files_chosen_quickly_only_the_last_is_opened(qtbot, watch, file, other_file):
+    seen = watch().start(qtbot)
+    for path in (file, other_file, file, other_file):
+        seen.store.update(path=path)
+    seen.settle(qtbot)
+    assert [str(c.path) for c in seen.of("opened")] == [other_file]
+
+
+def test_closing_the_file_drops_what_is_late(qtbot, watch, file):
+    seen = watch()
+    seen.store.update(path=file)
+    seen.store.update(path="", tensor="")
+    seen.settle(qtbot)
+    assert seen.of("opened") == seen.of("analyzed") == []
+    assert seen.preview.checkpoint is None
+
+
+def test_a_file_that_is_none_is_refused_in_words_and_the_next_one_opens(qtbot, watch, file, tmp_path):
+    bad = tmp_path / "bad.safetensors"
+    bad.write_bytes(b"\xff" * 100)
+    seen = watch(path=str(bad)).start(qtbot)
+    (failed,) = seen.of("refused")
+    assert isinstance(failed.error, UserError)
+    assert "bad.safetensors" in failed.message
+    assert seen.preview.checkpoint is None
+    seen.store.update(path=file)
+    seen.settle(qtbot)
+    assert seen.preview.analysis is not None
+
+
+def test_a_file_that_is_missing_is_refused(qtbot, watch, tmp_path):
+    (failed,) = watch(path=str(tmp_path / "gone.safetensors")).start(qtbot).of("refused")
+    assert isinstance(failed.error, UserError)
+
+
+def test_a_spec_that_does_not_fit_the_tensor_fails_in_words_and_a_fitting_one_mends_it(qtbot, watch, file):
+    seen = watch(path=file, tensor="conv.weight").start(qtbot)
+    seen.store.update(spec=QuantSpec(granularity=PerChannel(5)))
+    seen.settle(qtbot)
+    (failed,) = seen.of("failed")
+    assert isinstance(failed.error, UserError)
+    assert "Axis 5" in failed.message
+    assert seen.preview.analysis is None
+    seen.store.update(spec=QuantSpec(granularity=PerChannel(1)))
+    seen.settle(qtbot)
+    assert len(seen.preview.analysis.channel_sqnr_db) == 32
+
+
+def test_a_file_that_shrank_after_it_was_opened_fails_in_words(qtbot, watch, file):
+    seen = watch(path=file, tensor="small.weight").start(qtbot)
+    seen.preview._arrays = Recent(4)
+    Path(file).write_bytes(Path(file).read_bytes()[:-200_000])
+    seen.store.update(tensor="wide.weight", spec=INT4)
+    seen.settle(qtbot)
+    (failed,) = seen.of("failed")
+    assert isinstance(failed.error, UserError)
+
+
+def test_a_tensor_without_values_is_shown(qtbot, watch, file):
+    seen = watch(path=file, tensor="none.weight").start(qtbot)
+    assert seen.of("failed") == []
+    assert seen.preview.analysis.shape == (0, 16)
+    assert seen.preview.analysis.metrics.n == 0
+
+
+@pytest.mark.parametrize("name", ["steps", "conv.bias", "head.weight"])
+def test_tensors_of_other_types_and_shapes_are_shown(qtbot, watch, file, name):
+    seen = watch(path=file, tensor=name).start(qtbot)
+    assert seen.preview.analysis.shape == weights(1)[name].shape
+
+
+def test_a_result_that_is_known_is_shown_at_once(qtbot, watch, file):
+    seen = watch(path=file, tensor="conv.weight").start(qtbot)
+    first = seen.preview.analysis
+    seen.store.update(tensor="wide.weight")
+    seen.settle(qtbot)
+    seen.told.clear()
+    seen.store.update(tensor="conv.weight")
+    assert seen.preview.analysis is first
+    assert seen.of("analyzed") == [first]
+
+
+def test_what_the_scan_measured_is_shown_at_once_when_it_is_chosen(qtbot, watch, file):
+    seen = watch(path=file, tensor="conv.weight").start(qtbot)
+    seen.store.update(tensor="small.weight")
+    assert seen.preview.analysis.shape == (8, 16)
+
+
+def test_another_spec_clears_the_scan_and_makes_it_anew(qtbot, watch, file):
+    seen = watch(path=file).start(qtbot)
+    before = dict(seen.of("scanned"))
+    seen.told.clear()
+    seen.store.update(spec=INT4)
+    assert [name for name, _ in seen.told] == ["scan_cleared"]
+    seen.settle(qtbot)
+    after = dict(seen.of("scanned"))
+    assert after.keys() == before.keys()
+    assert all(after[name] < before[name] for name in after if name != "none.weight")
+
+
+def test_a_large_checkpoint_is_not_scanned(qtbot, watch, file, monkeypatch):
+    monkeypatch.setattr(preview_module, "SCAN_LIMIT", 1000)
+    seen = watch(path=file).start(qtbot)
+    assert {name for name, _ in seen.of("scanned")} == {"head.weight"}
+
+
+def test_arrays_that_are_handed_out_cannot_be_written(qtbot, watch, file):
+    seen = watch(path=file, tensor="conv.weight").start(qtbot)
+    values = seen.preview._arrays.get((file, "conv.weight"))
+    assert values is not None
+    assert not values.flags.writeable
+
+
+def test_synthetic_tensors_need_no_file(qtbot, watch):
+    seen = watch(path="synthetic:laplace,5000,1").start(qtbot)
+    assert seen.store.state.tensor == "laplace"
+    assert seen.preview.analysis.metrics.n == 5000
+
+
+def test_closing_in_the_middle_of_the_scan_ends_everything(qtbot, watch):
+    seen = watch(path=SAMPLE)
+    seen.preview.start()
+    qtbot.waitUntil(lambda: len(seen.of("scanned")) > 1, timeout=10_000)
+    assert seen.preview.close()
+    seen.settle(qtbot)
+
+
+def test_the_cache_forgets_what_was_not_asked_for_longest():
+    recent = Recent(2)
+    recent.put("a", 1)
+    recent.put("b", 2)
+    assert recent.get("a") == 1
+    recent.put("c", 3)
+    assert (recent.get("a"), recent.get("b"), recent.get("c")) == (1, None, 3)

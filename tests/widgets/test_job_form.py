@@ -1,0 +1,130 @@
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import pytest
+from hands import pick, type_text
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QAbstractButton, QFileDialog, QLabel
+
+from qexplorer.errors import UserError
+from qexplorer.plugins import Plugin
+from qexplorer.widgets.job_form import JobForm
+
+
+def setting(default, title, **more):
+    return field(default=default, metadata={"title": title, "help": f"About {title}", **more})
+
+
+@dataclass(frozen=True)
+class Bake(Plugin):
+    oven: str = setting("gas", "Oven", choices=("gas", "electric"))
+    recipe: str = setting("", "Recipe", browse="file")
+    minutes: int = setting(30, "Minutes")
+    seed: int = setting(0, "Seed", minor=True)
+
+    name: ClassVar[str] = "bake"
+    title: ClassVar[str] = "Bake"
+
+    def __post_init__(self) -> None:
+        if self.minutes > 90:
+            raise UserError(f"{self.minutes} minutes burn it.", "Take 90 or less.", field="minutes")
+
+
+@pytest.fixture
+def form(shown) -> JobForm:
+    form = JobForm(Bake(), {"gas": "Gas oven"})
+    form.edits = []
+    form.edited.connect(form.edits.append)
+    return shown(form, 640, 140)
+
+
+def button(form: JobForm, name: str) -> QAbstractButton:
+    return next(b for b in form.findChildren(QAbstractButton) if b.accessibleName() == name)
+
+
+def said(form: JobForm) -> list[str]:
+    return [w.text() for w in form.findChildren(QLabel) if w.isVisible() and w.buddy() is None]
+
+
+def test_every_field_has_a_control_with_its_title_and_help(form):
+    assert list(form.controls) == ["oven", "recipe", "minutes", "seed"]
+    titles = {w.buddy(): w.text() for w in form.findChildren(QLabel) if w.buddy()}
+    for name, control in form.controls.items():
+        assert titles[control] == control.accessibleName() == name.capitalize()
+        assert control.toolTip() == f"About {name.capitalize()}"
+
+
+def test_choices_come_with_their_names_on_screen(form):
+    combo = form.controls["oven"]
+    assert [combo.itemText(i) for i in range(combo.count())] == ["Gas oven", "electric"]
+
+
+def test_each_kind_of_control_gives_the_job_with_its_setting(form):
+    pick(form.controls["oven"], "electric")
+    form.show_job(form.edits[-1])
+    type_text(form.controls["recipe"], "  rye.txt ")
+    form.show_job(form.edits[-1])
+    type_text(form.controls["minutes"], "45")
+    assert form.edits == [Bake("electric"), Bake("electric", "rye.txt"), Bake("electric", "rye.txt", 45)]
+
+
+def test_showing_a_job_tells_nobody(form):
+    form.show_job(Bake("electric", "x", 5, 6))
+    assert form.edits == []
+    assert form.controls["oven"].currentData() == "electric"
+    assert [form.controls[n].text() for n in ("recipe", "minutes", "seed")] == ["x", "5", "6"]
+
+
+@pytest.mark.parametrize("text", ["", "soon", "1.5", "1e3"])
+def test_what_is_no_whole_number_is_told_and_changes_nothing(form, text):
+    form.controls["minutes"].setText(text)
+    QTest.keyClick(form.controls["minutes"], Qt.Key.Key_Return)
+    assert form.edits == []
+    assert said(form) == ["Minutes: that is not a whole number."]
+    assert form.controls["minutes"].wrong
+
+
+def test_the_mark_goes_when_the_old_number_is_typed_again(form):
+    type_text(form.controls["minutes"], "x")
+    type_text(form.controls["minutes"], "30")
+    assert (form.controls["minutes"].wrong, said(form), form.edits) == (False, [], [])
+    assert form.controls["minutes"].toolTip() == "About Minutes"
+
+
+def test_a_number_out_of_bounds_is_told_in_the_job_s_words_until_it_is_mended(form):
+    type_text(form.controls["minutes"], "200")
+    assert form.edits == []
+    assert said(form) == ["200 minutes burn it. Take 90 or less."]
+    type_text(form.controls["minutes"], "80")
+    assert form.edits == [Bake(minutes=80)]
+    assert said(form) == []
+
+
+def test_more_unfolds_what_is_minor_and_less_folds_it(form):
+    more = button(form, "Show the job's other settings")
+    assert (form.controls["seed"].isVisible(), more.text()) == (False, "More")
+    QTest.mouseClick(more, Qt.MouseButton.LeftButton)
+    assert (form.controls["seed"].isVisible(), more.text()) == (True, "Less")
+    QTest.mouseClick(more, Qt.MouseButton.LeftButton)
+    assert (form.controls["seed"].isVisible(), more.text()) == (False, "More")
+
+
+def test_a_path_can_be_chosen_in_a_dialog(form, qtbot, tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr(QFileDialog, "open", lambda self: opened.append(self))
+    QTest.mouseClick(button(form, "Choose Recipe"), Qt.MouseButton.LeftButton)
+    (dialog,) = opened
+    assert dialog.fileMode() == QFileDialog.FileMode.ExistingFile
+    dialog.fileSelected.emit(str(tmp_path / "rye.txt"))
+    assert form.edits == [Bake(recipe=str(tmp_path / "rye.txt"))]
+
+
+def test_every_job_of_the_program_has_a_form(shown):
+    from qexplorer.engine.jobs import jobs
+
+    for job in jobs:
+        form = shown(JobForm(job()))
+        for control in form.controls.values():
+            assert control.accessibleName()
+            assert control.toolTip()

@@ -1,0 +1,417 @@
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hands import analysis_of
+from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QToolTip
+
+from qexplorer.quant import Analysis
+from qexplorer.widgets.distribution_plot import STEMS, DistributionPlot, position
+from qexplorer.widgets.error_plot import ChannelPlot, ErrorPlot
+from qexplorer.widgets.plot import Plot, nice, stairs
+from qexplorer.widgets.theme import DARK, LIGHT
+
+PLOTS = (DistributionPlot, ErrorPlot, ChannelPlot)
+LEFT = Qt.MouseButton.LeftButton
+ODD = {
+    "empty": np.zeros((0, 4), np.float32),
+    "no values, one axis": np.zeros(0, np.float32),
+    "scalar": np.float32(0.3),
+    "one value": np.array([[0.7]], np.float32),
+    "all zero": np.zeros((4, 8), np.float32),
+    "constant": np.full((4, 8), -2.5, np.float32),
+    "all NaN": np.full((4, 8), np.nan, np.float32),
+    "some NaN": np.array([[1, np.nan], [-1, 2]], np.float32),
+    "infinite": np.array([[1, np.inf], [-np.inf, 2]], np.float32),
+    "only infinite": np.full((2, 2), np.inf, np.float32),
+    "huge": np.array([[-3e38, 3e38], [1, 2]], np.float32),
+    "tiny": np.array([[1e-38, -1e-40], [3e-39, 1e-45]], np.float32),
+    "nearly constant": np.array([[1, np.nextafter(np.float32(1), np.float32(2))]], np.float32),
+    "positive": np.linspace(5, 6, 64, dtype=np.float32).reshape(8, 8),
+    "integers": np.arange(-100, 100, dtype=np.int64).reshape(20, 10),
+    "booleans": np.array([[True, False], [True, True]]),
+}
+SPECS = {
+    "int8": {},
+    "int2 affine": {"format": "int2", "scheme": "affine"},
+    "int16": {"format": "int16"},
+    "signed extreme": {"format": "int4", "convention": "signed_extreme"},
+    "fp16": {"format": "fp16"},
+    "channels": {"format": "int4", "granularity": "channel:0"},
+    "groups": {"format": "uint4", "scheme": "affine", "granularity": "group:3"},
+}
+
+
+@pytest.fixture
+def plot(shown) -> DistributionPlot:
+    return shown(DistributionPlot(), 600, 360)
+
+
+def heights(item: Any) -> np.ndarray:
+    return np.asarray(item.getData()[1])
+
+
+def view(plot: Plot) -> list[list[float]]:
+    return [list(each) for each in plot.getViewBox().viewRange()]
+
+
+def pixel(plot: Plot, x: float, y: float | None = None) -> QPoint:
+    """Where a point of the plot lies on the screen; without `y`, half way up."""
+    (_, _), (bottom, top) = plot.getViewBox().viewRange()
+    scene = plot.getViewBox().mapViewToScene(QPointF(x, (bottom + top) / 2 if y is None else y))
+    return plot.mapFromScene(scene)
+
+
+def drag(plot: Plot, start: float, stop: float, qtbot: Any) -> None:
+    """Press on `start`, move to `stop` in steps and let go, as a hand does."""
+    port, a, b = plot.viewport(), pixel(plot, start), pixel(plot, stop)
+    QTest.mouseMove(port, a)
+    QTest.mousePress(port, LEFT, pos=a)
+    for i in range(1, 9):
+        _move(port, a + (b - a) * (i / 8))
+    QTest.mouseRelease(port, LEFT, pos=b)
+
+
+def _move(port: Any, at: QPoint) -> None:
+    from PySide6.QtCore import QEvent
+    from PySide6.QtGui import QMouseEvent
+    from PySide6.QtWidgets import QApplication
+
+    place = QPointF(at)
+    event = QMouseEvent(
+        QEvent.Type.MouseMove, place, port.mapToGlobal(place), Qt.MouseButton.NoButton, LEFT, Qt.KeyboardModifier(0)
+    )
+    QApplication.sendEvent(port, event)
+
+
+@pytest.fixture(autouse=True)
+def _no_tooltip() -> Iterator[None]:
+    yield
+    QToolTip.hideText()
+
+
+@pytest.mark.parametrize("log", [False, True], ids=["linear", "log"])
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.filterwarnings("default:.*:RuntimeWarning:qexplorer.quant")
+def test_odd_tensors_are_drawn_under_every_kind_of_spec(shown, name, log):
+    plots = [shown(kind(), 300, 200) for kind in PLOTS]
+    plots[0].show_log(log)
+    for i, spec in enumerate(SPECS.values()):
+        if name == "scalar" and "channel:0" in spec.values():
+            continue
+        analysis = analysis_of(ODD[name], **spec)
+        _show(plots, analysis, i)
+        for each in plots:
+            each.grab()
+            assert np.isfinite(view(each)).all()
+
+
+def _show(plots: list[Plot], analysis: Analysis, subject: object) -> None:
+    plots[0].show_analysis(analysis, subject)
+    for each in plots[1:]:
+        each.show_analysis(analysis)
+
+
+def test_no_item_is_made_or_thrown_away_while_things_change(shown, bell):
+    plots = [shown(kind(), 300, 200) for kind in PLOTS]
+    results = [analysis_of(bell, **spec) for spec in SPECS.values()]
+    _show(plots, results[0], 0)
+    before = [set(each.scene().items()) for each in plots]
+    for i in range(50):
+        _show(plots, results[i % len(results)], i // 10)
+        plots[0].show_log(i % 3 == 0)
+        for each in plots:
+            each.show_theme((LIGHT, DARK)[i % 2])
+    for each, items in zip(plots, before, strict=True):
+        assert set(each.scene().items()) == items
+
+
+def test_the_axes_keep_still_while_bits_change(plot, bell):
+    plot.show_analysis(analysis_of(bell), "w")
+    still = view(plot)
+    for name in ("int4", "int2", "int16", "uint3", "fp16"):
+        plot.show_analysis(analysis_of(bell, format=name), "w")
+        assert view(plot) == still
+
+
+def test_another_tensor_sets_the_axes_afresh(plot, bell):
+    plot.show_analysis(analysis_of(bell), "w")
+    plot.show_analysis(analysis_of(bell * 10), "v")
+    (left, right), _ = view(plot)
+    assert left < bell.min() * 10
+    assert right > bell.max() * 10
+    assert right - left < 1.3 * (bell.max() - bell.min()) * 10
+
+
+def test_where_the_person_zoomed_to_stays_while_bits_change(plot, bell):
+    plot.show_analysis(analysis_of(bell), "w")
+    plot.getViewBox().setXRange(-0.1, 0.1, padding=0)
+    zoomed = view(plot)
+    plot.show_analysis(analysis_of(bell, format="int4"), "w")
+    assert view(plot) == zoomed
+
+
+def test_the_original_is_drawn_in_the_same_heights_whatever_the_bits(plot, bell):
+    """Densities: the area under the bins is the number of values, in the axis's own unit."""
+    for name in ("int8", "int4", "int2", "int16"):
+        a = analysis_of(bell, format=name)
+        plot.show_analysis(a, "w")
+        assert heights(plot._original).sum() * a.bins.width / plot._unit == pytest.approx(bell.size, rel=1e-6)
+
+
+def test_each_level_has_a_stem_whose_height_tells_its_count(plot, bell):
+    a = analysis_of(bell, format="int4")
+    plot.show_analysis(a, "w")
+    x, y = plot._stems.getData()
+    np.testing.assert_array_equal(x[::2], a.levels)
+    np.testing.assert_array_equal(x[1::2], a.levels)
+    step = float(a.params.scale[0])
+    np.testing.assert_allclose(y[1::2] * step / plot._unit, a.level_counts)
+    assert (y[::2] == 0).all()
+    assert (plot._stems.isVisible(), plot._outline.isVisible()) == (True, False)
+
+
+@pytest.mark.parametrize("spec", ["int16", "channels", "fp16"])
+def test_where_there_are_too_many_levels_they_are_an_outline(plot, bell, spec):
+    a = analysis_of(bell, **SPECS[spec])
+    plot.show_analysis(a, "w")
+    assert len(a.levels) == 0 or len(a.levels) > STEMS
+    assert (plot._stems.isVisible(), plot._outline.isVisible()) == (False, True)
+    assert heights(plot._outline).max() > 0
+
+
+def test_on_a_logarithmic_axis_a_single_outlier_stays_visible(plot, bell):
+    plot.show_log(True)
+    for name in ("int8", "int4", "int16"):
+        plot.show_analysis(analysis_of(bell, format=name), "w")
+        (_, _), (bottom, top) = view(plot)
+        edges, y = plot._original.getData()
+        at = int(np.searchsorted(edges, 1.5)) - 1
+        assert (y[at] - bottom) / (top - bottom) > 0.02, name
+        assert y.max() < top
+        assert y.min() >= bottom
+
+
+def test_a_logarithmic_axis_has_the_same_counts_on_a_floor_below_one_value(plot, bell):
+    a = analysis_of(bell, format="int4")
+    plot.show_analysis(a, "w")
+    linear = heights(plot._original).copy()
+    plot.show_log(True)
+    log = heights(plot._original)
+    used = linear > 0
+    np.testing.assert_allclose(10 ** log[used], linear[used])
+    assert (log[~used] == math.log10(plot._floor)).all()
+    assert plot._original.opts["fillLevel"] == math.log10(plot._floor)
+    assert plot._floor < linear[used].min()
+    plot.show_log(False)
+    np.testing.assert_array_equal(heights(plot._original), linear)
+
+
+def test_ticks_of_a_logarithmic_axis_are_counts(plot):
+    plot.show_log(True)
+    assert plot.y_axis.tickStrings([0.0, 1.0, 2.0, 3.0, 5.0], 1, 1) == ["1", "10", "100", "1000", "100000"]
+    assert plot.y_axis.tickStrings([-1.0], 1, 1) == ["0.1"]
+
+
+def test_ticks_have_a_true_minus_and_no_minus_zero(plot):
+    plot.x_axis.tickValues(-1.0, 1.0, 500)
+    assert plot.x_axis.tickStrings([-0.5, -1e-17, 0.5], 1, 0.5)[:2] == ["−0.5", "0.0"]
+
+
+def test_clip_lines_stand_at_the_ends_of_what_can_be_represented(plot, bell):
+    a = analysis_of(bell, format="int4")
+    plot.show_analysis(a, "w")
+    assert [position(line) for line in plot._clips] == [a.lo, a.hi]
+    assert all(line.isVisible() for line in plot._clips)
+    plot.show_analysis(analysis_of(bell, format="fp16"), "w")
+    assert not any(line.isVisible() for line in plot._clips)
+
+
+def dragged(plot: DistributionPlot) -> tuple[list[tuple[float, float]], list[bool]]:
+    limits, released = [], []
+    plot.clip_dragged.connect(lambda lo, hi: limits.append((lo, hi)))
+    plot.clip_released.connect(lambda: released.append(True))
+    return limits, released
+
+
+@pytest.mark.parametrize("log", [False, True], ids=["linear", "log"])
+def test_dragging_a_limit_of_a_symmetric_grid_moves_both(plot, bell, qtbot, log):
+    plot.show_log(log)
+    plot.show_analysis(analysis_of(bell, format="int4"), "w")
+    plot.grab()
+    limits, released = dragged(plot)
+    drag(plot, position(plot._clips[1]), 0.8, qtbot)
+    assert len(limits) > 1
+    assert all(lo == -hi for lo, hi in limits)
+    (_, hi) = limits[-1]
+    assert hi == pytest.approx(0.8, abs=3 * plot.getViewBox().viewPixelSize()[0])
+    assert [position(line) for line in plot._clips] == [-hi, hi]
+    assert released == [True]
+
+
+def test_dragging_a_limit_of_an_affine_grid_moves_only_that_one(plot, bell, qtbot):
+    a = analysis_of(bell, format="int4", scheme="affine")
+    plot.show_analysis(a, "w")
+    plot.grab()
+    limits, _ = dragged(plot)
+    drag(plot, a.hi, 0.9, qtbot)
+    assert limits
+    assert {lo for lo, _ in limits} == {a.lo}
+    assert limits[-1][1] == pytest.approx(0.9, abs=3 * plot.getViewBox().viewPixelSize()[0])
+
+
+def test_limits_that_are_dragged_past_each_other_are_not_told(plot, bell, qtbot):
+    a = analysis_of(bell, format="int4", scheme="affine")
+    plot.show_analysis(a, "w")
+    plot.grab()
+    limits, _ = dragged(plot)
+    drag(plot, a.hi, a.lo - 0.01, qtbot)
+    assert all(lo < hi for lo, hi in limits)
+
+
+def test_results_that_arrive_during_a_drag_leave_the_line_under_the_hand(plot, bell, qtbot):
+    plot.show_analysis(analysis_of(bell, format="int4"), "w")
+    plot.grab()
+    before = view(plot)
+    late = analysis_of(bell, format="int4", observer="fixed:-1.4,1.4")
+    plot.clip_dragged.connect(lambda lo, hi: plot.show_analysis(late, "w"))
+    limits, _ = dragged(plot)
+    drag(plot, position(plot._clips[1]), 0.8, qtbot)
+    assert [position(line) for line in plot._clips] == list(limits[-1])
+    assert view(plot) == before
+    plot.show_analysis(late, "w")
+    assert position(plot._clips[1]) == late.hi
+
+
+def test_without_a_result_everything_is_empty(shown, bell):
+    for kind in PLOTS:
+        plot = shown(kind(), 300, 200)
+        empty = plot.grab().toImage()
+        plot.show_analysis(analysis_of(bell))
+        plot.show_analysis(None)
+        plot.grab()
+        assert empty.size() == plot.grab().toImage().size()
+    for kind in PLOTS:
+        shown(kind(), 300, 200).show_analysis(None)
+
+
+def test_the_pointer_reads_the_bin_and_the_level_under_it(plot, bell):
+    a = analysis_of(bell, format="int4")
+    plot.show_analysis(a, "w")
+    plot.grab()
+    text = plot._reading(a, QPointF(pixel(plot, 0.0)))
+    assert "values from" in text
+    assert f"level 0: {int(a.level_counts[np.argmin(abs(a.levels))]):,} values" in text
+    assert plot._reading(a, QPointF(2, 2)) == ""
+    assert plot._reading(a, QPointF(pixel(plot, 50.0))) == ""
+
+
+def test_a_screen_reader_hears_the_numbers(shown, bell):
+    for kind, words in ((DistributionPlot, "8,192 values"), (ErrorPlot, "Largest error"), (ChannelPlot, "32 channels")):
+        plot = shown(kind(), 300, 200)
+        plot.show_analysis(analysis_of(bell, format="int4"))
+        assert words in plot.accessibleDescription()
+
+
+def test_arrow_keys_pan_plus_and_minus_zoom_and_home_returns(plot, bell):
+    plot.show_analysis(analysis_of(bell), "w")
+    (left, right), y = view(plot)
+
+    def after(*keys: str) -> tuple[float, float]:
+        plot.go_home()
+        for key in keys:
+            QTest.keyClick(plot, getattr(Qt.Key, f"Key_{key}"))
+        assert view(plot)[1] == y
+        return tuple(view(plot)[0])
+
+    width = right - left
+    assert after("Right") == pytest.approx((left + 0.1 * width, right + 0.1 * width))
+    assert after("Right", "Left") == pytest.approx((left, right))
+    assert after("Plus") == pytest.approx((left + 0.1 * width, right - 0.1 * width))
+    assert after("Plus", "Minus") == pytest.approx((left, right))
+    assert after("Plus", "Right", "Home") == pytest.approx((left, right))
+
+
+def test_a_double_click_shows_everything_again(plot, bell):
+    plot.show_analysis(analysis_of(bell), "w")
+    home = view(plot)
+    plot.getViewBox().setXRange(0, 0.1, padding=0)
+    QTest.mouseDClick(plot.viewport(), LEFT, pos=plot.rect().center())
+    assert view(plot) == home
+
+
+@pytest.mark.parametrize("kind", PLOTS)
+def test_another_theme_repaints_the_plot(shown, bell, kind):
+    plot = shown(kind(), 300, 200)
+    plot.show_analysis(analysis_of(bell, format="int4"))
+    pictures = []
+    for theme in (LIGHT, DARK, LIGHT):
+        plot.show_theme(theme)
+        picture = plot.grab().toImage()
+        pictures.append(picture)
+        assert picture.pixelColor(2, 2).name() == theme.base
+    assert pictures[0] != pictures[1]
+    assert pictures[0] == pictures[2]
+
+
+def test_the_error_plot_marks_half_a_step_and_counts_what_lies_beyond(shown, bell):
+    plot = shown(ErrorPlot(), 300, 200)
+    a = analysis_of(bell, format="int4")
+    plot.show_analysis(a)
+    half = float(a.params.scale[0]) / 2
+    assert [position(line) for line in plot._halves] == pytest.approx([-half, half])
+    assert plot.beyond == 0
+    clipped = analysis_of(bell, format="int8", observer="fixed:-0.2,0.2")
+    plot.show_analysis(clipped)
+    assert plot.beyond == bell.size - int(clipped.errors.sum()) > 0
+    plot.show_analysis(analysis_of(bell, format="int4", granularity="channel:0"))
+    assert not any(line.isVisible() for line in plot._halves)
+
+
+def test_the_error_axis_moves_in_few_steps(shown, bell):
+    plot = shown(ErrorPlot(), 300, 200)
+    seen = set()
+    for hi in np.linspace(1.0, 1.5, 30):
+        plot.show_analysis(analysis_of(bell, format="int4", observer=f"fixed:{-hi:.4f},{hi:.4f}"))
+        seen.add(tuple(view(plot)[0]))
+        assert view(plot)[0][1] >= float(-analysis_of(bell, format="int4").error_bins.start) * 0.5
+    assert len(seen) <= 3
+
+
+def test_each_channel_has_a_bar_of_its_sqnr(shown, bell):
+    plot = shown(ChannelPlot(), 300, 200)
+    a = analysis_of(bell, format="int4")
+    plot.show_analysis(a)
+    np.testing.assert_allclose(heights(plot._bars), np.clip(a.channel_sqnr_db, 0, None))
+    assert plot._mean.value() == a.metrics.sqnr_db
+    worst = int(np.argmin(a.channel_sqnr_db))
+    assert f"the worst is {worst}" in plot.accessibleDescription()
+
+
+def test_a_channel_without_error_reaches_the_top(shown):
+    plot = shown(ChannelPlot(), 300, 200)
+    values = np.array([[0, 0, 0], [1.0, -0.3, 0.77], [127, -127, 0]], np.float32)
+    plot.show_analysis(analysis_of(values))
+    finite = heights(plot._bars)
+    assert np.isfinite(finite).all()
+    assert finite[0] == finite.max()
+
+
+@pytest.mark.parametrize(
+    ("x", "up", "down"),
+    [(1, 1, 1), (1.1, 2, 1), (3, 5, 2), (7, 10, 5), (0.04, 0.05, 0.02), (0, 1, 1), (math.nan, 1, 1)],
+)
+def test_axes_end_at_1_2_or_5(x, up, down):
+    assert nice(x) == pytest.approx(up)
+    assert nice(x, up=False) == pytest.approx(down)
+
+
+def test_empty_bins_at_the_ends_are_not_drawn():
+    edges, counts = stairs(np.arange(7.0), np.array([0, 0, 3, 0, 1, 0]))
+    assert (edges.tolist(), counts.tolist()) == ([2, 3, 4, 5], [3, 0, 1])
+    edges, counts = stairs(np.arange(4.0), np.zeros(3))
+    assert len(edges) == len(counts) + 1
