@@ -98,12 +98,16 @@ def test_the_main_job_by_mouse_and_keyboard(qtbot: QtBot, open_window: Open) -> 
     # bits and scheme change, and the plots with them
     click_option(qtbot, window, "bits", "int8")
     qtbot.waitUntil(lambda: float(metrics.figures()["SQNR"]) > before + 15)
-    assert len(curve(window)) > len(stems)
+    plot = distribution.plot
+    assert plot._outline.isVisible()  # 255 levels stand too close for stems
+    assert not plot._stems.isVisible()
+    click_option(qtbot, window, "bits", "int5")
+    qtbot.waitUntil(lambda: len(curve(window)) > len(stems))
     bits = window.findChild(Segmented, "bits")
     assert bits is not None
     bits.setFocus()
     qtbot.keyClick(bits, Qt.Key.Key_Left)
-    qtbot.waitUntil(lambda: window.preview.analysis is not None and window.preview.analysis.spec.format.name == "int7")
+    qtbot.waitUntil(lambda: window.preview.analysis is not None and window.preview.analysis.spec.format.name == "int4")
     scheme = window.findChild(Segmented, "scheme")
     assert scheme is not None
     qtbot.keyClick(scheme, Qt.Key.Key_Right)
@@ -188,26 +192,53 @@ def test_dragging_a_clip_line_sets_fixed_limits_in_one_undo_entry(qtbot: QtBot, 
     observer = window.store.state.spec.observer
     assert isinstance(observer, Fixed)
     assert observer.hi == -observer.lo == pytest.approx(0.08, abs=0.006)
+    assert plot._clips[1].value() == pytest.approx(window.preview.analysis.hi, rel=1e-3)
     qtbot.waitUntil(lambda: window.preview.analysis.spec == window.store.state.spec)
     assert window.preview.analysis.metrics.clipped_fraction > 0.01
     window.store.undo()
     assert window.store.state.spec == before
 
 
-def test_a_wrong_file_is_one_clear_message_and_undo_brings_the_model_back(
+def test_a_wrong_file_is_one_clear_message_and_what_was_open_stays(
     qtbot: QtBot, open_window: Open, tmp_path: Path
 ) -> None:
     window = open_window()
+    before = window.store.state
     (tmp_path / "report.pt").write_bytes(b"%PDF-1.7 not a model")
     window.open_path(str(tmp_path / "report.pt"))
     panel = window.panel(WeightsPanel)
     qtbot.waitUntil(lambda: bool(panel.banner.text))
     assert "report.pt" in panel.banner.text
     assert "\n" not in panel.banner.text
-    assert panel._empty.isVisible()
-    qtbot.keyClick(window, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
-    qtbot.waitUntil(lambda: window.settled and not panel.banner.text, timeout=30_000)
+    assert "Traceback" not in panel.banner.report
+    assert window.store.state == before
+    assert window.windowTitle().startswith("mobilenet_v2_digits")
+    click_option(qtbot, window, "bits", "int8")
+    qtbot.waitUntil(lambda: window.preview.analysis is not None and window.preview.analysis.spec.format.name == "int8")
     assert window.panel(DistributionPanel).plot.isVisible()
+
+
+def test_a_session_whose_file_is_gone_starts_with_a_message_and_an_empty_window(
+    qtbot: QtBot, open_window: Open, tmp_path: Path
+) -> None:
+    window = open_window(AppState(path=str(tmp_path / "gone.safetensors"), tensor="a"), settle=False)
+    panel = window.panel(WeightsPanel)
+    qtbot.waitUntil(lambda: bool(panel.banner.text))
+    assert "gone.safetensors" in panel.banner.text
+    assert panel._empty.isVisible()
+    window.open_sample()
+    qtbot.waitUntil(lambda: window.settled and not panel.banner.text, timeout=30_000)
+
+
+def test_opening_another_file_can_be_undone(qtbot: QtBot, open_window: Open, tmp_path: Path) -> None:
+    window = open_window()
+    before = window.store.state
+    np.save(tmp_path / "other.npy", np.ones((2, 3), np.float32))
+    window.open_path(str(tmp_path / "other.npy"))
+    qtbot.waitUntil(lambda: window.preview.analysis is not None and window.preview.analysis.shape == (2, 3))
+    qtbot.keyClick(window, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    qtbot.waitUntil(lambda: window.settled and window.preview.analysis.shape == (576, 96, 1, 1), timeout=30_000)
+    assert window.store.state == before
 
 
 def test_a_file_is_opened_by_dropping_it(qtbot: QtBot, open_window: Open, tmp_path: Path) -> None:
@@ -289,6 +320,26 @@ def test_settings_that_the_job_cannot_have_are_said_beside_them(qtbot: QtBot, op
     qtbot.mouseClick(jobs.run_button, LEFT)
     qtbot.waitUntil(lambda: bool(jobs.banner.text), timeout=60_000)
     assert "/no/such/folder" in jobs.banner.text
+    assert window.parts.history.runs() == []  # what could not begin is no run
+
+
+def test_run_takes_what_stands_in_the_fields_and_refuses_nonsense(qtbot: QtBot, open_window: Open) -> None:
+    window = open_window()
+    jobs = window.panel(JobsPanel)
+    qtbot.mouseClick(jobs._form._more, LEFT)
+    seed = jobs._form.controls["seed"]
+    assert isinstance(seed, QLineEdit)
+    seed.setFocus()
+    seed.selectAll()
+    qtbot.keyClicks(seed, "abc")
+    qtbot.keyClick(window, Qt.Key.Key_F5)
+    assert not window.jobs.tasks
+    assert "whole number" in jobs._form._refusal.text()
+    seed.selectAll()
+    qtbot.keyClicks(seed, "7")
+    qtbot.keyClick(window, Qt.Key.Key_F5)
+    (task,) = window.jobs.tasks
+    assert task.about.seed == 7
 
 
 def test_closing_with_a_job_running_asks_then_cancels_and_closes(qtbot: QtBot, open_window: Open) -> None:
@@ -343,6 +394,9 @@ def test_panels_can_be_closed_floated_and_brought_back(qtbot: QtBot, open_window
     assert dock.isFloating()
     qtbot.mouseClick(dock.title_bar._float, LEFT)
     assert not dock.isFloating()
+    qtbot.mouseClick(dock.title_bar._float, LEFT)
+    window.menus.actions["reset_layout"].trigger()
+    assert not any(each.isFloating() for each in window.docks.values())
 
 
 def test_an_empty_window_says_in_each_panel_what_to_do(qtbot: QtBot, open_window: Open) -> None:

@@ -93,6 +93,8 @@ class DistributionPanel(Panel):
         self.body.addLayout(head)
         self.body.addWidget(content, 1)
         self._swatches = (Swatch("original", "Original", stem=False), Swatch("dequantized", "Dequantized", stem=True))
+        self._swatches[0].setToolTip("Values of the file, counted in bins; heights are values per width of the axis")
+        self._swatches[1].setToolTip("What they become: each stem is one level, its count spread over its step")
         self._counts = Segmented([(False, "Linear"), (True, "Log")], "Count axis")
         self._counts.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self._counts.setToolTip("Linear counts show the shape, logarithmic ones the outliers")
@@ -131,7 +133,8 @@ class DistributionPanel(Panel):
         self._name.setText(shown(state.tensor))
         checkpoint = self.parts.preview.checkpoint
         dtype = checkpoint.by_name[state.tensor].dtype if checkpoint else ""
-        self._facts.setText(f"{shape(analysis.shape)} · {count(analysis.metrics.n)} values · {dtype}")
+        n = analysis.metrics.n
+        self._facts.setText(f"{shape(analysis.shape)} · {count(n)} value{'s' if n != 1 else ''} · {dtype}")
         self._badge.show_badge(analysis.coverage, self.parts.themes.current.color("good"), EXACT)
         self.plot.show_analysis(analysis, (state.path, state.tensor))
 

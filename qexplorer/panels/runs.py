@@ -84,6 +84,11 @@ def lines_of(run: Run) -> list[RunLine]:
     return lines
 
 
+def _float_title(model: str, data: str) -> str:
+    """The float row says what was run on which data, unless the model's name does."""
+    return f"FP32 · {model}" if data in model else f"FP32 · {model}, on {data}"
+
+
 def _line(result: RunResult, row: Row, first: RunLine | None) -> RunLine:
     name = str(result.model["name"])
     model = next((m.title for m in models if m.name == name), name)
@@ -91,7 +96,9 @@ def _line(result: RunResult, row: Row, first: RunLine | None) -> RunLine:
     job = next((j.title for j in jobs if j.name == result.job), result.job)
     versions = ", ".join(f"{k} {v}" for k, v in result.versions.items())
     return RunLine(
-        title=f"FP32 · {model}" if first is None else f"PTQ static · {presets.get(row.name, row.name)}",
+        title=_float_title(model, str(result.data["name"]))
+        if first is None
+        else f"PTQ static · {presets.get(row.name, row.name)}",
         about=f"{job}, run {result.run_id}\ndata {result.data['name']}, calibrated on {result.data['calibration_n']}, "
         f"tested on {row.n}; seed {result.seed}\n{versions}",
         kernels="float32" if first is None else f"{row.kind} int8 ({row.engine})",

@@ -67,6 +67,9 @@ class SchemePanel(Panel):
 
     def _on_theme(self, theme: Theme) -> None:
         thin_scroll_bars(self._area, theme)
+        inner = self._area.widget()
+        if inner is not None:
+            self._area.setMinimumWidth(inner.minimumSizeHint().width() + 12)
 
     def _shape(self) -> tuple[int, ...] | None:
         checkpoint = self.parts.preview.checkpoint
@@ -89,6 +92,7 @@ class SchemePanel(Panel):
 
     def _on_analyzed(self, analysis: Analysis) -> None:
         self._reset.setEnabled(analysis.spec != QuantSpec())
+        self._form.show_limits(max(analysis.lo, analysis.data_lo), min(analysis.hi, analysis.data_hi))
 
     def _on_reset(self) -> None:
         self.parts.store.update(spec=QuantSpec())

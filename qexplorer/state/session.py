@@ -42,6 +42,9 @@ def load_session(path: Path) -> AppState | None:
         document: Any = json.loads(text)
         if not isinstance(document, dict) or document.get("version") != VERSION:  # pyright: ignore[reportUnknownMemberType]
             raise UserError(f"The session {path} was written by another version.", "Starting afresh.")
-        return AppState.from_json(document["state"])  # pyright: ignore[reportUnknownArgumentType]
+        try:
+            return AppState.from_json(document["state"])  # pyright: ignore[reportUnknownArgumentType]
+        except UserError as error:
+            raise UserError(f"The saved session could not be used: {error.what}", "Starting afresh.") from error
     except (ValueError, KeyError, AttributeError, RecursionError) as error:
         raise UserError(f"The session {path} is damaged.", "Starting afresh.") from error

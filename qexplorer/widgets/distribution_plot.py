@@ -9,6 +9,8 @@ from PySide6.QtGui import QMouseEvent
 from PySide6.QtWidgets import QToolTip, QWidget
 
 from qexplorer.quant.analysis import Analysis
+from qexplorer.quant.observers.fixed import Fixed
+from qexplorer.quant.quantize import params_for
 from qexplorer.widgets.numbers import count, figure
 from qexplorer.widgets.plot import Plot, empty_steps, nice, stairs
 from qexplorer.widgets.theme import LIGHT, Theme
@@ -43,7 +45,7 @@ class DistributionPlot(Plot):
         self._log = False
         self._subject: object = None
         self._unit = 1.0
-        self._dragging = False
+        self._dragged: pg.InfiniteLine | None = None
         self.show_theme(LIGHT)
 
     def show_theme(self, theme: Theme) -> None:
@@ -64,15 +66,13 @@ class DistributionPlot(Plot):
         """Draw a result; a new `subject` (another tensor) sets the axes afresh, the same one leaves them alone."""
         self._analysis = analysis
         if analysis is None:
-            for item in (self._original, self._outline):
-                item.setData([0.0, 1.0], [0.0])
-            self._stems.setData([], [])
-            for line in self._clips:
-                line.hide()
+            for item in (self._original, self._outline, self._stems, *self._clips):
+                item.hide()
             return
+        self._original.show()
         if subject != self._subject:
             self._subject = subject
-            self._unit = nice(max(analysis.data_hi - analysis.data_lo, 1e-30) / 300)
+            self._unit = nice(_span(analysis) / 300)
             self._fit()
         self._draw()
         self._describe()
@@ -100,9 +100,12 @@ class DistributionPlot(Plot):
     def _fit(self) -> None:
         a = self._analysis
         assert a is not None  # noqa: S101
-        top = float((a.original * (self._unit / a.bins.width)).max(initial=1.0))
-        span = max(a.data_hi - a.data_lo, 1e-30)
-        left, right = a.data_lo - 0.06 * span, a.data_hi + 0.06 * span
+        counts, span = a.original, _span(a)
+        left, right = min(a.data_lo, a.data_hi - span / 2), max(a.data_hi, a.data_lo + span / 2)
+        left, right = left - 0.06 * span, right + 0.06 * span
+        if self._log:
+            counts = np.maximum(counts, a.dequantized)
+        top = max(float(counts.max(initial=0)) * self._unit / a.bins.width, 2 * self._floor)
         if self._log:
             low, high = float(np.log10(self._floor)), float(np.log10(top))
             self.show_home(left, right, low, high + 0.12 * (high - low))
@@ -134,12 +137,13 @@ class DistributionPlot(Plot):
             self._draw()
 
     def _draw_clips(self, a: Analysis) -> None:
+        movable = len(a.params.scale) == 1 or isinstance(a.spec.observer, Fixed)
         for line, at in zip(self._clips, (a.lo, a.hi), strict=True):
             line.setVisible(a.spec.format.scaled)
-            if a.spec.format.scaled and not self._dragging:
-                line.blockSignals(True)
-                line.setValue(at)
-                line.blockSignals(False)
+            line.setMovable(movable)  # where each group has a range of its own, one pair of lines cannot set them
+            line.setCursor(Qt.CursorShape.SizeHorCursor if movable else Qt.CursorShape.ArrowCursor)
+            if a.spec.format.scaled and line is not self._dragged:
+                _place(line, at)
             line.label.setFormat(f"clip {'+' if at > 0 else ''}{figure(at, 3)}")
 
     def _describe(self) -> None:
@@ -151,21 +155,26 @@ class DistributionPlot(Plot):
         )
 
     def _on_dragged(self, line: pg.InfiniteLine) -> None:
-        self._dragging = True
-        lower, upper = (position(each) for each in self._clips)
+        """Emit the range that puts the end of the grid where the line is; the range always holds zero."""
         a = self._analysis
-        if a is not None and a.spec.scheme == "symmetric":
-            reach = abs(position(line))
-            lower, upper = -reach, reach
-            for each, at in zip(self._clips, (lower, upper), strict=True):
-                each.blockSignals(True)
-                each.setValue(at)
-                each.blockSignals(False)
-        if lower < upper:
-            self.clip_dragged.emit(lower, upper)
+        if a is None:
+            return
+        self._dragged = line
+        upper, least = line is self._clips[1], 1e-3 * _span(a)
+        at = max(position(line), least) if upper else min(position(line), -least)
+        _place(line, at)
+        if a.spec.scheme == "symmetric":
+            reach = abs(at) / _end_of_unit_range(a, upper=upper)
+            self.clip_dragged.emit(-reach, reach)
+            return
+        observer = a.spec.observer
+        lo, hi = (observer.lo, observer.hi) if isinstance(observer, Fixed) else (a.lo, a.hi)
+        self.clip_dragged.emit(*((min(lo, 0.0), at) if upper else (at, max(hi, 0.0))))
 
     def _on_released(self) -> None:
-        self._dragging = False
+        self._dragged = None
+        if self._analysis is not None:
+            self._draw_clips(self._analysis)
         self.clip_released.emit()
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -193,6 +202,26 @@ def _steps(
 ) -> tuple[np.ndarray, np.ndarray]:
     edges, counts = stairs(edges, counts)
     return edges, plot._heights(counts, width)
+
+
+def _span(a: Analysis) -> float:
+    """How much of the axis the data takes; that of the bins where all values are equal."""
+    return a.data_hi - a.data_lo if a.data_hi > a.data_lo else a.bins.width * a.bins.count
+
+
+def _end_of_unit_range(a: Analysis, *, upper: bool) -> float:
+    """How far the grid reaches when the range is −1 … 1: not to 1 in every convention."""
+    one = np.ones(1, np.float32)
+    params = params_for(a.spec, -one, one)
+    ends = [abs(float((q - params.zero_point[0]) * params.scale[0])) for q in (params.qmin, params.qmax)]
+    return ends[1] if upper else ends[0]
+
+
+def _place(line: pg.InfiniteLine, at: float) -> None:
+    """Move a line without a signal."""
+    line.blockSignals(True)
+    line.setValue(at)
+    line.blockSignals(False)
 
 
 def position(line: pg.InfiniteLine) -> float:

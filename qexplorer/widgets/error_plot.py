@@ -45,10 +45,10 @@ class ErrorPlot(Plot):
     def show_analysis(self, analysis: Analysis | None) -> None:
         """Draw a result. The axes follow it in steps of 1, 2, 5, so that they keep still under small changes."""
         if analysis is None:
-            self._curve.setData([0, 1], [0])
-            for line in self._halves:
-                line.hide()
+            for item in (self._curve, *self._halves):
+                item.hide()
             return
+        self._curve.show()
         a = analysis
         edges, counts = stairs(a.error_bins.edges, a.errors)
         self._curve.setData(edges, counts.astype(float))
@@ -59,6 +59,11 @@ class ErrorPlot(Plot):
             line.setValue(at)
         self.beyond = a.metrics.n - a.metrics.nonfinite - int(a.errors.sum())
         self._fit(-float(a.error_bins.start), float(a.errors.max(initial=1)))
+        room = 2 * half / max(self.getViewBox().viewPixelSize()[0], 1e-30) > 3 * self.fontMetrics().horizontalAdvance(
+            "−S/2"
+        )
+        for line in self._halves:
+            line.label.setVisible(room)  # nearer to each other they would be one blot
         self.setAccessibleDescription(
             f"Largest error {figure(a.metrics.max_abs_error)}, root mean square {figure(a.metrics.rmse)}; "
             f"{count(self.beyond)} values lie beyond the axis."
@@ -82,6 +87,7 @@ class ChannelPlot(Plot):
         self._bars = empty_steps(fillLevel=0)
         self._mean = pg.InfiniteLine(angle=0, label="whole tensor", labelOpts={"position": 0.08})
         self._mean.label.setAnchor((0, 1))
+        self._mean.setZValue(5)
         self.addItem(self._bars)
         self.addItem(self._mean)
         self._sqnr = np.zeros(0)
@@ -93,7 +99,7 @@ class ChannelPlot(Plot):
             return
         self._bars.setPen(self.pen("original"))
         self._bars.setBrush(theme.color("original", 0.32))
-        self._mean.setPen(self.pen("muted", dash=True))
+        self._mean.setPen(self.pen("text", 1.5, dash=True))
         self._mean.label.setColor(theme.color("text"))
 
     def show_analysis(self, analysis: Analysis | None) -> None:

@@ -1,12 +1,15 @@
 """The figures of one tensor: SQNR large, the rest a quiet list; each with its unit and what it means."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from qexplorer.quant.analysis import Analysis
+from qexplorer.quant.params import EPS
 from qexplorer.widgets.controls import caption
 from qexplorer.widgets.numbers import count, figure, percent, size
 from qexplorer.widgets.theme import scaled
@@ -28,7 +31,10 @@ def _spread(values: list[float]) -> str:
 
 
 def _scale(a: Analysis) -> str:
-    return _spread([float(s) for s in a.params.scale]) if a.spec.format.scaled else "none"
+    if not a.spec.format.scaled:
+        return "none"
+    floor = " (least possible)" if float(np.abs(a.params.scale).min(initial=1.0)) <= float(EPS) else ""
+    return _spread([float(s) for s in a.params.scale]) + floor
 
 
 def _zero_point(a: Analysis) -> str:
@@ -40,8 +46,8 @@ def _zero_point(a: Analysis) -> str:
 
 
 def _codes(a: Analysis) -> str:
-    codes = 2**a.spec.format.storage_bits
-    used = round(a.metrics.code_utilization * codes)
+    used = round(a.metrics.code_utilization * 2**a.spec.format.storage_bits)
+    codes = a.params.qmax - a.params.qmin + 1
     return f"{count(used)} of {count(codes)} · {a.metrics.code_entropy_bits:.2f} bits"
 
 
@@ -54,7 +60,7 @@ LINES = (
     Line(
         "RMS error", lambda a: figure(a.metrics.rmse), "√(Σe²/n). Pure rounding gives S/√12 ≈ 0.29 S; more is clipping."
     ),
-    Line("Mean error", lambda a: figure(a.metrics.mae), "Σ|e|/n, the average distance from the original."),
+    Line("Mean absolute error", lambda a: figure(a.metrics.mae), "Σ|e|/n, the average distance from the original."),
     Line("Worst error", lambda a: figure(a.metrics.max_abs_error), "max |e|. Above S/2 some value was clipped."),
     Line(
         "Relative error", lambda a: percent(a.metrics.relative_rmse), "‖e‖/‖x‖: the error beside the weights' own size."
@@ -65,8 +71,12 @@ LINES = (
     Line(
         "Clipped", lambda a: percent(a.metrics.clipped_fraction), "Share of values beyond the codes, before clamping."
     ),
-    Line("Codes used", _codes, "Distinct codes in use, and their entropy: bits beyond it carry nothing."),
-    Line("Scale S", _scale, "The step between two levels; with one for each group, the least and the greatest."),
+    Line("Codes used", _codes, "Distinct codes in use, of those that the scheme allows, and their entropy in bits."),
+    Line(
+        "Scale S",
+        _scale,
+        "The step between two levels; of many, the least and greatest. Never below 2⁻²³, as in torch.",
+    ),
     Line("Zero point Z", _zero_point, "The code that stands for exactly 0."),
     Line(
         "Bits per weight",
@@ -119,6 +129,7 @@ class MetricsList(QWidget):
             value.setTextFormat(Qt.TextFormat.PlainText)
             value.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             value.setAccessibleName(line.label)
+            value.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # a long figure moves no panel
             value.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
             for each in (label, value):
                 each.setToolTip(line.meaning)
@@ -145,8 +156,10 @@ class MetricsList(QWidget):
                 value.clear()
             return
         sqnr = analysis.metrics.sqnr_db
-        self._sqnr.setText(f"{sqnr:.2f}" if abs(sqnr) < 1e6 else figure(sqnr))
+        self._sqnr.setText("–" if math.isnan(sqnr) else f"{sqnr:.2f}" if abs(sqnr) < 1e6 else figure(sqnr))
         band = next((text for top, text in BANDS if sqnr < top), "no error at all")
+        if math.isnan(sqnr):
+            band = "no finite value to measure"
         self._band.setText(band)
         for line, value in zip((*LINES, NONFINITE), self._values, strict=True):
             value.setText(line.value(analysis))

@@ -44,6 +44,8 @@ def size(n: float) -> str:
 def percent(share: float) -> str:
     """A share as a percentage: 98.90 %, and small ones with two digits that count."""
     value = share * 100
+    if not math.isfinite(value):
+        return figure(value)
     return f"{figure(value, 2)} %" if 0 < abs(value) < 0.1 else f"{value:.2f} %"
 
 

@@ -153,8 +153,8 @@ def _tooltip(line: RunLine, column: int) -> str:
     if column in (8, 9):
         own = line.latency.get("1" if column == 8 else "64")
         if own:
-            span = f"5 % below {own.p05:.2f}, 5 % above {own.p95:.2f}"
-            return f"median {own.median:.2f} ms, {span}; {line.threads} thread(s)"
+            span = f"5th to 95th percentile {own.p05:.2f} to {own.p95:.2f} ms"
+            return f"median {own.median:.2f} ms, {span}, {line.threads} thread(s)"
     if column == 0:
         return line.about
     if column in (2, 3, 4):

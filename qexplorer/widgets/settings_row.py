@@ -19,14 +19,14 @@ class NumberField(Field):
 
     def __init__(self, kind: type, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._kind = kind
+        self.kind = kind
         self.setAlignment(Qt.AlignmentFlag.AlignRight)
         self.editingFinished.connect(self.committed)
 
     def read(self) -> Any:
         """The number. Raises `ValueError` for text that is none."""
         text = self.text().strip().replace("−", "-")
-        return self._kind(text)
+        return self.kind(text)
 
     def show_number(self, value: float) -> None:
         """Show a number, unless it is the one that is written there already."""
@@ -35,7 +35,7 @@ class NumberField(Field):
         except ValueError:
             same = False
         if not same:
-            self.setText(str(value) if self._kind is int else f"{value:.6g}")
+            self.setText(str(value) if self.kind is int else f"{value:.6g}")
         self.show_wrong("")
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
@@ -47,7 +47,7 @@ class NumberField(Field):
             value = self.read()
         except ValueError:
             return
-        self.setText(str(value + step) if self._kind is int else f"{value + step * max(abs(value), 1e-6) / 100:.6g}")
+        self.setText(str(value + step) if self.kind is int else f"{value + step * max(abs(value), 1e-6) / 100:.6g}")
         self.committed.emit()
 
 
@@ -102,7 +102,7 @@ class SettingsRow(QWidget):
             try:
                 settings[name] = field.read()
             except ValueError:
-                reason = f"“{field.text()}” is not a number."
+                reason = f"“{field.text()}” is not a {'whole ' if field.kind is int else ''}number."
                 field.show_wrong(reason)
                 self.refused.emit(reason)
                 return

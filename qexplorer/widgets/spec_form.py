@@ -4,15 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QPalette, QStandardItemModel
 from PySide6.QtWidgets import QGridLayout, QLabel, QWidget
 
 from qexplorer.errors import UserError
 from qexplorer.plugins import Plugin, Registry
-from qexplorer.quant.formats import formats
+from qexplorer.quant.formats import Format, formats
 from qexplorer.quant.granularity import granularities
 from qexplorer.quant.observers import observers
+from qexplorer.quant.observers.fixed import Fixed
 from qexplorer.quant.spec import DEFAULTS, QuantSpec
 from qexplorer.widgets.controls import Combo, caption
 from qexplorer.widgets.segmented import Segmented
@@ -80,6 +82,8 @@ class SpecForm(QWidget):
         self._spec = QuantSpec()
         self._shape: tuple[int, ...] | None = None
         self._wanted: dict[str, Any] = {}
+        self._last_of: dict[str, Format] = {}
+        self._limits = Fixed()
         self._made: QuantSpec | None = None
         self._grid = QGridLayout(self)
         self._grid.setContentsMargins(12, 2, 12, 4)
@@ -106,6 +110,7 @@ class SpecForm(QWidget):
         if spec != self._made:  # undone, or from a file: what was wanted beside another spec is forgotten
             self._wanted.clear()
         self._spec, self._shape = spec, shape
+        self._last_of[spec.format.family] = spec.format
         self._show_value("format", spec.format.family)
         bits = self.controls["bits"]
         assert isinstance(bits, Segmented)  # noqa: S101
@@ -117,18 +122,30 @@ class SpecForm(QWidget):
             plugin: Plugin = getattr(spec, name)
             self._show_value(name, plugin.name)
             self.settings[name].show_plugin(plugin)
-        for name, remark in self._remarks.items():
-            reason = self._misfit(name)
-            remark.setText(reason)
-            remark.setVisible(bool(reason))
+        for name in self._remarks:
+            self._show_remark(name, *self._remark_on(name))
         for name in self.controls:
             self._show_possible(name)
             self._show_default(name)
         self._show_code_ranges()
 
-    def _misfit(self, name: str) -> str:
-        """Why the granularity does not fit the tensor; empty if it does, and for the observer."""
-        return self._spec.granularity.refusal(self._shape) if name == "granularity" and self._shape is not None else ""
+    def show_limits(self, lo: float, hi: float) -> None:
+        """The range in use now, from which fixed limits start."""
+        if lo < hi and np.isfinite([lo, hi]).all():
+            self._limits = Fixed(float(f"{lo:.6g}"), float(f"{hi:.6g}"))
+
+    def _remark_on(self, name: str) -> tuple[str, bool]:
+        """What is to be said below a field, and whether it is an error."""
+        if name != "granularity" or self._shape is None:
+            return "", False
+        reason = self._spec.granularity.refusal(self._shape)
+        return (reason, True) if reason else (self._spec.granularity.remark(self._shape), False)
+
+    def _show_remark(self, name: str, text: str, wrong: bool) -> None:
+        remark = self._remarks[name]
+        remark.setForegroundRole(QPalette.ColorRole.BrightText if wrong else QPalette.ColorRole.PlaceholderText)
+        remark.setText(text)
+        remark.setVisible(bool(text))
 
     def _add_choice(self, name: str, options: list[tuple[str, str]], *, many: bool | None = None) -> None:
         title = TITLES[name].replace("&", "")
@@ -145,6 +162,7 @@ class SpecForm(QWidget):
         label = QLabel(TITLES[name])
         label.setForegroundRole(QPalette.ColorRole.PlaceholderText)
         label.setBuddy(control)
+        label.setMinimumWidth(label.fontMetrics().horizontalAdvance("Granularity • "))  # the dot moves nothing
         row = self._grid.rowCount()
         self._grid.addWidget(label, row, 0)
         self._grid.addWidget(control, row, 1)
@@ -157,7 +175,6 @@ class SpecForm(QWidget):
         settings.edited.connect(self._on_settings)
         settings.refused.connect(self._on_refused)
         remark.setWordWrap(True)
-        remark.setForegroundRole(QPalette.ColorRole.BrightText)
         remark.setFont(scaled(0.88))
         for widget in (settings, remark):
             self._grid.addWidget(widget, self._grid.rowCount(), 1)
@@ -178,7 +195,11 @@ class SpecForm(QWidget):
             return {value: (value, words.help) for value, words in CHOICES[name].items()}
         registry: Registry[Any] = granularities if name == "granularity" else observers
         current: Plugin = getattr(self._spec, name)
-        return {cls.name: (current if isinstance(current, cls) else cls(), cls.help) for cls in registry}
+        fresh = {Fixed.name: self._limits}
+        return {
+            cls.name: (current if isinstance(current, cls) else fresh.get(cls.name) or cls(), cls.help)
+            for cls in registry
+        }
 
     def _show_possible(self, name: str) -> None:
         control, reasons, helps = self.controls[name], dict[object, str](), dict[object, str]()
@@ -209,7 +230,8 @@ class SpecForm(QWidget):
         if name == "format":
             changed = self._spec.format.family != DEFAULTS["format"].family
         label = self._labels[name]
-        label.setText(TITLES[name] + (" •" if changed else ""))
+        title = "T&ype" if name == "bits" and not self._spec.format.scaled else TITLES[name]
+        label.setText(title + (" •" if changed else ""))
         label.setToolTip("Changed from its default" if changed else "")
 
     def _show_code_ranges(self) -> None:
@@ -230,7 +252,7 @@ class SpecForm(QWidget):
         name = control.objectName()
         value = control.currentData() if isinstance(control, Combo) else chosen
         if name == "format":
-            self._change("format", _alike(self._spec, str(value)))
+            self._change("format", self._last_of.get(str(value)) or _alike(self._spec, str(value)))
         elif name == "bits":
             self._change("format", formats[str(value)])
         else:
@@ -243,17 +265,14 @@ class SpecForm(QWidget):
     def _on_refused(self, reason: str) -> None:
         row = self.sender()
         name = next(name for name, each in self.settings.items() if each is row)
-        reason = reason or self._misfit(name)
-        self._remarks[name].setText(reason)
-        self._remarks[name].setVisible(bool(reason))
+        self._show_remark(name, *((reason, True) if reason else self._remark_on(name)))
 
     def _change(self, name: str, value: Any) -> None:
         try:
             new = self._spec.adopt(name, value)
         except UserError as error:
             where = error.field if error.field in self._remarks else "observer"
-            self._remarks[where].setText(str(error))
-            self._remarks[where].show()
+            self._show_remark(where, str(error), wrong=True)
             return
         if name == "format":
             new = self._restored(new)
@@ -277,7 +296,7 @@ def _members(spec: QuantSpec) -> list[tuple[str, str]]:
     return [(f.name, f.label) for f in formats.values() if f.family == spec.format.family]
 
 
-def _alike(spec: QuantSpec, family: str) -> Any:
+def _alike(spec: QuantSpec, family: str) -> Format:
     """The format of another family with as many bits, or its last."""
     members = [f for f in formats.values() if f.family == family]
     return next((f for f in members if f.storage_bits == spec.format.storage_bits), members[-1])

@@ -1,8 +1,10 @@
 """The tensors of a checkpoint as a tree of their dotted names: filter, sort, select."""
 
+import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from functools import cached_property
 from typing import Any
 
@@ -88,16 +90,21 @@ class TensorModel(QAbstractItemModel):
         """Show the SQNR of a tensor."""
         if name in self._leaves:
             self._sqnr[name] = db
-            index = self.index_of(name).siblingAtColumn(SQNR)
-            self.dataChanged.emit(index, index)
+            self._changed(name)
+
+    def _changed(self, name: str) -> None:
+        index = self.index_of(name).siblingAtColumn(SQNR)
+        self.dataChanged.emit(index, index)
+        group = index.parent().siblingAtColumn(SQNR)
+        if group.isValid():
+            self.dataChanged.emit(group, group)
 
     def clear_sqnr(self) -> None:
         """Forget every SQNR."""
         names = list(self._sqnr)
         self._sqnr.clear()
         for name in names:
-            index = self.index_of(name).siblingAtColumn(SQNR)
-            self.dataChanged.emit(index, index)
+            self._changed(name)
 
     def index_of(self, name: str) -> QModelIndex:
         """The first cell of a tensor's row; invalid where there is no such tensor."""
@@ -155,25 +162,35 @@ class TensorModel(QAbstractItemModel):
             return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         return None
 
+    def _worst(self, node: _Node) -> float | None:
+        """A tensor's SQNR, or the worst of a layer's tensors; `None` while it is not known."""
+        known = [self._sqnr.get(row.name) for row in _rows(node)]
+        return min((db for db in known if db is not None and not math.isnan(db)), default=None)
+
     def _text(self, node: _Node, column: int) -> str:
-        row = node.row
-        if column == NAME or row is None:
-            return node.label if column == NAME else ""
+        if column == NAME:
+            return node.label
         if column == SQNR:
-            db = self._sqnr.get(row.name)
-            return "" if db is None else numbers.figure(db, 3)
-        return (numbers.shape(row.shape), row.dtype, numbers.many(row.n))[column - 1]
+            db = self._worst(node)
+            return "" if db is None else f"{db:.1f}" if math.isfinite(db) else numbers.figure(db)
+        if column == VALUES:
+            return numbers.many(sum(row.n for row in _rows(node)))
+        return "" if node.row is None else (numbers.shape(node.row.shape), node.row.dtype)[column - SHAPE]
 
     def key(self, node: _Node, column: int) -> Any:
-        """What a column is sorted by."""
-        row = node.row
+        """What a column sorts by; a layer stands for the sum, or the worst, of its tensors."""
         if column == NAME:
-            return node.order
-        if row is None:
-            return ()
-        return ((row.n, row.shape), (row.n, row.shape), (row.dtype,), (row.n,), (self._sqnr.get(row.name, -1e9),))[
-            column
-        ]
+            return natural(node.label)
+        if column == SQNR:
+            db = self._worst(node)
+            return (math.inf if db is None else db,)
+        if column == TYPE:
+            return (_rows(node)[0].dtype,)
+        return (sum(row.n for row in _rows(node)),)
+
+
+def _rows(node: _Node) -> list[TensorRow]:
+    return [node.row] if node.row else [child.row for child in node.children if child.row]
 
 
 def split(name: str) -> tuple[str, str]:
@@ -198,7 +215,9 @@ def natural(text: str) -> tuple[tuple[int, str], ...]:
 
 
 class TensorFilter(QSortFilterProxyModel):
-    """Words must be part of the name; `>1M`, `<10k` compare the number of values, `sqnr<15` the SQNR."""
+    """Words must be part of the name or type, `*` stands for anything; `>1M`, `<10k` compare the number of values,
+    `sqnr<15` the SQNR.
+    """
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -213,16 +232,18 @@ class TensorFilter(QSortFilterProxyModel):
         self.endFilterChange(QSortFilterProxyModel.Direction.Rows)
 
     def _test(self, word: str) -> Callable[[TensorRow], bool]:
-        match = re.fullmatch(r"(sqnr)?([<>])(-?\d+(?:\.\d+)?)([km])?", word)
-        if not match:
-            return lambda row: word in row.shown.lower() or word in row.dtype
-        bound = float(match[3]) * {"k": 1e3, "m": 1e6, None: 1}[match[4]]
-        above = match[2] == ">"
-        if match[1]:
-            return lambda row: (
-                (db := self._model().sqnr(row.name)) is not None and (db > bound if above else db < bound)
-            )
-        return lambda row: row.n > bound if above else row.n < bound
+        match = re.fullmatch(r"(sqnr)?([<>])=?(-?\d+(?:\.\d+)?)([km])?", word)
+        if match:
+            bound = float(match[3]) * {"k": 1e3, "m": 1e6, None: 1}[match[4]]
+            above, of_sqnr = match[2] == ">", bool(match[1])
+            return lambda row: self._compare(row, bound, above=above, of_sqnr=of_sqnr)
+        if "*" in word:
+            return lambda row: fnmatch(row.shown.lower(), word)
+        return lambda row: word in row.shown.lower() or word in row.dtype
+
+    def _compare(self, row: TensorRow, bound: float, *, above: bool, of_sqnr: bool) -> bool:
+        value = self._model().sqnr(row.name) if of_sqnr else row.n
+        return value is not None and (value >= bound if above else value <= bound)
 
     def _model(self) -> TensorModel:
         model = self.sourceModel()
@@ -260,7 +281,7 @@ class TensorDelegate(RowDelegate):
         bar = QRectF(option.rect).adjusted(6, 0, -figures - 4, 0)
         bar.setTop(option.rect.center().y() - 3)
         bar.setHeight(7)
-        db = index.data(SORT)[0]
+        db = float(index.data(SORT)[0])
         painter.fillRect(bar, self.theme.color("hairline"))
         share = max(0.0, min(db / FULL_SCALE_DB, 1.0))
         painter.fillRect(QRectF(bar.left(), bar.top(), bar.width() * share, bar.height()), self._color(db))
@@ -286,6 +307,7 @@ class TensorTree(QTreeView):
         self.filter.rowsAboutToBeRemoved.connect(self._on_hiding)  # before the view's own, which moves the current row
         self.setModel(self.filter)
         calm(self, "Tensors")
+        self.setVerticalScrollMode(self.ScrollMode.ScrollPerItem)  # no half row under the header
         self.setUniformRowHeights(True)
         self.setIndentation(10)
         self._delegate = TensorDelegate(self)
@@ -335,6 +357,11 @@ class TensorTree(QTreeView):
             self.expandAll()
         if not self.currentIndex().isValid():
             self.show_chosen(self._chosen)
+
+    @property
+    def matches(self) -> int:
+        """How many rows the filter lets through, layers counted as one."""
+        return self.filter.rowCount()
 
     def show_chosen(self, name: str) -> None:
         """Select a tensor and bring it into view, without a signal."""

@@ -112,7 +112,7 @@ def test_more_unfolds_what_is_minor_and_less_folds_it(form):
 
 def test_a_path_can_be_chosen_in_a_dialog(form, qtbot, tmp_path, monkeypatch):
     opened = []
-    monkeypatch.setattr(QFileDialog, "open", lambda self: opened.append(self))
+    monkeypatch.setattr(QFileDialog, "open", opened.append)
     QTest.mouseClick(button(form, "Choose Recipe"), Qt.MouseButton.LeftButton)
     (dialog,) = opened
     assert dialog.fileMode() == QFileDialog.FileMode.ExistingFile

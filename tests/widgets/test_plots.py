@@ -5,12 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 from hands import analysis_of
-from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
+from PySide6.QtGui import QMouseEvent
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QToolTip
+from PySide6.QtWidgets import QApplication, QToolTip
 
 from qexplorer.quant import Analysis
-from qexplorer.widgets.distribution_plot import STEMS, DistributionPlot, position
+from qexplorer.widgets.distribution_plot import DistributionPlot, position
 from qexplorer.widgets.error_plot import ChannelPlot, ErrorPlot
 from qexplorer.widgets.plot import Plot, nice, stairs
 from qexplorer.widgets.theme import DARK, LIGHT
@@ -66,25 +67,21 @@ def pixel(plot: Plot, x: float, y: float | None = None) -> QPoint:
     return plot.mapFromScene(scene)
 
 
-def drag(plot: Plot, start: float, stop: float, qtbot: Any) -> None:
-    """Press on `start`, move to `stop` in steps and let go, as a hand does."""
-    port, a, b = plot.viewport(), pixel(plot, start), pixel(plot, stop)
-    QTest.mouseMove(port, a)
-    QTest.mousePress(port, LEFT, pos=a)
+def drag(plot: Plot, start: float, stop: float) -> None:
+    """Point at `start`, press, move to `stop` in steps and let go, as a hand does."""
+    a, b = pixel(plot, start), pixel(plot, stop)
+    for at in (a + QPoint(0, 3), a):
+        move(plot, at)
+    QTest.mousePress(plot.viewport(), LEFT, pos=a)
     for i in range(1, 9):
-        _move(port, a + (b - a) * (i / 8))
-    QTest.mouseRelease(port, LEFT, pos=b)
+        move(plot, a + (b - a) * (i / 8), LEFT)
+    QTest.mouseRelease(plot.viewport(), LEFT, pos=b)
 
 
-def _move(port: Any, at: QPoint) -> None:
-    from PySide6.QtCore import QEvent
-    from PySide6.QtGui import QMouseEvent
-    from PySide6.QtWidgets import QApplication
-
-    place = QPointF(at)
-    event = QMouseEvent(
-        QEvent.Type.MouseMove, place, port.mapToGlobal(place), Qt.MouseButton.NoButton, LEFT, Qt.KeyboardModifier(0)
-    )
+def move(plot: Plot, at: QPoint, held: Qt.MouseButton = Qt.MouseButton.NoButton) -> None:
+    port, place = plot.viewport(), QPointF(at)
+    none = Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier
+    event = QMouseEvent(QEvent.Type.MouseMove, place, port.mapToGlobal(place), none[0], held, none[1])
     QApplication.sendEvent(port, event)
 
 
@@ -175,13 +172,19 @@ def test_each_level_has_a_stem_whose_height_tells_its_count(plot, bell):
     assert (plot._stems.isVisible(), plot._outline.isVisible()) == (True, False)
 
 
-@pytest.mark.parametrize("spec", ["int16", "channels", "fp16"])
-def test_where_there_are_too_many_levels_they_are_an_outline(plot, bell, spec):
-    a = analysis_of(bell, **SPECS[spec])
-    plot.show_analysis(a, "w")
-    assert len(a.levels) == 0 or len(a.levels) > STEMS
+@pytest.mark.parametrize("spec", ["int8", "int16", "channels", "fp16"])
+def test_where_levels_stand_too_close_they_are_an_outline(plot, bell, spec):
+    plot.show_analysis(analysis_of(bell, **SPECS[spec]), "w")
     assert (plot._stems.isVisible(), plot._outline.isVisible()) == (False, True)
     assert heights(plot._outline).max() > 0
+
+
+def test_zooming_in_turns_the_outline_into_stems(plot, bell):
+    plot.show_analysis(analysis_of(bell), "w")
+    plot.getViewBox().setXRange(-0.2, 0.2, padding=0)
+    assert (plot._stems.isVisible(), plot._outline.isVisible()) == (True, False)
+    plot.go_home()
+    assert (plot._stems.isVisible(), plot._outline.isVisible()) == (False, True)
 
 
 def test_on_a_logarithmic_axis_a_single_outlier_stays_visible(plot, bell):
@@ -239,50 +242,59 @@ def dragged(plot: DistributionPlot) -> tuple[list[tuple[float, float]], list[boo
 
 
 @pytest.mark.parametrize("log", [False, True], ids=["linear", "log"])
-def test_dragging_a_limit_of_a_symmetric_grid_moves_both(plot, bell, qtbot, log):
+@pytest.mark.parametrize("line", [0, 1], ids=["lower", "upper"])
+def test_dragging_a_limit_of_a_symmetric_grid_moves_both(plot, bell, log, line):
     plot.show_log(log)
     plot.show_analysis(analysis_of(bell, format="int4"), "w")
     plot.grab()
     limits, released = dragged(plot)
-    drag(plot, position(plot._clips[1]), 0.8, qtbot)
+    plot.clip_dragged.connect(lambda lo, hi: plot.show_analysis(clipped(bell, lo, hi), "w"))
+    drag(plot, position(plot._clips[line]), (-0.8, 0.8)[line])
     assert len(limits) > 1
     assert all(lo == -hi for lo, hi in limits)
     (_, hi) = limits[-1]
     assert hi == pytest.approx(0.8, abs=3 * plot.getViewBox().viewPixelSize()[0])
-    assert [position(line) for line in plot._clips] == [-hi, hi]
+    assert [position(line) for line in plot._clips] == pytest.approx([-hi, hi])
     assert released == [True]
 
 
-def test_dragging_a_limit_of_an_affine_grid_moves_only_that_one(plot, bell, qtbot):
+def clipped(values: np.ndarray, lo: float, hi: float) -> Analysis:
+    return analysis_of(values, format="int4", observer=f"fixed:{lo!r},{hi!r}")
+
+
+def test_dragging_a_limit_of_an_affine_grid_moves_only_that_one(plot, bell):
     a = analysis_of(bell, format="int4", scheme="affine")
     plot.show_analysis(a, "w")
     plot.grab()
     limits, _ = dragged(plot)
-    drag(plot, a.hi, 0.9, qtbot)
+    drag(plot, a.hi, 0.9)
     assert limits
     assert {lo for lo, _ in limits} == {a.lo}
     assert limits[-1][1] == pytest.approx(0.9, abs=3 * plot.getViewBox().viewPixelSize()[0])
 
 
-def test_limits_that_are_dragged_past_each_other_are_not_told(plot, bell, qtbot):
-    a = analysis_of(bell, format="int4", scheme="affine")
+@pytest.mark.parametrize("scheme", ["symmetric", "affine"])
+def test_limits_never_cross(plot, bell, scheme):
+    a = analysis_of(bell, format="int4", scheme=scheme)
     plot.show_analysis(a, "w")
     plot.grab()
     limits, _ = dragged(plot)
-    drag(plot, a.hi, a.lo - 0.01, qtbot)
+    drag(plot, a.hi, a.data_lo)
+    assert limits
     assert all(lo < hi for lo, hi in limits)
 
 
-def test_results_that_arrive_during_a_drag_leave_the_line_under_the_hand(plot, bell, qtbot):
+def test_results_that_arrive_during_a_drag_leave_the_line_under_the_hand(plot, bell):
     plot.show_analysis(analysis_of(bell, format="int4"), "w")
     plot.grab()
     before = view(plot)
-    late = analysis_of(bell, format="int4", observer="fixed:-1.4,1.4")
-    plot.clip_dragged.connect(lambda lo, hi: plot.show_analysis(late, "w"))
+    late, stood = clipped(bell, -1.4, 1.4), []
     limits, _ = dragged(plot)
-    drag(plot, position(plot._clips[1]), 0.8, qtbot)
-    assert [position(line) for line in plot._clips] == list(limits[-1])
-    assert view(plot) == before
+    plot.clip_dragged.connect(lambda lo, hi: plot.show_analysis(late, "w"))
+    plot.clip_dragged.connect(lambda lo, hi: stood.append(position(plot._clips[1])))
+    drag(plot, position(plot._clips[1]), 0.8)
+    assert stood == [hi for _, hi in limits]
+    assert view(plot)[0] == before[0]
     plot.show_analysis(late, "w")
     assert position(plot._clips[1]) == late.hi
 
@@ -349,13 +361,13 @@ def test_another_theme_repaints_the_plot(shown, bell, kind):
     plot = shown(kind(), 300, 200)
     plot.show_analysis(analysis_of(bell, format="int4"))
     pictures = []
-    for theme in (LIGHT, DARK, LIGHT):
+    for theme in (LIGHT, DARK, LIGHT, DARK):
         plot.show_theme(theme)
         picture = plot.grab().toImage()
         pictures.append(picture)
         assert picture.pixelColor(2, 2).name() == theme.base
-    assert pictures[0] != pictures[1]
-    assert pictures[0] == pictures[2]
+    assert pictures[1] != pictures[2]
+    assert pictures[1] == pictures[3]
 
 
 def test_the_error_plot_marks_half_a_step_and_counts_what_lies_beyond(shown, bell):

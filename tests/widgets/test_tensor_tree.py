@@ -1,3 +1,4 @@
+import itertools
 import time
 
 import pytest
@@ -296,7 +297,7 @@ def test_sqnr_is_drawn_as_a_bar_in_three_colours(tree, themes):
     for db in (10.0, 20.0, 30.0, float("inf"), float("-inf")):
         tree.tensors.show_sqnr("classifier.weight", db)
         pictures.append(tree.grab().toImage())
-    assert all(a != b for a, b in zip(pictures, pictures[1:], strict=False))
+    assert all(a != b for a, b in itertools.pairwise(pictures))
 
 
 def test_reaching_the_tree_with_the_tab_key_chooses_nothing_and_the_down_key_chooses_the_first(tree):
