@@ -156,7 +156,7 @@ class MainWindow(QMainWindow):
         across, down = Qt.Orientation.Horizontal, Qt.Orientation.Vertical
         em, docks = self.fontMetrics().height(), self.docks
         self.resizeDocks(
-            [docks["weights"], docks["distribution"], docks["scheme"]], [22 * em, 43 * em, 19 * em], across
+            [docks["weights"], docks["distribution"], docks["scheme"]], [23 * em, 40 * em, 21 * em], across
         )
         upright = [docks[name] for name in ("distribution", "error", "jobs", "runs")]
         self.resizeDocks(upright, [24 * em, 12 * em, 6 * em, 10 * em], down)

@@ -84,6 +84,8 @@ class WeightsPanel(Panel):
         )
         self._stack.setCurrentWidget(self._tree)
         self._tree.show_chosen(self.parts.store.state.tensor)
+        if self.focusWidget() is None or not self._filter.text():
+            self._tree.setFocus()
         tensors = f"{len(checkpoint.tensors):,} tensors" if len(checkpoint.tensors) != 1 else "1 tensor"
         self._totals.setText(f"{tensors} · {many(checkpoint.n)} values · {size(checkpoint.nbytes)}")
         remarks = list(checkpoint.warnings)

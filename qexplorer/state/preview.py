@@ -14,7 +14,7 @@ from qexplorer.quant import Analysis, QuantSpec, analyze
 from qexplorer.quant.arrays import AnyArray
 from qexplorer.quant.warm import KERNELS, load_kernels
 from qexplorer.state.app_state import AppState
-from qexplorer.state.runner import Done, Failed, Runner, Task
+from qexplorer.state.runner import Cancelled, Done, Failed, Runner, Task
 from qexplorer.state.store import Store
 from qexplorer.weights import Checkpoint, TensorInfo, open_checkpoint
 
@@ -104,16 +104,18 @@ class Preview(QObject):
     @property
     def idle(self) -> bool:
         """Whether nothing is being computed, the scan of the other tensors included."""
-        return not self._runner.tasks and not self._scanning
+        return not self._runner.unfinished and not self._scanning
 
     @property
     def busy(self) -> bool:
         """Whether the picture does not yet show the choice."""
-        return any(task.about.kind != "scan" for task in self._runner.tasks)
+        return any(task.about.kind != "scan" for task in self._runner.unfinished)
 
     @Slot(object, object)
     def _on_changed(self, old: AppState, new: AppState) -> None:
-        if new.path != self._opened:
+        if new.path != old.path:
+            self._opening = ""  # an undo, or what has just opened: either way nothing else is to open now
+        if new.path and new.path != self._opened:
             self.open(new.path)
         elif new.tensor != old.tensor or new.spec != old.spec or new.path != old.path:
             if new.spec != old.spec:
@@ -151,7 +153,7 @@ class Preview(QObject):
     def _on_ended(self, task: Task) -> None:
         look: _Look = task.about
         state, outcome = self._store.state, task.outcome
-        if look.kind == "open" and look.path == self._opening:
+        if look.kind == "open" and look.path == self._opening and not isinstance(outcome, Cancelled):
             self._opening = ""
             self._on_opened(look.path, outcome)
         elif look.kind == "analyze" and look.wants(state):
@@ -161,6 +163,7 @@ class Preview(QObject):
             elif isinstance(outcome, Failed):
                 self.analysis = None
                 self.failed.emit(outcome)
+                self._start_scan()
         elif (
             look.tensor and isinstance(outcome, Done) and (look.state.path, look.state.spec) == (state.path, state.spec)
         ):
@@ -177,6 +180,8 @@ class Preview(QObject):
                 self._opened = path
                 self._stop_scan()
             self.refused.emit(outcome)
+            if path != state.path:
+                self._analyze()  # opening cut off what was being measured
         elif isinstance(outcome, Done):
             checkpoint: Checkpoint = outcome.result
             self._opened, self.checkpoint, self.analysis = path, checkpoint, None
@@ -197,7 +202,7 @@ class Preview(QObject):
         self.analysis = analysis
         self.analyzed.emit(analysis)
         self.scanned.emit(self._store.state.tensor, analysis.metrics.sqnr_db)
-        if KERNELS not in sys.modules:
+        if KERNELS not in sys.modules and not self._opening:  # it would cancel the opening
             self._runner.submit(load_kernels(), "Loading kernels", _Look("scan", self._store.state))
         self._start_scan()
 

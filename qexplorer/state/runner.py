@@ -94,6 +94,7 @@ class Runner(QObject):
         self._queue: deque[Task] = deque()
         self._wake = threading.Condition()
         self._closing = False
+        self._untold: list[Task] = []
         self.current: Task | None = None
         self._crossed.connect(self._on_crossed, Qt.ConnectionType.QueuedConnection)
         self._timer = QTimer(self, interval=POLL_MS)
@@ -128,6 +129,8 @@ class Runner(QObject):
         """End a task that was never started."""
         task.cancelling = True
         task.outcome = _step(task)
+        with self._wake:
+            self._untold.append(task)
         self._crossed.emit(task, "ended")
 
     @property
@@ -135,6 +138,12 @@ class Runner(QObject):
         """The running task and those that wait, in their order."""
         with self._wake:
             return [*([self.current] if self.current else []), *self._queue]
+
+    @property
+    def unfinished(self) -> list[Task]:
+        """The tasks, and before them those whose end was not told yet."""
+        with self._wake:
+            return [*self._untold, *([self.current] if self.current else []), *self._queue]
 
     def close(self, timeout: float = 10.0) -> bool:
         """Cancel everything and end the thread; whether it ended within `timeout` seconds."""
@@ -160,6 +169,7 @@ class Runner(QObject):
             task.outcome = _step(task)
             with self._wake:
                 self.current = None
+                self._untold.append(task)
             self._crossed.emit(task, "ended")
             del task
 
@@ -169,6 +179,8 @@ class Runner(QObject):
             self._timer.start()
             self.started.emit(task)
             return
+        with self._wake:
+            self._untold.remove(task)
         if not self.tasks:
             self._timer.stop()
         self.ended.emit(task)

@@ -36,8 +36,7 @@ class DistributionPlot(Plot):
         self._clips = tuple(_clip_line(where) for where in ("lower", "upper"))
         for item in (self._original, self._outline, self._stems, *self._clips):
             self.addItem(item)
-        for signal in (self.getViewBox().sigXRangeChanged, self.getViewBox().sigResized):
-            signal.connect(self._on_scaled)
+        self.getViewBox().sigTransformChanged.connect(self._on_scaled)
         for line in self._clips:
             line.sigDragged.connect(self._on_dragged)
             line.sigPositionChangeFinished.connect(self._on_released)
@@ -45,6 +44,7 @@ class DistributionPlot(Plot):
         self._log = False
         self._subject: object = None
         self._unit = 1.0
+        self._floor = 0.5  # where a logarithmic axis begins
         self._dragged: pg.InfiniteLine | None = None
         self.show_theme(LIGHT)
 
@@ -74,6 +74,8 @@ class DistributionPlot(Plot):
             self._subject = subject
             self._unit = nice(_span(analysis) / 300)
             self._fit()
+        elif self._log and _floor(analysis, self._unit) < self._floor:
+            self._fit_floor(analysis)
         self._draw()
         self._describe()
 
@@ -90,17 +92,11 @@ class DistributionPlot(Plot):
         density = counts * (self._unit / width)
         return np.log10(np.maximum(density, self._floor)) if self._log else density
 
-    @property
-    def _floor(self) -> float:
-        """Half of what a single value makes in the widest bin here: where a logarithmic axis begins."""
-        a = self._analysis
-        assert a is not None  # noqa: S101  drawn only with a result
-        return 0.5 * self._unit / max(a.bins.width * max(a.bins.per_step, 1), self._unit)
-
     def _fit(self) -> None:
         a = self._analysis
         assert a is not None  # noqa: S101
         counts, span = a.original, _span(a)
+        self._floor = _floor(a, self._unit)
         left, right = min(a.data_lo, a.data_hi - span / 2), max(a.data_hi, a.data_lo + span / 2)
         left, right = left - 0.06 * span, right + 0.06 * span
         if self._log:
@@ -112,15 +108,23 @@ class DistributionPlot(Plot):
         else:
             self.show_home(left, right, 0.0, top * 1.18)
 
+    def _fit_floor(self, a: Analysis) -> None:
+        """Lower the floor, so that the stem of a single value stays above it; all else stays where it is."""
+        self._floor = _floor(a, self._unit)
+        left, right, _, top = self.home
+        self.home = (left, right, float(np.log10(self._floor)), top)
+        self.getViewBox().setYRange(*self.home[2:], padding=0)
+
     def _draw(self) -> None:
         a = self._analysis
         assert a is not None  # noqa: S101
         base = float(np.log10(self._floor)) if self._log else 0.0
         edges = a.bins.edges
         self._original.setData(*_steps(edges, a.original, a.bins.width, self), fillLevel=base)
-        step = abs(float(a.params.scale[0]))
-        pixels = step / max(self.getViewBox().viewPixelSize()[0], 1e-30)
-        stems = len(a.levels) > 0 and pixels >= STEM_PIXELS
+        step = abs(float(a.params.scale[0])) if len(a.levels) else 0.0
+        (left, right), _ = self.getViewBox().viewRange()  # not its pixel size, which comes late
+        pixels = step / (right - left) * self.getViewBox().width()
+        stems = pixels >= STEM_PIXELS
         self._stems.setVisible(stems)
         self._outline.setVisible(not stems)
         if stems:
@@ -195,6 +199,11 @@ class DistributionPlot(Plot):
             nearest = int(np.argmin(np.abs(a.levels - x)))
             text += f"\nlevel {figure(float(a.levels[nearest]))}: {count(int(a.level_counts[nearest]))} values"
         return text
+
+
+def _floor(a: Analysis, unit: float) -> float:
+    """Half of what a single value makes in the widest bin, or as a stem."""
+    return 0.5 * unit / max(a.bins.width * max(a.bins.per_step, 1), unit)
 
 
 def _steps(

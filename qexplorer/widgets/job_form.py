@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, get_type_hints
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from qexplorer.errors import UserError
@@ -100,7 +100,9 @@ class JobForm(QWidget):
         control.setAccessibleName(title)
         control.setObjectName(f"job_{each.name}")
         control.setToolTip(text)
-        control.setMinimumWidth(56)
+        texts = [control.itemText(i) for i in range(control.count())] if isinstance(control, Combo) else []
+        widest = max((control.fontMetrics().horizontalAdvance(text) + 36 for text in texts), default=56)
+        control.setMinimumWidth(widest)
         label = QLabel(title)
         label.setFont(scaled(0.88))
         label.setForegroundRole(self.palette().ColorRole.PlaceholderText)
@@ -133,6 +135,7 @@ class JobForm(QWidget):
         folder = button.property("kind") == "folder"
         dialog = QFileDialog(self, "Choose a folder" if folder else "Choose a file")
         dialog.setFileMode(QFileDialog.FileMode.Directory if folder else QFileDialog.FileMode.ExistingFile)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.setProperty("field", button.property("field"))
         dialog.fileSelected.connect(self._on_path)
         dialog.open()

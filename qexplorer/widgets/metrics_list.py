@@ -48,7 +48,7 @@ def _zero_point(a: Analysis) -> str:
 def _codes(a: Analysis) -> str:
     used = round(a.metrics.code_utilization * 2**a.spec.format.storage_bits)
     codes = a.params.qmax - a.params.qmin + 1
-    return f"{count(used)} of {count(codes)} · {a.metrics.code_entropy_bits:.2f} bits"
+    return f"{count(used)} of {count(codes)}"
 
 
 LINES = (
@@ -71,7 +71,12 @@ LINES = (
     Line(
         "Clipped", lambda a: percent(a.metrics.clipped_fraction), "Share of values beyond the codes, before clamping."
     ),
-    Line("Codes used", _codes, "Distinct codes in use, of those that the scheme allows, and their entropy in bits."),
+    Line("Codes used", _codes, "Distinct codes in use, of those that the scheme allows."),
+    Line(
+        "Code entropy",
+        lambda a: f"{a.metrics.code_entropy_bits:.2f} bits",
+        "−Σ p·log₂ p of the codes: what they carry, and what a perfect compressor would need for each.",
+    ),
     Line(
         "Scale S",
         _scale,

@@ -163,8 +163,9 @@ class TensorModel(QAbstractItemModel):
         return None
 
     def _worst(self, node: _Node) -> float | None:
-        """A tensor's SQNR, or the worst of a layer's tensors; `None` while it is not known."""
-        known = [self._sqnr.get(row.name) for row in _rows(node)]
+        """A tensor's SQNR, or that of a layer's worst weight; `None` while it is not known."""
+        rows = [row for row in _rows(node) if len(row.shape) > 1] or _rows(node)  # biases and statistics stay float
+        known = [self._sqnr.get(row.name) for row in rows]
         return min((db for db in known if db is not None and not math.isnan(db)), default=None)
 
     def _text(self, node: _Node, column: int) -> str:
@@ -277,7 +278,7 @@ class TensorDelegate(RowDelegate):
         option.widget.style().drawControl(
             option.widget.style().ControlElement.CE_ItemViewItem, option, painter, option.widget
         )
-        figures = option.fontMetrics.horizontalAdvance("00.0") + 8
+        figures = option.fontMetrics.horizontalAdvance("000.0") + 8
         bar = QRectF(option.rect).adjusted(6, 0, -figures - 4, 0)
         bar.setTop(option.rect.center().y() - 3)
         bar.setHeight(7)
@@ -318,7 +319,7 @@ class TensorTree(QTreeView):
         for column, sample in (
             (TYPE, "bfloat16 "),
             (VALUES, "409.6 k"),
-            (SQNR, "bar 00.0 0"),
+            (SQNR, "bar 000.0 "),
         ):
             header.resizeSection(column, self.fontMetrics().horizontalAdvance(sample) + 10)
         for column in (TYPE, VALUES):
@@ -346,7 +347,7 @@ class TensorTree(QTreeView):
         self.tensors.show_tensors(rows)
         self._quiet = False
         longest = max((numbers.shape(row.shape) for row in rows[:10_000]), key=len, default="")
-        self.header().resizeSection(SHAPE, self.fontMetrics().horizontalAdvance(longest[:16]) + 14)
+        self.header().resizeSection(SHAPE, self.fontMetrics().horizontalAdvance(longest[:12]) + 10)
         if self.tensors.rowCount() <= 3:
             self.expandToDepth(0)
 

@@ -132,10 +132,10 @@ def test_of_the_shipped_model_every_weight_gets_its_sqnr(qtbot, watch):
     assert scanned[name] == direct(SAMPLE, name, INT4).metrics.sqnr_db
 
 
-def test_the_scan_passes_over_what_has_no_two_axes_or_is_no_float(qtbot, watch, file):
+def test_the_scan_passes_over_what_is_no_float_or_a_single_value(qtbot, watch, file):
     seen = watch(path=file).start(qtbot)
     scanned = {name for name, _ in seen.of("scanned")}
-    assert scanned == {"small.weight", "conv.weight", "head.weight", "wide.weight", "none.weight"}
+    assert scanned == {"small.weight", "conv.weight", "head.weight", "wide.weight", "conv.bias"}
 
 
 def test_under_rapid_changes_the_newest_choice_is_shown_and_no_older_one_after_it(qtbot, watch, file):
@@ -178,8 +178,9 @@ def test_a_result_of_the_file_before_is_not_taken_for_one_of_the_new_file(qtbot,
     late.append(blocker.args[0])
     seen.preview._runner.ended.connect(seen.preview._on_ended)
     seen.store.update(path=other_file)
+    shown = seen.of("analyzed")
     seen.preview._on_ended(late[0])
-    assert seen.preview.analysis is None
+    assert seen.of("analyzed") == shown
     seen.settle(qtbot)
     assert seen.preview.analysis.metrics == direct(other_file, "conv.weight", INT4).metrics
 
@@ -202,13 +203,34 @@ def test_of_many_files_chosen_quickly_only_the_last_is_opened(qtbot, watch, file
     assert [str(c.path) for c in seen.of("opened")] == [other_file]
 
 
-def test_closing_the_file_drops_what_is_late(qtbot, watch, file):
-    seen = watch()
-    seen.store.update(path=file)
-    seen.store.update(path="", tensor="")
+def test_a_file_becomes_the_store_s_only_when_it_has_opened(qtbot, watch, file, other_file):
+    seen = watch(path=file, tensor="conv.weight").start(qtbot)
+    seen.preview.open(other_file)
+    assert (seen.store.state.path, seen.preview.analysis.shape) == (file, (16, 32, 3, 3))
     seen.settle(qtbot)
-    assert seen.of("opened") == seen.of("analyzed") == []
-    assert seen.preview.checkpoint is None
+    assert (seen.store.state.path, seen.store.state.tensor) == (other_file, "conv.weight")
+    assert seen.store.undo_text == "open file"
+    assert seen.preview.analysis.metrics == direct(other_file, "conv.weight", QuantSpec()).metrics
+
+
+def test_a_refused_file_leaves_what_was_open_as_it_was(qtbot, watch, file, tmp_path):
+    seen = watch(path=file, tensor="conv.weight").start(qtbot)
+    seen.preview.open(str(tmp_path / "gone.safetensors"))
+    seen.settle(qtbot)
+    assert len(seen.of("refused")) == 1
+    assert (seen.store.state.path, seen.store.undo_text) == (file, "")
+    assert seen.preview.analysis.spec == QuantSpec()
+
+
+@pytest.mark.parametrize("order", ["choose, open", "open, choose"])
+def test_a_choice_beside_a_file_that_is_refused_is_still_shown(qtbot, watch, file, tmp_path, order):
+    seen = watch(path=file, tensor="conv.weight").start(qtbot)
+    steps = [lambda: seen.store.update(spec=INT4), lambda: seen.preview.open(str(tmp_path / "gone.safetensors"))]
+    for step in steps if order == "choose, open" else steps[::-1]:
+        step()
+    seen.settle(qtbot)
+    assert len(seen.of("refused")) == 1
+    assert seen.preview.analysis.spec == INT4
 
 
 def test_a_file_that_is_none_is_refused_in_words_and_the_next_one_opens(qtbot, watch, file, tmp_path):
@@ -291,7 +313,7 @@ def test_another_spec_clears_the_scan_and_makes_it_anew(qtbot, watch, file):
     seen.settle(qtbot)
     after = dict(seen.of("scanned"))
     assert after.keys() == before.keys()
-    assert all(after[name] < before[name] for name in after if name != "none.weight")
+    assert all(after[name] < before[name] for name in after if name != "conv.bias")
 
 
 def test_a_large_checkpoint_is_not_scanned(qtbot, watch, file, monkeypatch):
@@ -328,3 +350,13 @@ def test_the_cache_forgets_what_was_not_asked_for_longest():
     assert recent.get("a") == 1
     recent.put("c", 3)
     assert (recent.get("a"), recent.get("b"), recent.get("c")) == (1, None, 3)
+
+
+def test_an_undo_while_another_file_opens_stays_with_the_file_that_is_open(qtbot, watch, file, other_file):
+    seen = watch(path=file, tensor="conv.weight").start(qtbot)
+    seen.store.update(path=other_file)
+    seen.store.undo()
+    seen.settle(qtbot)
+    assert seen.store.state.path == file
+    assert str(seen.preview.checkpoint.path) == file
+    assert seen.preview.analysis is not None

@@ -193,6 +193,15 @@ def test_where_the_newest_wins_everything_older_is_cancelled(qtbot, new_runner, 
     assert sum(line.endswith("began") for line in log) == sum(line.endswith("closed") for line in log)
 
 
+def test_what_has_ended_is_unfinished_until_its_end_was_told(qtbot, runner, log):
+    task = runner.submit(log.short("result"), "a task")
+    deadline = time.monotonic() + 5
+    while runner.tasks and time.monotonic() < deadline:
+        log.closed.wait(0.001)
+    assert (runner.tasks, runner.unfinished, task.outcome) == ([], [task], Done("result"))
+    qtbot.waitUntil(lambda: runner.unfinished == [])
+
+
 def test_two_runners_work_at_the_same_time(qtbot, new_runner, log):
     jobs, preview = new_runner("a"), new_runner("b")
     long = jobs.submit(log.endless(), "training")

@@ -112,7 +112,11 @@ def test_more_unfolds_what_is_minor_and_less_folds_it(form):
 
 def test_a_path_can_be_chosen_in_a_dialog(form, qtbot, tmp_path, monkeypatch):
     opened = []
-    monkeypatch.setattr(QFileDialog, "open", opened.append)
+
+    def pretend(dialog: QFileDialog) -> None:
+        opened.append(dialog)
+
+    monkeypatch.setattr(QFileDialog, "open", pretend)
     QTest.mouseClick(button(form, "Choose Recipe"), Qt.MouseButton.LeftButton)
     (dialog,) = opened
     assert dialog.fileMode() == QFileDialog.FileMode.ExistingFile

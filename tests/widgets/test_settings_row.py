@@ -71,7 +71,7 @@ def test_what_is_no_number_is_refused_with_a_reason_and_changes_nothing(row, tex
         (Fixed(-1, 1), "lo", "2", "is not below"),
         (Fixed(-1, 1), "hi", "inf", "must be finite"),
         (PerGroup(32), "size", "0", "not possible"),
-        (PerChannel(0), "axis", "1.5", "not a number"),
+        (PerChannel(0), "axis", "1.5", "“1.5” is not a whole number."),
     ],
 )
 def test_an_impossible_number_is_refused_in_the_plugin_s_own_words(row, plugin, field, text, reason):

@@ -13,7 +13,7 @@ from qexplorer.widgets.controls import Combo
 from qexplorer.widgets.segmented import Segmented
 from qexplorer.widgets.spec_form import SpecForm
 
-SHAPE = (16, 32, 3, 3)
+SHAPE = (16, 128)
 
 
 class Driver:
@@ -76,9 +76,16 @@ def test_another_family_keeps_the_number_of_bits(driver):
     driver.choose("bits", "int4")
     driver.choose("format", formats["uint4"].family)
     assert driver.spec.format.name == "uint4"
+
+
+def test_a_family_comes_back_with_the_format_that_was_last_chosen_of_it(driver):
+    driver.choose("bits", "int4")
     driver.choose("format", formats["fp16"].family)
+    driver.choose("bits", "fp16")
     driver.choose("format", formats["int8"].family)
-    assert driver.spec.format.name == "int16"
+    assert driver.spec.format.name == "int4"
+    driver.choose("format", formats["fp16"].family)
+    assert driver.spec.format.name == "fp16"
 
 
 @pytest.mark.parametrize(
@@ -163,7 +170,7 @@ def test_an_axis_that_the_tensor_has_not_is_told_beside_the_field_until_it_is_me
 @pytest.mark.parametrize(
     ("row", "choice", "field", "text", "message"),
     [
-        ("granularity", "group", "size", "many", "“many” is not a number."),
+        ("granularity", "group", "size", "many", "“many” is not a whole number."),
         ("granularity", "group", "size", "0", "A group of 0 values is not possible."),
         ("observer", "percentile", "percentile", "120", "120 % is not a percentile"),
         ("observer", "fixed", "lo", "3", "The lower limit 3 is not below the upper limit 1."),
