@@ -142,13 +142,12 @@ class MainWindow(QMainWindow):
     # -- layout and session
 
     def _default_layout(self) -> None:
-        for name, dock in self.docks.items():
-            beside = self.panels[name].beside
-            if beside is None:
-                self.addDockWidget(Qt.DockWidgetArea.TopDockWidgetArea, dock)
+        for name, panel in sorted(self.panels.items(), key=lambda item: item[1].place.step):
+            if panel.place.beside:
+                self.splitDockWidget(self.docks[panel.place.beside], self.docks[name], panel.place.orientation)
             else:
-                self.splitDockWidget(self.docks[beside[0]], dock, beside[1])
-            dock.show()
+                self.addDockWidget(Qt.DockWidgetArea.TopDockWidgetArea, self.docks[name])
+            self.docks[name].show()
         self._default_sizes()
 
     def _default_sizes(self) -> None:

@@ -27,12 +27,21 @@ class Parts:
     themes: Themes
 
 
+@dataclass(frozen=True)
+class Place:
+    """In the default layout a panel takes room from the panel `beside`, in the `step`-th split; the first has none."""
+
+    step: int
+    beside: str = ""
+    orientation: Qt.Orientation = Qt.Orientation.Vertical
+
+
 class Panel(QWidget):
-    """The content of a dock. The default layout puts it `beside` a panel of lower `order`."""
+    """The content of a dock. `order` is its place for the eye and the Tab key, `place` that in the default layout."""
 
     name: ClassVar[str]
     title: ClassVar[str]
-    beside: ClassVar[tuple[str, Qt.Orientation] | None] = None
+    place: ClassVar["Place"]
     order: ClassVar[int]
     open_pressed = Signal()
 

@@ -6,7 +6,7 @@ from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QStackedLayout, QWidget
 
-from qexplorer.panels import Panel, Parts, register
+from qexplorer.panels import Panel, Parts, Place, register
 from qexplorer.quant import Analysis
 from qexplorer.quant.observers.fixed import Fixed
 from qexplorer.state.app_state import AppState
@@ -62,8 +62,8 @@ class DistributionPanel(Panel):
 
     name: ClassVar[str] = "distribution"
     title: ClassVar[str] = "Distribution"
-    beside: ClassVar[tuple[str, Qt.Orientation] | None] = ("weights", Qt.Orientation.Horizontal)
-    order: ClassVar[int] = 40
+    order: ClassVar[int] = 20
+    place: ClassVar[Place] = Place(3, "weights", Qt.Orientation.Horizontal)
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)
@@ -102,6 +102,7 @@ class DistributionPanel(Panel):
         self._counts.show_value(parts.store.state.log_counts)
         self.plot.show_log(parts.store.state.log_counts)
         self.plot.clip_dragged.connect(self._on_clip_dragged)
+        self.plot.menu.failed.connect(self.banner.show_message)
         self.plot.clip_released.connect(parts.store.end_drag)
         self._empty.pressed.connect(self.open_pressed)
         parts.preview.analyzed.connect(self.show_analysis)

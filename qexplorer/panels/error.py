@@ -2,10 +2,9 @@
 
 from typing import ClassVar
 
-from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QStackedLayout, QWidget
 
-from qexplorer.panels import Panel, Parts, register
+from qexplorer.panels import Panel, Parts, Place, register
 from qexplorer.quant import Analysis
 from qexplorer.state.runner import Failed
 from qexplorer.widgets.controls import caption
@@ -24,8 +23,8 @@ class ErrorPanel(Panel):
 
     name: ClassVar[str] = "error"
     title: ClassVar[str] = "Error"
-    beside: ClassVar[tuple[str, Qt.Orientation] | None] = ("distribution", Qt.Orientation.Vertical)
-    order: ClassVar[int] = 50
+    order: ClassVar[int] = 30
+    place: ClassVar[Place] = Place(4, "distribution")
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)
@@ -41,6 +40,8 @@ class ErrorPanel(Panel):
         self._view.setToolTip("The error of all values together, or the SQNR of each channel")
         self._view.chosen.connect(self._on_view)
         self._remark = caption("")
+        for plot in (self.histogram, self.channels):
+            plot.menu.failed.connect(self.banner.show_message)
         parts.preview.analyzed.connect(self.show_analysis)
         parts.preview.failed.connect(self._on_failed)
         parts.preview.refused.connect(self._on_refused)

@@ -3,13 +3,14 @@
 from typing import ClassVar
 
 from PySide6.QtCore import QEvent, Qt
+from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from qexplorer.engine.backends import backends
 from qexplorer.engine.jobs import Job, jobs
 from qexplorer.engine.models import models
 from qexplorer.engine.record import recorded
-from qexplorer.panels import Panel, Parts, register
+from qexplorer.panels import Panel, Parts, Place, register
 from qexplorer.state.app_state import AppState
 from qexplorer.state.runner import Cancelled, Failed, Task
 from qexplorer.widgets.controls import Button, Combo, caption, field_height
@@ -32,8 +33,8 @@ class JobsPanel(Panel):
 
     name: ClassVar[str] = "jobs"
     title: ClassVar[str] = "Jobs"
-    beside: ClassVar[tuple[str, Qt.Orientation] | None] = ("weights", Qt.Orientation.Vertical)
-    order: ClassVar[int] = 30
+    order: ClassVar[int] = 60
+    place: ClassVar[Place] = Place(2, "weights")
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)
@@ -91,6 +92,12 @@ class JobsPanel(Panel):
         if event.type() == QEvent.Type.LayoutRequest:  # take no more room than there are rows
             self.setMaximumHeight(self.body.sizeHint().height())
         return super().event(event)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() == Qt.Key.Key_Escape and self.parts.jobs.current is not None:
+            self.parts.jobs.cancel(self.parts.jobs.current)
+        else:
+            super().keyPressEvent(event)
 
     def start(self) -> None:
         """Queue the job as it is set now; later edits cannot reach it."""

@@ -2,10 +2,9 @@
 
 from typing import ClassVar
 
-from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QWidget
 
-from qexplorer.panels import Panel, Parts, register
+from qexplorer.panels import Panel, Parts, Place, register
 from qexplorer.state.runner import Failed
 from qexplorer.widgets.metrics_list import MetricsList
 
@@ -16,8 +15,8 @@ class MetricsPanel(Panel):
 
     name: ClassVar[str] = "metrics"
     title: ClassVar[str] = "Metrics"
-    beside: ClassVar[tuple[str, Qt.Orientation] | None] = ("scheme", Qt.Orientation.Vertical)
-    order: ClassVar[int] = 70
+    order: ClassVar[int] = 50
+    place: ClassVar[Place] = Place(5, "scheme")
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)

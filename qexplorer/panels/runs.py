@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from PySide6.QtCore import Qt, Slot
+from PySide6.QtCore import Slot
 from PySide6.QtWidgets import QHBoxLayout, QStackedLayout, QWidget
 
 from qexplorer.engine.backends import backends
@@ -11,7 +11,7 @@ from qexplorer.engine.jobs import jobs
 from qexplorer.engine.models import models
 from qexplorer.engine.results import Row, RunResult
 from qexplorer.errors import UserError
-from qexplorer.panels import Panel, Parts, register
+from qexplorer.panels import Panel, Parts, Place, register
 from qexplorer.state.runner import Task
 from qexplorer.widgets.controls import caption
 from qexplorer.widgets.messages import Placeholder
@@ -27,8 +27,8 @@ class RunsPanel(Panel):
 
     name: ClassVar[str] = "runs"
     title: ClassVar[str] = "Runs"
-    beside: ClassVar[tuple[str, Qt.Orientation] | None] = ("jobs", Qt.Orientation.Vertical)
-    order: ClassVar[int] = 60
+    order: ClassVar[int] = 70
+    place: ClassVar[Place] = Place(6, "jobs")
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)

@@ -7,7 +7,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QWidget
 
-from qexplorer.panels import Panel, Parts, register
+from qexplorer.panels import Panel, Parts, Place, register
 from qexplorer.quant import Analysis, QuantSpec
 from qexplorer.quant.spec import DEFAULTS
 from qexplorer.state.app_state import AppState
@@ -24,8 +24,8 @@ class SchemePanel(Panel):
 
     name: ClassVar[str] = "scheme"
     title: ClassVar[str] = "Scheme"
-    beside: ClassVar[tuple[str, Qt.Orientation] | None] = ("weights", Qt.Orientation.Horizontal)
-    order: ClassVar[int] = 20
+    order: ClassVar[int] = 40
+    place: ClassVar[Place] = Place(1, "weights", Qt.Orientation.Horizontal)
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)

@@ -5,7 +5,7 @@ from typing import ClassVar
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QStackedLayout, QWidget
 
-from qexplorer.panels import Panel, Parts, register
+from qexplorer.panels import Panel, Parts, Place, register
 from qexplorer.state.app_state import AppState
 from qexplorer.state.runner import Failed
 from qexplorer.weights import Checkpoint
@@ -13,7 +13,8 @@ from qexplorer.weights.text import shown
 from qexplorer.widgets.controls import Field, caption
 from qexplorer.widgets.messages import Placeholder
 from qexplorer.widgets.numbers import many, size
-from qexplorer.widgets.tensor_tree import TensorRow, TensorTree
+from qexplorer.widgets.tensor_model import TensorRow
+from qexplorer.widgets.tensor_tree import TensorTree
 
 READS = "safetensors, sharded folders, PyTorch .pt/.pth/.bin, .npy and .npz"
 
@@ -25,6 +26,7 @@ class WeightsPanel(Panel):
     name: ClassVar[str] = "weights"
     title: ClassVar[str] = "Weights"
     order: ClassVar[int] = 10
+    place: ClassVar[Place] = Place(0)
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)
@@ -38,6 +40,7 @@ class WeightsPanel(Panel):
         )
         self._tree = TensorTree()
         self._empty = Placeholder("No weights are open", f"Drop a file or folder here: {READS}.", "O&pen …")
+        self._nothing = Placeholder("Nothing matches", "Words must be part of the name; >10k, <1M and sqnr<15 compare.")
         self._totals = caption("")
         self._totals.setContentsMargins(12, 2, 12, 8)
         self._warning = caption("")
@@ -48,6 +51,7 @@ class WeightsPanel(Panel):
         self._stack = QStackedLayout(content)
         self._stack.addWidget(self._empty)
         self._stack.addWidget(self._tree)
+        self._stack.addWidget(self._nothing)
         line = QWidget()
         margin = QHBoxLayout(line)
         margin.setContentsMargins(10, 0, 10, 0)
@@ -56,7 +60,7 @@ class WeightsPanel(Panel):
         self.body.addWidget(content, 1)
         self.body.addWidget(self._warning)
         self.body.addWidget(self._totals)
-        self._filter.textChanged.connect(self._tree.show_filter)
+        self._filter.textChanged.connect(self._on_filter)
         self._tree.chosen.connect(self._on_chosen)
         self._empty.pressed.connect(self.open_pressed)
         parts.preview.opened.connect(self.show_checkpoint)
@@ -103,6 +107,11 @@ class WeightsPanel(Panel):
             self._warning.hide()
             self._stack.setCurrentWidget(self._empty)
         self.banner.show_message(failed.message, failed.details)
+
+    def _on_filter(self, text: str) -> None:
+        self._tree.show_filter(text)
+        if self.parts.preview.checkpoint is not None:
+            self._stack.setCurrentWidget(self._tree if self._tree.matches else self._nothing)
 
     def _on_chosen(self, name: str) -> None:
         self.parts.store.update(tensor=name, drag="tensor")

@@ -13,6 +13,7 @@ from qexplorer.quant.observers.fixed import Fixed
 from qexplorer.quant.quantize import params_for
 from qexplorer.widgets.numbers import count, figure
 from qexplorer.widgets.plot import Plot, empty_steps, nice, stairs
+from qexplorer.widgets.plot_menu import Table, about
 from qexplorer.widgets.theme import LIGHT, Theme
 
 STEM_PIXELS = 3.0
@@ -68,6 +69,7 @@ class DistributionPlot(Plot):
         if analysis is None:
             for item in (self._original, self._outline, self._stems, *self._clips):
                 item.hide()
+            self.menu.table = None
             return
         self._original.show()
         if subject != self._subject:
@@ -78,6 +80,14 @@ class DistributionPlot(Plot):
             self._fit_floor(analysis)
         self._draw()
         self._describe()
+        edges = analysis.bins.edges
+        columns = {
+            "from": edges[:-1],
+            "to": edges[1:],
+            "original": analysis.original,
+            "dequantized": analysis.dequantized,
+        }
+        self.menu.table = Table(about(analysis), columns)
 
     def show_log(self, log: bool) -> None:
         """Count axis logarithmic or linear."""

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QEvent, Qt
-from PySide6.QtGui import QKeyEvent, QPen
+from PySide6.QtGui import QContextMenuEvent, QKeyEvent, QPen
 from PySide6.QtWidgets import QWidget
 
 from qexplorer.widgets.numbers import figure
+from qexplorer.widgets.plot_menu import PlotMenu
 from qexplorer.widgets.theme import LIGHT, Theme, scaled
 
 AXIS_WIDTH = 62
@@ -61,6 +62,7 @@ class Plot(pg.PlotWidget):
         item.setContentsMargins(0, 6, 8, 0)
         self.y_axis.setWidth(AXIS_WIDTH)
         self.getViewBox().setMouseEnabled(x=True, y=False)
+        self.menu = PlotMenu(self)
         self.home: tuple[float, float, float, float] = (0.0, 1.0, 0.0, 1.0)
 
     def show_theme(self, theme: Theme) -> None:
@@ -104,6 +106,9 @@ class Plot(pg.PlotWidget):
             self.getViewBox().setXRange(left + a * width, right + b * width, padding=0)
         else:
             super().keyPressEvent(event)
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        self.menu.show_at(event.globalPos())
 
     def mouseDoubleClickEvent(self, event: QEvent) -> None:
         self.go_home()

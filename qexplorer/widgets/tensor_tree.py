@@ -1,266 +1,31 @@
-"""The tensors of a checkpoint as a tree of their dotted names: filter, sort, select."""
+"""The tree of tensors: filter, sort, select."""
 
-import math
-import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from fnmatch import fnmatch
-from functools import cached_property
+from collections.abc import Iterable
 from typing import Any
 
-from PySide6.QtCore import (
-    QAbstractItemModel,
-    QModelIndex,
-    QPersistentModelIndex,
-    QPoint,
-    QRectF,
-    QSortFilterProxyModel,
-    Qt,
-    Signal,
-)
+from PySide6.QtCore import QModelIndex, QPoint, QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QFocusEvent, QPainter, QPalette
 from PySide6.QtWidgets import QHeaderView, QMenu, QStyleOptionViewItem, QTreeView, QWidget
 
 from qexplorer.widgets import numbers
+from qexplorer.widgets.tensor_model import (
+    COLUMNS,
+    NAME,
+    SHAPE,
+    SORT,
+    SQNR,
+    TYPE,
+    VALUES,
+    Index,
+    TensorFilter,
+    TensorModel,
+    TensorRow,
+)
 from qexplorer.widgets.theme import LIGHT, Theme
 from qexplorer.widgets.views import RowDelegate, calm, dress
 
-Index = QModelIndex | QPersistentModelIndex
-COLUMNS = ("Tensor", "Shape", "Type", "Values", "SQNR")
-NAME, SHAPE, TYPE, VALUES, SQNR = range(5)
-SORT = Qt.ItemDataRole.UserRole
 FULL_SCALE_DB = 60.0
 """A bar that fills its cell."""
-
-
-@dataclass(frozen=True)
-class TensorRow:
-    """What the tree shows of a tensor; `shown` is its name made safe for the screen, `note` why it cannot be read."""
-
-    name: str
-    shown: str
-    shape: tuple[int, ...]
-    dtype: str
-    n: int
-    note: str = ""
-
-
-@dataclass(eq=False)
-class _Node:
-    label: str
-    parent: "_Node | None"
-    at: int = 0
-    row: TensorRow | None = None
-    children: list["_Node"] = field(default_factory=list)
-
-    @cached_property
-    def order(self) -> "tuple[tuple[int, str], ...]":
-        """The key of its label, computed once: sorting asks for it a million times."""
-        return natural(self.label)
-
-
-class TensorModel(QAbstractItemModel):
-    """Two levels: the layers, and the tensors of each."""
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._root = _Node("", None)
-        self._leaves: dict[str, _Node] = {}
-        self._sqnr: dict[str, float] = {}
-
-    def show_tensors(self, rows: Iterable[TensorRow]) -> None:
-        """Show other tensors."""
-        self.beginResetModel()
-        self._sqnr.clear()
-        self._leaves.clear()
-        self._root = _Node("", None)
-        groups: dict[str, _Node] = {}
-        for row in rows:
-            group, label = split(row.shown)
-            if group not in groups:
-                groups[group] = _Node(group, self._root)
-                self._root.children.append(groups[group])
-            leaf = _Node(label, groups[group], len(groups[group].children), row)
-            groups[group].children.append(leaf)
-            self._leaves[row.name] = leaf
-        _lift(self._root)
-        self.endResetModel()
-
-    def show_sqnr(self, name: str, db: float) -> None:
-        """Show the SQNR of a tensor."""
-        if name in self._leaves:
-            self._sqnr[name] = db
-            self._changed(name)
-
-    def _changed(self, name: str) -> None:
-        index = self.index_of(name).siblingAtColumn(SQNR)
-        self.dataChanged.emit(index, index)
-        group = index.parent().siblingAtColumn(SQNR)
-        if group.isValid():
-            self.dataChanged.emit(group, group)
-
-    def clear_sqnr(self) -> None:
-        """Forget every SQNR."""
-        names = list(self._sqnr)
-        self._sqnr.clear()
-        for name in names:
-            self._changed(name)
-
-    def index_of(self, name: str) -> QModelIndex:
-        """The first cell of a tensor's row; invalid where there is no such tensor."""
-        node = self._leaves.get(name)
-        return self.createIndex(node.at, 0, node) if node else QModelIndex()
-
-    def node(self, index: Index) -> _Node:
-        """The node behind an index."""
-        return index.internalPointer() if index.isValid() else self._root
-
-    def sqnr(self, name: str) -> float | None:
-        """The SQNR of a tensor in dB, where it is known."""
-        return self._sqnr.get(name)
-
-    def index(self, row: int, column: int, parent: Index = QModelIndex()) -> QModelIndex:  # noqa: B008
-        children = self.node(parent).children
-        return self.createIndex(row, column, children[row]) if 0 <= row < len(children) else QModelIndex()
-
-    def parent(self, index: Index = QModelIndex()) -> QModelIndex:  # noqa: B008  # pyright: ignore[reportIncompatibleMethodOverride]
-        above = self.node(index).parent if index.isValid() else None
-        return QModelIndex() if above is None or above is self._root else self.createIndex(above.at, 0, above)
-
-    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
-        return 0 if parent.column() > 0 else len(self.node(parent).children)
-
-    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
-        return len(COLUMNS)
-
-    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        if role == Qt.ItemDataRole.DisplayRole and orientation == Qt.Orientation.Horizontal:
-            return COLUMNS[section]
-        if role == Qt.ItemDataRole.ToolTipRole:
-            return (
-                "Name in the file",
-                "Shape",
-                "Stored type",
-                "Number of values",
-                "SQNR in dB under the current scheme",
-            )[section]
-        return None
-
-    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        node = self.node(index)
-        if role == Qt.ItemDataRole.DisplayRole:
-            return self._text(node, index.column())
-        if role == SORT:
-            return self.key(node, index.column())
-        if role == Qt.ItemDataRole.ToolTipRole and node.row:
-            row = node.row
-            note = f"\n{row.note}" if row.note else ""
-            return f"{row.shown}\n{numbers.shape(row.shape)} {row.dtype}, {numbers.count(row.n)} values{note}".replace(
-                "<", "‹"
-            )
-        if role == Qt.ItemDataRole.TextAlignmentRole and index.column() == VALUES:
-            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        return None
-
-    def _worst(self, node: _Node) -> float | None:
-        """A tensor's SQNR, or that of a layer's worst weight; `None` while it is not known."""
-        rows = [row for row in _rows(node) if len(row.shape) > 1] or _rows(node)  # biases and statistics stay float
-        known = [self._sqnr.get(row.name) for row in rows]
-        return min((db for db in known if db is not None and not math.isnan(db)), default=None)
-
-    def _text(self, node: _Node, column: int) -> str:
-        if column == NAME:
-            return node.label
-        if column == SQNR:
-            db = self._worst(node)
-            return "" if db is None else f"{db:.1f}" if math.isfinite(db) else numbers.figure(db)
-        if column == VALUES:
-            return numbers.many(sum(row.n for row in _rows(node)))
-        return "" if node.row is None else (numbers.shape(node.row.shape), node.row.dtype)[column - SHAPE]
-
-    def key(self, node: _Node, column: int) -> Any:
-        """What a column sorts by; a layer stands for the sum, or the worst, of its tensors."""
-        if column == NAME:
-            return natural(node.label)
-        if column == SQNR:
-            db = self._worst(node)
-            return (math.inf if db is None else db,)
-        if column == TYPE:
-            return (_rows(node)[0].dtype,)
-        return (sum(row.n for row in _rows(node)),)
-
-
-def _rows(node: _Node) -> list[TensorRow]:
-    return [node.row] if node.row else [child.row for child in node.children if child.row]
-
-
-def split(name: str) -> tuple[str, str]:
-    """A name's group, up to its first number (`model.layers.3`) or its last dot, and the rest."""
-    match = re.match(r"((?:[^.]+\.)*?\d+)\.(.+)", name) or re.match(r"(.+)\.([^.]+)$", name)
-    return (match[1], match[2]) if match else (name, name)
-
-
-def _lift(root: _Node) -> None:
-    """Put a tensor that is alone in its group in the group's place, and number the groups."""
-    for i, group in enumerate(root.children):
-        if len(group.children) == 1:
-            only = root.children[i] = group.children[0]
-            only.label = only.row.shown if only.row else group.label
-            only.parent = root
-        root.children[i].at = i
-
-
-def natural(text: str) -> tuple[tuple[int, str], ...]:
-    """A key that sorts `features.2` before `features.10`."""
-    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d{1,9})", text) if part)
-
-
-class TensorFilter(QSortFilterProxyModel):
-    """Words must be part of the name or type, `*` stands for anything; `>1M`, `<10k` compare the number of values,
-    `sqnr<15` the SQNR.
-    """
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._tests: list[Callable[[TensorRow], bool]] = []
-        self.setRecursiveFilteringEnabled(True)
-        self.setSortRole(SORT)
-
-    def show_filter(self, text: str) -> None:
-        """Show only the tensors that fit."""
-        self.beginFilterChange()
-        self._tests = [self._test(word) for word in text.lower().split()]
-        self.endFilterChange(QSortFilterProxyModel.Direction.Rows)
-
-    def _test(self, word: str) -> Callable[[TensorRow], bool]:
-        match = re.fullmatch(r"(sqnr)?([<>])=?(-?\d+(?:\.\d+)?)([km])?", word)
-        if match:
-            bound = float(match[3]) * {"k": 1e3, "m": 1e6, None: 1}[match[4]]
-            above, of_sqnr = match[2] == ">", bool(match[1])
-            return lambda row: self._compare(row, bound, above=above, of_sqnr=of_sqnr)
-        if "*" in word:
-            return lambda row: fnmatch(row.shown.lower(), word)
-        return lambda row: word in row.shown.lower() or word in row.dtype
-
-    def _compare(self, row: TensorRow, bound: float, *, above: bool, of_sqnr: bool) -> bool:
-        value = self._model().sqnr(row.name) if of_sqnr else row.n
-        return value is not None and (value >= bound if above else value <= bound)
-
-    def _model(self) -> TensorModel:
-        model = self.sourceModel()
-        assert isinstance(model, TensorModel)  # noqa: S101
-        return model
-
-    def filterAcceptsRow(self, row: int, parent: Index) -> bool:
-        node = self._model().node(parent).children[row]
-        return not self._tests or (node.row is not None and all(test(node.row) for test in self._tests))
-
-    def lessThan(self, left: Index, right: Index) -> bool:
-        column, a, b = left.column(), left.internalPointer(), right.internalPointer()
-        if column == NAME:  # asked a million times for a hundred thousand rows
-            return a.order < b.order
-        key = self._model().key
-        return key(a, column) < key(b, column)
 
 
 class TensorDelegate(RowDelegate):

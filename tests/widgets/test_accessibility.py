@@ -16,7 +16,8 @@ from qexplorer.widgets.metrics_list import MetricsList
 from qexplorer.widgets.runs_table import RunsTable
 from qexplorer.widgets.spec_form import SpecForm
 from qexplorer.widgets.task_row import TaskRow
-from qexplorer.widgets.tensor_tree import TensorRow, TensorTree
+from qexplorer.widgets.tensor_model import TensorRow
+from qexplorer.widgets.tensor_tree import TensorTree
 
 
 def spec_form(**fields: str) -> SpecForm:

@@ -5,7 +5,8 @@ import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
 
-from qexplorer.widgets.tensor_tree import NAME, SHAPE, SQNR, TYPE, VALUES, TensorRow, TensorTree, natural, split
+from qexplorer.widgets.tensor_model import NAME, SHAPE, SQNR, TYPE, VALUES, TensorRow, natural, split
+from qexplorer.widgets.tensor_tree import TensorTree
 
 
 def row(

@@ -1,0 +1,116 @@
+"""What can be taken out of a plot: its picture, and its numbers as a table."""
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PySide6.QtCore import QBuffer, QObject, QPoint, QRect, Qt, Signal
+from PySide6.QtGui import QGuiApplication, QPainter
+from PySide6.QtSvg import QSvgGenerator
+from PySide6.QtWidgets import QFileDialog, QGraphicsView, QMenu
+
+from qexplorer.quant.analysis import Analysis
+from qexplorer.widgets.numbers import count, shape
+
+
+@dataclass(frozen=True)
+class Table:
+    """The numbers behind a plot: what they are of, and columns of equal length by title."""
+
+    about: str
+    columns: dict[str, np.ndarray]
+
+    def as_text(self, separator: str) -> str:
+        """The table with its titles; numbers with a decimal point, whatever the language of the system."""
+        out = io.StringIO()
+        writer = csv.writer(out, delimiter=separator, lineterminator="\n")
+        if separator == ",":
+            out.write("".join(f"# {line}\n" for line in self.about.splitlines()))
+        writer.writerow(self.columns)
+        writer.writerows(zip(*(column.tolist() for column in self.columns.values()), strict=True))
+        return out.getvalue()
+
+
+def about(analysis: Analysis) -> str:
+    """What the numbers are of: the shape, every field of the spec, and how much was counted."""
+    spec = ", ".join(f"{name} {value}" for name, value in analysis.spec.to_json().items())
+    return f"{shape(analysis.shape)}, {count(analysis.metrics.n)} values ({analysis.coverage})\n{spec}"
+
+
+class PlotMenu(QObject):
+    """The context menu of a plot. `failed` says why a file could not be written."""
+
+    failed = Signal(str)
+
+    def __init__(self, plot: QGraphicsView) -> None:
+        super().__init__(plot)
+        self._plot = plot
+        self.table: Table | None = None
+        self.menu = QMenu(plot)
+        for text, slot in (
+            ("Copy &Image", self.copy_image),
+            ("Copy &Data", self.copy_data),
+            ("&Save Image …", self._ask_image),
+            ("Save Da&ta …", self._ask_data),
+        ):
+            self.menu.addAction(text).triggered.connect(slot)
+
+    def show_at(self, at: QPoint) -> None:
+        """Open the menu at a place of the screen."""
+        for action in self.menu.actions():
+            action.setEnabled(self.table is not None)
+        self.menu.popup(at)
+
+    def copy_image(self) -> None:
+        """Put the picture, as it is on screen, on the clipboard."""
+        QGuiApplication.clipboard().setPixmap(self._plot.grab())
+
+    def copy_data(self) -> None:
+        """Put the numbers on the clipboard, for a spreadsheet."""
+        if self.table is not None:
+            QGuiApplication.clipboard().setText(self.table.as_text("\t"))
+
+    def save_image(self, path: str) -> None:
+        """Save the picture: as SVG where the name ends so, else in pixels."""
+        if path.lower().endswith(".svg"):
+            self._write(path, self._svg())
+        elif not self._plot.grab().save(path):
+            self.failed.emit(f"The picture {path} could not be written. Check the folder and the ending of the name.")
+
+    def _svg(self) -> bytes:
+        buffer, svg, size = QBuffer(), QSvgGenerator(), self._plot.size()
+        svg.setOutputDevice(buffer)
+        svg.setSize(size)
+        svg.setViewBox(QRect(QPoint(0, 0), size))
+        svg.setResolution(96)
+        painter = QPainter(svg)
+        self._plot.render(painter)
+        painter.end()
+        return bytes(buffer.data().data())
+
+    def save_data(self, path: str) -> None:
+        """Save the numbers as CSV; comment lines say what they are of."""
+        if self.table is not None:
+            self._write(path, self.table.as_text(",").encode())
+
+    def _write(self, path: str, content: bytes) -> None:
+        try:
+            Path(path).write_bytes(content)
+        except OSError as error:
+            self.failed.emit(f"{path} could not be written: {error.strerror}. Check the folder and the free space.")
+
+    def _ask_image(self) -> None:
+        self._ask("Save the picture", "Pictures (*.png *.svg)", "png").fileSelected.connect(self.save_image)
+
+    def _ask_data(self) -> None:
+        self._ask("Save the data", "Comma-separated values (*.csv)", "csv").fileSelected.connect(self.save_data)
+
+    def _ask(self, title: str, kinds: str, suffix: str) -> QFileDialog:
+        dialog = QFileDialog(self._plot, title, filter=kinds)
+        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.setDefaultSuffix(suffix)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.open()
+        return dialog
