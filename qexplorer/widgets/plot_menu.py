@@ -46,7 +46,6 @@ class PlotMenu(QObject):
 
     def __init__(self, plot: QGraphicsView) -> None:
         super().__init__(plot)
-        self._plot = plot
         self.table: Table | None = None
         self.menu = QMenu(plot)
         for text, slot in (
@@ -56,6 +55,12 @@ class PlotMenu(QObject):
             ("Save Da&ta …", self._ask_data),
         ):
             self.menu.addAction(text).triggered.connect(slot)
+
+    @property
+    def _plot(self) -> QGraphicsView:
+        plot = self.parent()  # asked for, not held: two that hold each other outlive their window
+        assert isinstance(plot, QGraphicsView)  # noqa: S101
+        return plot
 
     def show_at(self, at: QPoint) -> None:
         """Open the menu at a place of the screen."""
