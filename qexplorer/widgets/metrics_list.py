@@ -38,7 +38,7 @@ def _scale(a: Analysis) -> str:
 
 
 def _zero_point(a: Analysis) -> str:
-    if not a.spec.format.scaled:
+    if not a.spec.format.uniform:
         return "none"
     points = [int(z) for z in a.params.zero_point]
     low, high = min(points, default=0), max(points, default=0)

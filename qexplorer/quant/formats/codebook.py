@@ -42,7 +42,7 @@ class Codebook(Format):
 
     @property
     def family(self) -> str:
-        return "Codebook — a table of levels"
+        return "Codebook — a table"
 
     @property
     def label(self) -> str:
