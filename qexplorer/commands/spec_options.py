@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from qexplorer.quant import QuantSpec
 
 OPTIONS = {
-    "format": ("int8", "int2 … int8, int16, uint2 … uint8, fp16, bf16 (`qexplorer formats` lists all)"),
+    "format": ("int8", "int8, uint4, fp8_e4m3fn, nf4, bf16 … (`qexplorer formats` lists all)"),
     "scheme": ("symmetric", "symmetric or affine"),
     "convention": ("restricted", "restricted, full_span, full_range, no_clipping or signed_extreme"),
     "granularity": ("tensor", "tensor, channel:AXIS or group:SIZE (along the last axis)"),

@@ -1,6 +1,5 @@
 """What a spec does to one tensor: parameters, metrics and histograms, as a generator that reports its progress."""
 
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps
 from qexplorer.quant.arrays import AnyArray, Counts, Doubles, Floats
 from qexplorer.quant.bins import Bins, even_bins, step_bins
-from qexplorer.quant.formats.integer import Integer
 from qexplorer.quant.granularity import PerGroup
 from qexplorer.quant.measure import Measured, measure
 from qexplorer.quant.metrics import ErrorSums, Metrics, sqnr_db, summarize
@@ -29,9 +27,9 @@ SCALE_BITS = 32
 @dataclass(frozen=True)
 class Analysis:
     """The result. `lo`, `hi`: the least and greatest representable value over all groups; `data_lo`, `data_hi`:
-    those of the finite data. `levels` and `level_counts` are filled where all values share one scale and there are at
-    most 256 levels. `channel_sqnr_db` has one figure for each channel: of axis 0, or of the axis that the spec
-    divides. Everything counts every value: coverage is exact.
+    those of the finite data. Where all values share one scale and there are at most 256 levels, `levels` are those in
+    use, `level_widths` their cells and `level_counts` how many values each has. `channel_sqnr_db` has one figure for
+    each channel: of axis 0, or of the axis that the spec divides. Everything counts every value: coverage is exact.
     """
 
     spec: QuantSpec
@@ -49,6 +47,7 @@ class Analysis:
     error_bins: Bins
     errors: Counts
     levels: Doubles
+    level_widths: Doubles
     level_counts: Counts
     channel_sqnr_db: Doubles
     seconds: float
@@ -85,8 +84,8 @@ def analyze(tensor: AnyArray, spec: QuantSpec, *, bins: int = 400, original_byte
         yield Progress("Measuring", done, rows.size, 0.4 + 0.6 * done / rows.size)
     if total is None:
         total = measure(rows, spec.format, each, value_bins, error_bins)
-    codes = 2**spec.format.storage_bits
-    levels, counts = _levels(spec, params, total)
+    codes = 2**spec.format.code_bits
+    levels, widths, counts = _levels(spec, params, total)
     low, high = _reach(spec, params)
     metrics = summarize(
         total.sums,
@@ -112,6 +111,7 @@ def analyze(tensor: AnyArray, spec: QuantSpec, *, bins: int = 400, original_byte
         error_bins=error_bins,
         errors=total.errors,
         levels=levels,
+        level_widths=widths,
         level_counts=counts,
         channel_sqnr_db=_channel_sqnr(total, spec, tensor.shape),
         seconds=time.perf_counter() - start,
@@ -184,15 +184,6 @@ def _bits(spec: QuantSpec, n: int, groups: int) -> int:
     return n * spec.format.storage_bits + groups * overhead
 
 
-def _reach(spec: QuantSpec, params: QuantParams) -> tuple[float, float]:
-    """The least and greatest representable value over all groups."""
-    if not isinstance(spec.format, Integer):
-        largest = float(getattr(spec.format, "largest", math.inf))
-        return -largest, largest
-    ends = np.stack([(q - params.zero_point) * params.scale.astype(np.float64) for q in (params.qmin, params.qmax)])
-    return float(ends.min(initial=0.0)), float(ends.max(initial=0.0))
-
-
 def _shown(spec: QuantSpec, params: QuantParams, lows: Floats, highs: Floats, lo: float, hi: float,
            ) -> tuple[float, float]:  # fmt: skip
     """The value axis: from `lo` to `hi`, and what they become. Quantization is monotone, so the extremes of each group
@@ -206,7 +197,7 @@ def _shown(spec: QuantSpec, params: QuantParams, lows: Floats, highs: Floats, lo
 
 def _value_bins(spec: QuantSpec, params: QuantParams, lo: float, hi: float, count: int) -> Bins:
     step = abs(float(params.scale[0])) if len(params.scale) == 1 else 0.0
-    if isinstance(spec.format, Integer) and 0 < step <= hi - lo:
+    if spec.format.uniform and 0 < step <= hi - lo:
         return step_bins(lo, hi, step, 0.0, count)
     return even_bins(lo, hi, count)
 
@@ -220,9 +211,21 @@ def _error_reach(spec: QuantSpec, params: QuantParams, lo: float, hi: float) -> 
     return -reach, reach
 
 
-def _levels(spec: QuantSpec, params: QuantParams, total: Measured) -> tuple[Doubles, Counts]:
-    if len(params.scale) != 1 or total.code_counts.size > 256 or not isinstance(spec.format, Integer):
-        return np.zeros(0), np.zeros(0, np.int64)
-    used = np.flatnonzero(total.code_counts)
-    codes = (used + params.qmin).astype(np.int32)
-    return spec.format.dequantize(codes[None], params)[0].astype(np.float64), total.code_counts[used]
+def _reach(spec: QuantSpec, params: QuantParams) -> tuple[float, float]:
+    """The least and greatest representable value over all groups."""
+    least, most = spec.format.reach(params)
+    return float(least.min(initial=0.0)), float(most.max(initial=0.0))
+
+
+def _levels(spec: QuantSpec, params: QuantParams, total: Measured) -> tuple[Doubles, Doubles, Counts]:
+    """The levels in use, ascending, how wide the cell of each is, and how many values each has."""
+    if len(params.scale) != 1 or total.code_counts.size > 256 or not spec.format.scaled:
+        return np.zeros(0), np.zeros(0), np.zeros(0, np.int64)
+    codes = np.arange(params.qmin, params.qmax + 1, dtype=np.int32)
+    values = spec.format.dequantize(codes[None], params)[0].astype(np.float64)
+    levels, where = np.unique(values[np.isfinite(values)], return_inverse=True)
+    counts = np.bincount(where, weights=total.code_counts[np.isfinite(values)]).astype(np.int64)
+    gaps = np.diff(levels)
+    widths = (np.append(gaps, gaps[-1:]) + np.insert(gaps, 0, gaps[:1])) / 2
+    used = counts > 0
+    return levels[used], widths[used], counts[used]

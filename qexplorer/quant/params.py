@@ -43,8 +43,23 @@ class QuantParams:
         return replace(self, scale=np.repeat(self.scale, groups), zero_point=np.repeat(self.zero_point, groups))
 
 
-def choose_params(lo: Floats, hi: Floats, *, bits: int, signed: bool, scheme: Scheme, convention: Convention,
-                  rounding: Rounding, division: Division) -> QuantParams:  # fmt: skip
+@dataclass(frozen=True)
+class Choices:
+    """The fields of a spec that decide how a scale follows from a range."""
+
+    scheme: Scheme = "symmetric"
+    convention: Convention = "restricted"
+    rounding: Rounding = "half_even"
+    division: Division = "reciprocal"
+
+
+def largest_to(level: float, lo: Floats, hi: Floats, codes: int, division: Division) -> QuantParams:
+    """The scale that puts the largest magnitude of each range `lo`..`hi` on `level`, for `codes` codes."""
+    scale = np.maximum(np.maximum(-lo, hi) / np.float32(level), EPS).astype(np.float32)
+    return QuantParams(scale, np.zeros(lo.shape, np.int32), 0, codes - 1, division=division)
+
+
+def choose_params(lo: Floats, hi: Floats, bits: int, signed: bool, choices: Choices) -> QuantParams:
     """Scale and zero point of integer quantization for the ranges `lo`..`hi`: `[G]` float32 each.
 
     Zero is always made part of the range, so that it is represented exactly.
@@ -52,20 +67,20 @@ def choose_params(lo: Floats, hi: Floats, *, bits: int, signed: bool, scheme: Sc
     lo = np.minimum(lo, np.float32(0))
     hi = np.maximum(hi, np.float32(0))
     qmin, qmax = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
-    if scheme == "affine":
+    if choices.scheme == "affine":
         if not signed:
             qmin, qmax = 0, 2**bits - 1
         half = hi * np.float32(0.5) - lo * np.float32(0.5)  # exact, and the widest range does not overflow
         scale = np.maximum(half / np.float32((qmax - qmin) / 2), EPS)
         zero_point = np.clip(qmin - np.rint(lo / scale).astype(np.int32), qmin, qmax).astype(np.int32)
-        return QuantParams(scale, zero_point, qmin, qmax, rounding, division)
-    scale = _symmetric_scale(lo, hi, qmin, qmax, convention)
+        return QuantParams(scale, zero_point, qmin, qmax, choices.rounding, choices.division)
+    scale = _symmetric_scale(lo, hi, qmin, qmax, choices.convention)
     scale = np.where(np.abs(scale) < EPS, EPS, scale).astype(np.float32)
-    if convention == "restricted":
+    if choices.convention == "restricted":
         qmin = -qmax
     shift = 0 if signed else 2 ** (bits - 1)
     zero_point = np.full(scale.shape, shift, np.int32)
-    return QuantParams(scale, zero_point, qmin + shift, qmax + shift, rounding, division)
+    return QuantParams(scale, zero_point, qmin + shift, qmax + shift, choices.rounding, choices.division)
 
 
 def _symmetric_scale(lo: Floats, hi: Floats, qmin: int, qmax: int, convention: Convention) -> Floats:

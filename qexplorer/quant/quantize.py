@@ -6,10 +6,9 @@ Every other executor (compiled kernels, torch's fake-quantize) is held to these 
 import numpy as np
 
 from qexplorer.quant.arrays import AnyArray, Codes, Doubles, Floats
-from qexplorer.quant.formats.integer import Integer
 from qexplorer.quant.measure import compiled
 from qexplorer.quant.observers import Target
-from qexplorer.quant.params import QuantParams, choose_params
+from qexplorer.quant.params import Choices, QuantParams
 from qexplorer.quant.spec import QuantSpec
 
 
@@ -34,16 +33,12 @@ def target(spec: QuantSpec) -> Target:
             return np.einsum("gn,gn->g", error, error, dtype=np.float64)
         return np.einsum("gn,gn,gn->g", error, error, weights, dtype=np.float64)
 
-    return Target(levels=2**spec.format.storage_bits, squared_error=squared_error)
+    return Target(levels=2**spec.format.code_bits, squared_error=squared_error)
 
 
 def params_for(spec: QuantSpec, lo: Floats, hi: Floats) -> QuantParams:
     """Scale and zero point for the ranges `lo`..`hi` (`[G]` each); scale 1 for a scale-free format."""
-    form = spec.format
-    if not isinstance(form, Integer):
-        return QuantParams(np.ones_like(lo), np.zeros(lo.shape, np.int32), 0, 2**form.storage_bits - 1)
-    return choose_params(lo, hi, bits=form.bits, signed=form.signed, scheme=spec.scheme,
-                         convention=spec.convention, rounding=spec.rounding, division=spec.division)  # fmt: skip
+    return spec.format.choose(lo, hi, Choices(spec.scheme, spec.convention, spec.rounding, spec.division))
 
 
 def quantize(tensor: AnyArray, spec: QuantSpec) -> tuple[Codes, AnyArray, QuantParams]:

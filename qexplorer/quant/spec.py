@@ -48,18 +48,21 @@ class QuantSpec:
 
     def refusal(self, name: str, value: Any) -> str:
         """Why the field `name` cannot have this value beside the fields before it; empty if it can."""
-        if name != "format" and not self.format.scaled and value != DEFAULTS[name]:
-            return f"{self.format.name.upper()} is a plain cast: it has no scale, so {name} does not apply."
+        form = self.format
+        if name != "format" and name not in form.applies and value != DEFAULTS[name]:
+            return f"{form.name.upper()} {form.kind}, so {name} “{_text(value)}” does not apply."
         if name == "convention" and self.scheme == "affine" and value != DEFAULTS[name]:
             return "Affine quantization has a zero point; conventions differ only for symmetric scales."
         if name == "observer" and self.granularity != PerTensor() and value.per_tensor_only:
             return str(value.per_tensor_only)
+        if name == "observer" and not form.uniform and value.even_steps_only:
+            return str(value.even_steps_only)
         return ""
 
     def applies(self, name: str) -> str:
         """Why the field `name` means nothing for this spec; empty if it does mean something."""
-        if name != "format" and not self.format.scaled:
-            return f"{self.format.name.upper()} is a plain cast: it has no scale."
+        if name != "format" and name not in self.format.applies:
+            return f"{self.format.name.upper()} {self.format.kind}."
         if name == "convention" and self.scheme == "affine":
             return "Affine quantization has a zero point; conventions differ only for symmetric scales."
         return ""
@@ -80,6 +83,8 @@ class QuantSpec:
         """The spec in a few words, e.g. `INT4 symmetric per channel`."""
         if not self.format.scaled:
             return self.format.name.upper()
+        if "scheme" not in self.format.applies:
+            return f"{self.format.name.upper()} per {self.granularity.title.lower()}"
         return f"{self.format.name.upper()} {self.scheme} per {self.granularity.title.lower()}"
 
     def to_json(self) -> dict[str, str]:
@@ -102,6 +107,10 @@ class QuantSpec:
         if unknown:
             raise UserError(f"A spec has no field “{min(unknown)}”.", f"Known: {', '.join(DEFAULTS)}.")
         return cls(**{k: parsers[k](v) if k in parsers else v for k, v in fields.items()})  # pyright: ignore[reportArgumentType]
+
+
+def _text(value: Any) -> str:
+    return str(getattr(value, "text", value))
 
 
 DEFAULTS: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(QuantSpec)}

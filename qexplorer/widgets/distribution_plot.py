@@ -98,7 +98,7 @@ class DistributionPlot(Plot):
                 self._fit()
                 self._draw()
 
-    def _heights(self, counts: np.ndarray, width: float) -> np.ndarray:
+    def _heights(self, counts: np.ndarray, width: float | np.ndarray) -> np.ndarray:
         density = counts * (self._unit / width)
         return np.log10(np.maximum(density, self._floor)) if self._log else density
 
@@ -131,14 +131,14 @@ class DistributionPlot(Plot):
         base = float(np.log10(self._floor)) if self._log else 0.0
         edges = a.bins.edges
         self._original.setData(*_steps(edges, a.original, a.bins.width, self), fillLevel=base)
-        step = abs(float(a.params.scale[0])) if len(a.levels) else 0.0
+        step = float(a.level_widths.min(initial=np.inf)) if len(a.levels) else 0.0
         (left, right), _ = self.getViewBox().viewRange()  # not its pixel size, which comes late
         pixels = step / (right - left) * self.getViewBox().width()
         stems = pixels >= STEM_PIXELS
         self._stems.setVisible(stems)
         self._outline.setVisible(not stems)
         if stems:
-            heights = self._heights(a.level_counts, step)
+            heights = self._heights(a.level_counts, a.level_widths)
             self._stems.setData(np.repeat(a.levels, 2), np.column_stack([np.full(len(heights), base), heights]).ravel())
             self._stems.setPen(self.pen("dequantized", float(np.clip(pixels * 0.14, 1.0, 4.0))))
         else:
@@ -231,9 +231,8 @@ def _span(a: Analysis) -> float:
 def _end_of_unit_range(a: Analysis, *, upper: bool) -> float:
     """How far the grid reaches when the range is −1 … 1: not to 1 in every convention."""
     one = np.ones(1, np.float32)
-    params = params_for(a.spec, -one, one)
-    ends = [abs(float((q - params.zero_point[0]) * params.scale[0])) for q in (params.qmin, params.qmax)]
-    return ends[1] if upper else ends[0]
+    least, most = a.spec.format.reach(params_for(a.spec, -one, one))
+    return float(most[0]) if upper else -float(least[0])
 
 
 def _place(line: pg.InfiniteLine, at: float) -> None:

@@ -55,7 +55,7 @@ class ErrorPlot(Plot):
         edges, counts = stairs(a.error_bins.edges, a.errors)
         self._curve.setData(edges, counts.astype(float))
         half = a.spec.format.half_step(a.params, max(-a.data_lo, a.data_hi))
-        single = a.spec.format.scaled and len(a.params.scale) == 1
+        single = a.spec.format.uniform and len(a.params.scale) == 1
         for line, at in zip(self._halves, (-half, half), strict=True):
             line.setVisible(single)
             line.setValue(at)

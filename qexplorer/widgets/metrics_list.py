@@ -38,7 +38,7 @@ def _scale(a: Analysis) -> str:
 
 
 def _zero_point(a: Analysis) -> str:
-    if not a.spec.format.scaled:
+    if not a.spec.format.uniform:
         return "none"
     points = [int(z) for z in a.params.zero_point]
     low, high = min(points, default=0), max(points, default=0)
@@ -46,7 +46,7 @@ def _zero_point(a: Analysis) -> str:
 
 
 def _codes(a: Analysis) -> str:
-    used = round(a.metrics.code_utilization * 2**a.spec.format.storage_bits)
+    used = round(a.metrics.code_utilization * 2**a.spec.format.code_bits)
     codes = a.params.qmax - a.params.qmin + 1
     return f"{count(used)} of {count(codes)}"
 

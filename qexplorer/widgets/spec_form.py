@@ -230,7 +230,7 @@ class SpecForm(QWidget):
         if name == "format":
             changed = self._spec.format.family != DEFAULTS["format"].family
         label = self._labels[name]
-        title = "T&ype" if name == "bits" and not self._spec.format.scaled else TITLES[name]
+        title = "T&ype" if name == "bits" and not self._spec.format.uniform else TITLES[name]
         label.setText(title + (" •" if changed else ""))
         label.setToolTip("Changed from its default" if changed else "")
 
@@ -244,7 +244,7 @@ class SpecForm(QWidget):
             words = CHOICES["convention"][control.itemData(i)]
             shift = 0 if self._spec.format.name.startswith("int") else most + 1
             span = f"   {least + shift} … {most + shift}".replace("-", "−")
-            control.setItemText(i, words.label + (span if self._spec.format.scaled else ""))
+            control.setItemText(i, words.label + (span if self._spec.format.uniform else ""))
 
     def _on_chosen(self, chosen: object) -> None:
         control = self.sender()

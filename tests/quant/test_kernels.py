@@ -25,7 +25,7 @@ from qexplorer.quant.params import QuantParams
 from qexplorer.quant.quantize import find_range, params_for
 
 ROOT = Path(__file__).parents[2]
-INTEGERS = [form for form in formats.values() if form.scaled]
+INTEGERS = [form for form in formats.values() if form.uniform]
 COUNTS = ("code_counts", "original", "dequantized", "errors")
 ROWS = hnp.arrays(
     np.float32,

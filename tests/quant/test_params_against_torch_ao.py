@@ -8,7 +8,7 @@ from torch.ao.quantization import observer as ao
 from qexplorer.quant import QuantSpec
 from qexplorer.quant.formats import formats
 from qexplorer.quant.granularity import PerChannel
-from qexplorer.quant.params import choose_params
+from qexplorer.quant.params import Choices, choose_params
 from qexplorer.quant.quantize import find_range, params_for
 
 pytestmark = pytest.mark.usefixtures("quiet_torch_ao")
@@ -173,8 +173,7 @@ def test_fake_quantize_per_channel_has_the_scales_published_in_torchs_tests():
 def test_each_symmetric_convention_has_its_worked_scale_and_codes(convention, name, lo, hi, scale, codes):
     form = formats[name]
     ends = (np.array([v], np.float32) for v in (lo, hi))
-    p = choose_params(*ends, bits=form.bits, signed=form.signed, scheme="symmetric", convention=convention,
-                      rounding="half_even", division="reciprocal")  # fmt: skip
+    p = choose_params(*ends, form.bits, form.signed, Choices(convention=convention))
     assert p.scale.tolist() == [np.float32(scale)]
     assert (p.qmin, p.qmax) == codes
     assert p.zero_point.tolist() == [0 if form.signed else 2 ** (form.bits - 1)]

@@ -22,7 +22,7 @@ from qexplorer.quant.quantize import quantize
 
 GRANULARITIES = [PerTensor(), PerChannel(1), PerGroup(64)]
 OBSERVERS = [MinMax(), Percentile(99.9), Mse(), Histogram(), Fixed(-0.1, 2.5)]
-INTEGERS = [form for form in formats.values() if form.scaled]
+INTEGERS = [form for form in formats.values() if form.uniform]
 
 
 def allowed():
@@ -40,9 +40,9 @@ ALLOWED = list(allowed())
 
 
 def test_every_integer_scheme_is_allowed_but_for_the_histogram_observer_and_more_than_one_range():
-    integers = [spec for spec in ALLOWED if spec.format.scaled]
+    integers = [spec for spec in ALLOWED if spec.format.uniform]
     assert len(integers) == len(INTEGERS) * 6 * (3 * 5 - 2)
-    assert [spec.format.name for spec in ALLOWED if not spec.format.scaled] == ["fp16", "bf16"]
+    assert [spec.format.name for spec in ALLOWED if not spec.format.scaled] == ["fp16", "bf16", "tf32"]
 
 
 def test_every_allowed_spec_survives_json():

@@ -1,4 +1,4 @@
-"""Number formats. A format is data: which codes there are, what each stands for, and whether it needs a scale."""
+"""Number formats. A format is data: which codes there are, what each stands for, and how its scale follows."""
 
 import importlib
 import pkgutil
@@ -8,16 +8,20 @@ from typing import ClassVar
 
 from qexplorer.errors import UserError
 from qexplorer.quant.arrays import Codes, Doubles, Floats
-from qexplorer.quant.params import QuantParams
+from qexplorer.quant.params import Choices, QuantParams
 
 
 @dataclass(frozen=True)
 class Format(ABC):
-    """One number format."""
+    """One number format. `applies` are the spec's fields that mean something for it, `kind` says in a few words why
+    the others do not.
+    """
 
+    applies: ClassVar[frozenset[str]]
+    kind: ClassVar[str]
     help: ClassVar[str]
-    scaled: ClassVar[bool]
-    """Whether values are divided by a scale first; a scale-free format is a plain cast."""
+    uniform: ClassVar[bool] = False
+    """Whether levels are evenly spaced, one scale apart."""
 
     @property
     @abstractmethod
@@ -40,9 +44,23 @@ class Format(ABC):
         """The bits that one value takes, without scales."""
 
     @property
+    def code_bits(self) -> int:
+        """The bits of a code; fewer than are stored for TF32, which lies in a float32."""
+        return self.storage_bits
+
+    @property
     @abstractmethod
     def extent(self) -> tuple[float, float, int]:
-        """The least and greatest code (or value, without a scale), and the number of finite levels."""
+        """The least and greatest code (or level, where levels are no integers), and the number of finite levels."""
+
+    @property
+    def scaled(self) -> bool:
+        """Whether values are divided by a scale first; a scale-free format is a plain cast."""
+        return "granularity" in self.applies
+
+    @abstractmethod
+    def choose(self, lo: Floats, hi: Floats, choices: Choices) -> QuantParams:
+        """Scale and zero point that cover the ranges `lo`..`hi`, `[G]` each."""
 
     @abstractmethod
     def quantize(self, rows: Floats, params: QuantParams) -> Codes:
@@ -59,6 +77,10 @@ class Format(ABC):
     @abstractmethod
     def half_step(self, params: QuantParams, largest: float) -> float:
         """The largest rounding error of a value that is not clipped, for values of magnitude up to `largest`."""
+
+    @abstractmethod
+    def reach(self, params: QuantParams) -> tuple[Doubles, Doubles]:
+        """The least and greatest finite value that each group can represent: `[G]`, `[G]`."""
 
 
 formats: dict[str, Format] = {}
@@ -77,5 +99,5 @@ def parse_format(name: str) -> Format:
     return formats[name]
 
 
-for _module in ("integer", *sorted(m.name for m in pkgutil.iter_modules(__path__))):
+for _module in ("integer", "floating", *sorted(m.name for m in pkgutil.iter_modules(__path__))):
     importlib.import_module(f"{__name__}.{_module}")

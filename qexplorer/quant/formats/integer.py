@@ -7,7 +7,7 @@ import numpy as np
 
 from qexplorer.quant.arrays import Codes, Doubles, Floats
 from qexplorer.quant.formats import Format, register
-from qexplorer.quant.params import QuantParams, quotient, round_to_integer
+from qexplorer.quant.params import Choices, QuantParams, choose_params, quotient, round_to_integer
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,11 @@ class Integer(Format):
 
     bits: int
     signed: bool
-    scaled: ClassVar[bool] = True
+    uniform: ClassVar[bool] = True
+    kind: ClassVar[str] = "is an integer"
+    applies: ClassVar[frozenset[str]] = frozenset(
+        ("scheme", "convention", "granularity", "observer", "rounding", "division")
+    )
     help: ClassVar[str] = "Evenly spaced levels, a scale and, where affine, a zero point."
 
     @property
@@ -42,6 +46,13 @@ class Integer(Format):
     def extent(self) -> tuple[float, float, int]:
         least = -(2 ** (self.bits - 1)) if self.signed else 0
         return least, least + 2**self.bits - 1, 2**self.bits
+
+    def choose(self, lo: Floats, hi: Floats, choices: Choices) -> QuantParams:
+        return choose_params(lo, hi, self.bits, self.signed, choices)
+
+    def reach(self, params: QuantParams) -> tuple[Doubles, Doubles]:
+        ends = [(q - params.zero_point) * params.scale.astype(np.float64) for q in (params.qmin, params.qmax)]
+        return np.minimum(*ends), np.maximum(*ends)
 
     def quantize(self, rows: Floats, params: QuantParams) -> Codes:
         with np.errstate(over="ignore"):  # what overflows lies beyond the codes, and is clamped like all that does

@@ -33,6 +33,9 @@ class Observer(Plugin):
     per_tensor_only: ClassVar[str] = ""
     """Empty, or the reason why the observer serves only one group."""
 
+    even_steps_only: ClassVar[str] = ""
+    """Empty, or the reason why the observer serves only evenly spaced levels."""
+
     @abstractmethod
     def update(self, stats: Any, rows: Floats) -> Any:
         """Fold a block of values `[G, N]` into the statistics; `None` stands for nothing seen yet."""

@@ -38,6 +38,8 @@ class Histogram(Observer):
     order: ClassVar[int] = 30
     per_tensor_only: ClassVar[str] = "torch.ao's histogram observer exists only for one range per tensor."
 
+    even_steps_only: ClassVar[str] = "torch.ao's histogram observer knows only evenly spaced integers."
+
     def update(self, stats: Any, rows: Floats) -> Any:
         values = rows[np.isfinite(rows)]
         if not values.size:
