@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TextIO
 
 from PySide6.QtCore import (
     QEvent,
@@ -59,7 +60,7 @@ class Opener(QObject):
 def _say_qt(kind: QtMsgType, context: QMessageLogContext, message: str) -> None:
     """Qt's messages on stderr, but for what the platform without a screen says of every window."""
     del context
-    if kind != QtMsgType.QtDebugMsg and not message.startswith("This plugin does not support"):
+    if kind != QtMsgType.QtDebugMsg and sys.stderr and not message.startswith("This plugin does not support"):
         sys.stderr.write(f"Qt: {message}\n")
 
 
@@ -110,12 +111,21 @@ def run_window(paths: list[str], theme: str | None = None) -> int:
     with tempfile.TemporaryDirectory() as spare:
         keeping = _keeping(Path(spare))
         failures.install(keeping.log)
-        last_words = keeping.crash.read_text("utf-8", errors="replace") if keeping.crash.exists() else ""
-        with keeping.crash.open("w", encoding="utf-8") as crash:
+        last_words, crash_file = _open_crash_file(keeping.crash, Path(spare))
+        with crash_file as crash:
             faulthandler.enable(crash)
             status = _run(app, themes, failures, keeping, _states(keeping, paths, theme), last_words)
             faulthandler.disable()
     return status
+
+
+def _open_crash_file(path: Path, spare: Path) -> tuple[str, TextIO]:
+    """What the last run wrote while it crashed, and a file for this one."""
+    try:
+        last_words = path.read_text("utf-8", errors="replace") if path.exists() else ""
+        return last_words, path.open("w", encoding="utf-8")
+    except OSError:
+        return "", (spare / path.name).open("w", encoding="utf-8")
 
 
 def _states(keeping: Keeping, paths: list[str], theme: str | None) -> tuple[list[AppState], str]:

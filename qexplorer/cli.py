@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -39,6 +40,9 @@ class OneLineParser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0 done, 1 a bug, 2 wrong usage or input, 130 cancelled."""
     words = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):  # a code page that lacks a sign shows it escaped, instead of failing
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         if words and words[0] in COMMANDS:
             module = importlib.import_module(f"qexplorer.commands.{MODULES.get(words[0], words[0])}")
@@ -89,7 +93,7 @@ def _window(words: list[str]) -> int:
     if problems:
         for problem in problems:
             print(f"qexplorer: {problem.what} {problem.remedy}", file=sys.stderr)
-        return 3
+        return 2
     from qexplorer import app
 
     if args.screenshot:

@@ -181,6 +181,9 @@ class MainWindow(QMainWindow):
             return
         self._settings.setValue("geometry", self.saveGeometry())
         self._settings.setValue("layout", self.saveState(LAYOUT_VERSION))
+        self._settings.sync()
+        if self._settings.status() != QSettings.Status.NoError:
+            self.banner.show_message(f"The layout could not be saved to {self._settings.fileName()}. Free some space.")
         try:
             save_session(self._session, self.store.state)
         except UserError as error:
@@ -259,6 +262,7 @@ class MainWindow(QMainWindow):
 
     def _on_job(self, task: Task) -> None:
         running = self.jobs.current
+        self.preview.hold_scan(running is not None)  # so that it does not disturb what the job times
         self._show_title(running.progress.fraction if running and running.progress else None)
         self.menus.actions["cancel"].setEnabled(running is not None)
         if task.outcome is not None:

@@ -1,6 +1,7 @@
 """What the program relies on in the Qt binding itself, and which parts of Qt it may load."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -44,3 +45,26 @@ def test_only_modules_of_qt_under_the_lgpl_are_loaded():
     loaded = {name for name in loaded if name.startswith("Qt")}
     assert {"QtCore", "QtGui", "QtWidgets"} <= loaded
     assert loaded <= ALLOWED
+
+
+def test_the_state_needs_no_more_of_qt_than_its_core():
+    code = (
+        "import sys, pkgutil, importlib, qexplorer.state as s\n"
+        "for m in pkgutil.iter_modules(s.__path__): importlib.import_module(f'qexplorer.state.{m.name}')\n"
+        "print([m for m in sys.modules if m.startswith(('PySide6.Qt', 'pyqtgraph'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.strip() == "['PySide6.QtCore']", done.stderr
+
+
+def test_an_error_is_reported_where_there_is_no_console():
+    code = (
+        "import sys; from pathlib import Path; from PySide6.QtCore import QCoreApplication\n"
+        "from qexplorer.state.failures import Failures\n"
+        "app = QCoreApplication([]); f = Failures(); f.install(Path(sys.argv[1])); told = []\n"
+        "f.happened.connect(lambda a, b: told.append(a)); out, sys.stderr = sys.stdout, None\n"
+        "sys.excepthook(ValueError, ValueError('lost'), None); app.processEvents(); print(told, file=out)"
+    )
+    command = [sys.executable, "-c", code, os.devnull]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert "lost" in done.stdout

@@ -262,3 +262,16 @@ def test_a_screenshot_of_a_wrong_file_says_why(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "page.safetensors" in done.stderr
     assert "web page" in done.stderr
+
+
+def test_a_console_that_lacks_a_sign_shows_it_escaped(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.ones(4, np.float32))
+    done = qexplorer("formats", PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert "int8" in done.stdout
+
+
+def test_scales_of_a_format_without_one_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["analyze", SAMPLE, "--tensor", CONV, "--format", "fp16", "--scale", str(tmp_path / "s.npy")]) == 2
+    assert "no scale" in capsys.readouterr().err
+    assert not (tmp_path / "s.npy").exists()

@@ -33,6 +33,7 @@ from qexplorer.state.app_state import AppState
 from qexplorer.state.session import load_session
 from qexplorer.widgets.controls import Button, Combo
 from qexplorer.widgets.segmented import Segmented
+from qexplorer.widgets.settings_row import SettingsRow
 from qexplorer.widgets.task_row import TaskRow
 from qexplorer.widgets.theme import Themes
 
@@ -413,11 +414,26 @@ def test_a_tensor_that_cannot_be_divided_so_is_said_beside_the_control(qtbot: Qt
     window = open_window()
     click_option(qtbot, window, "granularity", "channel")
     qtbot.waitUntil(lambda: window.preview.analysis is not None and len(window.preview.analysis.params.scale) > 1)
-    click_tensor(qtbot, window, "features.12.conv.0.1.num_batches_tracked")
+    click_option(qtbot, window, "bits", "int8")
+    axis = window.findChild(SettingsRow, "granularity_settings").fields["axis"]
+    axis.setFocus()
+    axis.selectAll()
+    qtbot.keyClicks(axis, "3")
+    qtbot.keyClick(axis, Qt.Key.Key_Return)
+    click_tensor(qtbot, window, "features.12.conv.0.1.weight")
     distribution = window.panel(DistributionPanel)
     qtbot.waitUntil(lambda: bool(distribution.banner.text))
-    assert "no axes" in distribution.banner.text
+    assert "Axis 3" in distribution.banner.text
     click_option(qtbot, window, "granularity", "tensor")
+    qtbot.waitUntil(lambda: not distribution.banner.text)
+
+
+def test_a_counter_is_not_taken_for_a_weight(qtbot: QtBot, open_window: Open) -> None:
+    window = open_window()
+    click_tensor(qtbot, window, "features.12.conv.0.1.num_batches_tracked")
+    distribution = window.panel(DistributionPanel)
+    qtbot.waitUntil(lambda: "int64" in distribution.banner.text)
+    click_tensor(qtbot, window, "features.12.conv.0.1.bias")
     qtbot.waitUntil(lambda: not distribution.banner.text)
 
 

@@ -45,6 +45,8 @@ def run(args: argparse.Namespace) -> None:
             f"A histogram of {args.histogram} bins is not possible.", "Take 2 to 1,000,000.", field="histogram"
         )
     files = {name: Path(getattr(args, name)) for name in ARRAYS if getattr(args, name)}
+    if {"scale", "zero_point"} & set(files) and not spec.format.scaled:
+        raise UserError(f"{spec.format.name.upper()} has no scale to write.", "Leave --scale and --zero-point out.")
     if files and args.all:
         raise UserError("Arrays can be written of one tensor only.", "Take --tensor NAME.", field="tensor")
     from qexplorer.weights import open_checkpoint
@@ -87,7 +89,7 @@ def _analyze(checkpoint: "Checkpoint", tensor: "TensorInfo", spec: "QuantSpec", 
     values = checkpoint.read(tensor)
     analysis = work(analyze(values, spec, bins=bins or 400, original_bytes=tensor.nbytes))
     if files:
-        codes, dequantized, params = quantize(values, spec)
+        codes, dequantized, params = quantize(values, spec, analysis.params)
         arrays: dict[str, Any] = {"dequantized": dequantized, "codes": codes, "scale": params.scale}
         arrays["zero_point"] = params.zero_point
         for name, path in files.items():
@@ -172,5 +174,5 @@ def _print(results: list[tuple["TensorInfo", "Analysis"]]) -> None:
     totals = _totals(results)
     say(
         f"{results[0][1].spec.title if results else 'nothing'}: {totals['params']:,} values, "
-        f"{totals['original_bytes']:,} → {totals['bytes']:,} bytes, SQNR {totals['sqnr_db']:.2f} dB (exact)"
+        f"{totals['original_bytes']:,} -> {totals['bytes']:,} bytes, SQNR {totals['sqnr_db']:.2f} dB (exact)"
     )

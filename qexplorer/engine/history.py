@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -10,15 +11,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from qexplorer.engine.process import is_alive, own_token
+from qexplorer.engine.process import host_name, is_alive, own_token
 from qexplorer.errors import UserError
 from qexplorer.folders import data_folder
+from qexplorer.weights import limits
+from qexplorer.weights.text import shown
 
-VERSION = 1
+VERSION = 2
+"""1 had no `host`."""
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
     run_id TEXT PRIMARY KEY, job TEXT NOT NULL, status TEXT NOT NULL, started TEXT NOT NULL, ended TEXT,
-    config_json TEXT NOT NULL, result_json TEXT, error TEXT, pid INTEGER NOT NULL, token TEXT NOT NULL)
+    config_json TEXT NOT NULL, result_json TEXT, error TEXT, pid INTEGER NOT NULL, token TEXT NOT NULL,
+    host TEXT NOT NULL DEFAULT '')
 """
 COLUMNS = "run_id, job, status, started, ended, config_json, result_json, error"
 REMEDIES = {
@@ -49,15 +54,13 @@ class Run:
 class History:
     """The runs in one file. Each call opens and closes its own connection, so any thread may make it.
 
-    Every method raises `UserError` where the disk is full, the file is damaged or may not be written.
+    Every method raises `UserError` where the disk is full, the file is damaged or may not be written, and where
+    another program holds it for longer than `busy_timeout_s`.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
-        try:
-            self.path = path or data_folder() / "history.sqlite3"
-        except OSError as error:
-            what = f"The data folder {error.filename} cannot be made: {error.strerror}."
-            raise UserError(what, "Make its parent writable, or set another data folder.") from error
+    def __init__(self, path: Path | None = None, *, busy_timeout_s: float = 10.0) -> None:
+        self.path = path or data_folder() / "history.sqlite3"
+        self.busy_timeout_s = busy_timeout_s
 
     def folder(self, run_id: str) -> Path:
         """Where the files of a run lie."""
@@ -67,34 +70,43 @@ class History:
         """Enter a run as running, by this process, and return its new id."""
         now = datetime.now(UTC)
         run_id = f"{now:%Y%m%d-%H%M%S}-{job}-{secrets.token_hex(3)}"
-        values = (run_id, job, "running", now.isoformat(), json.dumps(dict(config)), *own_token())
+        values = (run_id, job, "running", now.isoformat(), json.dumps(dict(config)), *own_token(), host_name())
         with self._open() as database:
             database.execute(
-                "INSERT INTO runs (run_id, job, status, started, config_json, pid, token) VALUES (?,?,?,?,?,?,?)",
+                "INSERT INTO runs (run_id, job, status, started, config_json, pid, token, host) "
+                "VALUES (?,?,?,?,?,?,?,?)",
                 values,
             )
         return run_id
 
     def finish(self, run_id: str, result_json: str) -> None:
-        """Enter the result; when this returns, it is on the disk."""
-        self._end(run_id, "done", result_json=result_json)
+        """Enter the result; when this returns, it is on the disk.
+
+        A run that was taken for interrupted is done all the same. Raises `UserError` where the history has no such run
+        or it has already ended.
+        """
+        if not self._end(run_id, "done", ("running", "interrupted"), result_json=result_json):
+            what = f"The result of run “{shown(run_id)}” cannot be entered: it is not running by the run history."
+            raise UserError(what, "Run it again.")
 
     def fail(self, run_id: str, error: str) -> None:
-        """Enter what went wrong."""
-        self._end(run_id, "failed", error=error)
+        """Enter what went wrong, in one line and fit to be shown."""
+        line = " ".join(error.splitlines())
+        self._end(run_id, "failed", error=shown(line, limits.METADATA_SHOWN))
 
     def cancel(self, run_id: str) -> None:
         """Enter that the person stopped it."""
         self._end(run_id, "cancelled")
 
-    def runs(self) -> list[Run]:
-        """All runs, the newest first."""
+    def runs(self, limit: int | None = None) -> list[Run]:
+        """All runs, or the newest `limit` of them; the newest first."""
+        query = f"SELECT {COLUMNS} FROM runs ORDER BY started DESC, rowid DESC LIMIT ?"  # noqa: S608
         with self._open() as database:
-            rows = database.execute(f"SELECT {COLUMNS} FROM runs ORDER BY started DESC, rowid DESC")  # noqa: S608
-            return [Run(*row) for row in rows]
+            return [Run(*row) for row in database.execute(query, (-1 if limit is None else limit,))]
 
     def get(self, run_id: str) -> Run:
         """One run; a `UserError` where there is none of that id."""
+        run_id = shown(run_id)  # one that cannot be encoded is none of ours
         with self._open() as database:
             found = database.execute(f"SELECT {COLUMNS} FROM runs WHERE run_id = ?", (run_id,)).fetchone()  # noqa: S608
         if found is None:
@@ -102,28 +114,47 @@ class History:
         return Run(*found)
 
     def mark_interrupted(self) -> list[str]:
-        """Enter as interrupted the runs whose process is gone (a crash, a power cut); returns their ids."""
-        with self._open() as database:
-            rows = database.execute("SELECT run_id, pid, token FROM runs WHERE status = 'running'").fetchall()
-        stale = [run_id for run_id, pid, token in rows if not is_alive(pid, token)]
-        for run_id in stale:
-            self._end(run_id, "interrupted")
-        return stale
+        """Enter as interrupted the runs whose process is gone (a crash, a power cut), and remove their files.
 
-    def _end(self, run_id: str, status: str, *, result_json: str | None = None, error: str | None = None) -> None:
-        ended = datetime.now(UTC).isoformat()
+        Runs of other machines are left alone, for their processes cannot be seen from here. Returns the ids.
+        """
+        query = "SELECT run_id, pid, token FROM runs WHERE status = 'running' AND host IN ('', ?)"  # '': of version 1
         with self._open() as database:
-            database.execute(
-                "UPDATE runs SET status = ?, ended = ?, result_json = ?, error = ? "
-                "WHERE run_id = ? AND status = 'running'",
-                (status, ended, result_json, error, run_id),
-            )
+            rows = database.execute(query, (host_name(),)).fetchall()
+        stale = [run_id for run_id, pid, token in rows if not is_alive(pid, token)]
+        marked = [run_id for run_id in stale if self._end(run_id, "interrupted")]  # not one that ended meanwhile
+        for run_id in marked:
+            self._remove_files(run_id)
+        return marked
+
+    def _remove_files(self, run_id: str) -> None:
+        folder = self.folder(run_id)
+        if folder.parent == self.path.parent / "runs" and folder.name == run_id != "..":  # whatever the file may say
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _end(
+        self,
+        run_id: str,
+        status: str,
+        before: tuple[str, ...] = ("running",),
+        *,
+        result_json: str | None = None,
+        error: str | None = None,
+    ) -> bool:
+        """Enter how a run ended; whether it was there with a status of `before`."""
+        ended = datetime.now(UTC).isoformat()
+        allowed = ", ".join("?" * len(before))
+        query = "UPDATE runs SET status = ?, ended = ?, result_json = ?, error = ? "
+        query += f"WHERE run_id = ? AND status IN ({allowed})"
+        with self._open() as database:
+            done = database.execute(query, (status, ended, result_json, error, run_id, *before))
+            return done.rowcount == 1
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(self.path, timeout=10)) as database, database:
+            with closing(sqlite3.connect(self.path, timeout=self.busy_timeout_s)) as database, database:
                 database.execute("PRAGMA journal_mode = WAL")
                 database.execute("PRAGMA synchronous = FULL")  # a committed result survives a power cut
                 self._prepare(database)
@@ -140,5 +171,9 @@ class History:
             what = f"The run history {self.path} was written by a newer version of this program."
             raise UserError(what, "Use that one, or move the file away.")
         if version < VERSION:
+            database.execute("BEGIN IMMEDIATE")  # two programs may open an old file at the same time
             database.execute(SCHEMA)
+            if "host" not in {row[1] for row in database.execute("PRAGMA table_info(runs)")}:
+                database.execute("ALTER TABLE runs ADD COLUMN host TEXT NOT NULL DEFAULT ''")
             database.execute(f"PRAGMA user_version = {VERSION}")
+            database.commit()

@@ -2,7 +2,7 @@
 
 import hashlib
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,9 @@ from qexplorer.engine.evaluate import Evaluation, evaluate, wilson_interval
 from qexplorer.engine.latency import Latency
 from qexplorer.engine.results import Row, speed_note
 from qexplorer.engine.state_dict import theoretical_bytes
+from qexplorer.errors import UserError
 from qexplorer.progress import Steps
+from qexplorer.weights.text import shown
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,6 +40,7 @@ class Measured:
 
 def measure(
     name: str,
+    kind: str,
     engine: str,
     module: "nn.Module",
     test: tuple[NDArray[np.float32], NDArray[np.int64]],
@@ -48,13 +51,21 @@ def measure(
     state = module.state_dict()
     saved = save_state(state, file)
     evaluation = yield from evaluate(module, *test)
-    return Measured(name, "REAL", engine, module, file, theoretical_bytes(state), saved, evaluation)
+    return Measured(name, kind, engine, module, file, theoretical_bytes(state), saved, evaluation)
 
 
 def rows_of(
-    measured: list[Measured], latencies: Mapping[str, Mapping[int, Latency]], threads: int, *, kept: bool
+    measured: list[Measured],
+    latencies: Mapping[str, Mapping[int, Latency]],
+    threads: int,
+    *,
+    float_note: str,
+    kept: bool,
 ) -> tuple[Row, ...]:
-    """The rows of a run; `measured[0]` is the float model. `kept` says whether the others' files stay."""
+    """The rows of a run; `measured[0]` is the float model, which `float_note` explains.
+
+    `kept` says whether the others' files stay.
+    """
     ms = {
         name: {
             str(size): {"median": t.median, "p05": t.p05, "p95": t.p95, "runs": t.runs} for size, t in by_size.items()
@@ -78,20 +89,23 @@ def rows_of(
             flips=int((e.predictions != reference.evaluation.predictions).sum()),
             latency_ms=ms[m.name],
             threads=threads,
-            note=speed_note(ms[reference.name], ms[m.name]) if m is not reference else "",
+            note=speed_note(ms[reference.name], ms[m.name]) if m is not reference else float_note,
             artifact=str(m.file) if kept and m is not reference else None,
         )
         rows.append(row)
     return tuple(rows)
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, or of all files of a folder in the order of their names."""
+def sha256_of(files: Iterable[Path]) -> str:
+    """SHA-256 of files, one after the other. Raises `UserError` where one cannot be read."""
     digest = hashlib.sha256()
-    for part in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
-        with part.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+    for path in files:
+        try:
+            with path.open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+        except OSError as error:
+            raise UserError(f"{shown(str(path))} cannot be read: {error.strerror}.", field="weights") from error
     return digest.hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +14,7 @@ def start_token(pid: int) -> str:
         return _windows(pid)
     if Path("/proc/self/stat").exists():
         return _linux(pid)
-    found = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return found.stdout.strip()
+    return _ps(pid)
 
 
 def own_token() -> tuple[int, str]:
@@ -25,6 +25,17 @@ def own_token() -> tuple[int, str]:
 def is_alive(pid: int, token: str) -> bool:
     """Whether the process that gave `pid` and `token` is still there."""
     return bool(token) and start_token(pid) == token
+
+
+def host_name() -> str:
+    """This machine's name: several may share one data folder, and a process id means something on one of them only."""
+    return platform.node()
+
+
+def _ps(pid: int) -> str:
+    same_for_all = {**os.environ, "LC_ALL": "C", "TZ": "UTC0"}  # it writes the date in its caller's language and time
+    command = ["ps", "-o", "lstart=", "-p", str(pid)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=same_for_all).stdout.strip()
 
 
 def _linux(pid: int) -> str:

@@ -7,7 +7,6 @@ from contextlib import suppress
 from qexplorer.engine.history import History
 from qexplorer.engine.jobs import Job
 from qexplorer.engine.results import RunResult
-from qexplorer.errors import UserError
 from qexplorer.progress import Steps
 
 
@@ -26,14 +25,16 @@ def recorded(job: Job, history: History) -> Steps[RunResult]:
         history.finish(run_id, result.to_json())
         done = True
     except (GeneratorExit, KeyboardInterrupt):
-        with suppress(UserError):
+        with suppress(Exception):
             history.cancel(run_id)
         raise
     except BaseException as error:
-        with suppress(UserError):  # what went wrong first is what the person has to hear of
+        with suppress(Exception):  # what went wrong first is what the person has to hear of
             history.fail(run_id, str(error) or type(error).__name__)
         raise
     finally:
         if not done:
             shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            folder.rmdir()  # only where it is empty: a job may have kept no files
     return result

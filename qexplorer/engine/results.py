@@ -2,11 +2,20 @@
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, field
-from typing import Any, Self
+from types import UnionType
+from typing import Any, Self, get_args, get_origin, get_type_hints
 
+from qexplorer.errors import UserError
+from qexplorer.weights.text import shown
+
+REAL, SIMULATED = "REAL", "SIMULATED"
+"""What a row's kernels did: compute in the stored type, or in float arithmetic that stands in for it."""
 NO_FASTER = 1.1
-"""A model that is not at least this many times as fast as the float one is said to be no faster."""
+"""A model that is not this many times as fast as the float one is told how fast it is."""
+READ_LATENCIES = {"median", "p05", "p95"}
+"""What every reader of a result takes from each of a row's latencies."""
 
 
 @dataclass(frozen=True)
@@ -52,33 +61,81 @@ class RunResult:
     artifact: str | None = None
 
     def to_json(self) -> str:
-        """One JSON document; NaN and Inf are bugs here, for JSON has none."""
-        return json.dumps(dataclasses.asdict(self), allow_nan=False, ensure_ascii=False)
+        """One JSON document in ASCII; NaN and Inf are bugs here, for JSON has none."""
+        return json.dumps(dataclasses.asdict(self), allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The value that `to_json` wrote; keys that this version does not know are left out."""
-        values = _known(cls, json.loads(text))
-        rows = tuple(Row(**{**_known(Row, row), "top1_ci95": tuple(row["top1_ci95"])}) for row in values["rows"])
-        return cls(**{**values, "rows": rows})
+        """The value that `to_json` wrote; keys that this version does not know are left out.
+
+        Raises `UserError` where the text is no such document: damaged, or of another version.
+        """
+        try:
+            result: Self = _object(cls, json.loads(text), "the result")
+            _check(result)
+        except (ValueError, RecursionError) as error:  # json's own errors are ValueErrors
+            what = f"The result of this run cannot be read: {shown(str(error))}."
+            raise UserError(what, "It is damaged, or another version of this program wrote it.") from error
+        return result
 
 
 def speed_note(float_ms: dict[str, dict[str, float]], own_ms: dict[str, dict[str, float]]) -> str:
-    """Why a model is no faster than the float one at some batch size, from the measured medians; else empty."""
-    parts: list[str] = []
-    for batch, own in own_ms.items():
-        ratio = float_ms[batch]["median"] / own["median"]
-        if ratio >= NO_FASTER:
-            continue
-        why = (
-            "the fixed cost of calling each layer outweighs the arithmetic saved"
-            if batch == "1"
-            else "this engine's int8 kernels gain nothing here over float ones"
-        )
-        parts.append(f"Batch {batch} is no faster ({ratio:.2f} times the float model's speed): {why}.")
-    return " ".join(parts)
+    """At which batch sizes a model is hardly or not faster than the float one, by the medians; else empty."""
+    ratios = {batch: float_ms[batch]["median"] / own["median"] for batch, own in own_ms.items()}
+    slow = {batch: ratio for batch, ratio in ratios.items() if ratio < NO_FASTER}
+    return " ".join(
+        f"Batch {batch}: only {ratio:.2f} times as fast as the float model." for batch, ratio in slow.items()
+    )
 
 
-def _known(cls: type, values: dict[str, Any]) -> dict[str, Any]:
-    names = {f.name for f in dataclasses.fields(cls)}
-    return {name: value for name, value in values.items() if name in names}
+def _check(result: RunResult) -> None:
+    """What readers rely on beyond the types of the fields; a `ValueError` says what is amiss."""
+    for key, part in (("model", result.model), ("data", result.data)):
+        if not isinstance(part.get("name"), str):
+            raise ValueError(f"{key} has no name")
+    if not result.rows:
+        raise ValueError("it has no rows")
+    for row in result.rows:
+        if row.latency_ms.keys() != result.rows[0].latency_ms.keys():
+            raise ValueError(f"row {row.name} has latencies of other batch sizes")
+        if not all(READ_LATENCIES <= ms.keys() and ms["median"] > 0 for ms in row.latency_ms.values()):
+            raise ValueError(f"row {row.name} has incomplete latencies")
+
+
+def _object(cls: Any, value: Any, where: str) -> Any:
+    """A dataclass from what JSON made of it; a `ValueError` names the key that is missing or of another type."""
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} is no object")  # noqa: TRY004
+    hints = get_type_hints(cls)
+    settings: dict[str, Any] = {}
+    for f in dataclasses.fields(cls):
+        if f.name in value:
+            settings[f.name] = _value(hints[f.name], value[f.name], f"{f.name} of {where}")
+        elif f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
+            raise ValueError(f"{where} lacks {f.name}")
+    return cls(**settings)
+
+
+def _value(kind: Any, value: Any, where: str) -> Any:
+    origin, inner = get_origin(kind), get_args(kind)
+    if kind is Any or (value is None and type(None) in inner):
+        return value
+    if dataclasses.is_dataclass(kind):
+        return _object(kind, value, where)
+    if origin is UnionType:
+        return _value(inner[0], value, where)
+    if origin is dict and isinstance(value, dict):
+        return {key: _value(inner[1], part, f"{key} in {where}") for key, part in value.items()}
+    if origin in (list, tuple) and isinstance(value, list):
+        if origin is tuple and inner[-1] is not Ellipsis and len(value) != len(inner):
+            raise ValueError(f"{where} has {len(value)} entries, not {len(inner)}")
+        return origin(_value(inner[0], part, f"entry {i} of {where}") for i, part in enumerate(value))
+    return _plain(kind, value, where)
+
+
+def _plain(kind: Any, value: Any, where: str) -> Any:
+    kinds = (int, float) if kind is float else kind
+    right = get_origin(kind) is None and isinstance(value, kinds) and not isinstance(value, bool)
+    if not right or (isinstance(value, float) and not math.isfinite(value)):
+        raise ValueError(f"{where} is of another type")
+    return value

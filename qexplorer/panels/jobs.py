@@ -1,5 +1,6 @@
 """Jobs: what to run, what is running, and what went wrong."""
 
+import dataclasses
 from typing import ClassVar
 
 from PySide6.QtCore import QEvent, Qt
@@ -49,9 +50,7 @@ class JobsPanel(Panel):
         self.run_button = Button("R&un", primary=True)
         self.run_button.setObjectName("run")
         self.run_button.setAccessibleName("Run the job")
-        self._hint = caption(
-            "Nothing is running. Run (F5) converts the model with real int8 kernels and compares the results."
-        )
+        self._hint = caption("")
         self._hint.setMinimumHeight(field_height(self))  # as high as a running job, so that nothing moves
         self._rows: dict[int, TaskRow] = {}
         head = QHBoxLayout()
@@ -125,13 +124,17 @@ class JobsPanel(Panel):
             form.setVisible(name == job.name)
         self._form.show_job(job)
         self.run_button.setToolTip(f"{job.title}: {job.help} (F5)")
+        if not self.parts.jobs.tasks:
+            self._hint.setText(f"Nothing is running. Run (F5): {job.help}.")
 
     @property
     def _form(self) -> JobForm:
         return self._forms[self.parts.store.state.job.name]
 
     def _on_kind(self) -> None:
-        self.parts.store.update(job=self._forms[self._kind.currentData()].job)
+        old, cls = self.parts.store.state.job, jobs[self._kind.currentData()]
+        common = {f.name for f in dataclasses.fields(cls)} & {f.name for f in dataclasses.fields(old)}
+        self.parts.store.update(job=cls(**{name: getattr(old, name) for name in common}))
 
     def _on_cancel(self, number: int) -> None:
         for task in self.parts.jobs.tasks:

@@ -62,10 +62,16 @@ class RunsPanel(Panel):
             self.banner.show_message(str(error))
             return
         done = [run for run in runs if run.result_json is not None][:SHOWN]
-        self.table.show_lines([line for run in done for line in lines_of(run)])
-        self._stack.setCurrentWidget(self.table if done else self._empty)
+        lines: list[RunLine] = []
         broken = sum(run.status in ("failed", "interrupted") for run in runs)
-        self._remark.setText(f"{broken} failed or interrupted" if broken else "")
+        for run in done:
+            try:
+                lines += lines_of(run)
+            except UserError:  # written by another version, or damaged: the others are shown
+                broken += 1
+        self.table.show_lines(lines)
+        self._stack.setCurrentWidget(self.table if lines else self._empty)
+        self._remark.setText(f"{broken} failed, interrupted or unreadable" if broken else "")
         self._remark.setToolTip("`qexplorer runs` lists them with their errors")
 
     def _on_ended(self, task: Task) -> None:
@@ -98,7 +104,7 @@ def _line(result: RunResult, row: Row, first: RunLine | None) -> RunLine:
     return RunLine(
         title=_float_title(model, str(result.data["name"]))
         if first is None
-        else f"PTQ static · {presets.get(row.name, row.name)}",
+        else f"{job} · {presets.get(row.name, row.name)}",
         about=f"{job}, run {result.run_id}\ndata {result.data['name']}, calibrated on {result.data['calibration_n']}, "
         f"tested on {row.n}; seed {result.seed}\n{versions}",
         kernels="float32" if first is None else f"{row.kind} int8 ({row.engine})",

@@ -114,7 +114,7 @@ class WeightsPanel(Panel):
             self._stack.setCurrentWidget(self._tree if self._tree.matches else self._nothing)
 
     def _on_chosen(self, name: str) -> None:
-        self.parts.store.update(tensor=name, drag="tensor")
+        self.parts.store.update(tensor=name)
 
     def _on_changed(self, old: AppState, new: AppState) -> None:
         if new.tensor != old.tensor:

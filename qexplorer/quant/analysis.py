@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qexplorer.errors import UserError
-from qexplorer.progress import Progress, Steps
+from qexplorer.progress import Progress, Steps, within
 from qexplorer.quant.arrays import AnyArray, Counts, Doubles, Floats
 from qexplorer.quant.bins import Bins, even_bins, step_bins
 from qexplorer.quant.granularity import PerGroup
@@ -15,7 +15,7 @@ from qexplorer.quant.measure import Measured, measure
 from qexplorer.quant.metrics import ErrorSums, Metrics, sqnr_db, summarize
 from qexplorer.quant.observers import extremes, zero_if_empty
 from qexplorer.quant.params import QuantParams
-from qexplorer.quant.quantize import find_range, params_for, target
+from qexplorer.quant.quantize import params_for, range_steps
 from qexplorer.quant.spec import QuantSpec
 
 BLOCK = 1 << 20
@@ -58,13 +58,11 @@ def analyze(tensor: AnyArray, spec: QuantSpec, *, bins: int = 400, original_byte
             ) -> Steps[Analysis]:  # fmt: skip
     """Quantize a tensor and measure it, in two passes over its values: the range, then the errors.
 
-    Raises `UserError` where the tensor has no such axis. `original_bytes` is its size as stored, if that differs from
-    the array's.
+    Arithmetic is in float32 and sums are in float64; float64 values are rounded to float32 first. Raises `UserError`
+    for what is no floating-point tensor, and where it has no such axis. `original_bytes` is its size as stored.
     """
     start = time.perf_counter()
-    reason = spec.granularity.refusal(tensor.shape)
-    if reason:
-        raise UserError(reason, "Choose another granularity.", field="granularity")
+    _check(tensor, spec)
     rows = spec.granularity.rows(tensor)
     lo, hi = yield from _ranges(spec, rows)
     params = params_for(spec, lo, hi)
@@ -118,6 +116,19 @@ def analyze(tensor: AnyArray, spec: QuantSpec, *, bins: int = 400, original_byte
     )
 
 
+def _check(tensor: AnyArray, spec: QuantSpec) -> None:
+    if tensor.dtype.kind != "f":
+        raise UserError(f"The tensor holds {tensor.dtype}, not floating-point weights.", "Choose another tensor.",
+                        field="tensor")  # fmt: skip
+    largest = float(np.finfo(np.float32).max)
+    if tensor.itemsize > 4 and np.any(np.isfinite(tensor) & (np.abs(tensor) > largest)):
+        raise UserError(f"The tensor holds {tensor.dtype} values that float32 cannot.", "Convert them first.",
+                        field="tensor")  # fmt: skip
+    reason = spec.granularity.refusal(tensor.shape)
+    if reason:
+        raise UserError(reason, "Choose another granularity.", field="granularity")
+
+
 def _blocks(rows: Floats) -> Iterator[tuple[range, Floats]]:
     """Cut `[G, N]` into blocks of about `BLOCK` values: whole groups, or parts of one long group."""
     groups, length = rows.shape
@@ -150,29 +161,18 @@ def _channel_sqnr(total: Measured, spec: QuantSpec, shape: tuple[int, ...]) -> D
 
 
 def _ranges(spec: QuantSpec, rows: Floats) -> Steps[tuple[Floats, Floats]]:
-    """The observer's range of each group. A group longer than a block reaches the observer as a stream of blocks."""
+    """The observer's range of each group, found from all of its values."""
     if not spec.format.scaled or not rows.size:
         empty = np.zeros(len(rows), np.float32)
         return empty, empty
     lows: list[Floats] = []
     highs: list[Floats] = []
-    at, stats, done = 0, None, 0
-    for groups, block in _blocks(rows):
-        done += block.size
-        yield Progress("Finding the range", done, rows.size, 0.4 * done / rows.size)
-        if rows.shape[1] <= BLOCK:
-            lo, hi = find_range(spec, block)
-            lows.append(lo)
-            highs.append(hi)
-            continue
-        stats = spec.observer.update(stats, block)
-        at += block.shape[1]
-        if at == rows.shape[1]:
-            lo, hi = spec.observer.range(stats, target(spec))
-            lows.append(lo)
-            highs.append(hi)
-            at, stats = 0, None
-        del groups
+    together = max(1, BLOCK // rows.shape[1])
+    for at in range(0, len(rows), together):
+        start, stop = (0.4 * min(at + more, len(rows)) / len(rows) for more in (0, together))
+        lo, hi = yield from within(range_steps(spec, rows[at : at + together]), start, stop)
+        lows.append(lo)
+        highs.append(hi)
     return np.concatenate(lows), np.concatenate(highs)
 
 

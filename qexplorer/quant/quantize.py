@@ -5,6 +5,7 @@ Every other executor (compiled kernels, torch's fake-quantize) is held to these 
 
 import numpy as np
 
+from qexplorer.progress import Steps, finish
 from qexplorer.quant.arrays import AnyArray, Codes, Doubles, Floats
 from qexplorer.quant.measure import compiled
 from qexplorer.quant.observers import Target
@@ -14,8 +15,12 @@ from qexplorer.quant.spec import QuantSpec
 
 def find_range(spec: QuantSpec, rows: Floats) -> tuple[Floats, Floats]:
     """The range that the spec's observer chooses for each row of `[G, N]`: `[G]`, `[G]`."""
-    observer = spec.observer
-    return observer.range(observer.update(None, rows), target(spec))
+    return finish(range_steps(spec, rows))
+
+
+def range_steps(spec: QuantSpec, rows: Floats) -> Steps[tuple[Floats, Floats]]:
+    """`find_range` as work that may be stopped between its steps."""
+    return (yield from spec.observer.search(spec.observer.update(None, rows), target(spec)))
 
 
 def target(spec: QuantSpec) -> Target:
@@ -41,10 +46,21 @@ def params_for(spec: QuantSpec, lo: Floats, hi: Floats) -> QuantParams:
     return spec.format.choose(lo, hi, Choices(spec.scheme, spec.convention, spec.rounding, spec.division))
 
 
-def quantize(tensor: AnyArray, spec: QuantSpec) -> tuple[Codes, AnyArray, QuantParams]:
-    """A whole tensor at once: its codes and dequantized values, in its own shape, and the parameters."""
+def range_for_end(spec: QuantSpec, end: float) -> float:
+    """The A for which the range −A … A puts an end of the grid at `end`: |end| itself only in some conventions."""
+    one = np.ones(1, np.float32)
+    least, most = spec.format.reach(params_for(spec, -one, one))
+    return abs(end) / float(most[0] if end > 0 else -least[0])
+
+
+def quantize(tensor: AnyArray, spec: QuantSpec, params: QuantParams | None = None,
+             ) -> tuple[Codes, AnyArray, QuantParams]:  # fmt: skip
+    """A whole tensor at once: its codes and dequantized values, in its own shape, and the parameters.
+
+    `params` are those of an earlier analysis; without them the observer chooses the range.
+    """
     rows = spec.granularity.rows(tensor)
-    params = params_for(spec, *find_range(spec, rows))
+    params = params or params_for(spec, *find_range(spec, rows))
     codes = spec.format.quantize(rows, params)
     values = spec.format.dequantize(codes, params)
     restore = spec.granularity.restore

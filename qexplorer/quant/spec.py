@@ -48,14 +48,12 @@ class QuantSpec:
 
     def refusal(self, name: str, value: Any) -> str:
         """Why the field `name` cannot have this value beside the fields before it; empty if it can."""
-        form = self.format
-        if name != "format" and name not in form.applies and value != DEFAULTS[name]:
-            return f"{form.name.upper()} {form.kind}, so {name} “{_text(value)}” does not apply."
-        if name == "convention" and self.scheme == "affine" and value != DEFAULTS[name]:
-            return "Affine quantization has a zero point; conventions differ only for symmetric scales."
+        unused = self.applies(name)
+        if unused and value != DEFAULTS[name]:
+            return f"{unused} So {name} “{_text(value)}” does not apply."
         if name == "observer" and self.granularity != PerTensor() and value.per_tensor_only:
             return str(value.per_tensor_only)
-        if name == "observer" and not form.uniform and value.even_steps_only:
+        if name == "observer" and not self.format.uniform and value.even_steps_only:
             return str(value.even_steps_only)
         return ""
 

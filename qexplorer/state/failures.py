@@ -55,8 +55,9 @@ class Failures(QObject):
         del where
         if issubclass(kind, KeyboardInterrupt):
             return
-        sys.stderr.write("".join(traceback.format_exception(error)))
         self.report(error)
+        if sys.stderr:  # a program started by a click on Windows has none
+            sys.stderr.write("".join(traceback.format_exception(error)))
 
     def _on_thread(self, args: threading.ExceptHookArgs) -> None:
         if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):

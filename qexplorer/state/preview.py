@@ -83,6 +83,7 @@ class Preview(QObject):
         self._analyses: Recent[tuple[str, str, QuantSpec], Analysis] = Recent(256)
         self._to_scan: Iterator[TensorInfo] = iter(())
         self._scanning = False
+        self._held = False
         self._opened = self._opening = ""
         store.changed.connect(self._on_changed)
 
@@ -213,8 +214,14 @@ class Preview(QObject):
         self._scanning = True
         self._scan_next()
 
+    def hold_scan(self, held: bool) -> None:
+        """Leave the other tensors alone for a while; what the person looks at is measured nevertheless."""
+        self._held = held
+        if self._scanning and not held:
+            self._scan_next()
+
     def _scan_next(self) -> None:
-        if self._runner.tasks:
+        if self._runner.tasks or self._held:
             return
         state = self._store.state
         for tensor in self._to_scan:

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QToolTip, QWidget
 
 from qexplorer.quant.analysis import Analysis
 from qexplorer.quant.observers.fixed import Fixed
-from qexplorer.quant.quantize import params_for
+from qexplorer.quant.quantize import range_for_end
 from qexplorer.widgets.numbers import count, figure
 from qexplorer.widgets.plot import Plot, empty_steps, nice, stairs
 from qexplorer.widgets.plot_menu import Table, about
@@ -178,7 +178,7 @@ class DistributionPlot(Plot):
         at = max(position(line), least) if upper else min(position(line), -least)
         _place(line, at)
         if a.spec.scheme == "symmetric":
-            reach = abs(at) / _end_of_unit_range(a, upper=upper)
+            reach = range_for_end(a.spec, at)
             self.clip_dragged.emit(-reach, reach)
             return
         observer = a.spec.observer
@@ -226,13 +226,6 @@ def _steps(
 def _span(a: Analysis) -> float:
     """How much of the axis the data takes; that of the bins where all values are equal."""
     return a.data_hi - a.data_lo if a.data_hi > a.data_lo else a.bins.width * a.bins.count
-
-
-def _end_of_unit_range(a: Analysis, *, upper: bool) -> float:
-    """How far the grid reaches when the range is −1 … 1: not to 1 in every convention."""
-    one = np.ones(1, np.float32)
-    least, most = a.spec.format.reach(params_for(a.spec, -one, one))
-    return float(most[0]) if upper else -float(least[0])
 
 
 def _place(line: pg.InfiniteLine, at: float) -> None:

@@ -58,10 +58,16 @@ LINES = (
         "Σe²/n, in the square of the weights' unit. What the MSE observer makes small.",
     ),
     Line(
-        "RMS error", lambda a: figure(a.metrics.rmse), "√(Σe²/n). Pure rounding gives S/√12 ≈ 0.29 S; more is clipping."
+        "RMS error",
+        lambda a: figure(a.metrics.rmse),
+        "√(Σe²/n). Rounding alone gives about S/√12 ≈ 0.29 S.",
     ),
     Line("Mean absolute error", lambda a: figure(a.metrics.mae), "Σ|e|/n, the average distance from the original."),
-    Line("Worst error", lambda a: figure(a.metrics.max_abs_error), "max |e|. Above S/2 some value was clipped."),
+    Line(
+        "Worst error",
+        lambda a: figure(a.metrics.max_abs_error),
+        "max |e|. Above S/2 (S, toward zero) some value was clipped.",
+    ),
     Line(
         "Relative error", lambda a: percent(a.metrics.relative_rmse), "‖e‖/‖x‖: the error beside the weights' own size."
     ),

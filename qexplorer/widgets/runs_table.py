@@ -64,7 +64,7 @@ COLUMNS = (
         "REAL int8 (x86) ",
     ),
     Column("Top-1", "Share of test samples whose first guess is right", "100.00 % "),
-    Column("95 % interval", "Wilson's interval: where the true share lies, given this many samples", "98.3 – 99.3 % "),
+    Column("95 % interval", "Wilson's interval: it holds the true share with 95 % confidence", "98.3 – 99.3 % "),
     Column("Top-5", "Share of test samples whose label is among the first five guesses", "100.00 % "),
     Column("Flips", "Predictions that differ from the float model's", "Flips "),
     Column("On disk", "Bytes of the saved file, and how many times smaller it is", "2.35 MB  3.9× "),
@@ -157,8 +157,10 @@ def _tooltip(line: RunLine, column: int) -> str:
             return f"median {own.median:.2f} ms, {span}, {line.threads} thread(s)"
     if column == 0:
         return line.about
-    if column in (2, 3, 4):
-        return f"{texts[2]} of {numbers.count(line.n)} test samples; 95 % interval {texts[3]}"
+    if column in (2, 3):
+        return f"{texts[2]} of {numbers.count(line.n)} test samples; with 95 % confidence {texts[3]}"
+    if column == 4:
+        return f"{texts[4]} of {numbers.count(line.n)} test samples"
     return texts[column]
 
 

@@ -66,7 +66,34 @@ def test_the_generator_reports_a_rising_share_of_the_work(spec, rng, monkeypatch
     assert len(steps) > 10
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1
-    assert all(isinstance(step, Progress) and 0 < step.done <= step.total == 64 * 96 for step in steps)
+    assert all(isinstance(step, Progress) and 0 <= step.done <= step.total for step in steps)
+
+
+@pytest.mark.parametrize("observer", ["percentile:90", "mse", "minmax", "histogram"])
+def test_the_range_of_a_tensor_longer_than_a_block_is_that_of_all_its_values(observer, rng):
+    x = (rng.normal(size=1_300_000) * rng.uniform(0.1, 3, 1_300_000)).astype(np.float32)
+    spec = QuantSpec.from_json({"format": "int4", "observer": observer})
+    a = run(x, spec)
+    _, values, params = quantize(x, spec)
+    assert a.params.scale.tolist() == params.scale.tolist()
+    assert a.metrics.mse == pytest.approx(((values.astype(np.float64) - x) ** 2).mean(), rel=1e-12)
+    if observer == "percentile:90":
+        assert params.scale[0] * 7 == pytest.approx(max(-np.quantile(x, 0.05), np.quantile(x, 0.95)), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "values", [np.arange(5), np.array([True, False]), np.array([1 + 2j, 3]), np.array([1e300, 2.0])]
+)
+def test_what_float32_cannot_hold_is_refused_by_name(values):
+    with pytest.raises(UserError) as refused:
+        finish(analyze(values, QuantSpec()))
+    assert str(values.dtype) in str(refused.value)
+    assert refused.value.field == "tensor"
+
+
+def test_infinite_values_of_float64_are_counted_and_not_taken_for_large_ones():
+    a = finish(analyze(np.array([1.0, np.inf, np.nan, -2.0]), QuantSpec()))
+    assert a.metrics.nonfinite == 2
 
 
 @pytest.mark.parametrize("after", [0, 1, 7, 14])

@@ -281,7 +281,13 @@ def test_a_tensor_without_values_is_shown(qtbot, watch, file):
     assert seen.preview.analysis.metrics.n == 0
 
 
-@pytest.mark.parametrize("name", ["steps", "conv.bias", "head.weight"])
+def test_a_tensor_of_integers_is_refused_by_its_type(qtbot, watch, file):
+    seen = watch(path=file, tensor="steps").start(qtbot)
+    (failed,) = seen.of("failed")
+    assert "int64" in failed.message
+
+
+@pytest.mark.parametrize("name", ["conv.bias", "head.weight"])
 def test_tensors_of_other_types_and_shapes_are_shown(qtbot, watch, file, name):
     seen = watch(path=file, tensor=name).start(qtbot)
     assert seen.preview.analysis.shape == weights(1)[name].shape

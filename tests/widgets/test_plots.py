@@ -35,8 +35,8 @@ ODD = {
     "tiny": np.array([[1e-38, -1e-40], [3e-39, 1e-45]], np.float32),
     "nearly constant": np.array([[1, np.nextafter(np.float32(1), np.float32(2))]], np.float32),
     "positive": np.linspace(5, 6, 64, dtype=np.float32).reshape(8, 8),
-    "integers": np.arange(-100, 100, dtype=np.int64).reshape(20, 10),
-    "booleans": np.array([[True, False], [True, True]]),
+    "float64": np.linspace(-1, 1, 200).reshape(20, 10),
+    "float16": np.array([[0.5, 0.0], [1.0, -65504.0]], np.float16),
 }
 SPECS = {
     "int8": {},

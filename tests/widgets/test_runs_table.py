@@ -79,7 +79,7 @@ def test_each_column_compares_with_the_float_model_of_the_same_run(table, title,
 def test_what_a_figure_means_is_in_its_tooltip(table):
     tip = Qt.ItemDataRole.ToolTipRole
     assert cell(table, 1, "Run", tip) == "PTQ static, run 7"
-    assert cell(table, 1, "Top-1", tip) == "98.75 % of 2,000 test samples; 95 % interval 98.3 – 99.3 %"
+    assert cell(table, 1, "Top-1", tip) == "98.75 % of 2,000 test samples; with 95 % confidence 98.3 – 99.3 %"
     assert cell(table, 1, "Batch 1", tip) == "median 4.00 ms, 5th to 95th percentile 3.90 to 4.40 ms, 1 thread(s)"
     assert cell(table, 1, "Batch 64", tip) == "–"
     for section in range(len(COLUMNS)):

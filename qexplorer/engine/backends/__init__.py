@@ -46,6 +46,16 @@ class Backend(Plugin):
     """A way from a float32 module to one that computes in int8."""
 
     presets: ClassVar[tuple[Preset, ...]]
+    kind: ClassVar[str]
+    """`REAL` or `SIMULATED`, as in `Row`."""
+
+    @abstractmethod
+    def fuse(self, module: "nn.Module") -> "nn.Module":
+        """A float copy with batch norm folded into convolutions, for inference; `module` itself is left as it is.
+
+        Raises `UserError` where the module does not fit.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def quantize(self, module: "nn.Module", preset: str, batches: Sequence[NDArray[np.float32]]) -> Steps[Quantized]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qexplorer.engine.backends import Backend, Preset, Quantized, backends
+from qexplorer.engine.results import REAL
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps
 
@@ -30,6 +31,7 @@ class GraphMode(Backend):
     name: ClassVar[str] = "graph_mode"
     title: ClassVar[str] = "torch.ao, graph mode"
     help: ClassVar[str] = "fuses Conv + BatchNorm + ReLU and converts to torch's own int8 kernels"
+    kind: ClassVar[str] = REAL
     presets: ClassVar[tuple[Preset, ...]] = (
         Preset(
             "pytorch_default", "PyTorch default", "One scale per weight tensor; min/max observers (default_qconfig)"
@@ -37,21 +39,28 @@ class GraphMode(Backend):
         Preset("x86", "x86", "One scale per output channel; histogram observers (get_default_qconfig_mapping)"),
     )
 
+    def fuse(self, module: "nn.Module") -> "nn.Module":
+        from torch.fx.proxy import TraceError
+
+        with _quietly():
+            from torch.ao.quantization.quantize_fx import fuse_fx
+
+            try:
+                return fuse_fx(copy.deepcopy(module))
+            except TraceError as error:
+                what = f"This model cannot be traced: {error}."
+                raise UserError(what, "Graph mode needs a forward without branches on values.") from error
+
     def quantize(self, module: "nn.Module", preset: str, batches: Sequence[NDArray[np.float32]]) -> Steps[Quantized]:
         import torch
-        from torch.fx.proxy import TraceError
 
         example = (torch.tensor(batches[0][:1]),)
         yield Progress("Fusing", fraction=0.0)
         with _quietly():
-            from torch.ao.quantization.quantize_fx import convert_fx, fuse_fx, prepare_fx
+            from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
 
             mapping = _mapping(preset)
-            try:
-                fused = fuse_fx(copy.deepcopy(module))
-            except TraceError as error:
-                what = f"This model cannot be traced: {error}."
-                raise UserError(what, "Graph mode needs a forward without branches on values.") from error
+        fused = self.fuse(module)
         yield Progress("Preparing", fraction=PREPARED / 2)
         with _quietly():
             prepared = prepare_fx(copy.deepcopy(fused), mapping, example)

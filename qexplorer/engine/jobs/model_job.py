@@ -10,18 +10,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qexplorer.engine.backends import backends
 from qexplorer.engine.datasets import Data, find_dataset, open_dataset
+from qexplorer.engine.float_reference import float_reference
 from qexplorer.engine.jobs import Job, setting
 from qexplorer.engine.latency import measure_latency
 from qexplorer.engine.measure import Measured, measure, rows_of, sha256_of, versions
 from qexplorer.engine.models import models
-from qexplorer.engine.results import RunResult
+from qexplorer.engine.results import REAL, RunResult
+from qexplorer.engine.state_dict import weight_files
 from qexplorer.engine.torch_settings import default_threads, torch_settings
 from qexplorer.progress import Progress, Steps, within
 
 if TYPE_CHECKING:
     from torch import nn
 
+BACKEND = backends["graph_mode"]
 BATCH_SIZES = (1, 64)
 READ, FLOAT, CONVERTED, EVALUATED = 0.04, 0.15, 0.6, 0.7
 """Where each part ends, as fractions of the whole; timing is the rest."""
@@ -29,12 +33,16 @@ READ, FLOAT, CONVERTED, EVALUATED = 0.04, 0.15, 0.6, 0.7
 
 @dataclass(frozen=True)
 class Conversion:
-    """What a job made of a float module: modules by row name, what its settings resolved to, figures per layer."""
+    """What a job made of a float module: modules by row name, what its settings resolved to, figures per layer.
+
+    `kind` is that of the modules, as in `Row`.
+    """
 
     modules: "Mapping[str, nn.Module]" = field(default_factory=dict[str, "nn.Module"])
     spec: Mapping[str, Any] = field(default_factory=dict[str, Any])
     layers: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     calibration_n: int = 0
+    kind: str = BACKEND.kind
 
 
 @dataclass(frozen=True)
@@ -69,17 +77,20 @@ class ModelJob(Job):
         weights = model.resolve(Path(self.weights).expanduser() if self.weights else None)
         with torch_settings(threads, engine, self.seed), _files(folder) as files:
             module = yield from within(model.load(weights), 0.0, READ / 2)
+            files_read = yield from within(weight_files(weights), READ / 2, READ / 2)
+            sha256 = sha256_of(files_read)  # now: nobody keeps the file still until the run ends
             data = yield from within(open_dataset(self.data), READ / 2, READ)
             test = (data.x_test[: self.limit or None], data.y_test[: self.limit or None])
-            first = yield from within(measure("fp32", "float", module, test, files), READ, FLOAT)
+            first = yield from within(measure("fp32", REAL, "float", module, test, files), READ, FLOAT)
             first.file.unlink()  # it was written to be weighed; the person has those weights already
+            reference = yield from within(float_reference(module, BACKEND(), test[0]), FLOAT, FLOAT)
             made = yield from within(self.convert(module, data), FLOAT, CONVERTED)
             measured: list[Measured] = [first]
             for i, (name, own) in enumerate(made.modules.items()):
                 part = (EVALUATED - CONVERTED) / len(made.modules)
-                steps = measure(name, engine, own, test, files)
+                steps = measure(name, made.kind, engine, own, test, files)
                 measured.append((yield from within(steps, CONVERTED + i * part, CONVERTED + (i + 1) * part)))
-            modules = {m.name: m.module for m in measured}
+            modules = {m.name: m.module for m in measured} | {first.name: reference.module}
             # closed here and not when it is collected: it puts back torch's threads before `torch_settings` does
             steps = measure_latency(modules, model.input_shape, BATCH_SIZES, threads)
             latencies = yield from within(steps, EVALUATED, 1.0)
@@ -88,7 +99,7 @@ class ModelJob(Job):
         return RunResult(
             run_id="",
             job=self.name,
-            model={"name": self.model, "params": n, "sha256": sha256_of(weights)},
+            model={"name": self.model, "params": n, "sha256": sha256},
             data={
                 "name": data.name,
                 "train_n": len(data.x_train),
@@ -97,10 +108,16 @@ class ModelJob(Job):
                 "sha256": data.sha256,
             },
             seed=self.seed,
-            spec={**dataclasses.asdict(self), "engine": engine, "threads": threads, **made.spec},
+            spec={
+                **dataclasses.asdict(self),
+                "engine": engine,
+                "threads": threads,
+                "float_timing": reference.spec,
+                **made.spec,
+            },
             versions=versions(),
             seconds=time.perf_counter() - began,
-            rows=rows_of(measured, latencies, threads, kept=kept),
+            rows=rows_of(measured, latencies, threads, float_note=reference.note, kept=kept),
             layers=made.layers,
             artifact=str(folder) if kept else None,
         )

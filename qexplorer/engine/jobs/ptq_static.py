@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from qexplorer.engine.backends import ENGINES, backends, choose_engine
+from qexplorer.engine.backends import ENGINES, choose_engine
 from qexplorer.engine.datasets import Data
 from qexplorer.engine.jobs import jobs, setting
-from qexplorer.engine.jobs.model_job import Conversion, ModelJob
+from qexplorer.engine.jobs.model_job import BACKEND, Conversion, ModelJob
 from qexplorer.progress import Steps, within
 
 if TYPE_CHECKING:
     from torch import nn
 
-BACKEND = backends["graph_mode"]
 PRESETS = tuple(preset.name for preset in BACKEND.presets)
 BATCH = 32
 """Calibration samples a step."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from qexplorer.engine.models import Model, models
-from qexplorer.engine.state_dict import fill, read_state
+from qexplorer.engine.state_dict import load_weights
 from qexplorer.progress import Steps
 from qexplorer.resources import resource
 
@@ -22,14 +22,13 @@ class MobileNetV2Model(Model):
 
     def load(self, weights: Path | None) -> "Steps[nn.Module]":
         path = self.resolve(weights)
-        state = yield from read_state(path)
         import torch
 
         from qexplorer.engine.networks.mobilenet_v2 import MobileNetV2
 
         with torch.random.fork_rng(devices=[]):  # a fresh network draws random weights; whoever runs this keeps theirs
             net = MobileNetV2(self.classes)
-        fill(net, state, self.name, path)
+        yield from load_weights(net, path, self.name)
         return net.eval()
 
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from qexplorer.plugins import Plugin, Registry
+from qexplorer.progress import Progress, Steps
 from qexplorer.quant.arrays import Doubles, Floats
 
 
@@ -43,6 +44,11 @@ class Observer(Plugin):
     @abstractmethod
     def range(self, stats: Any, target: Target) -> tuple[Floats, Floats]:
         """The lowest and highest value to cover, `[G]` float32 each; both 0 for a group without finite values."""
+
+    def search(self, stats: Any, target: Target) -> Steps[tuple[Floats, Floats]]:
+        """`range` as work that may be stopped between its steps, for observers that try many ranges."""
+        yield Progress("Finding the range")
+        return self.range(stats, target)
 
 
 observers: Registry[Observer] = Registry("observer")

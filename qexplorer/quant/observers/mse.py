@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from qexplorer.progress import Progress, Steps, finish
 from qexplorer.quant.arrays import Floats
 from qexplorer.quant.observers import Observer, Target, extremes, observers, zero_if_empty
 from qexplorer.quant.sample import Sample
@@ -24,6 +25,9 @@ class Mse(Observer):
         return Sample.of(rows) if stats is None else stats.and_also(rows)
 
     def range(self, stats: Any, target: Target) -> tuple[Floats, Floats]:
+        return finish(self.search(stats, target))
+
+    def search(self, stats: Any, target: Target) -> Steps[tuple[Floats, Floats]]:
         sample: Sample = stats
         lo, hi = zero_if_empty(*extremes(sample.values))
         best = np.full(lo.shape, np.inf)
@@ -31,6 +35,7 @@ class Mse(Observer):
         for k in range(100, 0, -1):
             trial = np.float32(k / 100)
             error = target.squared_error(sample.values, lo * trial, hi * trial, sample.weights)
+            yield Progress("Trying ranges", 100 - k, 100)
             share = np.where(error < best, trial, share)
             best = np.minimum(error, best)
         return lo * share, hi * share
