@@ -33,6 +33,7 @@ from qexplorer.resources import resource
 from qexplorer.state.app_state import AppState, Theme
 from qexplorer.state.failures import Failures
 from qexplorer.state.session import load_session
+from qexplorer.weights import is_synthetic
 from qexplorer.widgets.theme import Themes
 
 DESKTOP_NAME = "org.qexplorer.QExplorer"
@@ -141,7 +142,7 @@ def _states(keeping: Keeping, paths: list[str], theme: str | None) -> tuple[list
         state = replace(state, path=str(resource(SAMPLE)))
     if theme in ("light", "dark"):
         state = replace(state, theme=theme)
-    opened = [p if p.startswith("synthetic") else str(Path(p).expanduser().absolute()) for p in paths]
+    opened = [p if is_synthetic(p) else str(Path(p).expanduser().absolute()) for p in paths]
     return [replace(state, path=p, tensor="") for p in opened] or [state], complaint
 
 
@@ -152,15 +153,17 @@ def _run(app: QApplication, themes: Themes, failures: Failures, keeping: Keeping
         complaint = "qexplorer ended unexpectedly the last time; nothing that was saved is lost."
     with suppress(UserError):  # the Runs panel says it
         keeping.history.mark_interrupted()
+    windows: list[MainWindow] = []  # held until each is closed: Python would collect what nobody holds
     for i, state in enumerate(states):
         window = MainWindow(state, themes, keeping.history, session=keeping.session, settings=keeping.settings)
+        windows.append(window)
+        window.closed.connect(windows.remove)
         failures.happened.connect(window.show_failure)
         window.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)  # Qt takes it apart in its own order
         window.show()
         QTimer.singleShot(0, window, window.start)
         if complaint and i == 0:
             window.show_failure(complaint, last_words)
-        del window
     app.installEventFilter(Opener(app))
     _heed_interrupts(app)
     return app.exec()
@@ -185,7 +188,7 @@ def save_picture(target: Path, size: tuple[int, int], theme: Theme, panel: str, 
     themes = Themes(app)
     state = replace(first_state(), theme=theme)
     if path:
-        state = replace(state, path=path if path.startswith("synthetic") else str(Path(path).absolute()), tensor="")
+        state = replace(state, path=path if is_synthetic(path) else str(Path(path).absolute()), tensor="")
     with tempfile.TemporaryDirectory() as folder:
         settings = QSettings(str(Path(folder) / "layout.ini"), QSettings.Format.IniFormat)
         window = MainWindow(state, themes, History(history or Path(folder) / "history.sqlite3"), settings=settings)

@@ -54,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
             module.add_arguments(parser)
             module.run(parser.parse_args(words[1:]))
+            sys.stdout.flush()
             return 0
         return _window(words)
     except UserError as error:
@@ -62,9 +63,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("qexplorer: cancelled", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has had enough; so have we
-        return 0
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python fails once more when it flushes
+        if isinstance(error, BrokenPipeError):  # the reader has had enough; so have we
+            return 0
+        if error.filename is not None:
+            raise
+        print(f"qexplorer: the output could not be written: {error.strerror}. Free some space.", file=sys.stderr)
+        return 2
 
 
 def _window(words: list[str]) -> int:
@@ -105,7 +111,7 @@ def _window(words: list[str]) -> int:
 def _refuse_misspelt_commands(paths: list[str]) -> None:
     """A bare word that is no file is more likely meant as a command than as a file to complain of in a window."""
     for path in paths:
-        if path.isalpha() and not path.startswith("synthetic") and not Path(path).exists():
+        if path.isalpha() and path != "synthetic" and not Path(path).exists():
             raise UserError(f"There is no command or file “{path}”.", f"Commands: {', '.join(COMMANDS)}.")
 
 

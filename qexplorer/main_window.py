@@ -22,7 +22,7 @@ from qexplorer.state.preview import Preview
 from qexplorer.state.runner import Failed, Runner, Task
 from qexplorer.state.session import save_session
 from qexplorer.state.store import Store
-from qexplorer.weights import Checkpoint
+from qexplorer.weights import Checkpoint, is_synthetic
 from qexplorer.weights.text import shown
 from qexplorer.widgets.docks import Dock
 from qexplorer.widgets.messages import Banner
@@ -193,7 +193,7 @@ class MainWindow(QMainWindow):
 
     def open_path(self, path: str) -> None:
         """Open a file, a folder, or `synthetic:NAME`."""
-        if not path.startswith("synthetic"):
+        if not is_synthetic(path):
             path = str(Path(path).expanduser().absolute())
         self.preview.open(path)
 
@@ -254,7 +254,7 @@ class MainWindow(QMainWindow):
         self._show_title(None)
         self._facts.setText(f"{checkpoint.format} · {many(checkpoint.n)} values")
         if self._session is not None:
-            path = str(checkpoint.path) if not str(checkpoint.path).startswith("synthetic") else ""
+            path = "" if is_synthetic(checkpoint.path) else str(checkpoint.path)
             self._settings.setValue("recent", [p for p in dict.fromkeys([path, *self._recent_paths()]) if p][:RECENT])
 
     def _on_analyzed(self, analysis: Analysis) -> None:

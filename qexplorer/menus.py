@@ -13,8 +13,8 @@ from PySide6.QtWidgets import QMainWindow, QMenu, QMenuBar, QMessageBox
 from qexplorer import __version__
 from qexplorer.state.app_state import AppState
 from qexplorer.state.store import Store
+from qexplorer.weights import DISTRIBUTIONS
 
-SYNTHETIC = ("normal", "laplace", "uniform", "student_t", "exponential")
 STANDARD = QKeySequence.StandardKey
 Key = str | QKeySequence.StandardKey
 
@@ -93,7 +93,7 @@ class Menus(QObject):
         self._recent = QMenu("Open &Recent", file)
         self._recent.aboutToShow.connect(self._fill_recent)
         synthetic = QMenu("Open S&ynthetic Values", file)
-        for name in SYNTHETIC:
+        for name in DISTRIBUTIONS:
             synthetic.addAction(name.replace("_", " ").capitalize()).setData(f"synthetic:{name}")
         for menu in (self._recent, synthetic):
             menu.triggered.connect(self._on_path)

@@ -4,37 +4,29 @@ Run by the tests on a virtual screen; exits 0 when everything that was clicked d
 """
 
 import argparse
+import gc
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from PySide6.QtCore import QSettings, Qt
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication
 
-from qexplorer.app import first_state, make_application
-from qexplorer.engine.history import History
+from qexplorer.app import make_application, run_window
 from qexplorer.main_window import MainWindow
 from qexplorer.panels.jobs import JobsPanel
 from qexplorer.panels.runs import RunsPanel
 from qexplorer.widgets.segmented import Segmented
-from qexplorer.widgets.theme import Themes
 
 
 class Smoke:
     """The clicks, each followed by a look at what they did."""
 
-    def __init__(self) -> None:
-        self.app = make_application()
-        self.folder = tempfile.TemporaryDirectory(prefix="qexplorer-smoke-")
-        own = Path(self.folder.name)
-        settings = QSettings(str(own / "layout.ini"), QSettings.Format.IniFormat)
-        history = History(own / "history.sqlite3")
-        self.window = MainWindow(first_state(), Themes(self.app), history, settings=settings)
+    def __init__(self, window: MainWindow) -> None:
+        self.window = window
         self.window.resize(1440, 900)
-        self.window.show()
-        self.window.start()
         self.wait("the sample is drawn", lambda: self.window.settled)
 
     def wait(self, what: str, condition: Callable[[], bool], seconds: float = 240) -> None:
@@ -43,7 +35,7 @@ class Smoke:
         while not condition():
             if time.monotonic() > deadline:
                 sys.exit(f"smoke: this did not happen in {seconds:.0f} s: {what}. {self.window.failure}")
-            self.app.processEvents()
+            QApplication.processEvents()
             time.sleep(0.01)
         print(f"smoke: {what}", flush=True)
 
@@ -91,19 +83,37 @@ class Smoke:
         if not picture.save(str(target)) or len(colors) < 20:
             sys.exit(f"smoke: the picture is blank: {len(colors)} colours")
         size = f"{image.width()}×{image.height()}, {target.stat().st_size:,} bytes"
-        print(f"smoke: {target.name}: {size}, {len(colors)} colours, platform {self.app.platformName()}")
+        print(f"smoke: {target.name}: {size}, {len(colors)} colours, platform {QApplication.platformName()}")
 
 
 def main() -> int:
-    """Click through, save the picture, close."""
+    """Start the program as a person does, click through, save the picture, close."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--screenshot", type=Path, required=True, help="where to save the picture")
     target = parser.parse_args().screenshot
-    smoke = Smoke()
-    smoke.run()
-    smoke.save(target)
-    smoke.window.close()
-    return 0
+    app = make_application()
+    failures: list[str] = []
+
+    def drive() -> None:
+        gc.collect()  # what nobody holds is gone now, not some time later
+        window = next(w for w in app.topLevelWidgets() if isinstance(w, MainWindow))
+        try:
+            smoke = Smoke(window)
+            smoke.run()
+            smoke.save(target)
+        except SystemExit as stop:
+            failures.append(str(stop))
+        for task in window.jobs.tasks:
+            window.jobs.cancel(task)
+        while window.jobs.tasks:
+            QApplication.processEvents()
+        window.close()
+
+    QTimer.singleShot(1500, app, drive)
+    status = run_window([])
+    for failure in failures:
+        print(failure, file=sys.stderr)
+    return status or len(failures)
 
 
 if __name__ == "__main__":

@@ -160,6 +160,16 @@ def test_every_choice_can_be_undone_and_redone_by_keyboard(qtbot: QtBot, open_wi
     assert not window.menus.actions["redo"].isEnabled()
 
 
+def test_the_view_of_channels_is_a_choice_like_any_other(qtbot: QtBot, open_window: Open) -> None:
+    window = open_window()
+    panel = window.panel(ErrorPanel)
+    qtbot.mouseClick(panel._view, LEFT, pos=panel._view.rect_of("channels").center().toPoint())
+    assert panel.channels.isVisible()
+    qtbot.keyClick(window, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert panel.histogram.isVisible()
+    assert window.store.state == first_state()
+
+
 def test_dragging_a_clip_line_sets_fixed_limits_in_one_undo_entry(qtbot: QtBot, open_window: Open) -> None:
     window = open_window()
     plot = window.panel(DistributionPanel).plot
@@ -530,3 +540,53 @@ def test_results_of_earlier_runs_are_there_at_the_start(qtbot: QtBot, open_windo
     with pytest.raises(UserError):
         window.parts.history.runs()
     qtbot.waitUntil(lambda: window.preview.analysis is not None)
+
+
+@pytest.mark.parametrize("words", [[], ["synthetic:normal"]])
+def test_the_real_program_stays_open_until_it_is_closed(tmp_path: Path, words: list[str]) -> None:
+    code = (
+        "import gc, sys\n"
+        "from PySide6.QtCore import QTimer\n"
+        "from qexplorer.app import make_application, run_window\n"
+        "from qexplorer.main_window import MainWindow\n"
+        "app = make_application(); seen = []\n"
+        "def look():\n"
+        "    gc.collect()\n"
+        "    windows = [w for w in app.topLevelWidgets() if isinstance(w, MainWindow)]\n"
+        "    if windows and windows[0].settled or len(seen) > 400:\n"
+        "        print(len(seen) <= 400, windows[0].failure); windows[0].close()\n"
+        "    else:\n"
+        "        seen.append(1); QTimer.singleShot(100, app, look)\n"
+        "QTimer.singleShot(0, app, look)\n"
+        "sys.exit(run_window(sys.argv[1:]))\n"
+    )
+    folders = {f"XDG_{kind}_HOME": str(tmp_path / kind) for kind in ("DATA", "STATE", "CONFIG")}
+    environment = {**os.environ, **folders, "QT_QPA_PLATFORM": "offscreen"}
+    command = [sys.executable, "-c", code, *words]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "True"), done.stderr
+    assert load_session(tmp_path / "STATE" / "qexplorer" / "session.json") is not None
+    assert "Error" not in done.stderr
+
+
+def test_a_start_with_unusable_folders_says_so_and_opens_nevertheless(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    code = (
+        "import sys\n"
+        "from PySide6.QtCore import QTimer\n"
+        "from qexplorer.app import make_application, run_window\n"
+        "from qexplorer.main_window import MainWindow\n"
+        "app = make_application()\n"
+        "def look():\n"
+        "    window = next(w for w in app.topLevelWidgets() if isinstance(w, MainWindow))\n"
+        "    print(window.banner.text); window.close()\n"
+        "QTimer.singleShot(1500, app, look)\n"
+        "sys.exit(run_window([]))\n"
+    )
+    folders = {f"XDG_{kind}_HOME": str(tmp_path / "file") for kind in ("DATA", "STATE", "CONFIG")}
+    environment = {**os.environ, **folders, "QT_QPA_PLATFORM": "offscreen"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "cannot be made" in done.stdout

@@ -86,7 +86,7 @@ def _analyze(checkpoint: "Checkpoint", tensor: "TensorInfo", spec: "QuantSpec", 
     from qexplorer.quant import analyze
     from qexplorer.quant.quantize import quantize
 
-    values = checkpoint.read(tensor)
+    values = work(checkpoint.read_steps(tensor))
     analysis = work(analyze(values, spec, bins=bins or 400, original_bytes=tensor.nbytes))
     if files:
         codes, dequantized, params = quantize(values, spec, analysis.params)

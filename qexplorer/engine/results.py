@@ -83,9 +83,7 @@ def speed_note(float_ms: dict[str, dict[str, float]], own_ms: dict[str, dict[str
     """At which batch sizes a model is hardly or not faster than the float one, by the medians; else empty."""
     ratios = {batch: float_ms[batch]["median"] / own["median"] for batch, own in own_ms.items()}
     slow = {batch: ratio for batch, ratio in ratios.items() if ratio < NO_FASTER}
-    return " ".join(
-        f"Batch {batch}: only {ratio:.2f} times as fast as the float model." for batch, ratio in slow.items()
-    )
+    return " ".join(f"Batch {b}: only {ratio:.2f} times as fast as the float model." for b, ratio in slow.items())
 
 
 def _check(result: RunResult) -> None:
@@ -93,19 +91,21 @@ def _check(result: RunResult) -> None:
     for key, part in (("model", result.model), ("data", result.data)):
         if not isinstance(part.get("name"), str):
             raise ValueError(f"{key} has no name")
+    if "calibration_n" not in result.data:
+        raise ValueError("data has no calibration_n")
     if not result.rows:
         raise ValueError("it has no rows")
     for row in result.rows:
         if row.latency_ms.keys() != result.rows[0].latency_ms.keys():
             raise ValueError(f"row {row.name} has latencies of other batch sizes")
-        if not all(READ_LATENCIES <= ms.keys() and ms["median"] > 0 for ms in row.latency_ms.values()):
+        if not all(ms.keys() >= READ_LATENCIES and ms["median"] > 0 for ms in row.latency_ms.values()):
             raise ValueError(f"row {row.name} has incomplete latencies")
 
 
 def _object(cls: Any, value: Any, where: str) -> Any:
     """A dataclass from what JSON made of it; a `ValueError` names the key that is missing or of another type."""
     if not isinstance(value, dict):
-        raise ValueError(f"{where} is no object")  # noqa: TRY004
+        raise ValueError(f"{where} is no object")
     hints = get_type_hints(cls)
     settings: dict[str, Any] = {}
     for f in dataclasses.fields(cls):

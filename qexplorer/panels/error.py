@@ -6,6 +6,7 @@ from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QStackedLayout, QWidget
 
 from qexplorer.panels import Panel, Parts, Place, register
 from qexplorer.quant import Analysis
+from qexplorer.state.app_state import AppState
 from qexplorer.state.runner import Failed
 from qexplorer.widgets.controls import caption
 from qexplorer.widgets.error_plot import ChannelPlot, ErrorPlot
@@ -42,6 +43,8 @@ class ErrorPanel(Panel):
         self._remark = caption("")
         for plot in (self.histogram, self.channels):
             plot.menu.failed.connect(self.banner.show_message)
+        self._view.show_value(parts.store.state.error_view)
+        parts.store.changed.connect(self._on_changed)
         parts.preview.analyzed.connect(self.show_analysis)
         parts.preview.failed.connect(self._on_failed)
         parts.preview.refused.connect(self._on_refused)
@@ -64,8 +67,7 @@ class ErrorPanel(Panel):
         self.channels.show_analysis(analysis)
         single = len(analysis.channel_sqnr_db) < 2
         self._view.show_refusals({"channels": ONE_CHANNEL if single else ""})
-        if single:
-            self._view.show_value("histogram")
+        self._view.show_value("histogram" if single else self.parts.store.state.error_view)
         reach = figure(-self.histogram.home[0], 3)
         self._remark.setToolTip(f"Clipped values whose error is larger than ±{reach}")
         self._show_view()
@@ -76,9 +78,13 @@ class ErrorPanel(Panel):
         self._stack.setCurrentWidget(self.channels if self._view.value == "channels" else self.histogram)
 
     def _on_view(self, view: object) -> None:
-        del view
-        if self.parts.preview.analysis is not None:
-            self._show_view()
+        self.parts.store.update(error_view=view)
+
+    def _on_changed(self, old: AppState, new: AppState) -> None:
+        if new.error_view != old.error_view:
+            self._view.show_value(new.error_view)
+            if self.parts.preview.analysis is not None:
+                self._show_view()
 
     def _on_failed(self, failed: Failed) -> None:
         self._empty.show_text("No error to show", failed.message)

@@ -60,7 +60,9 @@ class WeightsPanel(Panel):
         self.body.addWidget(content, 1)
         self.body.addWidget(self._warning)
         self.body.addWidget(self._totals)
-        self._filter.textChanged.connect(self._on_filter)
+        self._filter.textChanged.connect(self._tree.show_filter)
+        for signal in (self._tree.filter.rowsInserted, self._tree.filter.rowsRemoved, self._tree.filter.layoutChanged):
+            signal.connect(self._on_matches)
         self._tree.chosen.connect(self._on_chosen)
         self._empty.pressed.connect(self.open_pressed)
         parts.preview.opened.connect(self.show_checkpoint)
@@ -108,10 +110,13 @@ class WeightsPanel(Panel):
             self._stack.setCurrentWidget(self._empty)
         self.banner.show_message(failed.message, failed.details)
 
-    def _on_filter(self, text: str) -> None:
-        self._tree.show_filter(text)
+    def _on_matches(self) -> None:
+        """Say so where nothing matches, whether the filter or the figures that it compares have changed."""
         if self.parts.preview.checkpoint is not None:
-            self._stack.setCurrentWidget(self._tree if self._tree.matches else self._nothing)
+            wanted = self._tree if self._tree.matches or not self._filter.text().strip() else self._nothing
+            if self._stack.currentWidget() is not wanted:
+                self._stack.setCurrentWidget(wanted)
+                self._tree.show_filter(self._filter.text())
 
     def _on_chosen(self, name: str) -> None:
         self.parts.store.update(tensor=name)

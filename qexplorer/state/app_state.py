@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 from qexplorer.engine.jobs import Job, jobs
 from qexplorer.engine.jobs.ptq_static import PtqStatic
@@ -11,6 +11,7 @@ from qexplorer.errors import UserError
 from qexplorer.quant.spec import QuantSpec
 
 Theme = Literal["system", "light", "dark"]
+ErrorView = Literal["histogram", "channels"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class AppState:
     spec: QuantSpec = field(default_factory=QuantSpec)
     job: Job = field(default_factory=PtqStatic)
     log_counts: bool = False
+    error_view: ErrorView = "histogram"
     theme: Theme = "system"
 
     def to_json(self) -> dict[str, Any]:
@@ -49,7 +51,10 @@ class AppState:
             raise UserError("The session does not fit this version of qexplorer.") from error
         if not (_well_typed(state) and _well_typed(state.job)):
             raise UserError("The session does not fit this version of qexplorer.")
-        return state if state.theme in ("system", "light", "dark") else replace(state, theme="system")
+        defaults = {"theme": "system", "error_view": "histogram"}
+        choices = {"theme": get_args(Theme), "error_view": get_args(ErrorView)}
+        strange = {name: default for name, default in defaults.items() if getattr(state, name) not in choices[name]}
+        return replace(state, **strange) if strange else state
 
 
 def _well_typed(settings: Any) -> bool:
@@ -67,6 +72,7 @@ TITLES = {
     "tensor": "tensor",
     "job": "job settings",
     "log_counts": "count axis",
+    "error_view": "error view",
     "theme": "theme",
     "format": "format",
     "granularity": "granularity",

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-import numpy as np
 from PySide6.QtCore import QObject, Signal, Slot
 
-from qexplorer.progress import Progress, Steps
+from qexplorer.progress import Steps, within
 from qexplorer.quant import Analysis, QuantSpec, analyze
 from qexplorer.quant.arrays import AnyArray
 from qexplorer.quant.warm import KERNELS, load_kernels
@@ -145,7 +144,7 @@ class Preview(QObject):
         key = (str(checkpoint.path), name)
         values = self._arrays.get(key)
         if values is None:
-            values = yield from _read(checkpoint, tensor)
+            values = yield from within(checkpoint.read_steps(tensor), 0.0, 0.0)
             if keep:
                 self._arrays.put(key, values)
         return (yield from analyze(values, spec, original_bytes=tensor.nbytes))
@@ -232,22 +231,6 @@ class Preview(QObject):
                 return
             self.scanned.emit(tensor.name, known.metrics.sqnr_db)
         self._scanning = False
-
-
-def _read(checkpoint: Checkpoint, tensor: TensorInfo) -> Steps[AnyArray]:
-    """The whole tensor, read-only, with a chance to cancel after each block."""
-    parts: list[AnyArray] = []
-    done = 0
-    for block in checkpoint.blocks(tensor):
-        parts.append(block)
-        done += block.size
-        yield Progress("Reading", done, tensor.n, 0.0)
-    if not parts:  # a tensor without elements has no blocks
-        parts.append(np.empty(0, np.float32))
-    values = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    values = values.reshape(tensor.shape)
-    values.flags.writeable = False
-    return values
 
 
 def _worth_scanning(tensor: TensorInfo) -> bool:

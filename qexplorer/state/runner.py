@@ -5,6 +5,7 @@ import threading
 import time
 import traceback
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -165,13 +166,17 @@ class Runner(QObject):
                     return
                 task = self.current = self._queue.popleft()
                 task.started = time.monotonic()
-            self._crossed.emit(task, "started")
+            self._tell(task, "started")
             task.outcome = _step(task)
             with self._wake:
                 self.current = None
                 self._untold.append(task)
-            self._crossed.emit(task, "ended")
+            self._tell(task, "ended")
             del task
+
+    def _tell(self, task: Task, what: str) -> None:
+        with suppress(RuntimeError):  # the window is gone already, and with it whoever would hear of it
+            self._crossed.emit(task, what)
 
     @Slot(object, str)
     def _on_crossed(self, task: Task, what: str) -> None:

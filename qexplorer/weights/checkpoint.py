@@ -3,7 +3,8 @@
 import difflib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qexplorer.errors import UserError
+from qexplorer.progress import Progress, Steps, finish
 from qexplorer.weights.dtypes import DTYPES
 from qexplorer.weights.text import shown, some
 
@@ -71,7 +73,7 @@ class Checkpoint(ABC):
     code_references: tuple[str, ...] = ()
 
     @abstractmethod
-    def blocks(self, tensor: TensorInfo) -> Iterator[NDArray[Any]]:
+    def blocks(self, tensor: TensorInfo) -> Generator[NDArray[Any]]:
         """The tensor's values in C order as 1-D arrays of at most `BLOCK_BYTES`, in native byte order.
 
         Types that numpy lacks (bfloat16, float8) come as float32, which holds each of their values exactly. A tensor
@@ -80,12 +82,26 @@ class Checkpoint(ABC):
         """
 
     def read(self, tensor: TensorInfo) -> NDArray[Any]:
-        """The whole tensor, in its own shape."""
-        parts = list(self.blocks(tensor))
-        if not parts:
-            return np.empty(tensor.shape, DTYPES[tensor.dtype].values)
-        values = np.concatenate(parts) if len(parts) != 1 else parts[0]
-        return values.reshape(tensor.shape)
+        """The whole tensor, in its own shape; read-only."""
+        return finish(self.read_steps(tensor))
+
+    def read_steps(self, tensor: TensorInfo) -> Steps[NDArray[Any]]:
+        """The same, with a chance to cancel after each block. Raises what `blocks` raises, and "OutOfMemory"."""
+        values: NDArray[Any] | None = None
+        done = 0
+        with closing(self.blocks(tensor)) as blocks:
+            for block in blocks:
+                if values is None:
+                    values = block if block.size == tensor.n else _room(tensor, block.dtype)
+                if values is not block:
+                    values[done : done + block.size] = block
+                done += block.size
+                yield Progress("Reading", done, tensor.n)
+        if values is None:
+            values = np.empty(tensor.n, DTYPES[tensor.dtype].values)
+        values = values.reshape(tensor.shape)
+        values.flags.writeable = False
+        return values
 
     @cached_property
     def by_name(self) -> dict[str, TensorInfo]:
@@ -109,3 +125,11 @@ class Checkpoint(ABC):
     def nbytes(self) -> int:
         """What the tensors take in the file; tied tensors are counted once."""
         return sum(t.nbytes for t in self.tensors if not t.tied_to)
+
+
+def _room(tensor: TensorInfo, dtype: np.dtype[Any]) -> NDArray[Any]:
+    try:
+        return np.empty(tensor.n, dtype)
+    except MemoryError:
+        what = f"there is not enough memory for its {tensor.n:,} values."
+        raise FormatError("OutOfMemory", shown(tensor.name), what) from None

@@ -1,6 +1,6 @@
 """A checkpoint in one file, whose tensors lie at known places in it."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ class FileCheckpoint(Checkpoint):
 
     fingerprint: Fingerprint = field(kw_only=True)
 
-    def blocks(self, tensor: TensorInfo) -> Iterator[NDArray[Any]]:
+    def blocks(self, tensor: TensorInfo) -> Generator[NDArray[Any]]:
         require_readable(tensor)
         with guarded(shown(tensor.name)), PositionedFile(self.path, self.fingerprint) as file:
             dtype = DTYPES[tensor.dtype]

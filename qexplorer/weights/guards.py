@@ -1,4 +1,8 @@
-"""Around a parser: what it trips over in a damaged file ends as one `FormatError`; all else is a bug and stays one."""
+"""Around a parser: what the system or a codec trips over in a damaged file ends as one `FormatError`.
+
+All else is a bug and stays one: where a file can cause a `KeyError`, `IndexError`, `TypeError` or `ValueError`, the
+parser itself says what is wrong.
+"""
 
 import gc
 import struct
@@ -8,10 +12,7 @@ from contextlib import contextmanager
 
 from qexplorer.weights.checkpoint import FormatError
 
-_TRIPS = (
-    ArithmeticError, EOFError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError, struct.error,
-    zlib.error,
-)  # fmt: skip
+_TRIPS = (OverflowError, UnicodeError, struct.error, zlib.error)
 
 
 @contextmanager
@@ -28,7 +29,7 @@ def collector_paused() -> Generator[None]:
 
 @contextmanager
 def guarded(where: str) -> Generator[None]:
-    """Turn what a parser trips over into `FormatError` "Damaged", or "OutOfMemory" or "Unreadable" where it is that."""
+    """Turn those errors into `FormatError` "Damaged", or "OutOfMemory" or "Unreadable" where it is that."""
     try:
         yield
     except MemoryError:

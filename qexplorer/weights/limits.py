@@ -14,6 +14,7 @@ HEADER_WARNING_BYTES = 10_000_000
 
 # index and configuration files
 JSON_BYTES = 64 * MIB
+SHARDS = 10_000
 
 # any model
 TENSORS = 1_000_000
@@ -27,6 +28,11 @@ METADATA_ENTRIES = 10_000
 METADATA_SHOWN = 10_000
 WARNINGS_SHOWN = 20
 
+# JSON, counted in its bytes before it is parsed; what texts in it hold counts too
+JSON_TABLES = 2 * TENSORS
+JSON_SLACK = 2 * TENSORS
+JSON_COMMAS = 12 * TENSORS
+
 # pickles
 PICKLE_BYTES = 64 * MIB
 PICKLE_OPCODES = 8_000_000
@@ -35,11 +41,13 @@ PICKLE_OBJECTS = 2_000_000
 PICKLE_STRING_BYTES = 16 * MIB
 PICKLE_INTEGER_BYTES = 16
 PICKLE_DEPTH = 200
+PICKLE_VISITS = 10_000_000
+"""How many values are looked at when its tensors are searched; those that lie in two places count twice."""
 CODE_REFERENCES = 1000
 
 # zip archives
-ZIP_ENTRIES = 1_000_000
-ZIP_DIRECTORY_BYTES = 256 * MIB
+ZIP_ENTRIES = 100_000
+ZIP_DIRECTORY_BYTES = 64 * MIB
 ZIP_RATIO = 200
 """How many times larger than stored a compressed record that is read whole may become."""
 INFLATED_BYTES = 4 << 30

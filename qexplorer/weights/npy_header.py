@@ -21,9 +21,12 @@ from qexplorer.weights.text import shown
 MAGIC = b"\x93NUMPY"
 PREFIX_BYTES = 12
 
+_KEYS = re.compile(r"""['"]([^'"]*)['"]\s*:""")
+_EXPECTED_KEYS = ["descr", "fortran_order", "shape"]
 _SHAPE = re.compile(r"'shape'\s*:\s*\(([-\d\s,L]*)\)")
+_SIZE = re.compile(r"-?\d{1,20}L?")
 _ORDER = re.compile(r"'fortran_order'\s*:\s*(True|False)")
-_DESCR = re.compile(r"'descr'\s*:\s*'([<>|=]?)([A-Za-z?])(\d*)(\[\w+\])?'")
+_DESCR = re.compile(r"'descr'\s*:\s*'([<>|=]?)([A-Za-z?])(\d{0,9})(\[\w+\])?'")
 _OBJECT_FIELD = re.compile(r"'[<>|=]?O\d*'")
 _MEND = "The file is damaged or was altered."
 _NAMES = {dtype.raw.str[1:]: dtype.name for dtype in DTYPES.values() if dtype.raw == dtype.values} | {"b1": "bool"}
@@ -58,6 +61,9 @@ def read_header(read: Callable[[int], bytes], where: str, name: str) -> NpyHeade
     prefix = read(PREFIX_BYTES)
     if not prefix.startswith(MAGIC):
         raise FormatError("BadHeader", where, f"the array {shown(name)} does not begin as NumPy's do.", _MEND)
+    if len(prefix) < PREFIX_BYTES:
+        what = f"it ends within the header of {shown(name)}."
+        raise FormatError("Truncated", where, what, "The file is incomplete: fetch it again.")
     version = prefix[6]
     if version not in (1, 2, 3):
         raise FormatError("BadHeader", where, f"version {version} of NumPy's format is not known.", _MEND)
@@ -71,13 +77,21 @@ def read_header(read: Callable[[int], bytes], where: str, name: str) -> NpyHeade
         what = f"it ends within the header of {shown(name)}."
         raise FormatError("Truncated", where, what, "The file is incomplete: fetch it again.")
     text = header[start:].decode("utf-8" if version == 3 else "latin-1")
+    keys = sorted(_KEYS.findall(text))
+    if len(set(keys)) != len(keys):
+        raise FormatError("Duplicate", where, f"the header of {shown(name)} states something twice.", _MEND)
     shape, order = _SHAPE.search(text), _ORDER.search(text)
-    if shape is None or order is None or "'descr'" not in text:
+    if shape is None or order is None or keys != _EXPECTED_KEYS:
         raise FormatError("BadHeader", where, f"the header of {shown(name)} cannot be made sense of.", _MEND)
-    sizes = [int(size.rstrip("L")) for size in shape[1].replace(" ", "").split(",") if size]
-    checked = checked_shape(sizes, where, name)
+    checked = checked_shape(_sizes(shape[1]), where, name)
     dtype, raw, unsupported, warning = _described(text, where, name)
     return NpyHeader(checked, order[1] == "True", dtype, raw, start + n, unsupported, warning)
+
+
+def _sizes(text: str) -> list[int | str]:
+    """The sizes between a shape's brackets; what is no number stays a text, which no shape may hold."""
+    sizes = [size.strip() for size in text.split(",")]
+    return [int(size.rstrip("L")) if _SIZE.fullmatch(size) else size for size in sizes if size]
 
 
 def _described(text: str, where: str, name: str) -> tuple[str, np.dtype[Any], str, str]:

@@ -17,7 +17,10 @@ def neighbour(folder: Path, name: str, where: str) -> Path:
     if not _is_bare_name(name):
         raise _unsafe(where, name, "is not the plain name of a file beside it")
     path = folder / name
-    target = path.resolve()
+    try:
+        target = path.resolve()
+    except (OSError, RuntimeError):  # before Python 3.13 a link that leads to itself is a RuntimeError
+        raise _unsafe(where, name, "is a link that leads nowhere") from None
     if not any(target.is_relative_to(home) for home in _homes(folder)):
         raise _unsafe(where, name, "is a link that leads out of its folder")
     return path

@@ -94,6 +94,26 @@ class PickleReader:
         self._at = end + 1
         return text
 
+    def line_number(self, *, booleans: bool = False) -> int:
+        """A whole number on a line; Python 2 ends a long one with an L. With `booleans`, 00 and 01 are truth values."""
+        line = self.line()
+        if booleans and line in ("00", "01"):
+            return line == "01"
+        try:
+            value = int(line.removesuffix("L"))
+        except ValueError:
+            raise self.bad("has a line that is not a number") from None
+        if value.bit_length() > 8 * limits.PICKLE_INTEGER_BYTES:
+            raise self._too_large(f"states a number of {len(line):,} digits")
+        return value
+
+    def line_float(self) -> float:
+        """A float on a line."""
+        try:
+            return float(self.line())
+        except ValueError:
+            raise self.bad("has a line that is not a number") from None
+
     def text(self, form: str) -> bytes:
         """The bytes of a string that is preceded by its length."""
         n = self.number(form)
@@ -245,11 +265,6 @@ def _new_with_keywords(reader: PickleReader) -> None:
     reader.call(function, (arguments, keywords))
 
 
-def _int_line(reader: PickleReader) -> None:
-    text = reader.line()
-    reader.push({"00": False, "01": True}[text] if text in ("00", "01") else int(text.rstrip("L")))
-
-
 def _string_line(reader: PickleReader) -> None:
     reader.push(reader.line()[1:-1])
 
@@ -271,9 +286,9 @@ _SYMBOLS: dict[bytes, _Run] = {
     b"N": lambda r: r.push(None),
     b"\x88": lambda r: r.push(True),
     b"\x89": lambda r: r.push(False),
-    b"I": _int_line,
-    b"L": _int_line,
-    b"F": lambda r: r.push(float(r.line())),
+    b"I": lambda r: r.push(r.line_number(booleans=True)),
+    b"L": lambda r: r.push(r.line_number()),
+    b"F": lambda r: r.push(r.line_float()),
     b"J": lambda r: r.push(r.number("<i")),
     b"K": lambda r: r.push(r.number("<B")),
     b"M": lambda r: r.push(r.number("<H")),
@@ -310,11 +325,11 @@ _SYMBOLS: dict[bytes, _Run] = {
     b"s": _set_pair,
     b"u": lambda r: r.set_items(r.since_mark()),
     # the memo
-    b"p": lambda r: r.memorize(int(r.line())),
+    b"p": lambda r: r.memorize(r.line_number()),
     b"q": lambda r: r.memorize(r.number("<B")),
     b"r": lambda r: r.memorize(r.number("<I")),
     b"\x94": PickleReader.memorize_next,
-    b"g": lambda r: r.recall(int(r.line())),
+    b"g": lambda r: r.recall(r.line_number()),
     b"h": lambda r: r.recall(r.number("<B")),
     b"j": lambda r: r.recall(r.number("<I")),
     # names, and calls that are not made

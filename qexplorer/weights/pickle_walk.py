@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from qexplorer.progress import Progress, Steps
 from qexplorer.weights import limits
 from qexplorer.weights.checkpoint import FormatError
 from qexplorer.weights.narrow import is_sequence, is_tuple
@@ -13,6 +14,11 @@ from qexplorer.weights.text import shown
 _TABLES = {"collections.OrderedDict", "builtins.dict", "__builtin__.dict"}
 _MODULE_PARTS = {"_parameters", "_buffers", "_modules"}
 """Where a pickled `torch.nn.Module` keeps its tensors; left out of their names, as `state_dict()` does."""
+
+_STEP = 50_000
+_MEND = "The file is damaged or was altered."
+_Pair = tuple[str | int | float | None, Any]
+"""A key and a value; without a key the value goes by the name of its container."""
 
 Unwrap = Callable[[Call], tuple[Any, ...] | None]
 """What a call merely wraps, so that it has the same name; None for a call that is walked as a container."""
@@ -31,41 +37,77 @@ class Walk:
     shared: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     _seen: dict[int, str] = field(default_factory=dict[int, str])
     _characters: int = 0
+    _visits: int = 0
 
-    def leaves(self, root: Any, name: str = "") -> Iterator[tuple[str, Call]]:
+    def leaves(self, root: Any, name: str = "") -> Steps[list[tuple[str, Call]]]:
         """Every leaf with its name, in the pickle's order. Raises `FormatError` "TooDeep" or "TooLarge"."""
-        pending: list[Iterator[tuple[str, Any]]] = [iter([(name, root)])]
+        found: list[tuple[str, Call]] = []
+        pending: list[tuple[str, Iterator[_Pair]]] = [(name, iter([(None, root)]))]
+        reported = self._visits
         while pending:
-            found = next(pending[-1], None)
-            if found is None:
+            if self._visits - reported >= _STEP:
+                reported = self._visits
+                yield Progress("Looking for tensors", len(found))
+            prefix, children = pending[-1]
+            pair = next(children, None)
+            if pair is None:
                 pending.pop()
                 continue
-            if len(pending) > limits.PICKLE_DEPTH:
-                what = f"its pickle is nested more than {limits.PICKLE_DEPTH} deep."
-                raise FormatError("TooDeep", self.where, what, "The file is damaged or was altered.")
-            name, value = found
-            self._count(name)
+            self._visit()
+            key, value = pair
+            if not _may_hold(value):
+                continue
+            own = prefix if key is None else f"{prefix}.{key}" if prefix else f"{key}"
+            self._count(own)
+            value = self._unwrapped(value)
             if isinstance(value, Call) and self.is_leaf(value):
-                yield name, value
+                found.append((own, value))
+                if len(found) > limits.TENSORS:
+                    raise self._too_large(f"it has more than {limits.TENSORS:,} tensors")
             else:
-                pending.append(self._children(name, value))
+                if len(pending) >= limits.PICKLE_DEPTH:
+                    raise self._too_deep()
+                pending.append((own, self._children(own, value)))
+        return found
 
-    def _children(self, name: str, value: Any) -> Iterator[tuple[str, Any]]:
-        if isinstance(value, Call) and (wrapped := self.unwrap(value)) is not None:
-            return ((name, inner) for inner in wrapped if _may_hold(inner))
+    def _unwrapped(self, value: Any) -> Any:
+        """What a call that wraps a single thing wraps. Such a thing, met again, is listed again: it is tied."""
+        for _ in range(limits.PICKLE_DEPTH):
+            wrapped = self.unwrap(value) if isinstance(value, Call) else None
+            if wrapped is None or len(wrapped) != 1:
+                return value
+            self._visit()
+            (value,) = wrapped
+        raise self._too_deep()
+
+    def _children(self, name: str, value: Any) -> Iterator[_Pair]:
         if id(value) in self._seen:
             if len(self.shared) < limits.WARNINGS_SHOWN:
                 self.shared.append((name, self._seen[id(value)]))
             return iter(())
         self._seen[id(value)] = name
-        if isinstance(value, Call):
-            return _call_children(name, value)
-        return _named(name, pairs_of(value))
+        if not isinstance(value, Call):
+            return _named(pairs_of(value))
+        if (wrapped := self.unwrap(value)) is not None:
+            return ((None, inner) for inner in wrapped)
+        self._visit(_initial_size(value))
+        return _call_children(value)
+
+    def _visit(self, n: int = 1) -> None:
+        self._visits += n
+        if self._visits > limits.PICKLE_VISITS:
+            raise self._too_large("its pickle refers to the same things too often")
 
     def _count(self, name: str) -> None:
         self._characters += len(name)
         if len(name) > limits.NAME_STORED or self._characters > limits.NAMES_TOGETHER:
-            raise FormatError("TooLarge", self.where, f"its tensor names are too long ({shown(name, 80)}).")
+            raise self._too_large(f"its tensor names are too long ({shown(name, 80)})")
+
+    def _too_large(self, what: str) -> FormatError:
+        return FormatError("TooLarge", self.where, f"{what}.", _MEND)
+
+    def _too_deep(self) -> FormatError:
+        return FormatError("TooDeep", self.where, f"its pickle is nested more than {limits.PICKLE_DEPTH} deep.", _MEND)
 
 
 def pairs_of(value: Any) -> Iterable[tuple[Any, Any]]:
@@ -85,33 +127,32 @@ def _key(pair: tuple[Any, Any], index: int) -> Any:
     return pair[0] if isinstance(pair[0], str | int) else (index,)
 
 
-def _initial_pairs(call: Call) -> list[tuple[Any, Any]]:
-    """The pairs with which a dictionary was made, as protocol 0 and Python 2 write an `OrderedDict`."""
-    if not (isinstance(call.function, Named) and call.function.full_name in _TABLES):
-        return []
+def _initial_size(call: Call) -> int:
+    """How many pairs a dictionary was made with, as protocol 0 and Python 2 write an `OrderedDict`."""
+    is_made = isinstance(call.function, Named) and call.function.full_name in _TABLES
     arguments = call.arguments
-    if not (is_tuple(arguments) and arguments and is_sequence(arguments[0])):
+    return len(arguments[0]) if is_made and is_tuple(arguments) and arguments and is_sequence(arguments[0]) else 0
+
+
+def _initial_pairs(call: Call) -> list[tuple[Any, Any]]:
+    """Those pairs."""
+    if not _initial_size(call):
         return []
-    return [(pair[0], pair[1]) for pair in arguments[0] if is_sequence(pair) and len(pair) == 2]
+    return [(pair[0], pair[1]) for pair in call.arguments[0] if is_sequence(pair) and len(pair) == 2]
 
 
-def _call_children(name: str, call: Call) -> Iterator[tuple[str, Any]]:
-    yield from _named(name, pairs_of(call))
-    yield from _named(name, pairs_of(call.items))
+def _call_children(call: Call) -> Iterator[_Pair]:
+    yield from _named(pairs_of(call))
+    yield from _named(pairs_of(call.items))
     if not _initial_pairs(call):
-        yield from _named(name, pairs_of(call.arguments))
-    for key, value in pairs_of(call.state):
-        if isinstance(key, str) and key in _MODULE_PARTS:
-            yield name, value
-        else:
-            yield from _named(name, [(key, value)])
+        yield from _named(pairs_of(call.arguments))
+    for key, value in _named(pairs_of(call.state)):
+        yield (None if isinstance(key, str) and key in _MODULE_PARTS else key), value
 
 
-def _named(name: str, pairs: Iterable[tuple[Any, Any]]) -> Iterator[tuple[str, Any]]:
-    prefix = f"{name}." if name else ""
+def _named(pairs: Iterable[tuple[Any, Any]]) -> Iterator[_Pair]:
     for position, (key, value) in enumerate(pairs):
-        if _may_hold(value):
-            yield f"{prefix}{key if isinstance(key, str | int | float) else position}", value
+        yield key if isinstance(key, str | int | float) else position, value
 
 
 def _may_hold(value: Any) -> bool:

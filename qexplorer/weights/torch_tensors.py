@@ -77,6 +77,14 @@ def _rebuilder(function: Any) -> str:
     return ""
 
 
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """A tensor's place in the record that holds its storage."""
+
+    entry: ZipEntry
+    placed: Strided
+
+
 @dataclass
 class TensorRebuilder:
     """Describes the tensors of one archive; two that are the same part of one record are tied."""
@@ -132,9 +140,9 @@ class TensorRebuilder:
         if record.method != STORED:
             why = "its record is compressed, which PyTorch never does; save it again with PyTorch"
             return unsupported("Compressed", name, shape, dtype, nbytes, self.path, why)
-        return TensorInfo(
-            name, shape, dtype, nbytes, self.path, tied_to=tied_to if tied_to != name else "", storage=placed
-        )
+        tied = tied_to if tied_to != name else ""
+        storage = StoredTensor(record, placed)
+        return TensorInfo(name, shape, dtype, nbytes, self.path, tied_to=tied, storage=storage)
 
     def _storage(self, storage: Any, name: str) -> tuple[str, str, int]:
         """The type, the record's key and the number of elements that a reference to a storage states."""

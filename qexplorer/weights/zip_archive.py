@@ -9,6 +9,10 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from qexplorer.progress import Progress, Steps
 from qexplorer.weights import limits
 from qexplorer.weights.checkpoint import FormatError
 from qexplorer.weights.positioned_file import PositionedFile
@@ -24,6 +28,7 @@ _LOCAL = struct.Struct("<4s5H3L2H")
 _ENCRYPTED, _DESCRIBED_LATER, _UTF8 = 0x2041, 0x8, 0x800
 _U16, _U32 = 0xFFFF, 0xFFFFFFFF
 _STEP = 64 << 10
+_ENTRIES_AT_ONCE = 2000
 _MEND = "The file is damaged or was altered: fetch it again."
 
 
@@ -38,9 +43,10 @@ class ZipEntry:
     crc: int
     offset: int
 
-    def fits_checksum(self, crc: int) -> bool:
-        """Whether the content's checksum is the one noted; PyTorch may be told to note none, which it writes as 0."""
-        return self.crc in (0, crc)
+    @property
+    def end(self) -> int:
+        """Where its stored bytes end."""
+        return self.offset + self.stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,26 +60,56 @@ class _Listed:
     header: int
 
 
-def list_entries(file: PositionedFile) -> dict[str, ZipEntry]:
+class StoredReader:
+    """`read(offset, n)` for an uncompressed record: its checksum is verified once it was read from end to end.
+
+    "BadChecksum" is raised before the last bytes are given out. Parts, and parts out of order, go unverified. With
+    `is_zero_none` a checksum of 0 means that none was noted, as PyTorch writes where it is told not to.
+    """
+
+    def __init__(self, file: PositionedFile, entry: ZipEntry, *, is_zero_none: bool = False) -> None:
+        self._file = file
+        self._entry = entry
+        self._is_zero_none = is_zero_none
+        self._next = entry.offset
+        self._crc = 0
+
+    def __call__(self, offset: int, n: int) -> NDArray[np.uint8]:
+        data = self._file.read_array(offset, n)
+        if offset == self._next:
+            self._crc = zlib.crc32(data.data, self._crc)
+            self._next += n
+            if self._next == self._entry.end:
+                _check(self._file.where, self._entry, self._crc, is_zero_none=self._is_zero_none)
+        return data
+
+
+def list_entries(file: PositionedFile) -> Steps[dict[str, ZipEntry]]:
     """The archive's records by name. Raises `FormatError`, e.g. "Duplicate", "Overlap", "NameMismatch", "Encrypted"."""
     count, directory_size, directory = _directory(file)
     if count > limits.ZIP_ENTRIES or directory_size > limits.ZIP_DIRECTORY_BYTES:
         raise FormatError("TooLarge", file.where, f"the archive lists {count:,} records.")
     entries: dict[str, ZipEntry] = {}
     end = 0
-    for listed in sorted(_central(file, count, directory_size, directory), key=lambda listed: listed.header):
+    central = sorted(_central(file, count, directory_size, directory), key=lambda listed: listed.header)
+    for number, listed in enumerate(central):
+        if number % _ENTRIES_AT_ONCE == 0:
+            yield Progress("Listing the archive", number, len(central))
         entry = _located(file, listed)
         if entry.name in entries:
             raise FormatError("Duplicate", file.where, f"the archive holds “{shown(entry.name)}” twice.", _MEND)
-        if listed.header < end or entry.offset + entry.stored > directory:
+        if listed.header < end or entry.end > directory:
             raise FormatError("Overlap", file.where, f"the record “{shown(entry.name)}” overlaps another.", _MEND)
-        end = entry.offset + entry.stored
+        end = entry.end
         entries[entry.name] = entry
     return entries
 
 
-def inflated(file: PositionedFile, entry: ZipEntry) -> Iterator[bytes]:
-    """The record's content in small pieces, stopped at its stated size; its checksum is verified."""
+def inflated(file: PositionedFile, entry: ZipEntry, *, is_zero_none: bool = False) -> Iterator[bytes]:
+    """The record's content in small pieces, stopped at its stated size; its checksum is verified.
+
+    See `StoredReader` for `is_zero_none`.
+    """
     crc = done = 0
     for piece in _pieces(file, entry):
         done += len(piece)
@@ -84,16 +120,20 @@ def inflated(file: PositionedFile, entry: ZipEntry) -> Iterator[bytes]:
     if done != entry.size:
         what = f"the record “{shown(entry.name)}” does not inflate to the {entry.size:,} bytes it states."
         raise FormatError("Truncated" if done < entry.size else "TooLarge", file.where, what, _MEND)
-    if not entry.fits_checksum(crc):
-        raise FormatError("BadChecksum", file.where, f"the checksum of “{shown(entry.name)}” does not fit.", _MEND)
+    _check(file.where, entry, crc, is_zero_none=is_zero_none)
 
 
-def read_whole(file: PositionedFile, entry: ZipEntry, most: int) -> bytes:
+def read_whole(file: PositionedFile, entry: ZipEntry, most: int, *, is_zero_none: bool = False) -> bytes:
     """A small record's whole content; "TooLarge" beyond `most` bytes or for a suspicious compression."""
     if entry.size > most or entry.size > limits.ZIP_RATIO * max(entry.stored, 1):
         what = f"the record “{shown(entry.name)}” states {entry.size:,} bytes, inflated from {entry.stored:,}."
         raise FormatError("TooLarge", file.where, what, _MEND)
-    return b"".join(inflated(file, entry))
+    return b"".join(inflated(file, entry, is_zero_none=is_zero_none))
+
+
+def _check(where: str, entry: ZipEntry, crc: int, *, is_zero_none: bool) -> None:
+    if crc != entry.crc and not (is_zero_none and entry.crc == 0):
+        raise FormatError("BadChecksum", where, f"the checksum of “{shown(entry.name)}” does not fit.", _MEND)
 
 
 def _pieces(file: PositionedFile, entry: ZipEntry) -> Iterator[bytes]:
@@ -137,7 +177,7 @@ def _directory(file: PositionedFile) -> tuple[int, int, int]:
 
 def _central(file: PositionedFile, count: int, size: int, start: int) -> Iterator[_Listed]:
     data, at = file.read(start, size), 0
-    while at < size:
+    while at < size and count > 0:
         magic, _, _, flags, method, _, _, crc, stored, inflated_size, name_n, extra_n, note_n, _, _, _, header = (
             _CENTRAL.unpack_from(data, at)
         )
@@ -149,7 +189,7 @@ def _central(file: PositionedFile, count: int, size: int, start: int) -> Iterato
         yield _Listed(data[at + _CENTRAL.size : name_end], flags, method, crc, stored, inflated_size, header)
         at = name_end + extra_n + note_n
         count -= 1
-    if count:
+    if count or at < size:
         raise FormatError("Damaged", file.where, "the archive does not list as many records as it states.", _MEND)
 
 

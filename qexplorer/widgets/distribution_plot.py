@@ -57,7 +57,7 @@ class DistributionPlot(Plot):
         self._original.setBrush(theme.color("original", 0.32 if theme is LIGHT else 0.38))
         self._outline.setPen(self.pen("dequantized", 1.5))
         for line in self._clips:
-            line.setPen(self.pen("clip", 1.6, dash=True))
+            line.setPen(self.pen("clip", 2, dash=True))
             line.setHoverPen(self.pen("clip", 3))
             line.label.setColor(theme.color("clip"))
         if self._analysis is not None:
@@ -105,7 +105,7 @@ class DistributionPlot(Plot):
     def _fit(self) -> None:
         a = self._analysis
         assert a is not None  # noqa: S101
-        counts, span = a.original, _span(a)
+        counts, span = np.maximum(a.original, np.minimum(a.dequantized, 1.6 * a.original.max(initial=0))), _span(a)
         self._floor = _floor(a, self._unit)
         left, right = min(a.data_lo, a.data_hi - span / 2), max(a.data_hi, a.data_lo + span / 2)
         left, right = left - 0.06 * span, right + 0.06 * span

@@ -68,10 +68,10 @@ COLUMNS = (
     Column("Top-5", "Share of test samples whose label is among the first five guesses", "100.00 % "),
     Column("Flips", "Predictions that differ from the float model's", "Flips "),
     Column("On disk", "Bytes of the saved file, and how many times smaller it is", "2.35 MB  3.9× "),
-    Column("Theoretical", "Codes, scales, zero points, biases and buffers, packed", "Theoretical "),
     Column("Batch 1", SPEED.format(1), "14.73 ms  2.5× "),
     Column("Batch 64", SPEED.format(64), "114.73 ms  2.5× "),
-    Column("Note", "What one might not expect", "Why it is no faster: the fixed cost "),
+    Column("Theoretical", "Codes, scales, zero points, biases and buffers, packed", "Theoretical "),
+    Column("Note", "What one might not expect", "Timed fused and channels-last "),
 )
 
 
@@ -133,9 +133,9 @@ def _texts(line: RunLine) -> tuple[str, ...]:
         numbers.percent(line.top5),
         numbers.count(line.flips) if line.first else "–",
         numbers.size(line.bytes_on_disk) + smaller,
-        numbers.size(line.bytes_theoretical),
         _latency(line, "1"),
         _latency(line, "64"),
+        numbers.size(line.bytes_theoretical),
         line.note,
     )
 
@@ -150,8 +150,8 @@ def _latency(line: RunLine, batch: str) -> str:
 
 def _tooltip(line: RunLine, column: int) -> str:
     texts = _texts(line)
-    if column in (8, 9):
-        own = line.latency.get("1" if column == 8 else "64")
+    if column in (7, 8):
+        own = line.latency.get("1" if column == 7 else "64")
         if own:
             span = f"5th to 95th percentile {own.p05:.2f} to {own.p95:.2f} ms"
             return f"median {own.median:.2f} ms, {span}, {line.threads} thread(s)"

@@ -24,6 +24,8 @@ from qexplorer.widgets.tensor_model import (
 from qexplorer.widgets.theme import LIGHT, Theme
 from qexplorer.widgets.views import RowDelegate, calm, dress
 
+UNFOLDED = 200
+"""A filter that leaves at most so many layers unfolds them."""
 FULL_SCALE_DB = 60.0
 """A bar that fills its cell."""
 
@@ -118,8 +120,9 @@ class TensorTree(QTreeView):
 
     def show_filter(self, text: str) -> None:
         """Show only tensors that fit, unfolded."""
+        self.collapseAll()  # rows that are folded away cost nothing while the filter changes
         self.filter.show_filter(text)
-        if text.strip():
+        if text.strip() and self.matches <= UNFOLDED:
             self.expandAll()
         if not self.currentIndex().isValid():
             self.show_chosen(self._chosen)

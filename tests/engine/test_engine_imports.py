@@ -8,7 +8,19 @@ import pytest
 import qexplorer.engine
 
 PACKAGE = Path(qexplorer.engine.__file__).parent.parent
-ROOMS = "history", "record", "results", "jobs", "models", "datasets", "backends", "evaluate", "latency", "artifacts"
+ROOMS = (
+    "history",
+    "record",
+    "results",
+    "jobs",
+    "models",
+    "datasets",
+    "backends",
+    "evaluate",
+    "latency",
+    "artifacts",
+    "float_reference",
+)
 
 
 def test_the_engine_is_imported_without_torch_or_qt() -> None:

@@ -12,9 +12,13 @@ from qexplorer.engine.artifacts import save_state
 from qexplorer.engine.history import History
 from qexplorer.engine.jobs import Job, setting
 from qexplorer.engine.record import recorded
-from qexplorer.engine.results import RunResult
+from qexplorer.engine.results import Row, RunResult
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, finish
+
+DATA = {"name": "d", "calibration_n": 0}
+ROW = Row("fp32", "REAL", "float", 1, 1, 1.0, (0.5, 1.0), 1.0, 1, 0, {}, 1)
+ERRORS = {"user": UserError("It does not fit.", "Choose another."), "bug": ZeroDivisionError("by zero")}
 
 
 @dataclass(frozen=True)
@@ -32,11 +36,11 @@ class Small(Job):
         yield Progress("first", 0, 2)
         save_state({}, folder / "x.pt")
         yield Progress("second", 1, 2)
-        if self.then:
-            raise {"user": UserError("It does not fit.", "Choose another."), "bug": ZeroDivisionError("by zero")}[
-                self.then
-            ]
-        return RunResult("", self.name, {}, {}, self.seed, {}, {}, 0.1, (), artifact=str(folder))
+        if self.then in ERRORS:
+            raise ERRORS[self.then]
+        if self.then == "empty":
+            (folder / "x.pt").unlink()
+        return RunResult("", self.name, {"name": "m"}, DATA, self.seed, {}, {}, 0.1, (ROW,), artifact=str(folder))
 
 
 def only(history: History, status: str) -> None:
@@ -109,9 +113,36 @@ def test_a_full_disk_fails_the_run_and_leaves_no_file(
     only(history, "failed")
 
 
+def test_a_run_that_kept_no_file_leaves_no_folder(history: History) -> None:
+    result = finish(recorded(Small(then="empty"), history))
+    assert history.get(result.run_id).status == "done"
+    assert not history.folder(result.run_id).exists()
+
+
+def test_a_result_that_the_history_does_not_take_is_not_lost_silently(history: History) -> None:
+    steps = recorded(Small(), history)
+    next(steps)
+    history.cancel(history.runs()[0].run_id)
+    with pytest.raises(UserError, match="cannot be entered"):
+        finish(steps)
+
+
+def broken(*_: object) -> None:
+    raise RuntimeError("the bookkeeping itself has a bug")
+
+
+def test_a_cancel_stays_a_cancel_even_if_the_history_fails(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(History, "cancel", broken)
+    steps = recorded(Small(), history)
+    next(steps)
+    with pytest.raises(KeyboardInterrupt):
+        steps.throw(KeyboardInterrupt())
+
+
+@pytest.mark.parametrize("fails", [no_result, broken])
 def test_what_went_wrong_first_is_told_even_if_the_history_fails_too(
-    history: History, monkeypatch: pytest.MonkeyPatch
+    history: History, monkeypatch: pytest.MonkeyPatch, fails: Callable[..., None]
 ) -> None:
-    monkeypatch.setattr(History, "fail", no_result)
+    monkeypatch.setattr(History, "fail", fails)
     with pytest.raises(ZeroDivisionError):
         finish(recorded(Small(then="bug"), history))

@@ -4,7 +4,11 @@ import io
 import json
 import pickle
 import struct
+import sys
+import time
 import zipfile
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +30,24 @@ def refused(path: Path | str, kind: str) -> FormatError:
     assert "\n" not in str(caught.value)
     assert str(caught.value).isprintable()
     return caught.value
+
+
+@contextmanager
+def settled_within(seconds: float, nbytes: int) -> Generator[None]:
+    """Fails where what is done takes more processor time or, on Linux, more memory than that."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # forget the most that was held so far
+    before, started = _most_held(), time.process_time()
+    yield
+    assert time.process_time() - started < seconds
+    assert _most_held() - before < nbytes
+
+
+def _most_held() -> int:
+    if sys.platform != "linux":
+        return 0
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) << 10
 
 
 def write(path: Path, data: bytes) -> Path:

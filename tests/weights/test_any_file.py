@@ -8,6 +8,7 @@ import tarfile
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ from forgeries import opened, refused, safetensors_bytes, write
 from safetensors.numpy import save_file
 
 from qexplorer.errors import UserError
-from qexplorer.weights import FormatError
+from qexplorer.progress import Progress, finish
+from qexplorer.weights import FormatError, open_checkpoint
+from qexplorer.weights.positioned_file import PositionedFile
 
 LEGACY_MAGIC = pickle.dumps(0x1950A86A20F9469CFC6C, 2)
 
@@ -161,6 +164,76 @@ def test_a_file_changed_between_two_blocks_is_refused(tmp_path: Path, monkeypatc
     os.truncate(tmp_path / "model", 600)
     with pytest.raises(FormatError) as caught:
         list(blocks)
+    assert caught.value.kind == "Changed"
+
+
+def _raiser(error: Exception) -> Any:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("bug", [TypeError, KeyError, IndexError, AttributeError, ValueError, RuntimeError])
+@pytest.mark.parametrize(
+    "place", ["readers.safetensors._tensor", "readers.torch_zip.TensorRebuilder.describe", "strided._merged"]
+)
+def test_a_bug_of_ours_is_not_blamed_on_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bug: type[Exception], place: str
+) -> None:
+    (_save_torch if "torch" in place else _save_safetensors)(tmp_path / "model")
+    monkeypatch.setattr(f"qexplorer.weights.{place}", _raiser(bug("planted")))
+    with pytest.raises(bug, match="planted"):
+        opened(tmp_path / "model").read(opened(tmp_path / "model").tensors[0])
+
+
+@pytest.mark.parametrize(("error", "kind"), [(MemoryError(), "OutOfMemory"), (OSError(5, "broken"), "Unreadable")])
+def test_what_the_system_refuses_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: str
+) -> None:
+    _save_safetensors(tmp_path / "model")
+    monkeypatch.setattr("qexplorer.weights.readers.safetensors._tensor", _raiser(error))
+    refused(tmp_path / "model", kind)
+
+
+def test_a_tensor_is_read_step_by_step_and_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qexplorer.weights.file_checkpoint.BLOCK_BYTES", 400)
+    save_file({"a": np.arange(1000, dtype=np.float32).reshape(20, 50)}, tmp_path / "model")
+    checkpoint = opened(tmp_path / "model")
+    steps: list[Progress] = []
+    values = finish(checkpoint.read_steps(checkpoint.tensors[0]), steps.append)
+    assert [(step.done, step.total) for step in steps] == [(100 * n, 1000) for n in range(1, 11)]
+    np.testing.assert_array_equal(values, np.arange(1000).reshape(20, 50))
+    assert not values.flags.writeable
+    assert not checkpoint.read(checkpoint.tensors[0]).flags.writeable
+
+
+def test_a_reading_that_is_cancelled_closes_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qexplorer.weights.file_checkpoint.BLOCK_BYTES", 400)
+    _save_safetensors(tmp_path / "model")
+    checkpoint = opened(tmp_path / "model")
+    files: list[PositionedFile] = []
+
+    def noted(*arguments: Any) -> PositionedFile:
+        files.append(PositionedFile(*arguments))
+        return files[-1]
+
+    monkeypatch.setattr("qexplorer.weights.file_checkpoint.PositionedFile", noted)
+    steps = checkpoint.read_steps(checkpoint.tensors[0])
+    next(steps)
+    assert not files[0]._file.closed
+    steps.close()
+    assert files[0]._file.closed
+
+
+def test_a_file_changed_between_listing_and_opening_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _save_torch(tmp_path / "model")
+    steps = open_checkpoint(tmp_path / "model")
+    next(steps)
+    with (tmp_path / "model").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(FormatError) as caught:
+        finish(steps)
     assert caught.value.kind == "Changed"
 
 

@@ -112,7 +112,14 @@ def test_what_are_no_numbers_is_listed_as_unsupported(tmp_path: Path, array: Any
         (_header(_form(shape="(4611686018427387904, 4)")), "BadShape"),
         (_header(_form(shape="(-1, 4)")), "BadShape"),
         (_header(_form(shape=f"({'1, ' * 20_000})"), version=2), "BadShape"),
-        (_header(_form(shape=f"({'9' * 5000},)")), "Damaged"),
+        (_header(_form(shape=f"({'9' * 5000},)")), "BadShape"),
+        (_header(_form(shape="(3 4,)")), "BadShape"),
+        (_header(_form(shape="(3-4,)")), "BadShape"),
+        (b"\x93NUMPY\x01\x00\x76\x00", "Truncated"),
+        (_header(_form()[:-2] + "'shape': (4, 3), }"), "Duplicate"),
+        (_header(_form()[:-2] + '"shape": (4, 3), }'), "Duplicate"),
+        (_header(_form()[:-2] + "'descr': '<i4', }"), "Duplicate"),
+        (_header(_form()[:-2] + "'sh\\x61pe': (4, 3), }"), "BadHeader"),
         (_header(_form(), length=0xFFFFFFF0, version=2), "HeaderTooLarge"),
         (_header(_form(), b"", length=5000), "Truncated"),
         (_header(_form(), bytes(47)), "Truncated"),
@@ -234,6 +241,50 @@ def test_a_wrong_checksum_is_found_while_reading(tmp_path: Path) -> None:
     with pytest.raises(FormatError) as caught:
         checkpoint.read(checkpoint.tensors[0])
     assert caught.value.kind == "BadChecksum"
+
+
+@pytest.mark.parametrize("array", [MATRIX, np.asfortranarray(MATRIX), np.zeros((0, 3))])
+@pytest.mark.parametrize("at", [-1, 20])
+def test_a_flipped_byte_in_a_stored_record_is_found_before_its_last_block(
+    tmp_path: Path, array: np.ndarray[Any, Any], at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qexplorer.weights.file_checkpoint.BLOCK_BYTES", 40)
+    np.savez(tmp_path / "a.npz", a=array)
+    content = _member(array)
+    # One more space between two words of the header is no other array, and yet another file.
+    other = bytearray(content)
+    if at < 0 and array.size:
+        other[at] ^= 1
+    else:
+        other[content.index(b" }") + 4] = ord("\t")
+    path = write(tmp_path / "a.npz", (tmp_path / "a.npz").read_bytes().replace(content, bytes(other)))
+    with pytest.raises(zipfile.BadZipFile, match="Bad CRC"), np.load(path) as judge:
+        judge["a"]
+    checkpoint = opened(path)
+    blocks: list[np.ndarray[Any, Any]] = []
+    with pytest.raises(FormatError) as caught:
+        any(blocks.append(block) for block in checkpoint.blocks(checkpoint.tensors[0]))
+    assert caught.value.kind == "BadChecksum"
+    assert sum(block.size for block in blocks) < max(array.size, 1)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_checksum_of_nought_is_wrong_in_numpy_archives(tmp_path: Path, save: Any) -> None:
+    save(tmp_path / "a.npz", a=MATRIX)
+    crc = struct.pack("<L", zipfile.ZipFile(tmp_path / "a.npz").getinfo("a.npy").CRC)
+    path = write(tmp_path / "a.npz", (tmp_path / "a.npz").read_bytes().replace(crc, bytes(4)))
+    checkpoint = opened(path)
+    with pytest.raises(FormatError) as caught:
+        checkpoint.read(checkpoint.tensors[0])
+    assert caught.value.kind == "BadChecksum"
+
+
+def test_a_type_of_endless_size_is_listed_as_unsupported(tmp_path: Path) -> None:
+    assert opened(write(tmp_path / "a.npy", _header(_form("'<f" + "4" * 5000 + "'")))).tensors[0].unsupported
+
+
+def test_a_field_named_shape_is_no_duplicate(tmp_path: Path) -> None:
+    assert opened(_npy(tmp_path, np.zeros(2, [("shape", "f4"), ("descr", "f4")]))).tensors[0].shape == (2,)
 
 
 def test_compressed_arrays_beyond_the_limits_are_listed_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

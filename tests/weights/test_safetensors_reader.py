@@ -1,15 +1,18 @@
+import gc
 import json
+import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from forgeries import FLOATS, entry, opened, refused, safetensors_bytes, write
+from forgeries import FLOATS, entry, opened, refused, safetensors_bytes, settled_within, write
 from safetensors.torch import save_file
 
-from qexplorer.weights import FormatError
+from qexplorer.weights import FormatError, open_checkpoint
 from qexplorer.weights.text import shown
 
 GIB = 1 << 30
@@ -83,6 +86,7 @@ ENTRY = json.dumps(entry([6], 0, 24))
         ({"a": entry([6], -24, 0)}, "BadHeader"),
         ({"a": entry([6], 0.0, 24)}, "BadHeader"),
         ({"a": entry([6], False, 24)}, "BadHeader"),
+        ({"a": entry([6], 0, 10**4200)}, "BadHeader"),
         ({"a": entry([6], "0", 24)}, "BadHeader"),
         ({"a": entry([6], 24, 0)}, "BadHeader"),
         ({"a": entry([6], 0, 24, 7)}, "BadHeader"),
@@ -147,6 +151,36 @@ def test_a_hostile_name_is_listed_and_shown_escaped(tmp_path: Path, name: str) -
     assert text.isprintable()
     assert len(text) <= 512
     assert text.encode("utf-8")
+
+
+@pytest.mark.parametrize("one", ["[]", "{}", "0", '"ab"'])
+def test_a_header_of_millions_of_values_is_refused_before_they_are_made(tmp_path: Path, one: str) -> None:
+    path = _file(tmp_path, '{"a":[' + f"{one}," * 19_000_000 + "0]}", b"")
+    with settled_within(1, 250_000_000):
+        refused(path, "TooLarge")
+
+
+def test_a_header_of_millions_of_keys_is_refused_before_they_are_made(tmp_path: Path) -> None:
+    refused(_file(tmp_path, '{"a":{' + '"b":1,' * 10_000_000 + '"c":1}}', b""), "TooLarge")
+
+
+def test_metadata_as_deep_as_can_just_be_read_is_no_error(tmp_path: Path) -> None:
+    depths = range(sys.getrecursionlimit() - 150, sys.getrecursionlimit())
+    for depth in depths:
+        header = '{"__metadata__":{"a":' + "[" * depth + "]" * depth + "}}"
+        with suppress(FormatError):
+            opened(_file(tmp_path, header, b""))
+
+
+def test_a_listing_can_be_cancelled_and_leaves_the_collector_on(tmp_path: Path) -> None:
+    n = 50_000
+    header = {f"t{i}": entry([1], i, i + 1, "U8") for i in range(n)}
+    steps = open_checkpoint(_file(tmp_path, header, bytes(n)))
+    phases: list[str] = []
+    for step in steps:
+        phases.append(step.phase)
+        assert gc.isenabled()
+    assert phases.count("Listing the tensors") == 3
 
 
 def test_three_hundred_thousand_tensors_are_listed_within_three_seconds(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,9 @@ import pytest
 import torch
 from forgeries import opened, refused, write
 from safetensors.numpy import save_file
+
+from qexplorer.progress import finish
+from qexplorer.weights import FormatError, open_checkpoint
 
 ONE, TWO = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 
@@ -171,6 +175,53 @@ def test_an_index_beyond_the_limit_is_refused(tmp_path: Path) -> None:
     path = _index(tmp_path, {"a": "x"})
     os.truncate(path, 65 << 20)
     refused(path, "TooLarge")
+
+
+def test_an_index_of_too_many_files_is_refused_at_once(tmp_path: Path) -> None:
+    started = time.process_time()
+    refused(_index(tmp_path, {f"t{n}": f"f{n}" for n in range(200_000)}), "TooLarge")
+    assert time.process_time() - started < 2
+
+
+def test_a_search_for_many_files_can_be_cancelled(tmp_path: Path) -> None:
+    phases: list[str] = []
+    with pytest.raises(FormatError, match="none of the 1000 files"):
+        finish(
+            open_checkpoint(_index(tmp_path, {f"t{n}": f"f{n}" for n in range(1000)})),
+            lambda step: phases.append(step.phase),
+        )
+    assert phases.count("Looking for the files") == 10
+
+
+def test_shards_together_keep_the_limit_on_tensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qexplorer.weights.limits.TENSORS", 1)
+    refused(_folder(tmp_path), "TooLarge")
+
+
+def test_an_index_with_endless_metadata_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qexplorer.weights.limits.METADATA_ENTRIES", 2)
+    index = _index(_folder(tmp_path), {})
+    index.write_text(json.dumps({"metadata": {str(n): [n] for n in range(9)}, "weight_map": {"a": ONE}}))
+    assert opened(index).metadata == {"0": "[0]", "1": "[1]"}
+
+
+def test_the_hidden_files_of_macos_are_passed_over(tmp_path: Path) -> None:
+    save_file({"a": np.ones(2, np.float32)}, tmp_path / "model.safetensors")
+    write(tmp_path / "._model.safetensors", b"\x00\x05\x16\x07" + bytes(100))
+    write(tmp_path / "._model.safetensors.index.json", b"\x00\x05\x16\x07" + bytes(100))
+    checkpoint = opened(tmp_path)
+    assert [t.name for t in checkpoint.tensors] == ["a"]
+    assert checkpoint.warnings == ()
+    (tmp_path / "model.safetensors").unlink()
+    refused(tmp_path, "NoWeights")
+
+
+def test_a_shard_that_links_to_itself_is_refused(tmp_path: Path) -> None:
+    _links(tmp_path)
+    (_folder(tmp_path / "model") / ONE).unlink()
+    (tmp_path / "model" / ONE).symlink_to(ONE)
+    with pytest.raises(FormatError):
+        opened(tmp_path / "model" / "model.safetensors.index.json")
 
 
 def test_an_index_that_names_itself_is_refused(tmp_path: Path) -> None:

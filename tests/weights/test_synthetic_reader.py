@@ -5,6 +5,7 @@ import pytest
 from forgeries import opened
 
 from qexplorer.errors import UserError
+from qexplorer.weights import DISTRIBUTIONS, is_synthetic
 
 
 def test_a_tensor_of_each_distribution_is_made() -> None:
@@ -51,6 +52,36 @@ def test_the_moments_are_those_of_the_distribution(name: str, mean: float, devia
 def test_a_source_that_is_not_understood_is_refused(text: str) -> None:
     with pytest.raises(UserError):
         opened(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "asks"),
+    [
+        ("synthetic", True),
+        ("synthetic:", True),
+        ("synthetic:laplace,9", True),
+        ("synthetic:" + "n" * 10_000, True),
+        ("synthetic_digits.npz", False),
+        ("synthetics", False),
+        ("./synthetic", False),
+        ("Synthetic", False),
+        ("", False),
+    ],
+)
+def test_the_text_of_a_source_is_told_from_a_path(text: str, asks: bool) -> None:
+    assert is_synthetic(text) == asks
+
+
+def test_a_file_of_that_name_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "synthetic").touch()
+    assert not is_synthetic("synthetic")
+    assert is_synthetic("synthetic:normal")
+
+
+def test_every_distribution_can_be_asked_for() -> None:
+    for name in DISTRIBUTIONS:
+        assert [tensor.name for tensor in opened(f"synthetic:{name}").tensors] == [name]
 
 
 def test_a_folder_of_that_name_is_opened_as_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

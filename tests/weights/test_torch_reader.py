@@ -202,6 +202,18 @@ def test_a_file_saved_without_checksums_is_read(tmp_path: Path) -> None:
         torch.serialization.set_crc32_options(True)
 
 
+def test_a_flipped_byte_is_found_where_a_tensor_is_a_whole_record(tmp_path: Path) -> None:
+    values = torch.arange(1000.0)
+    torch.save({"a": values, "part": values[1:]}, tmp_path / "model.pt")
+    content = values.numpy().tobytes()
+    data = (tmp_path / "model.pt").read_bytes().replace(content, content[:-1] + b"\x43")
+    (tmp_path / "model.pt").write_bytes(data)
+    checkpoint = opened(tmp_path / "model.pt")
+    with pytest.raises(FormatError) as caught:
+        checkpoint.read(checkpoint.tensor("a"))
+    assert caught.value.kind == "BadChecksum"
+
+
 def test_big_endian_numbers_are_turned(tmp_path: Path) -> None:
     tensors = {"f": torch.randn(5), "b": torch.randn(5).bfloat16(), "v": torch.arange(12).reshape(3, 4)[:, 1]}
     torch.save(tensors, tmp_path / "little.pt")

@@ -42,7 +42,7 @@ class Conversion:
     spec: Mapping[str, Any] = field(default_factory=dict[str, Any])
     layers: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     calibration_n: int = 0
-    kind: str = BACKEND.kind
+    kind: str = REAL
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,7 @@ class ModelJob(Job):
             steps = measure_latency(modules, model.input_shape, BATCH_SIZES, threads)
             latencies = yield from within(steps, EVALUATED, 1.0)
         n = sum(p.numel() for p in module.parameters())
+        resolved = {"engine": engine, "threads": threads, "float_timing": reference.spec, **made.spec}
         kept = folder is not None and len(measured) > 1
         return RunResult(
             run_id="",
@@ -108,13 +109,7 @@ class ModelJob(Job):
                 "sha256": data.sha256,
             },
             seed=self.seed,
-            spec={
-                **dataclasses.asdict(self),
-                "engine": engine,
-                "threads": threads,
-                "float_timing": reference.spec,
-                **made.spec,
-            },
+            spec={**dataclasses.asdict(self), **resolved},
             versions=versions(),
             seconds=time.perf_counter() - began,
             rows=rows_of(measured, latencies, threads, float_note=reference.note, kept=kept),

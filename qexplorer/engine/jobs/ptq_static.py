@@ -48,7 +48,7 @@ class PtqStatic(ModelJob):
             made = yield from within(steps, i / len(names), (i + 1) / len(names))
             modules[name], specs[name] = made.module, made.spec
             layers += [{"row": name, **layer} for layer in made.layers]
-        return Conversion(modules, {"presets": specs}, layers, sum(map(len, batches)))
+        return Conversion(modules, {"presets": specs}, layers, sum(map(len, batches)), BACKEND.kind)
 
     def _calibration(self, data: Data) -> list[NDArray[np.float32]]:
         """Batches of the seed's choice of training images, each drawn once."""

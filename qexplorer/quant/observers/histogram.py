@@ -55,7 +55,8 @@ class Histogram(Observer):
         if stats is None:
             return np.zeros(1, np.float32), np.zeros(1, np.float32)
         bins: Bins = stats
-        start, end = _search(bins, target.levels)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # beyond float32 every error is infinite
+            start, end = _search(bins, target.levels)
         lo, width = bins.lo, _wide(bins.lo, bins.hi) / np.float32(BINS)
         return (np.array([lo + width * np.float32(start)], np.float32),
                 np.array([lo + width * np.float32(end + 1)], np.float32))  # fmt: skip

@@ -1,6 +1,9 @@
 """Readers: one file a format. A reader knows its format by content, lists a file by its header, and runs nothing."""
 
+import os
 from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISDIR
 from typing import ClassVar
@@ -10,9 +13,24 @@ from qexplorer.progress import Steps
 from qexplorer.weights import limits
 from qexplorer.weights.checkpoint import Checkpoint
 from qexplorer.weights.guards import guarded
-from qexplorer.weights.positioned_file import PositionedFile, status_of
+from qexplorer.weights.positioned_file import Fingerprint, PositionedFile, status_of
 from qexplorer.weights.refusals import refusal, refuse_unfinished
 from qexplorer.weights.text import shown
+from qexplorer.weights.zip_archive import ZipEntry, list_entries
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file or folder to be opened: its first bytes (`head`, empty for a folder), and its records if it is a zip."""
+
+    path: Path
+    head: bytes = b""
+    records: Mapping[str, ZipEntry] | None = None
+    fingerprint: Fingerprint | None = None
+
+    def file(self) -> PositionedFile:
+        """The file, opened; "Changed" where it is no longer the one that was looked at."""
+        return PositionedFile(self.path, self.fingerprint)
 
 
 class Reader(Plugin):
@@ -21,11 +39,11 @@ class Reader(Plugin):
     order: ClassVar[int] = 100
 
     @abstractmethod
-    def accepts(self, path: Path, head: bytes) -> bool:
-        """Whether this is such a file, judged by its first bytes (`head`, empty for a folder), not by its name."""
+    def accepts(self, source: Source) -> bool:
+        """Whether this is such a file, judged by its content, not by its name."""
 
     @abstractmethod
-    def open(self, path: Path) -> Steps[Checkpoint]:
+    def open(self, source: Source) -> Steps[Checkpoint]:
         """List the file's tensors, reading headers only. Raises `FormatError`."""
 
 
@@ -38,26 +56,34 @@ def open_checkpoint(path: Path | str) -> Steps[Checkpoint]:
     Raises `FormatError`, which says in one line what the file is and why it cannot be opened.
     """
     text, path = str(path), Path(path)
-    if text.partition(":")[0] == "synthetic" and not path.exists():
-        return (yield from readers.parse(text).open(path))
+    if is_synthetic(text):
+        return (yield from readers.parse(text).open(Source(path)))
     return (yield from open_path(path))
+
+
+def is_synthetic(path: Path | str) -> bool:
+    """Whether it asks for made-up values: `synthetic` or `synthetic:…`, where nothing of that name exists."""
+    text = str(path)
+    return text.partition(":")[0] == "synthetic" and not os.path.exists(text)  # noqa: PTH110 (it never raises)
 
 
 def open_path(path: Path) -> Steps[Checkpoint]:
     """Open a file or folder, known by its content."""
     with guarded(shown(path.name)):
-        head = b"" if S_ISDIR(status_of(path).st_mode) else head_of(path)
+        source = Source(path) if S_ISDIR(status_of(path).st_mode) else (yield from look_at(path))
         for reader in (cls() for cls in readers):
-            if reader.accepts(path, head):
-                return (yield from reader.open(path))
-        raise refusal(path, head)
+            if reader.accepts(source):
+                return (yield from reader.open(source))
+        raise refusal(path, source.head)
 
 
-def head_of(path: Path) -> bytes:
-    """The first bytes of a file. Raises `FormatError` for what is no regular file, or cannot be whole."""
+def look_at(path: Path) -> Steps[Source]:
+    """What readers judge a file by. Raises `FormatError` for what is no regular file, or cannot be whole."""
     with PositionedFile(path) as file:
         refuse_unfinished(path, file.size)
-        return file.read(0, min(file.size, limits.HEAD_BYTES))
+        head = file.read(0, min(file.size, limits.HEAD_BYTES))
+        records = (yield from list_entries(file)) if head.startswith(b"PK\x03\x04") else None
+        return Source(path, head, records, file.fingerprint)
 
 
 readers.discover(__name__, list(__path__))

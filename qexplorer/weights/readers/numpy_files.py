@@ -1,6 +1,6 @@
 """NumPy's files: `.npy`, one array, and `.npz`, a zip archive of such arrays."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,10 +14,10 @@ from qexplorer.weights.checkpoint import Checkpoint, FormatError, TensorInfo
 from qexplorer.weights.file_checkpoint import FileCheckpoint, unsupported
 from qexplorer.weights.npy_header import MAGIC, NpyHeader, read_header
 from qexplorer.weights.positioned_file import PositionedFile
-from qexplorer.weights.readers import Reader, readers
+from qexplorer.weights.readers import Reader, Source, readers
 from qexplorer.weights.strided import Strided
 from qexplorer.weights.text import shown, some
-from qexplorer.weights.zip_archive import DEFLATED, STORED, ZipEntry, inflated, list_entries
+from qexplorer.weights.zip_archive import DEFLATED, STORED, StoredReader, ZipEntry, inflated
 
 _MEND = "The file is damaged or was altered."
 
@@ -32,23 +32,20 @@ class NumpyFile(Reader):
     help: ClassVar[str] = "What numpy.save and numpy.savez write: .npy and .npz."
     order: ClassVar[int] = 30
 
-    def accepts(self, path: Path, head: bytes) -> bool:
-        if not head.startswith(b"PK\x03\x04"):
-            return head.startswith(MAGIC)
-        with PositionedFile(path) as file:
-            return any(name.endswith(".npy") for name in list_entries(file))
+    def accepts(self, source: Source) -> bool:
+        return source.head.startswith(MAGIC) or any(name.endswith(".npy") for name in source.records or ())
 
-    def open(self, path: Path) -> Steps[Checkpoint]:
-        with PositionedFile(path) as file:
-            if file.read(0, 2) == b"PK":
-                return (yield from _open_archive(file))
+    def open(self, source: Source) -> Steps[Checkpoint]:
+        with source.file() as file:
+            if source.records is not None:
+                return (yield from _open_archive(file, source.records))
             yield Progress("Reading the header")
             return _open_array(file)
 
 
 @dataclass(frozen=True, slots=True)
-class _Deflated:
-    """An array in a compressed record: it is inflated from its beginning, block by block."""
+class _Member:
+    """An array and the record that it lies in."""
 
     entry: ZipEntry
     header: NpyHeader
@@ -59,12 +56,12 @@ class _NpzCheckpoint(FileCheckpoint):
     """Uncompressed records are read in place, compressed ones as a stream."""
 
     def raw_blocks(self, file: PositionedFile, tensor: TensorInfo, elements: int) -> Iterator[NDArray[Any]]:
-        storage: Strided | _Deflated = tensor.storage
-        if isinstance(storage, Strided):
-            yield from storage.blocks(file.read_array, elements)
+        storage: _Member = tensor.storage
+        entry, header = storage.entry, storage.header
+        if entry.method == STORED:
+            yield from _stored_blocks(file, entry, header, elements)
             return
-        header = storage.header
-        content = inflated(file, storage.entry)
+        content = inflated(file, entry)
         if header.is_fortran:
             data = np.frombuffer(bytearray(b"".join(content)), np.uint8)
             yield from header.strided(0).blocks(lambda offset, n: data[offset : offset + n], elements)
@@ -81,6 +78,17 @@ class _NpzCheckpoint(FileCheckpoint):
             yield np.frombuffer(bytes(held), header.raw).astype(header.raw.newbyteorder("="))
 
 
+def _stored_blocks(file: PositionedFile, entry: ZipEntry, header: NpyHeader, elements: int) -> Iterator[NDArray[Any]]:
+    """The elements in place; the checksum is verified on the way where they are read in order, else beforehand."""
+    read = StoredReader(file, entry)
+    if header.is_fortran or not header.nbytes:
+        for _ in inflated(file, entry):
+            pass
+    else:
+        read(entry.offset, header.data_start)
+    yield from header.strided(entry.offset).blocks(read, elements)
+
+
 def _open_array(file: PositionedFile) -> Checkpoint:
     header = read_header(lambda n: file.read(0, min(n, file.size)), file.where, file.path.stem)
     end = header.data_start + header.nbytes
@@ -94,8 +102,7 @@ def _open_array(file: PositionedFile) -> Checkpoint:
     return FileCheckpoint(file.path, "NumPy array", (tensor,), {}, tuple(warnings), fingerprint=file.fingerprint)
 
 
-def _open_archive(file: PositionedFile) -> Steps[Checkpoint]:
-    records = list_entries(file)
+def _open_archive(file: PositionedFile, records: Mapping[str, ZipEntry]) -> Steps[Checkpoint]:
     arrays = [entry for name, entry in records.items() if name.endswith(".npy")]
     others = [name for name in records if not name.endswith((".npy", "/"))]
     warnings = [f"Left out, being no arrays: {some(others)}."] if others else []
@@ -122,11 +129,11 @@ def _member(file: PositionedFile, entry: ZipEntry) -> tuple[TensorInfo, str]:
         what = f"the array {shown(name)} needs {header.nbytes:,} bytes, which its record does not hold exactly."
         raise FormatError("Truncated", file.where, what, _MEND)
     if entry.method == STORED:
-        return _info(name, header, file.path, header.strided(entry.offset)), header.warning
+        return _info(name, header, file.path, _Member(entry, header)), header.warning
     why = _too_costly(entry, header)
     if why:
         return unsupported("TooLarge", name, header.shape, header.dtype, entry.stored, file.path, why), header.warning
-    return _info(name, header, file.path, _Deflated(entry, header)), header.warning
+    return _info(name, header, file.path, _Member(entry, header)), header.warning
 
 
 def _too_costly(entry: ZipEntry, header: NpyHeader) -> str:
@@ -155,7 +162,7 @@ def _beginning(file: PositionedFile, entry: ZipEntry) -> Callable[[int], bytes]:
     return read
 
 
-def _info(name: str, header: NpyHeader, file: Path, storage: Strided | _Deflated) -> TensorInfo:
+def _info(name: str, header: NpyHeader, file: Path, storage: Strided | _Member) -> TensorInfo:
     if header.unsupported:
         return unsupported("Unsupported", name, header.shape, header.dtype, header.nbytes, file, header.unsupported)
     return TensorInfo(name, header.shape, header.dtype, header.nbytes, file, storage=storage)

@@ -1,6 +1,6 @@
 """safetensors: an 8-byte length, a JSON header of that length, then the numbers without gaps."""
 
-import json
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,10 +11,10 @@ from qexplorer.weights.checkpoint import Checkpoint, FormatError, TensorInfo
 from qexplorer.weights.dtypes import DTYPES
 from qexplorer.weights.file_checkpoint import FileCheckpoint, unsupported
 from qexplorer.weights.guards import collector_paused
-from qexplorer.weights.json_text import parse_object
+from qexplorer.weights.json_text import as_text, parse_object
 from qexplorer.weights.narrow import is_count, is_table
 from qexplorer.weights.positioned_file import PositionedFile
-from qexplorer.weights.readers import Reader, readers
+from qexplorer.weights.readers import Reader, Source, readers
 from qexplorer.weights.shapes import checked_shape, stored_bits
 from qexplorer.weights.strided import Strided, c_strides
 from qexplorer.weights.text import elide, shown
@@ -26,6 +26,7 @@ _NAMES = {
     "F8_E4M3FNUZ": "float8_e4m3fnuz", "F8_E5M2FNUZ": "float8_e5m2fnuz",
 }  # fmt: skip
 _PACKED = {"F4": ("float4_e2m1fn", 4), "F6_E2M3": ("float6_e2m3fn", 6), "F6_E3M2": ("float6_e3m2fn", 6)}
+_STEP = 20_000
 _MEND = "The file is damaged or was altered: fetch it again."
 
 
@@ -39,30 +40,38 @@ class Safetensors(Reader):
     help: ClassVar[str] = "The format of Hugging Face: a header that lists the tensors, then their numbers."
     order: ClassVar[int] = 10
 
-    def accepts(self, path: Path, head: bytes) -> bool:
+    def accepts(self, source: Source) -> bool:
+        head = source.head
         is_text = all(0x20 <= byte < 0x7F for byte in head[:8])  # as a length it would be beyond any file
         return head[8:9] == b"{" and not is_text
 
-    def open(self, path: Path) -> Steps[Checkpoint]:
+    def open(self, source: Source) -> Steps[Checkpoint]:
         yield Progress("Reading the header")
-        with PositionedFile(path) as file, collector_paused():
-            return _list(path, file)
+        with source.file() as file:
+            return (yield from _list(source.path, file))
 
 
-def _list(path: Path, file: PositionedFile) -> Checkpoint:
-    header, start = _header(file)
+def _list(path: Path, file: PositionedFile) -> Steps[Checkpoint]:
+    with collector_paused():
+        header, start = _header(file)
     where = file.where
     metadata, warnings = _metadata(header.pop("__metadata__", {}))
     if len(header) > limits.TENSORS:
         raise FormatError("TooLarge", where, f"it lists {len(header):,} tensors; {limits.TENSORS:,} can be opened.")
     extents: list[tuple[int, int, str]] = []
-    tensors = tuple(_tensor(path, where, name, entry, start, extents) for name, entry in header.items())
+    tensors: list[TensorInfo] = []
+    entries = iter(header.items())
+    while len(tensors) < len(header):
+        yield Progress("Listing the tensors", len(tensors), len(header))
+        with collector_paused():  # not beyond a yield, where it would be paused for everyone
+            for name, entry in itertools.islice(entries, _STEP):
+                tensors.append(_tensor(path, where, name, entry, start, extents))
     end = _checked_layout(where, extents, file.size - start)
     if start > limits.HEADER_WARNING_BYTES:
         warnings.append(f"The header takes {start:,} bytes, which is unusually much.")
     if end < file.size - start:
         warnings.append(f"{file.size - start - end:,} bytes follow the last tensor; they are not read.")
-    return FileCheckpoint(path, "safetensors", tensors, metadata, tuple(warnings), fingerprint=file.fingerprint)
+    return FileCheckpoint(path, "safetensors", tuple(tensors), metadata, tuple(warnings), fingerprint=file.fingerprint)
 
 
 def _header(file: PositionedFile) -> tuple[dict[str, Any], int]:
@@ -87,8 +96,7 @@ def _metadata(found: Any) -> tuple[dict[str, str], list[str]]:
         warnings.append(f"__metadata__ has {len(found):,} entries; the first {limits.METADATA_ENTRIES:,} are shown.")
     texts: dict[str, str] = {}
     for key, value in list(found.items())[: limits.METADATA_ENTRIES]:
-        text = value if isinstance(value, str) else json.dumps(value)
-        texts[elide(key)] = elide(text, limits.METADATA_SHOWN)
+        texts[elide(key)] = elide(as_text(value), limits.METADATA_SHOWN)
     return texts, warnings
 
 
@@ -104,7 +112,7 @@ def _tensor(
         what = f"the entry of “{shown(name)}” is not a dtype, a shape and two offsets."
         raise FormatError("BadHeader", where, what, _MEND) from None
     shape = checked_shape(shape, where, name)
-    if not (is_count(begin) and is_count(end) and begin <= end and isinstance(stored, str)):
+    if not (is_count(begin) and is_count(end) and begin <= end < 1 << 63 and isinstance(stored, str)):
         what = f"the dtype or the offsets of “{shown(name)}” are not valid."
         raise FormatError("BadHeader", where, what, _MEND)
     extents.append((begin, end, name))

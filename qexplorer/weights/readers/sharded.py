@@ -1,6 +1,6 @@
 """A Hugging Face folder: one weight file, or several with an index that says which tensor lies in which."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,17 +10,18 @@ from numpy.typing import NDArray
 from qexplorer.progress import Progress, Steps, within
 from qexplorer.weights import limits
 from qexplorer.weights.checkpoint import Checkpoint, FormatError, TensorInfo
-from qexplorer.weights.json_text import parse_object
+from qexplorer.weights.json_text import as_text, parse_object
 from qexplorer.weights.narrow import is_table
 from qexplorer.weights.paths import neighbour
 from qexplorer.weights.positioned_file import PositionedFile
-from qexplorer.weights.readers import Reader, head_of, readers
+from qexplorer.weights.readers import Reader, Source, look_at, readers
 from qexplorer.weights.refusals import refusal
 from qexplorer.weights.text import elide, shown, some
 
 _INDEX = (".safetensors.index.json", ".bin.index.json")
 _SINGLE = ("model.safetensors", "diffusion_pytorch_model.safetensors", "pytorch_model.bin")
 _WEIGHTS = (".safetensors", ".bin")
+_STEP = 100
 _MEND = "The index is damaged or was altered: fetch it again."
 
 
@@ -34,12 +35,15 @@ class Sharded(Reader):
     help: ClassVar[str] = "A folder with model.safetensors, or with several files and a *.index.json."
     order: ClassVar[int] = 40
 
-    def accepts(self, path: Path, head: bytes) -> bool:
-        return path.name.endswith(_INDEX) if head else bool(_entry_points(path))
+    def accepts(self, source: Source) -> bool:
+        return source.path.name.endswith(_INDEX) if source.head else bool(_entry_points(source.path))
 
-    def open(self, path: Path) -> Steps[Checkpoint]:
-        if path.is_dir():
-            first, *others = _entry_points(path)
+    def open(self, source: Source) -> Steps[Checkpoint]:
+        path = source.path
+        if not source.head:
+            first, *others = _entry_points(path) or [path]
+            if first == path:  # emptied since it was looked at
+                raise refusal(path, b"")
             if not first.name.endswith(_INDEX):
                 return (yield from _open_only(path, first, others))
         else:
@@ -53,13 +57,17 @@ class _ShardedCheckpoint(Checkpoint):
 
     shards: Mapping[Path, Checkpoint] = field(kw_only=True)
 
-    def blocks(self, tensor: TensorInfo) -> Iterator[NDArray[Any]]:
+    def blocks(self, tensor: TensorInfo) -> Generator[NDArray[Any]]:
         yield from self.shards[tensor.file].blocks(tensor)
 
 
 def _entry_points(folder: Path) -> list[Path]:
-    """What a folder can be opened by, the usual name first: its indices, or else its single weight files."""
-    names = sorted(path.name for path in folder.iterdir() if path.name.endswith((*_INDEX, *_WEIGHTS)))
+    """What a folder can be opened by, the usual name first: its indices, or else its single weight files.
+
+    Hidden files are none: macOS puts its own `._model.safetensors` beside a file on a disk of another system.
+    """
+    found = [path.name for path in folder.iterdir() if path.name.endswith((*_INDEX, *_WEIGHTS))]
+    names = sorted(name for name in found if not name.startswith("."))
     indices = [name for name in names if name.endswith(_INDEX)]
     singles = [name for name in names if name.endswith(_WEIGHTS)]
     usual = [f"{Path(name).stem}{ending}" for ending in _INDEX for name in _SINGLE]
@@ -87,11 +95,11 @@ def _left_out(others: list[Path]) -> list[str]:
 
 def _open_shard(path: Path) -> Steps[Checkpoint]:
     """Open a file as one shard; an index or a folder is none."""
-    head = head_of(path)
+    source = yield from look_at(path)
     for reader in (cls() for cls in readers):
-        if not isinstance(reader, Sharded) and reader.accepts(path, head):
-            return (yield from reader.open(path))
-    raise refusal(path, head)
+        if not isinstance(reader, Sharded) and reader.accepts(source):
+            return (yield from reader.open(source))
+    raise refusal(path, source.head)
 
 
 def _open_index(path: Path, index: Path, warnings: list[str]) -> Steps[Checkpoint]:
@@ -99,7 +107,13 @@ def _open_index(path: Path, index: Path, warnings: list[str]) -> Steps[Checkpoin
     where = shown(index.name)
     weight_map, metadata = _read_index(index)
     files = list(dict.fromkeys(weight_map.values()))
-    paths = {name: neighbour(index.parent, name, where) for name in files}
+    if len(files) > limits.SHARDS:
+        raise FormatError("TooLarge", where, f"it names {len(files):,} files; {limits.SHARDS:,} can be opened.", _MEND)
+    paths: dict[str, Path] = {}
+    for number, name in enumerate(files):
+        if number % _STEP == 0:
+            yield Progress("Looking for the files", number, len(files), 0.0)
+        paths[name] = neighbour(index.parent, name, where)
     missing = [name for name, shard in paths.items() if not shard.exists()]
     if len(missing) == len(files):
         what = f"none of the {len(files)} files that it names is there ({some(missing)})."
@@ -107,11 +121,16 @@ def _open_index(path: Path, index: Path, warnings: list[str]) -> Steps[Checkpoin
     if missing:
         warnings.append(f"{len(missing)} of {len(files)} files are missing: {some(missing)}.")
     shards: dict[str, Checkpoint] = {}
-    for number, name in enumerate(files):
-        if name not in missing:
-            share = (number / len(files), (number + 1) / len(files))
-            shards[name] = yield from within(_open_shard(paths[name]), *share)
-    tensors = _joined(weight_map, shards, warnings)
+    lacking = set(missing)
+    present = [name for name in files if name not in lacking]
+    listed = 0
+    for number, name in enumerate(present):
+        share = (number / len(present), (number + 1) / len(present))
+        shards[name] = yield from within(_open_shard(paths[name]), *share)
+        listed += len(shards[name].tensors)
+        if listed > limits.TENSORS:
+            raise FormatError("TooLarge", where, f"its files hold more than {limits.TENSORS:,} tensors.", _MEND)
+    tensors = yield from _joined(weight_map, shards, warnings)
     for shard in shards.values():
         warnings += [f"{shown(shard.path.name)}: {warning}" for warning in shard.warnings]
     references = dict.fromkeys(name for shard in shards.values() for name in shard.code_references)
@@ -140,14 +159,17 @@ def _read_index(index: Path) -> tuple[dict[str, str], dict[str, str]]:
         raise FormatError("BadIndex", shown(index.name), f"the file of “{shown(wrong)}” is not a name.", _MEND)
     metadata = table.get("metadata")
     plain = metadata if is_table(metadata) else {}
-    return files, {elide(key): elide(str(value), limits.METADATA_SHOWN) for key, value in plain.items()}
+    shown_entries = list(plain.items())[: limits.METADATA_ENTRIES]
+    return files, {elide(key): elide(as_text(value), limits.METADATA_SHOWN) for key, value in shown_entries}
 
 
-def _joined(weight_map: dict[str, str], shards: dict[str, Checkpoint], warnings: list[str]) -> list[TensorInfo]:
+def _joined(weight_map: dict[str, str], shards: dict[str, Checkpoint], warnings: list[str]) -> Steps[list[TensorInfo]]:
     """The tensors of all shards, each from the file that the index names, and warnings where they disagree."""
     tensors: dict[str, TensorInfo] = {}
     extra: list[str] = []
-    for file, shard in shards.items():
+    for number, (file, shard) in enumerate(shards.items()):
+        if number % _STEP == 0:
+            yield Progress("Joining the files", number, len(shards), 1.0)
         for tensor in shard.tensors:
             if weight_map.get(tensor.name) != file:
                 extra.append(f"{file}: {tensor.name}")

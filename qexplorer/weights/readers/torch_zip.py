@@ -1,10 +1,11 @@
 """PyTorch's zip files, since 1.6: a pickle that describes the tensors, and one record of bytes for each storage."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
+
+from numpy.typing import NDArray
 
 from qexplorer.progress import Progress, Steps
 from qexplorer.weights import limits
@@ -14,10 +15,10 @@ from qexplorer.weights.pickle_opcodes import PickleReader
 from qexplorer.weights.pickle_values import Named
 from qexplorer.weights.pickle_walk import Walk, pairs_of
 from qexplorer.weights.positioned_file import PositionedFile
-from qexplorer.weights.readers import Reader, readers
+from qexplorer.weights.readers import Reader, Source, readers
 from qexplorer.weights.text import elide, shown, some
-from qexplorer.weights.torch_tensors import TensorRebuilder, is_code, is_tensor, unwrap
-from qexplorer.weights.zip_archive import ZipEntry, list_entries, read_whole
+from qexplorer.weights.torch_tensors import StoredTensor, TensorRebuilder, is_code, is_tensor, unwrap
+from qexplorer.weights.zip_archive import StoredReader, ZipEntry, read_whole
 
 _STEP = 5000
 
@@ -32,16 +33,13 @@ class TorchZip(Reader):
     help: ClassVar[str] = "What torch.save and torch.jit.save write: .pt, .pth, .bin, .ckpt. No code in it is run."
     order: ClassVar[int] = 20
 
-    def accepts(self, path: Path, head: bytes) -> bool:
-        if not head.startswith(b"PK\x03\x04"):
-            return False
-        with PositionedFile(path) as file:
-            return any(_is_data(name) for name in list_entries(file))
+    def accepts(self, source: Source) -> bool:
+        return any(_is_data(name) for name in source.records or ())
 
-    def open(self, path: Path) -> Steps[Checkpoint]:
-        yield Progress("Listing the archive")
-        with PositionedFile(path) as file:
-            archive = _Archive.of(file, list_entries(file))
+    def open(self, source: Source) -> Steps[Checkpoint]:
+        path = source.path
+        with source.file() as file:
+            archive = _Archive.of(file, source.records or {})
             root, named = yield from archive.pickle(file, "data.pkl")
             constants: Any = ()
             if "constants.pkl" in archive:
@@ -52,7 +50,8 @@ class TorchZip(Reader):
         tensors: dict[str, TensorInfo] = {}
         times: Counter[str] = Counter()
         for value, name, folder in ((root, "", "data"), (constants, "constants", "constants")):
-            for number, (found, call) in enumerate(walk.leaves(value, name)):
+            leaves = yield from walk.leaves(value, name)
+            for number, (found, call) in enumerate(leaves):
                 if number % _STEP == 0:
                     yield Progress("Listing the tensors", len(tensors))
                 own = found or path.stem
@@ -63,7 +62,7 @@ class TorchZip(Reader):
                 if len(tensors) > limits.TENSORS:
                     raise FormatError("TooLarge", file.where, f"it has more than {limits.TENSORS:,} tensors.")
         code = [name for name in named if is_code(name)]
-        return FileCheckpoint(
+        return _TorchCheckpoint(
             path,
             "TorchScript" if archive.is_script else "PyTorch",
             tuple(tensors.values()),
@@ -72,6 +71,16 @@ class TorchZip(Reader):
             tuple(shown(name) for name in code[: limits.CODE_REFERENCES]),
             fingerprint=file.fingerprint,
         )
+
+
+@dataclass(frozen=True)
+class _TorchCheckpoint(FileCheckpoint):
+    """Each tensor is a part of a record; the checksum is verified where it is all of it."""
+
+    def raw_blocks(self, file: PositionedFile, tensor: TensorInfo, elements: int) -> Iterator[NDArray[Any]]:
+        storage: StoredTensor = tensor.storage
+        read = StoredReader(file, storage.entry, is_zero_none=True)
+        yield from storage.placed.blocks(read, elements)
 
 
 @dataclass(frozen=True)
@@ -91,7 +100,7 @@ class _Archive:
         prefix = found[0].removesuffix("data.pkl")
         order = "little"
         if entry := records.get(f"{prefix}byteorder"):
-            order = read_whole(file, entry, 16).decode("latin-1")
+            order = read_whole(file, entry, 16, is_zero_none=True).decode("latin-1")
         if order not in ("little", "big"):
             raise FormatError("BadByteOrder", file.where, f"its byte order “{shown(order)}” is not known.")
         return cls(file.where, records, prefix, order == "big")
@@ -106,7 +115,7 @@ class _Archive:
 
     def pickle(self, file: PositionedFile, name: str) -> Steps[tuple[Any, dict[str, Named]]]:
         """The inert tree of one of the archive's pickles, and all that it refers to."""
-        data = read_whole(file, self.records[self.prefix + name], limits.PICKLE_BYTES)
+        data = read_whole(file, self.records[self.prefix + name], limits.PICKLE_BYTES, is_zero_none=True)
         reader = PickleReader(data, self.where)
         tree = yield from reader.read()
         return tree, reader.references
