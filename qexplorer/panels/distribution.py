@@ -10,7 +10,7 @@ from qexplorer.panels import Panel, Parts, Place, register
 from qexplorer.quant import Analysis
 from qexplorer.quant.observers.fixed import Fixed
 from qexplorer.state.app_state import AppState
-from qexplorer.state.runner import Failed
+from qexplorer.state.runner import Failed, Task
 from qexplorer.weights.text import shown
 from qexplorer.widgets.controls import Badge, caption
 from qexplorer.widgets.distribution_plot import DistributionPlot
@@ -19,6 +19,9 @@ from qexplorer.widgets.numbers import count, shape
 from qexplorer.widgets.segmented import Segmented
 from qexplorer.widgets.theme import LIGHT, Theme, scaled
 
+NOTHING = ("Nothing to draw yet", "Open weights and select a tensor: its values appear here, before and after.")
+NOTICEABLE_S = 0.3
+LAGS = "The picture and the figures are still those of the choice before."
 EXACT = "Every value of the tensor was quantized and counted."
 
 
@@ -81,11 +84,7 @@ class DistributionPanel(Panel):
         head.addWidget(self._facts)
         head.addWidget(self._badge)
         self.plot = DistributionPlot()
-        self._empty = Placeholder(
-            "Nothing to draw yet",
-            "Open weights and select a tensor: its values appear here, before and after.",
-            "Open &weights …",
-        )
+        self._empty = Placeholder(*NOTHING, "Open &weights …")
         content = QWidget()
         self._stack = QStackedLayout(content)
         self._stack.addWidget(self._empty)
@@ -107,6 +106,7 @@ class DistributionPanel(Panel):
         self._empty.pressed.connect(self.open_pressed)
         parts.preview.analyzed.connect(self.show_analysis)
         parts.preview.failed.connect(self.show_failed)
+        parts.preview.progressed.connect(self._on_progressed)
         parts.preview.refused.connect(self._on_refused)
         parts.store.changed.connect(self._on_changed)
         parts.themes.changed.connect(self.show_theme)
@@ -152,10 +152,20 @@ class DistributionPanel(Panel):
         if self.parts.preview.checkpoint is not None:
             return
         self.plot.show_analysis(None)
+        self._empty.show_text(*NOTHING)
         self._stack.setCurrentWidget(self._empty)
         self._name.clear()
         self._facts.clear()
         self._badge.show_badge("", self.parts.themes.current.color("good"), "")
+
+    def _on_progressed(self, task: Task) -> None:
+        """Say that the picture lags behind the choice, once it does so noticeably."""
+        if not self.parts.preview.busy or task.seconds < NOTICEABLE_S:
+            return
+        phase, share = (task.progress.phase, task.progress.fraction) if task.progress else ("Measuring", None)
+        text = phase.lower() + (f" {share:.0%}" if share else " …")
+        self._badge.show_badge(text, self.parts.themes.current.color("warn"), LAGS)
+        self._empty.show_text(f"{phase} …", shown(task.title), button=False)
 
     def _on_counts(self, log: object) -> None:
         self.parts.store.update(log_counts=bool(log))

@@ -92,8 +92,7 @@ class WeightsPanel(Panel):
         self._tree.show_chosen(self.parts.store.state.tensor)
         if self.focusWidget() is None or not self._filter.text():
             self._tree.setFocus()
-        tensors = f"{len(checkpoint.tensors):,} tensors" if len(checkpoint.tensors) != 1 else "1 tensor"
-        self._totals.setText(f"{tensors} · {many(checkpoint.n)} values · {size(checkpoint.nbytes)}")
+        self._show_totals()
         remarks = list(checkpoint.warnings)
         if checkpoint.code_references:
             names = ", ".join(shown(r) for r in checkpoint.code_references[:4])
@@ -110,8 +109,18 @@ class WeightsPanel(Panel):
             self._stack.setCurrentWidget(self._empty)
         self.banner.show_message(failed.message, failed.details)
 
+    def _show_totals(self) -> None:
+        checkpoint = self.parts.preview.checkpoint
+        if checkpoint is None:
+            self._totals.clear()
+            return
+        n, left = len(checkpoint.tensors), self._tree.filter.tensors_left
+        tensors = f"{left:,} of {n:,} tensors" if left < n else f"{n:,} tensors" if n != 1 else "1 tensor"
+        self._totals.setText(f"{tensors} · {many(checkpoint.n)} values · {size(checkpoint.nbytes)}")
+
     def _on_matches(self) -> None:
         """Say so where nothing matches, whether the filter or the figures that it compares have changed."""
+        self._show_totals()
         if self.parts.preview.checkpoint is not None:
             wanted = self._tree if self._tree.matches or not self._filter.text().strip() else self._nothing
             if self._stack.currentWidget() is not wanted:

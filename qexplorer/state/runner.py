@@ -193,7 +193,7 @@ class Runner(QObject):
     @Slot()
     def _on_poll(self) -> None:
         task = self.current
-        if task is not None and task.progress is not None:
+        if task is not None:
             self.progressed.emit(task)
 
 

@@ -105,7 +105,9 @@ class DistributionPlot(Plot):
     def _fit(self) -> None:
         a = self._analysis
         assert a is not None  # noqa: S101
-        counts, span = np.maximum(a.original, np.minimum(a.dequantized, 1.6 * a.original.max(initial=0))), _span(a)
+        counts, span = a.original, _span(a)
+        if not len(a.levels):  # drawn as an outline, which may rise above the original
+            counts = np.maximum(counts, np.minimum(a.dequantized, 1.6 * counts.max(initial=0)))
         self._floor = _floor(a, self._unit)
         left, right = min(a.data_lo, a.data_hi - span / 2), max(a.data_hi, a.data_lo + span / 2)
         left, right = left - 0.06 * span, right + 0.06 * span

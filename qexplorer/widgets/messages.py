@@ -111,6 +111,7 @@ class Placeholder(QWidget):
             label.setTextFormat(Qt.TextFormat.PlainText)
             label.setWordWrap(True)
             label.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._offers: Button | None = None
         column = QVBoxLayout(self)
         column.setContentsMargins(16, 8, 16, 8)
         column.addStretch()
@@ -118,6 +119,7 @@ class Placeholder(QWidget):
         column.addWidget(self._text)
         if button:
             self.button = Button(button, primary=True)
+            self._offers = self.button
             self.button.setAccessibleName(button.replace("&", ""))
             self.button.setToolTip(text)
             self.button.clicked.connect(self.pressed)
@@ -125,7 +127,9 @@ class Placeholder(QWidget):
             column.addWidget(self.button, 0, Qt.AlignmentFlag.AlignCenter)
         column.addStretch()
 
-    def show_text(self, title: str, text: str) -> None:
-        """Say something else."""
+    def show_text(self, title: str, text: str, *, button: bool = True) -> None:
+        """Say something else; without the `button` where there is nothing to press."""
+        if self._offers is not None:
+            self._offers.setVisible(button)
         self._title.setText(title)
         self._text.setText(text)

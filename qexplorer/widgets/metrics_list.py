@@ -155,14 +155,15 @@ class MetricsList(QWidget):
         column.addStretch()
         self.show_analysis(None)
 
-    def show_analysis(self, analysis: Analysis | None) -> None:
-        """Show the figures of a result, or none."""
+    def show_analysis(self, analysis: Analysis | None, why_not: str = "Select a tensor") -> None:
+        """Show the figures of a result, or why there are none."""
         bad = analysis.metrics.nonfinite if analysis else 0
         self._values[-1].setVisible(bool(bad))
         self._bad_label.setVisible(bool(bad))
         if analysis is None:
             self._sqnr.setText("–")
-            self._band.setText("Select a tensor")
+            self._band.setText("Not measured" if len(why_not) > 24 else why_not)
+            self._band.setToolTip(why_not)
             for value in self._values:
                 value.clear()
             return

@@ -13,7 +13,7 @@ from qexplorer.widgets.numbers import figure
 from qexplorer.widgets.plot_menu import PlotMenu
 from qexplorer.widgets.theme import LIGHT, Theme, scaled
 
-AXIS_WIDTH = 62
+AXIS_WIDTH = 72
 """One width for every left axis, so that plots that stand over one another line up."""
 
 

@@ -232,6 +232,12 @@ class TensorFilter(QSortFilterProxyModel):
         value = self._model().sqnr(row.name) if of_sqnr else row.n
         return value is not None and (value >= bound if above else value <= bound)
 
+    @property
+    def tensors_left(self) -> int:
+        """How many tensors the filter lets through."""
+        groups = (self.index(i, 0) for i in range(self.rowCount()))
+        return sum(self.rowCount(group) or 1 for group in groups)
+
     def _model(self) -> TensorModel:
         model = self.sourceModel()
         assert isinstance(model, TensorModel)  # noqa: S101

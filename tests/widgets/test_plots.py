@@ -7,7 +7,7 @@ import pyqtgraph as pg
 import pytest
 from hands import analysis_of
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
-from PySide6.QtGui import QMouseEvent
+from PySide6.QtGui import QImage, QMouseEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QToolTip
 
@@ -374,8 +374,13 @@ def test_another_theme_repaints_the_plot(shown, bell, kind):
         picture = plot.grab().toImage()
         pictures.append(picture)
         assert picture.pixelColor(2, 2).name() == theme.base
-    assert pictures[1] != pictures[2]
-    assert pictures[1] == pictures[3]
+    assert share_of_other_pixels(pictures[1], pictures[2]) > 0.9
+    assert share_of_other_pixels(pictures[1], pictures[3]) < 0.01  # a tick's text may settle by a part of a pixel
+
+
+def share_of_other_pixels(a: QImage, b: QImage) -> float:
+    places = [(x, y) for x in range(a.width()) for y in range(a.height())]
+    return sum(a.pixel(*at) != b.pixel(*at) for at in places) / len(places)
 
 
 def test_the_error_plot_marks_half_a_step_and_counts_what_lies_beyond(shown, bell):
