@@ -1,5 +1,6 @@
 """Distribution: the tensor's values, before and after."""
 
+from pathlib import Path
 from typing import ClassVar
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
@@ -23,6 +24,12 @@ NOTHING = ("Nothing to draw yet", "Open weights and select a tensor: its values 
 NOTICEABLE_S = 0.3
 LAGS = "The picture and the figures are still those of the choice before."
 EXACT = "Every value of the tensor was quantized and counted."
+
+
+def subject(parts: Parts) -> str:
+    """The file and the tensor that are looked at, for the head of saved data."""
+    state = parts.store.state
+    return f"{shown(Path(state.path).name)}, {shown(state.tensor)}"
 
 
 class Swatch(QWidget):
@@ -138,6 +145,7 @@ class DistributionPanel(Panel):
         self._facts.setText(f"{shape(analysis.shape)} · {count(n)} value{'s' if n != 1 else ''} · {dtype}")
         self._badge.show_badge(analysis.coverage, self.parts.themes.current.color("good"), EXACT)
         self.plot.show_analysis(analysis, (state.path, state.tensor))
+        self.plot.menu.subject = subject(self.parts)
 
     def show_failed(self, failed: Failed) -> None:
         """Say why the tensor could not be shown."""

@@ -5,6 +5,7 @@ from typing import ClassVar
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QStackedLayout, QWidget
 
 from qexplorer.panels import Panel, Parts, Place, register
+from qexplorer.panels.distribution import subject
 from qexplorer.quant import Analysis
 from qexplorer.state.app_state import AppState
 from qexplorer.state.runner import Failed
@@ -65,6 +66,8 @@ class ErrorPanel(Panel):
         """Draw a result."""
         self.histogram.show_analysis(analysis)
         self.channels.show_analysis(analysis)
+        for plot in (self.histogram, self.channels):
+            plot.menu.subject = subject(self.parts)
         single = len(analysis.channel_sqnr_db) < 2
         self._view.show_refusals({"channels": ONE_CHANNEL if single else ""})
         self._view.show_value("histogram" if single else self.parts.store.state.error_view)

@@ -47,6 +47,8 @@ class PlotMenu(QObject):
     def __init__(self, plot: QGraphicsView) -> None:
         super().__init__(plot)
         self.table: Table | None = None
+        self.subject = ""
+        """The file and tensor, for the head of saved data; whoever shows the plot knows it."""
         self.menu = QMenu(plot)
         for text, slot in (
             ("Copy &Image", self.copy_image),
@@ -98,7 +100,8 @@ class PlotMenu(QObject):
     def save_data(self, path: str) -> None:
         """Save the numbers as CSV; comment lines say what they are of."""
         if self.table is not None:
-            self._write(path, self.table.as_text(",").encode())
+            table = Table(f"{self.subject}\n{self.table.about}".strip(), self.table.columns)
+            self._write(path, table.as_text(",").encode())
 
     def _write(self, path: str, content: bytes) -> None:
         try:

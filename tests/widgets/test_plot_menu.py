@@ -37,8 +37,10 @@ def columns_of(text: str, separator: str = ",") -> dict[str, list[float]]:
 
 
 def test_saved_data_are_the_histogram_with_what_it_is_of(plot, values, tmp_path: Path) -> None:
+    plot.menu.subject = "model.safetensors, conv.weight"
     plot.menu.save_data(str(tmp_path / "bins.csv"))
     text = (tmp_path / "bins.csv").read_text("utf-8")
+    assert text.startswith("# model.safetensors, conv.weight\n")
     assert "observer minmax" in text
     assert "exact" in text
     columns = columns_of(text)
