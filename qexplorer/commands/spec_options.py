@@ -11,7 +11,7 @@ OPTIONS = {
     "scheme": ("symmetric", "symmetric or affine"),
     "convention": ("restricted", "restricted, full_span, full_range, no_clipping or signed_extreme"),
     "granularity": ("tensor", "tensor, channel:AXIS or group:SIZE (along the last axis)"),
-    "observer": ("minmax", "minmax, percentile:99.99, mse, histogram (torch.ao's) or fixed:LO,HI"),
+    "observer": ("minmax", "minmax, percentile:99.99, mse, histogram (PyTorch's) or fixed:LO,HI"),
     "rounding": ("half_even", "half_even, half_away, half_up or toward_zero"),
     "division": ("reciprocal", "reciprocal (torch) or true (ONNX)"),
 }

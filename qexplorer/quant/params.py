@@ -1,6 +1,6 @@
 """Scale and zero point, and how they follow from a range.
 
-Formulas: torch.ao's observers for affine and `full_span`; the other symmetric conventions as TFLite (`restricted`),
+Formulas: PyTorch's observers for affine and `full_span`; the other symmetric conventions as TFLite (`restricted`),
 AIMET (`full_range`), torchao (`no_clipping`) and ggml (`signed_extreme`) define them.
 """
 
@@ -17,7 +17,7 @@ Rounding = Literal["half_even", "half_away", "half_up", "toward_zero"]
 Division = Literal["reciprocal", "true"]
 
 EPS = np.float32(np.finfo(np.float32).eps)
-"""The smallest scale, 2⁻²³, as in torch.ao: a group of zeros then has a scale that can be inverted."""
+"""The smallest scale, 2⁻²³, as in PyTorch: a group of zeros then has a scale that can be inverted."""
 
 
 @dataclass(frozen=True)

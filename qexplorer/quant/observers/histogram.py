@@ -1,4 +1,4 @@
-"""torch.ao's histogram observer: 2,048 bins, and a greedy search for the part of them that is worth covering."""
+"""PyTorch's histogram observer: 2,048 bins, and a greedy search for the part of them that is worth covering."""
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Bins:
 @observers.register
 @dataclass(frozen=True)
 class Histogram(Observer):
-    """The range that torch.ao's `HistogramObserver` finds.
+    """The range that PyTorch's `HistogramObserver` finds.
 
     From both ends it moves in quantiles of 10⁻⁵, on whichever side that skips more bins, until the estimated L2 error
     rises. The search is greedy, so it need not find the best range. Computed in float32, as torch does.
@@ -34,11 +34,11 @@ class Histogram(Observer):
 
     name: ClassVar[str] = "histogram"
     title: ClassVar[str] = "Histogram"
-    help: ClassVar[str] = "torch.ao's: 2,048 bins, a greedy search for the least error. Not the optimum."
+    help: ClassVar[str] = "PyTorch's: 2,048 bins, a greedy search for the least error. Not the optimum."
     order: ClassVar[int] = 30
-    per_tensor_only: ClassVar[str] = "torch.ao's histogram observer exists only for one range per tensor."
+    per_tensor_only: ClassVar[str] = "PyTorch's histogram observer exists only for one range per tensor."
 
-    even_steps_only: ClassVar[str] = "torch.ao's histogram observer knows only evenly spaced integers."
+    even_steps_only: ClassVar[str] = "PyTorch's histogram observer knows only evenly spaced integers."
 
     def update(self, stats: Any, rows: Floats) -> Any:
         values = rows[np.isfinite(rows)]

@@ -12,7 +12,7 @@ from qexplorer.quant.observers import Observer, Target, extremes, observers, zer
 @observers.register
 @dataclass(frozen=True)
 class MinMax(Observer):
-    """The least and the greatest value: torch.ao's `MinMaxObserver` and `PerChannelMinMaxObserver`."""
+    """The least and the greatest value: PyTorch's `MinMaxObserver` and `PerChannelMinMaxObserver`."""
 
     name: ClassVar[str] = "minmax"
     title: ClassVar[str] = "Min/max"
