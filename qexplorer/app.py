@@ -137,6 +137,9 @@ def _states(keeping: Keeping, paths: list[str], theme: str | None) -> tuple[list
         state = load_session(keeping.session) if keeping.session else None
     except UserError as error:
         complaint = complaint or str(error)
+        if keeping.session:
+            with suppress(OSError):  # kept aside: the next save takes its place
+                keeping.session.replace(keeping.session.with_name("session.damaged.json"))
     state = state or first_state()
     if not state.path:
         state = replace(state, path=str(resource(SAMPLE)))

@@ -569,6 +569,33 @@ def test_the_real_program_stays_open_until_it_is_closed(tmp_path: Path, words: l
     assert "Error" not in done.stderr
 
 
+def test_a_damaged_session_is_said_and_kept_aside(tmp_path: Path) -> None:
+    session = tmp_path / "qexplorer" / "session.json"
+    session.parent.mkdir()
+    session.write_text('{"version": 1, "state": {"spec": {"format": "int99"}}}')
+    code = (
+        "import sys\n"
+        "from PySide6.QtCore import QTimer\n"
+        "from qexplorer.app import make_application, run_window\n"
+        "from qexplorer.main_window import MainWindow\n"
+        "app = make_application()\n"
+        "def look():\n"
+        "    window = next(w for w in app.topLevelWidgets() if isinstance(w, MainWindow))\n"
+        "    print(window.banner.text); window.close()\n"
+        "QTimer.singleShot(1500, app, look)\n"
+        "sys.exit(run_window([]))\n"
+    )
+    folders = {f"XDG_{kind}_HOME": str(tmp_path) for kind in ("DATA", "STATE", "CONFIG")}
+    environment = {**os.environ, **folders, "QT_QPA_PLATFORM": "offscreen"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "session" in done.stdout
+    assert "int99" in done.stdout
+    assert "int99" in session.with_name("session.damaged.json").read_text()
+    assert load_session(session) is not None
+
+
 def test_a_start_with_unusable_folders_says_so_and_opens_nevertheless(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     code = (

@@ -185,4 +185,4 @@ class DistributionPanel(Panel):
 
     def _on_clip_dragged(self, lo: float, hi: float) -> None:
         spec = self.parts.store.state.spec
-        self.parts.store.update(spec=spec.adopt("observer", Fixed(float(f"{lo:.5g}"), float(f"{hi:.5g}"))), drag="clip")
+        self.parts.store.update(spec=spec.adopt("observer", Fixed(float(f"{lo:.4g}"), float(f"{hi:.4g}"))), drag="clip")

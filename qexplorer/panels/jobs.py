@@ -68,8 +68,12 @@ class JobsPanel(Panel):
             form.edited.connect(self._on_edited)
             head.addWidget(form, 1)
         beside = QVBoxLayout()
-        beside.addStretch()
+        above = QLabel("")  # as high as the titles of the fields, so that the button keeps to their line
+        above.setFont(scaled(0.88))
+        beside.setSpacing(1)
+        beside.addWidget(above)
         beside.addWidget(self.run_button)
+        beside.addStretch()
         head.addLayout(beside)
         self._list = QVBoxLayout()
         self._list.setSpacing(4)

@@ -154,9 +154,15 @@ class DistributionPlot(Plot):
 
     def _draw_clips(self, a: Analysis) -> None:
         movable = len(a.params.scale) == 1 or isinstance(a.spec.observer, Fixed)
+        (left, right), _ = self.getViewBox().viewRange()
+        room = (a.hi - a.lo) / (right - left) * self.getViewBox().width()
+        inside = room > 2 * self.fontMetrics().horizontalAdvance("clip −0.0000 ")
+        for line, side in zip(self._clips, (0, 1), strict=True):
+            line.label.setAnchor((side if inside else 1 - side, 0.5))  # outside where two labels would meet
         for line, at in zip(self._clips, (a.lo, a.hi), strict=True):
             line.setVisible(a.spec.format.scaled)
             line.setMovable(movable)  # where each group has a range of its own, one pair of lines cannot set them
+            line.setPen(self.pen("clip", 2 if movable else 1, dash=True))
             line.setCursor(Qt.CursorShape.SizeHorCursor if movable else Qt.CursorShape.ArrowCursor)
             if a.spec.format.scaled and line is not self._dragged:
                 _place(line, at)
