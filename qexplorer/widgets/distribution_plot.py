@@ -158,7 +158,9 @@ class DistributionPlot(Plot):
         room = (a.hi - a.lo) / (right - left) * self.getViewBox().width()
         inside = room > 2 * self.fontMetrics().horizontalAdvance("clip −0.0000 ")
         for line, side in zip(self._clips, (0, 1), strict=True):
-            line.label.setAnchor((side if inside else 1 - side, 0.5))  # outside where two labels would meet
+            anchor = (side if inside else 1 - side, 0.5)  # outside where two labels would meet
+            line.label.anchors = [anchor, anchor]
+            line.label.updatePosition()
         for line, at in zip(self._clips, (a.lo, a.hi), strict=True):
             line.setVisible(a.spec.format.scaled)
             line.setMovable(movable)  # where each group has a range of its own, one pair of lines cannot set them
