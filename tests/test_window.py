@@ -1,10 +1,7 @@
 """The whole window, driven by mouse and keyboard only."""
 
 import errno
-import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -517,103 +514,12 @@ def test_the_tab_key_reaches_every_panel(qtbot: QtBot, open_window: Open) -> Non
     assert reached >= {"weights", "scheme", "distribution", "error", "jobs", "runs"}
 
 
-def test_torch_is_not_loaded_before_the_window_is_explored(tmp_path: Path) -> None:
-    code = (
-        "import sys, json\n"
-        "from qexplorer.app import *\n"
-        "app = make_application(); window = MainWindow(first_state(), Themes(app)); window.show(); window.start()\n"
-        "early = 'torch' in sys.modules, 'numba' in sys.modules\n"
-        "while not window.settled: app.processEvents()\n"
-        "print(json.dumps([early, 'torch' in sys.modules])); window.close()\n"
-    )
-    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen", "XDG_DATA_HOME": str(tmp_path)}
-    out = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120, check=False
-    )
-    assert json.loads(out.stdout.splitlines()[-1]) == [[False, False], False], out.stderr
-
-
-def test_results_of_earlier_runs_are_there_at_the_start(qtbot: QtBot, open_window: Open, tmp_path: Path) -> None:
+def test_a_damaged_history_is_said_and_the_window_opens_nevertheless(
+    qtbot: QtBot, open_window: Open, tmp_path: Path
+) -> None:
     (tmp_path / "history.sqlite3").write_bytes(b"this is not a database, although it has its name")
     window = open_window(settle=False)
     assert "history.sqlite3" in window.panel(RunsPanel).banner.text
     with pytest.raises(UserError):
         window.parts.history.runs()
     qtbot.waitUntil(lambda: window.preview.analysis is not None)
-
-
-@pytest.mark.parametrize("words", [[], ["synthetic:normal"]])
-def test_the_real_program_stays_open_until_it_is_closed(tmp_path: Path, words: list[str]) -> None:
-    code = (
-        "import gc, sys\n"
-        "from PySide6.QtCore import QTimer\n"
-        "from qexplorer.app import make_application, run_window\n"
-        "from qexplorer.main_window import MainWindow\n"
-        "app = make_application(); seen = []\n"
-        "def look():\n"
-        "    gc.collect()\n"
-        "    windows = [w for w in app.topLevelWidgets() if isinstance(w, MainWindow)]\n"
-        "    if windows and windows[0].settled or len(seen) > 400:\n"
-        "        print(len(seen) <= 400, windows[0].failure); windows[0].close()\n"
-        "    else:\n"
-        "        seen.append(1); QTimer.singleShot(100, app, look)\n"
-        "QTimer.singleShot(0, app, look)\n"
-        "sys.exit(run_window(sys.argv[1:]))\n"
-    )
-    folders = {f"XDG_{kind}_HOME": str(tmp_path / kind) for kind in ("DATA", "STATE", "CONFIG")}
-    environment = {**os.environ, **folders, "QT_QPA_PLATFORM": "offscreen"}
-    command = [sys.executable, "-c", code, *words]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
-    assert (done.returncode, done.stdout.strip()) == (0, "True"), done.stderr
-    assert load_session(tmp_path / "STATE" / "qexplorer" / "session.json") is not None
-    assert "Error" not in done.stderr
-
-
-def test_a_damaged_session_is_said_and_kept_aside(tmp_path: Path) -> None:
-    session = tmp_path / "qexplorer" / "session.json"
-    session.parent.mkdir()
-    session.write_text('{"version": 1, "state": {"spec": {"format": "int99"}}}')
-    code = (
-        "import sys\n"
-        "from PySide6.QtCore import QTimer\n"
-        "from qexplorer.app import make_application, run_window\n"
-        "from qexplorer.main_window import MainWindow\n"
-        "app = make_application()\n"
-        "def look():\n"
-        "    window = next(w for w in app.topLevelWidgets() if isinstance(w, MainWindow))\n"
-        "    print(window.banner.text); window.close()\n"
-        "QTimer.singleShot(1500, app, look)\n"
-        "sys.exit(run_window([]))\n"
-    )
-    folders = {f"XDG_{kind}_HOME": str(tmp_path) for kind in ("DATA", "STATE", "CONFIG")}
-    environment = {**os.environ, **folders, "QT_QPA_PLATFORM": "offscreen"}
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "session" in done.stdout
-    assert "int99" in done.stdout
-    assert "int99" in session.with_name("session.damaged.json").read_text()
-    assert load_session(session) is not None
-
-
-def test_a_start_with_unusable_folders_says_so_and_opens_nevertheless(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("not a folder")
-    code = (
-        "import sys\n"
-        "from PySide6.QtCore import QTimer\n"
-        "from qexplorer.app import make_application, run_window\n"
-        "from qexplorer.main_window import MainWindow\n"
-        "app = make_application()\n"
-        "def look():\n"
-        "    window = next(w for w in app.topLevelWidgets() if isinstance(w, MainWindow))\n"
-        "    print(window.banner.text); window.close()\n"
-        "QTimer.singleShot(1500, app, look)\n"
-        "sys.exit(run_window([]))\n"
-    )
-    folders = {f"XDG_{kind}_HOME": str(tmp_path / "file") for kind in ("DATA", "STATE", "CONFIG")}
-    environment = {**os.environ, **folders, "QT_QPA_PLATFORM": "offscreen"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "cannot be made" in done.stdout
