@@ -19,12 +19,14 @@ class Plugin:
     name: ClassVar[str]
     title: ClassVar[str]
     help: ClassVar[str] = ""
+    separator: ClassVar[str] = ","
+    """What stands between settings in the text form."""
 
     @property
     def text(self) -> str:
         """The plugin and its settings as one word, e.g. `percentile:99.99`."""
         values = [getattr(self, f.name) for f in dataclasses.fields(self)]  # pyright: ignore[reportArgumentType]
-        return self.name + (":" + ",".join(_write(v) for v in values) if values else "")
+        return self.name + (":" + self.separator.join(_write(v) for v in values) if values else "")
 
 
 P = TypeVar("P", bound=Plugin)
@@ -62,7 +64,7 @@ class Registry(Generic[P]):
             raise UserError(f"There is no {self.kind} “{name}”.", f"Known: {known}.", field=self.kind)
         cls = self._classes[name]
         fields = dataclasses.fields(cls)  # pyright: ignore[reportArgumentType]
-        words = rest.split(",") if rest else []
+        words = rest.split(cls.separator) if rest else []
         if len(words) > len(fields):
             raise UserError(f"“{text}” has more settings than {name} takes.", field=self.kind)
         hints = get_type_hints(cls)

@@ -91,7 +91,7 @@ def _analyze(checkpoint: "Checkpoint", tensor: "TensorInfo", spec: "QuantSpec", 
     if files:
         codes, dequantized, params = quantize(values, spec, analysis.params)
         arrays: dict[str, Any] = {"dequantized": dequantized, "codes": codes, "scale": params.scale}
-        arrays["zero_point"] = params.zero_point
+        arrays["zero_point"] = params.zero_point if params.offset is None else params.offset
         for name, path in files.items():
             _write(path, arrays[name])
     return analysis
@@ -114,7 +114,10 @@ def _json(tensor: "TensorInfo", a: "Analysis", bins: int | None) -> dict[str, An
         ends = {"min": kind(values.min()), "max": kind(values.max())} if values.size else {"min": None, "max": None}
         return {"n": int(values.size), **ends}
 
-    scaled = a.spec.format.scaled
+    scaled = a.spec.format.scaled and a.params.levels is None
+    zero_point = span(a.params.zero_point, int) if scaled and a.spec.scheme == "affine" else None
+    if a.params.offset is not None:
+        zero_point = span(a.params.offset, float)
     metrics = dataclasses.asdict(a.metrics)
     nonfinite = metrics.pop("nonfinite")
     n = metrics.pop("n")
@@ -128,7 +131,7 @@ def _json(tensor: "TensorInfo", a: "Analysis", bins: int | None) -> dict[str, An
         "coverage": a.coverage,
         "coverage_n": n,
         "scale": span(a.params.scale, float) if scaled else None,
-        "zero_point": span(a.params.zero_point, int) if scaled and a.spec.scheme == "affine" else None,
+        "zero_point": zero_point,
         "range": {"min": a.lo, "max": a.hi},
         "metrics": metrics,
     }

@@ -1,12 +1,18 @@
 """`qexplorer formats`: every number format."""
 
 import argparse
-from typing import Any
+import math
+from typing import TYPE_CHECKING, Any
 
 from qexplorer.commands import say_json, say_table
 
+if TYPE_CHECKING:
+    from qexplorer.quant.formats import Format
+
 GROUPS = (32, 128)
-"""Sizes of groups for which bits per weight are given, with a float32 scale each."""
+"""Sizes of groups for which bits per weight are given where the format leaves the size open."""
+MANY = 1 << 20
+"""Groups of the tensor for which they are given, so that what is stored once for a tensor does not count."""
 EXAMPLES = """examples:
   qexplorer formats
   qexplorer formats --json"""
@@ -21,23 +27,7 @@ def run(args: argparse.Namespace) -> None:
     """List them."""
     from qexplorer.quant.formats import formats
 
-    rows: list[dict[str, Any]] = []
-    for form in formats.values():
-        low, high, levels = form.extent
-        rows.append(
-            {
-                "name": form.name,
-                "family": form.family,
-                "bits": form.storage_bits,
-                "min": low,
-                "max": high,
-                "levels": levels,
-                "scaled": form.scaled,
-                "storage": f"{form.storage_bits}-bit codes" + (", float32 scales" if form.scaled else ""),
-                "scale_bits": 32 if form.scaled else 0,
-                "bits_per_weight": {size: form.storage_bits + (32 / size if form.scaled else 0) for size in GROUPS},
-            }
-        )
+    rows = [_row(form) for form in formats.values()]
     if args.json:
         say_json({"formats": rows})
         return
@@ -45,13 +35,60 @@ def run(args: argparse.Namespace) -> None:
     cells = [
         (
             r["name"],
-            str(r["bits"]),
-            f"{r['min']:.6g} … {r['max']:.6g}",
+            f"{r['bits']:g}",
+            "learned" if r["levels_learned"] else f"{r['min']:.6g} … {r['max']:.6g}",
             f"{r['levels']:,}",
             r["storage"],
-            *(f"{r['bits_per_weight'][size]:g}" for size in GROUPS),
+            *("–" if r["bits_per_weight"][size] is None else f"{r['bits_per_weight'][size]:.4g}" for size in GROUPS),
             r["family"],
         )
         for r in rows
     ]
     say_table(titles, cells, right=(1, 3, 5, 6))
+
+
+def _row(form: "Format") -> dict[str, Any]:
+    low, high, levels = form.extent
+    learned = math.isinf(high)
+    return {
+        "name": form.name,
+        "family": form.family,
+        "bits": form.storage_bits,
+        "min": None if learned else low,
+        "max": None if learned else high,
+        "levels": levels,
+        "levels_learned": learned,
+        "scaled": form.scaled,
+        "storage": _storage(form),
+        "bits_per_weight": {size: _bits_per_weight(form, size) for size in GROUPS},
+    }
+
+
+def _storage(form: "Format") -> str:
+    from qexplorer.quant import QuantSpec
+
+    spec = QuantSpec(format=form)
+    codes = f"{form.storage_bits}-bit codes"
+    if not form.scaled:
+        return codes
+    where = "" if "granularity" in form.applies else f" for {spec.granularity.text}"
+    if "scale_dtype" in form.applies:
+        return f"{codes}, {spec.scale_dtype} scales{where}"
+    return f"{codes}, {form.group_bits} bits more{where or ' a group'}"
+
+
+def _bits_per_weight(form: "Format", size: int) -> float | None:
+    """With groups of `size`, or of the format's own size; `None` where the format has no groups."""
+    from qexplorer.quant import QuantSpec
+    from qexplorer.quant.analysis import size_bits
+    from qexplorer.quant.granularity import PerBlock, PerGroup
+
+    spec = QuantSpec(format=form)
+    group = PerGroup(size)
+    if "granularity" in form.applies:
+        if spec.refusal("granularity", group):
+            return None
+        spec = spec.adopt("granularity", group)
+    elif isinstance(spec.granularity, PerBlock):
+        size = spec.granularity.height * spec.granularity.width
+    return round(size_bits(spec, MANY * size, MANY) / (MANY * size), 4)

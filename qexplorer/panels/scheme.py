@@ -9,7 +9,6 @@ from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QWidget
 
 from qexplorer.panels import Panel, Parts, Place, register
 from qexplorer.quant import Analysis, QuantSpec
-from qexplorer.quant.spec import DEFAULTS
 from qexplorer.state.app_state import AppState
 from qexplorer.weights import Checkpoint
 from qexplorer.widgets.controls import Button
@@ -101,6 +100,6 @@ class SchemePanel(Panel):
         state = self.parts.store.state
         words = ["qexplorer", "analyze", state.path, "--tensor", state.tensor]
         for name, value in state.spec.to_json().items():
-            if getattr(state.spec, name) != DEFAULTS[name] or name == "format":
-                words += [f"--{name}", value]
+            if name == "format" or getattr(state.spec, name) != state.spec.default(name):
+                words += [f"--{name.replace('_', '-')}", value]
         QGuiApplication.clipboard().setText(shlex.join([*words, "--json"]))

@@ -10,18 +10,16 @@ from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, within
 from qexplorer.quant.arrays import AnyArray, Counts, Doubles, Floats
 from qexplorer.quant.bins import Bins, even_bins, step_bins
-from qexplorer.quant.granularity import PerGroup
 from qexplorer.quant.measure import Measured, measure
 from qexplorer.quant.metrics import ErrorSums, Metrics, sqnr_db, summarize
 from qexplorer.quant.observers import extremes, zero_if_empty
 from qexplorer.quant.params import QuantParams
-from qexplorer.quant.quantize import params_for, range_steps
+from qexplorer.quant.quantize import range_steps, tensor_reach
+from qexplorer.quant.scale_dtypes import SCALE_DTYPES
 from qexplorer.quant.spec import QuantSpec
 
 BLOCK = 1 << 20
 """Values in one step of the work: small enough to cancel within a moment."""
-SCALE_BITS = 32
-"""A scale is stored as float32; a zero point takes the bits of a code."""
 
 
 @dataclass(frozen=True)
@@ -64,19 +62,19 @@ def analyze(tensor: AnyArray, spec: QuantSpec, *, bins: int = 400, original_byte
     start = time.perf_counter()
     _check(tensor, spec)
     rows = spec.granularity.rows(tensor)
-    lo, hi = yield from _ranges(spec, rows)
-    params = params_for(spec, lo, hi)
+    params = yield from _params(spec, rows)
     lows, highs = extremes(rows)
     seen = highs >= lows
     data_lo, data_hi = (float(lows.min()), float(highs.max())) if seen.any() else (0.0, 0.0)
     value_bins = _value_bins(spec, params, *_shown(spec, params, *zero_if_empty(lows, highs), data_lo, data_hi), bins)
     error_bins = even_bins(*_error_reach(spec, params, data_lo, data_hi), bins // 2 * 2 + 1)
     groups_n = len(rows)
-    rows, each = _by_channel(rows, params, tensor.shape)
+    parts = spec.granularity.parts(tensor.shape) if rows.size else 1
+    rows, each = rows.reshape(groups_n * parts, -1) if parts > 1 else rows, params.repeat(parts)
     total: Measured | None = None
     done = 0
     for groups, block in _blocks(rows):
-        part = measure(block, spec.format, each.take(groups.start, groups.stop), value_bins, error_bins)
+        part = measure(block, spec.format, each.take(groups.start, groups.stop, done), value_bins, error_bins)
         total = part if total is None else total.join(part, groups, len(rows))
         done += block.size
         yield Progress("Measuring", done, rows.size, 0.4 + 0.6 * done / rows.size)
@@ -90,7 +88,7 @@ def analyze(tensor: AnyArray, spec: QuantSpec, *, bins: int = 400, original_byte
         total.code_counts,
         size=tensor.size,
         codes=codes,
-        quantized_bits=_bits(spec, tensor.size, groups_n),
+        quantized_bits=size_bits(spec, tensor.size, groups_n),
         original_bytes=tensor.nbytes if original_bytes is None else original_bytes,
     )
     return Analysis(
@@ -144,44 +142,38 @@ def _blocks(rows: Floats) -> Iterator[tuple[range, Floats]]:
         yield range(g, min(g + step, groups)), rows[g : g + step]
 
 
-def _by_channel(rows: Floats, params: QuantParams, shape: tuple[int, ...]) -> tuple[Floats, QuantParams]:
-    """One group for the whole tensor `[1, N]` is measured channel by channel, with the same parameters for each."""
-    if len(rows) != 1 or len(shape) < 2 or not rows.size:
-        return rows, params
-    return rows.reshape(shape[0], -1), params.repeat(shape[0])
-
-
 def _channel_sqnr(total: Measured, spec: QuantSpec, shape: tuple[int, ...]) -> Doubles:
-    """SQNR of each channel in dB; groups that divide the channels of axis 0 are summed up."""
-    x2, e2 = total.group_x2, total.group_e2
-    if isinstance(spec.granularity, PerGroup) and x2.size:
-        channels = shape[0] if len(shape) >= 2 else 1
-        x2, e2 = (v.reshape(channels, -1).sum(axis=1) for v in (x2, e2))
+    """SQNR of each channel in dB."""
+    x2, e2 = (spec.granularity.by_channel(sums, shape) for sums in (total.group_x2, total.group_e2))
     return np.array([sqnr_db(float(x), float(e)) for x, e in zip(x2, e2, strict=True)])
 
 
-def _ranges(spec: QuantSpec, rows: Floats) -> Steps[tuple[Floats, Floats]]:
-    """The observer's range of each group, found from all of its values."""
-    if not spec.format.scaled or not rows.size:
-        empty = np.zeros(len(rows), np.float32)
-        return empty, empty
+def _params(spec: QuantSpec, rows: Floats) -> Steps[QuantParams]:
+    """The parameters of each group, from the observer's range of all of its values."""
     lows: list[Floats] = []
     highs: list[Floats] = []
-    together = max(1, BLOCK // rows.shape[1])
-    for at in range(0, len(rows), together):
+    together = max(1, BLOCK // max(rows.shape[1], 1))
+    reach = tensor_reach(spec, rows)
+    for at in range(0, len(rows), together) if spec.format.scaled and rows.size else ():
         start, stop = (0.4 * min(at + more, len(rows)) / len(rows) for more in (0, together))
-        lo, hi = yield from within(range_steps(spec, rows[at : at + together]), start, stop)
+        lo, hi = yield from within(range_steps(spec, rows[at : at + together], reach), start, stop)
         lows.append(lo)
         highs.append(hi)
-    return np.concatenate(lows), np.concatenate(highs)
+    empty = np.zeros(len(rows), np.float32)
+    lo, hi = (np.concatenate(ends) if ends else empty for ends in (lows, highs))
+    return (yield from within(spec.format.fit(rows, lo, hi, spec.choices), 0.4 if lows else 0.0, 0.4))
 
 
-def _bits(spec: QuantSpec, n: int, groups: int) -> int:
-    """The size in bits: codes, one scale a group and, where affine, one zero point a group."""
-    overhead = 0
-    if spec.format.scaled:
-        overhead = SCALE_BITS + (spec.format.storage_bits if spec.scheme == "affine" else 0)
-    return n * spec.format.storage_bits + groups * overhead
+def size_bits(spec: QuantSpec, n: int, groups: int) -> int:
+    """The size of `n` values in bits: codes, scales and, where affine, one zero point a group, which takes the bits
+    of a code or, where it is a float, those of a scale.
+    """
+    form = spec.format
+    if form.scaled and "scale_dtype" in form.applies:
+        dtype = SCALE_DTYPES[spec.scale_dtype]
+        zero = {"symmetric": 0, "affine": form.storage_bits, "affine_float": dtype.bits}[spec.scheme]
+        return n * form.storage_bits + dtype.total_bits(groups) + groups * zero
+    return n * form.storage_bits + groups * form.group_bits
 
 
 def _shown(spec: QuantSpec, params: QuantParams, lows: Floats, highs: Floats, lo: float, hi: float,
@@ -198,7 +190,7 @@ def _shown(spec: QuantSpec, params: QuantParams, lows: Floats, highs: Floats, lo
 def _value_bins(spec: QuantSpec, params: QuantParams, lo: float, hi: float, count: int) -> Bins:
     step = abs(float(params.scale[0])) if len(params.scale) == 1 else 0.0
     if spec.format.uniform and 0 < step <= hi - lo:
-        return step_bins(lo, hi, step, 0.0, count)
+        return step_bins(lo, hi, step, 0.0 if params.offset is None else float(params.offset[0]), count)
     return even_bins(lo, hi, count)
 
 

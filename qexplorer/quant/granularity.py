@@ -1,5 +1,6 @@
-"""How many values share one scale: all, those of a channel, or those of a group."""
+"""How many values share one scale: all, those of a channel, of a group, or of a block."""
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,7 +9,7 @@ import numpy as np
 
 from qexplorer.errors import UserError
 from qexplorer.plugins import Plugin, Registry
-from qexplorer.quant.arrays import AnyArray, Floats
+from qexplorer.quant.arrays import AnyArray, Doubles, Floats
 
 
 class Granularity(Plugin):
@@ -23,6 +24,16 @@ class Granularity(Plugin):
     @abstractmethod
     def restore(self, rows: AnyArray, shape: tuple[int, ...]) -> AnyArray:
         """Undo `rows`: put `[G, N]` back into the tensor's shape."""
+
+    def parts(self, shape: tuple[int, ...]) -> int:
+        """Into how many equal parts a group is cut so that each lies within one channel."""
+        del shape
+        return 1
+
+    def by_channel(self, sums: Doubles, shape: tuple[int, ...]) -> Doubles:
+        """Sums of each part, added up for each channel: `[G·parts]` → `[C]`."""
+        del shape
+        return sums
 
     def refusal(self, shape: tuple[int, ...]) -> str:
         """Why a tensor of this shape cannot be divided so; empty if it can."""
@@ -53,6 +64,9 @@ class PerTensor(Granularity):
 
     def restore(self, rows: AnyArray, shape: tuple[int, ...]) -> AnyArray:
         return rows.reshape(shape)
+
+    def parts(self, shape: tuple[int, ...]) -> int:
+        return shape[0] if len(shape) > 1 and 0 not in shape else 1
 
 
 @granularities.register
@@ -113,6 +127,9 @@ class PerGroup(Granularity):
         length, size = self._cut(shape)
         return rows.reshape(-1, length + -length % size)[:, :length].reshape(shape)
 
+    def by_channel(self, sums: Doubles, shape: tuple[int, ...]) -> Doubles:
+        return sums.reshape(shape[0] if len(shape) > 1 and sums.size else 1, -1).sum(axis=1)
+
     def remark(self, shape: tuple[int, ...]) -> str:
         length, size = self._cut(shape)
         if size == self.size:
@@ -124,6 +141,66 @@ class PerGroup(Granularity):
         """The length of a line, and of the groups in it: a line shorter than a group is one group."""
         length = max(shape[-1], 1) if shape else 1
         return length, min(self.size, length)
+
+
+@granularities.register
+@dataclass(frozen=True)
+class PerBlock(Granularity):
+    """One scale for each block of `height` × `width` of the matrix “axis 0 × all others”.
+
+    `[5, 70]` in blocks of 2 × 32 → rows `[9, 64]`.
+
+    Blocks at the end may be short. A tensor of one axis is a single row of that matrix.
+    """
+
+    height: int = 128
+    width: int = 128
+    name: ClassVar[str] = "block"
+    title: ClassVar[str] = "Block"
+    separator: ClassVar[str] = "x"
+    help: ClassVar[str] = "One scale for each rectangle of the matrix “output channel × all its weights”."
+    order: ClassVar[int] = 3
+
+    def __post_init__(self) -> None:
+        if min(self.height, self.width) < 1:
+            raise UserError(f"A block of {self.height} × {self.width} is not possible.", "Take 1 or more.",
+                            field="granularity")  # fmt: skip
+
+    def rows(self, tensor: AnyArray) -> Floats:
+        high, wide, height, width = self._cut(tensor.shape)
+        matrix = _float32(tensor).reshape(high, wide)
+        short = ((0, -high % height), (0, -wide % width))
+        if short != ((0, 0), (0, 0)):
+            matrix = np.pad(matrix, short, constant_values=np.nan)
+        tiles = matrix.reshape(len(matrix) // height, height, -1, width)
+        return np.ascontiguousarray(tiles.swapaxes(1, 2)).reshape(-1, height * width)
+
+    def restore(self, rows: AnyArray, shape: tuple[int, ...]) -> AnyArray:
+        high, wide, height, width = self._cut(shape)
+        tiles = rows.reshape(-(-high // height), -(-wide // width), height, width).swapaxes(1, 2)
+        matrix = tiles.reshape(high + -high % height, wide + -wide % width)
+        return matrix[:high, :wide].reshape(shape)
+
+    def parts(self, shape: tuple[int, ...]) -> int:
+        return self._cut(shape)[2]
+
+    def by_channel(self, sums: Doubles, shape: tuple[int, ...]) -> Doubles:
+        high, wide, height, width = self._cut(shape)
+        tiles = sums.reshape(-(-high // height), -(-wide // width), height).sum(axis=1)
+        return tiles.reshape(-1)[:high]
+
+    def remark(self, shape: tuple[int, ...]) -> str:
+        _, wide, _, width = self._cut(shape)
+        if width == self.width:
+            return ""
+        values = "1 value" if wide == 1 else f"{wide} values"
+        return f"An output channel has {values}, fewer than a block: scales cost more bits than usual."
+
+    def _cut(self, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+        """Height and width of the matrix, and of the blocks in it: one wider than the matrix is as wide as that."""
+        high = shape[0] if len(shape) > 1 else 1
+        wide = math.prod(shape[1:]) if len(shape) > 1 else math.prod(shape)
+        return high, wide, max(min(self.height, high), 1), max(min(self.width, wide), 1)
 
 
 def _float32(tensor: AnyArray) -> Floats:

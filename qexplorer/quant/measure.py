@@ -48,9 +48,10 @@ class Measured:
 
 
 def compiled(rows: Floats, form: Format, params: QuantParams) -> bool:
-    """Whether kernels serve this block: integers, rounded half to even, and enough of them."""
+    """Whether kernels serve this block: plain integers, rounded half to even, and enough of them."""
     least = WORTH_CALLING if "qexplorer.quant.kernels" in sys.modules else WORTH_LOADING
-    return isinstance(form, Integer) and params.rounding == "half_even" and rows.size >= least
+    plain = params.offset is None and params.divisor is None and params.rounding == "half_even"
+    return isinstance(form, Integer) and plain and rows.size >= least
 
 
 def measure(rows: Floats, form: Format, params: QuantParams, bins: Bins, error_bins: Bins) -> Measured:

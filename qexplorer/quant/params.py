@@ -10,110 +10,149 @@ from typing import Literal
 import numpy as np
 
 from qexplorer.quant.arrays import Codes, Floats
+from qexplorer.quant.scale_dtypes import EPS, SCALE_DTYPES, Ask, exact_scale, scale_for, stored
 
-Scheme = Literal["symmetric", "affine"]
+Scheme = Literal["symmetric", "affine", "affine_float"]
 Convention = Literal["restricted", "full_span", "full_range", "no_clipping", "signed_extreme"]
-Rounding = Literal["half_even", "half_away", "half_up", "toward_zero"]
 Division = Literal["reciprocal", "true"]
 
-EPS = np.float32(np.finfo(np.float32).eps)
-"""The smallest scale, 2⁻²³, as in PyTorch: a group of zeros then has a scale that can be inverted."""
+__all__ = ["EPS", "Choices", "Convention", "Division", "QuantParams", "Scheme", "choose_params", "largest_to",
+           "quotient"]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class QuantParams:
     """What quantizing needs to know: one scale and zero point a group, the code range, and how to round.
 
-    `scale` is `[G]` float32 and may be negative (`signed_extreme`), `zero_point` is `[G]` int32.
+    `scale` is `[G]` float32 and may be negative (`signed_extreme`), `zero_point` is `[G]` int32. `divisor` (`[G]`) is
+    what values are divided by where that is not the stored scale; `offset` (`[G]`) is the value of the lowest code
+    where the zero point is a float; `levels` (`[G, K]`) is a table of each group's own. `first` is the place of the
+    first value in the whole tensor, by which the stochastic rounding decides.
     """
 
     scale: Floats
     zero_point: Codes
     qmin: int
     qmax: int
-    rounding: Rounding = "half_even"
+    rounding: str = "half_even"
     division: Division = "reciprocal"
+    divisor: Floats | None = None
+    offset: Floats | None = None
+    levels: Floats | None = None
+    first: int = 0
 
-    def take(self, start: int, stop: int) -> "QuantParams":
-        """The parameters of the groups `start`..`stop`."""
-        return replace(self, scale=self.scale[start:stop], zero_point=self.zero_point[start:stop])
+    def take(self, start: int, stop: int, first: int = 0) -> "QuantParams":
+        """The parameters of the groups `start`..`stop`, whose first value has the place `first`."""
+        part = slice(start, stop)
+        return replace(
+            self,
+            scale=self.scale[part],
+            zero_point=self.zero_point[part],
+            divisor=None if self.divisor is None else self.divisor[part],
+            offset=None if self.offset is None else self.offset[part],
+            levels=None if self.levels is None else self.levels[part],
+            first=first,
+        )
 
-    def repeat(self, groups: int) -> "QuantParams":
-        """The parameters of a single group for `groups` groups."""
-        return replace(self, scale=np.repeat(self.scale, groups), zero_point=np.repeat(self.zero_point, groups))
+    def repeat(self, parts: int) -> "QuantParams":
+        """The parameters of groups that are cut into so many parts each."""
+        return replace(
+            self,
+            scale=np.repeat(self.scale, parts),
+            zero_point=np.repeat(self.zero_point, parts),
+            divisor=None if self.divisor is None else np.repeat(self.divisor, parts),
+            offset=None if self.offset is None else np.repeat(self.offset, parts),
+            levels=None if self.levels is None else np.repeat(self.levels, parts, axis=0),
+        )
 
 
 @dataclass(frozen=True)
 class Choices:
-    """The fields of a spec that decide how a scale follows from a range."""
+    """The fields of a spec that decide how a scale follows from a range; `tensor_reach` is the largest magnitude of
+    the whole tensor where the ranges are those of a part.
+    """
 
     scheme: Scheme = "symmetric"
     convention: Convention = "restricted"
-    rounding: Rounding = "half_even"
+    rounding: str = "half_even"
     division: Division = "reciprocal"
+    scale_dtype: str = "float32"
+    tensor_reach: float | None = None
+
+    def scales(self, reach: Floats, level: float | Floats, mantissa_bits: int) -> tuple[Floats, Floats | None]:
+        """The stored scale that puts `reach` (`[G]`) on `level`, and the divisor where it is another."""
+        ask = Ask(reach, level, mantissa_bits, self.tensor_reach)
+        return scale_for(ask, self.scale_dtype), exact_scale(ask) if SCALE_DTYPES[self.scale_dtype].late else None
 
 
-def largest_to(level: float, lo: Floats, hi: Floats, codes: int, division: Division) -> QuantParams:
+def largest_to(level: float, mantissa_bits: int, lo: Floats, hi: Floats, codes: int, choices: Choices) -> QuantParams:
     """The scale that puts the largest magnitude of each range `lo`..`hi` on `level`, for `codes` codes."""
-    scale = np.maximum(np.maximum(-lo, hi) / np.float32(level), EPS).astype(np.float32)
-    return QuantParams(scale, np.zeros(lo.shape, np.int32), 0, codes - 1, division=division)
+    scale, divisor = choices.scales(np.maximum(-lo, hi), level, mantissa_bits)
+    zero = np.zeros(lo.shape, np.int32)
+    return QuantParams(scale, zero, 0, codes - 1, choices.rounding, choices.division, divisor)
 
 
 def choose_params(lo: Floats, hi: Floats, bits: int, signed: bool, choices: Choices) -> QuantParams:
     """Scale and zero point of integer quantization for the ranges `lo`..`hi`: `[G]` float32 each.
 
-    Zero is always made part of the range, so that it is represented exactly.
+    Zero is always made part of the range, so that it is represented exactly; only with a float zero point it is not.
     """
+    qmin, qmax = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    if choices.scheme != "symmetric" and not signed:
+        qmin, qmax = 0, 2**bits - 1
+    if choices.scheme == "affine_float":
+        return _from_lowest(lo, hi, qmin, qmax, choices)
     lo = np.minimum(lo, np.float32(0))
     hi = np.maximum(hi, np.float32(0))
-    qmin, qmax = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    mantissa_bits = max(bits - 2, 0)
     if choices.scheme == "affine":
-        if not signed:
-            qmin, qmax = 0, 2**bits - 1
-        half = hi * np.float32(0.5) - lo * np.float32(0.5)  # exact, and the widest range does not overflow
-        scale = np.maximum(half / np.float32((qmax - qmin) / 2), EPS)
+        scale, divisor = choices.scales(_half(lo, hi), (qmax - qmin) / 2, mantissa_bits)
         zero_point = np.clip(qmin - np.rint(lo / scale).astype(np.int32), qmin, qmax).astype(np.int32)
-        return QuantParams(scale, zero_point, qmin, qmax, choices.rounding, choices.division)
-    scale = _symmetric_scale(lo, hi, qmin, qmax, choices.convention)
-    scale = np.where(np.abs(scale) < EPS, EPS, scale).astype(np.float32)
+        return QuantParams(scale, zero_point, qmin, qmax, choices.rounding, choices.division, divisor)
+    reach, level = _symmetric_reach(lo, hi, qmin, qmax, choices.convention)
+    scale, divisor = choices.scales(reach, level, mantissa_bits)
+    if choices.convention == "signed_extreme":
+        scale = np.where((-lo < hi) & (hi > 0), -scale, scale)
     if choices.convention == "restricted":
         qmin = -qmax
     shift = 0 if signed else 2 ** (bits - 1)
     zero_point = np.full(scale.shape, shift, np.int32)
-    return QuantParams(scale, zero_point, qmin + shift, qmax + shift, choices.rounding, choices.division)
+    return QuantParams(scale, zero_point, qmin + shift, qmax + shift, choices.rounding, choices.division, divisor)
 
 
-def _symmetric_scale(lo: Floats, hi: Floats, qmin: int, qmax: int, convention: Convention) -> Floats:
+def _half(lo: Floats, hi: Floats) -> Floats:
+    half: Floats = (hi * np.float32(0.5) - lo * np.float32(0.5)).astype(np.float32)
+    return half  # exact, and the widest range does not overflow
+
+
+def _from_lowest(lo: Floats, hi: Floats, qmin: int, qmax: int, choices: Choices) -> QuantParams:
+    """The lowest code stands for `lo` itself: `q = round((x − m)/s) + qmin`, `x̂ = (q − qmin)·s + m`."""
+    scale, divisor = choices.scales(_half(lo, hi), (qmax - qmin) / 2, 0)
+    offset = stored(lo, choices.scale_dtype)
+    zero_point = np.full(scale.shape, qmin, np.int32)
+    return QuantParams(scale, zero_point, qmin, qmax, choices.rounding, choices.division, divisor, offset)
+
+
+def _symmetric_reach(lo: Floats, hi: Floats, qmin: int, qmax: int, convention: Convention,
+                     ) -> tuple[Floats, float | Floats]:  # fmt: skip
+    """The magnitude that decides the scale, and the level that it is put on."""
     largest = np.maximum(-lo, hi)
     match convention:
         case "full_span":
-            scale = largest / np.float32((qmax - qmin) / 2)
+            return largest, (qmax - qmin) / 2
         case "restricted" | "full_range":
-            scale = largest / np.float32(qmax)
+            return largest, float(qmax)
         case "no_clipping":
-            scale = np.maximum(lo / np.float32(qmin), hi / np.float32(qmax))
+            below = lo / np.float32(qmin) >= hi / np.float32(qmax)
+            return np.where(below, -lo, hi), np.where(below, np.float32(-qmin), np.float32(qmax))
         case "signed_extreme":
-            scale = np.where(-lo >= hi, lo, hi) / np.float32(qmin)
-    return scale.astype(np.float32)
+            return largest, float(-qmin)
 
 
 def quotient(rows: Floats, params: QuantParams) -> Floats:
     """`rows / scale` as the division mode says: times the float32 reciprocal (torch) or a true division (ONNX)."""
-    scale = params.scale[:, None]
+    scale = (params.scale if params.divisor is None else params.divisor)[:, None]
+    if params.offset is not None:
+        rows = rows - params.offset[:, None]
     inverse = (np.float32(1) / scale).astype(np.float32)
     return rows * inverse if params.division == "reciprocal" else (rows / scale).astype(np.float32)
-
-
-def round_to_integer(x: Floats, rounding: Rounding) -> Floats:
-    """Round to whole numbers; the rules differ only where the fraction is exactly ½ (and `toward_zero` cuts)."""
-    match rounding:
-        case "half_even":
-            return np.rint(x)
-        case "half_away":
-            whole = np.trunc(x)
-            return whole + np.copysign((np.abs(x - whole) >= 0.5).astype(np.float32), x)
-        case "half_up":
-            below = np.floor(x)
-            return below + (x - below >= 0.5).astype(np.float32)
-        case "toward_zero":
-            return np.trunc(x)

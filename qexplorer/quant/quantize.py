@@ -6,44 +6,35 @@ Every other executor (compiled kernels, torch's fake-quantize) is held to these 
 import numpy as np
 
 from qexplorer.progress import Steps, finish
-from qexplorer.quant.arrays import AnyArray, Codes, Doubles, Floats
-from qexplorer.quant.measure import compiled
-from qexplorer.quant.observers import Target
-from qexplorer.quant.params import Choices, QuantParams
+from qexplorer.quant.arrays import AnyArray, Codes, Floats
+from qexplorer.quant.observers import extremes
+from qexplorer.quant.params import QuantParams
+from qexplorer.quant.scale_dtypes import SCALE_DTYPES
 from qexplorer.quant.spec import QuantSpec
+from qexplorer.quant.target import target
 
 
 def find_range(spec: QuantSpec, rows: Floats) -> tuple[Floats, Floats]:
     """The range that the spec's observer chooses for each row of `[G, N]`: `[G]`, `[G]`."""
-    return finish(range_steps(spec, rows))
+    return finish(range_steps(spec, rows, tensor_reach(spec, rows)))
 
 
-def range_steps(spec: QuantSpec, rows: Floats) -> Steps[tuple[Floats, Floats]]:
-    """`find_range` as work that may be stopped between its steps."""
-    return (yield from spec.observer.search(spec.observer.update(None, rows), target(spec)))
+def range_steps(spec: QuantSpec, rows: Floats, reach: float | None = None) -> Steps[tuple[Floats, Floats]]:
+    """`find_range` as work that may be stopped between its steps; `reach` is that of the tensor, see `tensor_reach`."""
+    return (yield from spec.observer.search(spec.observer.update(None, rows), target(spec, reach)))
 
 
-def target(spec: QuantSpec) -> Target:
-    """What the spec's observer may ask about its grid."""
-
-    def squared_error(rows: Floats, lo: Floats, hi: Floats, weights: Doubles | None) -> Doubles:
-        params = params_for(spec, lo, hi)
-        if weights is None and compiled(rows, spec.format, params):
-            from qexplorer.quant import kernels
-
-            return kernels.squared_error(rows, params)
-        error = spec.format.dequantize(spec.format.quantize(rows, params), params) - rows
-        np.nan_to_num(error, copy=False, nan=0.0)
-        if weights is None:
-            return np.einsum("gn,gn->g", error, error, dtype=np.float64)
-        return np.einsum("gn,gn,gn->g", error, error, weights, dtype=np.float64)
-
-    return Target(levels=2**spec.format.code_bits, squared_error=squared_error)
+def tensor_reach(spec: QuantSpec, rows: Floats) -> float | None:
+    """The largest finite magnitude, where the scale of a group depends on it."""
+    if not SCALE_DTYPES[spec.scale_dtype].tensor_bits or not rows.size:
+        return None
+    lo, hi = extremes(rows)
+    return float(max(-lo.min(), hi.max(), 0.0))
 
 
 def params_for(spec: QuantSpec, lo: Floats, hi: Floats) -> QuantParams:
     """Scale and zero point for the ranges `lo`..`hi` (`[G]` each); scale 1 for a scale-free format."""
-    return spec.format.choose(lo, hi, Choices(spec.scheme, spec.convention, spec.rounding, spec.division))
+    return spec.format.choose(lo, hi, spec.choices)
 
 
 def range_for_end(spec: QuantSpec, end: float) -> float:
@@ -60,7 +51,7 @@ def quantize(tensor: AnyArray, spec: QuantSpec, params: QuantParams | None = Non
     `params` are those of an earlier analysis; without them the observer chooses the range.
     """
     rows = spec.granularity.rows(tensor)
-    params = params or params_for(spec, *find_range(spec, rows))
+    params = params or finish(spec.format.fit(rows, *find_range(spec, rows), spec.choices))
     codes = spec.format.quantize(rows, params)
     values = spec.format.dequantize(codes, params)
     restore = spec.granularity.restore

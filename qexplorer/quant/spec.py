@@ -1,8 +1,7 @@
 """How to quantize: one frozen value that validates itself."""
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, get_args
 
 from qexplorer.errors import UserError
@@ -10,7 +9,23 @@ from qexplorer.quant.formats import Format, formats, parse_format
 from qexplorer.quant.granularity import Granularity, PerTensor, granularities
 from qexplorer.quant.observers import Observer, observers
 from qexplorer.quant.observers.minmax import MinMax
-from qexplorer.quant.params import Convention, Division, Rounding, Scheme
+from qexplorer.quant.params import Choices, Convention, Division, Scheme
+from qexplorer.quant.rounding import ROUNDINGS, parse_rounding
+from qexplorer.quant.scale_dtypes import SCALE_DTYPES
+
+UNSET: Any = None
+"""A field that was not chosen: it takes the default of the format."""
+DEFAULTS: dict[str, Any] = {
+    "format": formats["int8"],
+    "scheme": "symmetric",
+    "convention": "restricted",
+    "granularity": PerTensor(),
+    "scale_dtype": "float32",
+    "observer": MinMax(),
+    "rounding": "half_even",
+    "division": "reciprocal",
+}
+"""Every field's default, where the format has none of its own."""
 
 
 @dataclass(frozen=True)
@@ -21,81 +36,108 @@ class QuantSpec:
     `UserError`; `adopt` changes one field and puts later fields that no longer fit back to their defaults.
     """
 
-    format: Format = field(default=formats["int8"])
-    scheme: Scheme = "symmetric"
-    convention: Convention = "restricted"
-    granularity: Granularity = field(default=PerTensor())
-    observer: Observer = field(default=MinMax())
-    rounding: Rounding = "half_even"
-    division: Division = "reciprocal"
+    format: Format = DEFAULTS["format"]
+    scheme: Scheme = UNSET
+    convention: Convention = UNSET
+    granularity: Granularity = UNSET
+    scale_dtype: str = UNSET
+    observer: Observer = UNSET
+    rounding: str = UNSET
+    division: Division = UNSET
 
     CHOICES: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "scheme": get_args(Scheme),
         "convention": get_args(Convention),
-        "rounding": get_args(Rounding),
+        "scale_dtype": tuple(SCALE_DTYPES),
+        "rounding": ROUNDINGS,
         "division": get_args(Division),
     }
 
     def __post_init__(self) -> None:
+        for name in DEFAULTS:
+            if getattr(self, name) is UNSET:
+                object.__setattr__(self, name, self.default(name))
+        object.__setattr__(self, "rounding", parse_rounding(self.rounding))
         for name, choices in self.CHOICES.items():
-            value = getattr(self, name)
+            value = getattr(self, name).partition(":")[0] if name == "rounding" else getattr(self, name)
             if value not in choices:
-                raise UserError(f"There is no {name} “{value}”.", f"Known: {', '.join(choices)}.", field=name)
-        for each in dataclasses.fields(self):
-            reason = self.refusal(each.name, getattr(self, each.name))
+                title = name.replace("_", " ")
+                raise UserError(f"There is no {title} “{value}”.", f"Known: {', '.join(choices)}.", field=name)
+        for name in DEFAULTS:
+            reason = self.refusal(name, getattr(self, name))
             if reason:
-                raise UserError(reason, field=each.name)
+                raise UserError(reason, field=name)
+
+    @property
+    def choices(self) -> Choices:
+        """What decides how a scale follows from a range."""
+        return Choices(self.scheme, self.convention, self.rounding, self.division, self.scale_dtype)
+
+    def default(self, name: str) -> Any:
+        """The value that a field has with this format where it was not chosen."""
+        if name == "convention" and self.scheme != "symmetric":
+            return DEFAULTS[name]
+        return self.format.defaults.get(name, DEFAULTS[name])
 
     def refusal(self, name: str, value: Any) -> str:
         """Why the field `name` cannot have this value beside the fields before it; empty if it can."""
         unused = self.applies(name)
-        if unused and value != DEFAULTS[name]:
-            return f"{unused} So {name} “{_text(value)}” does not apply."
-        if name == "observer" and self.granularity != PerTensor() and value.per_tensor_only:
-            return str(value.per_tensor_only)
-        if name == "observer" and not self.format.uniform and value.even_steps_only:
-            return str(value.even_steps_only)
+        if unused:
+            title = name.replace("_", " ")
+            return "" if value == self.default(name) else f"{unused} So {title} “{_text(value)}” does not apply."
+        reason = self.format.refusal(name, value)
+        if not reason and name == "scale_dtype":
+            reason = self._scale_refusal(str(value))
+        if not reason and name == "observer":
+            reason = value.refusal(self)
+        return reason
+
+    def _scale_refusal(self, dtype: str) -> str:
+        """Why scales cannot be stored so beside the scheme and the convention."""
+        kind = SCALE_DTYPES[dtype]
+        if self.scheme == "affine_float" and not kind.signed:
+            return "The float zero point is stored like the scale, and these numbers have no sign."
+        if self.convention == "signed_extreme" and not kind.signed:
+            return "With the signed extreme a scale may be negative, and these numbers have no sign."
+        if kind.late and self.scheme != "symmetric":
+            return "Scales that are quantized themselves serve symmetric schemes only."
         return ""
 
     def applies(self, name: str) -> str:
         """Why the field `name` means nothing for this spec; empty if it does mean something."""
         if name != "format" and name not in self.format.applies:
-            return f"{self.format.name.upper()} {self.format.kind}."
-        if name == "convention" and self.scheme == "affine":
+            return f"{self.format.title} {self.format.kind}."
+        if name == "convention" and self.scheme != "symmetric":
             return "Affine quantization has a zero point; conventions differ only for symmetric scales."
         return ""
 
     def adopt(self, name: str, value: Any) -> "QuantSpec":
-        """A copy with one field changed; later fields that no longer fit go back to their defaults."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        """A copy with one field changed; later fields that no longer fit go back to their defaults, and with another
+        format those that were not chosen take the default of that format.
+        """
+        values = {field: getattr(self, field) for field in DEFAULTS}
+        if name == "format":
+            values = {field: UNSET if each == self.default(field) else each for field, each in values.items()}
         values[name] = value
         order = list(values)
         for later in order[order.index(name) + 1 :]:
             trial = QuantSpec(**{k: v for k, v in values.items() if order.index(k) < order.index(later)})
-            if trial.refusal(later, values[later]):
-                values[later] = DEFAULTS[later]
+            if values[later] is not UNSET and trial.refusal(later, values[later]):
+                values[later] = UNSET
         return QuantSpec(**values)
 
     @property
     def title(self) -> str:
         """The spec in a few words, e.g. `INT4 symmetric per channel`."""
-        if not self.format.scaled:
-            return self.format.name.upper()
+        if "granularity" not in self.format.applies:
+            return self.format.title
         if "scheme" not in self.format.applies:
-            return f"{self.format.name.upper()} per {self.granularity.title.lower()}"
-        return f"{self.format.name.upper()} {self.scheme} per {self.granularity.title.lower()}"
+            return f"{self.format.title} per {self.granularity.title.lower()}"
+        return f"{self.format.title} {self.scheme.replace('_', ' ')} per {self.granularity.title.lower()}"
 
     def to_json(self) -> dict[str, str]:
         """Every field as text, as the command line writes it."""
-        return {
-            "format": self.format.name,
-            "scheme": self.scheme,
-            "convention": self.convention,
-            "granularity": self.granularity.text,
-            "observer": self.observer.text,
-            "rounding": self.rounding,
-            "division": self.division,
-        }
+        return {"format": self.format.name, **{name: _text(getattr(self, name)) for name in list(DEFAULTS)[1:]}}
 
     @classmethod
     def from_json(cls, fields: Mapping[str, str]) -> "QuantSpec":
@@ -109,6 +151,3 @@ class QuantSpec:
 
 def _text(value: Any) -> str:
     return str(getattr(value, "text", value))
-
-
-DEFAULTS: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(QuantSpec)}

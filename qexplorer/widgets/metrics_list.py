@@ -31,13 +31,15 @@ def _spread(values: list[float]) -> str:
 
 
 def _scale(a: Analysis) -> str:
-    if not a.spec.format.scaled:
+    if not a.spec.format.scaled or a.params.levels is not None:
         return "none"
     floor = " (least possible)" if float(np.abs(a.params.scale).min(initial=1.0)) <= float(EPS) else ""
     return _spread([float(s) for s in a.params.scale]) + floor
 
 
 def _zero_point(a: Analysis) -> str:
+    if a.params.offset is not None:
+        return _spread([float(m) for m in a.params.offset])
     if not a.spec.format.uniform:
         return "none"
     points = [int(z) for z in a.params.zero_point]

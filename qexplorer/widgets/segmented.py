@@ -1,6 +1,8 @@
 """A choice of few: all of them in one row, the chosen one filled."""
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 from PySide6.QtCore import QEvent, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPainterPath, QPaintEvent, QPalette, QPen
@@ -52,8 +54,8 @@ class Segmented(QWidget):
     def rect_of(self, value: object) -> QRectF:
         """Where the option of that value is, for a click."""
         at = [v for v, _ in self._options].index(value)
-        width = self.width() / len(self._options)
-        return QRectF(at * width, 0, width, self.height())
+        edges = self._edges()
+        return QRectF(edges[at], 0, edges[at + 1] - edges[at], self.height())
 
     def sizeHint(self) -> QSize:
         metrics = self.fontMetrics()
@@ -62,7 +64,7 @@ class Segmented(QWidget):
 
     def minimumSizeHint(self) -> QSize:
         metrics = self.fontMetrics()
-        return QSize(sum(metrics.horizontalAdvance(label) + 6 for _, label in self._options), field_height(self))
+        return QSize(sum(metrics.horizontalAdvance(label) + 3 for _, label in self._options), field_height(self))
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
@@ -119,9 +121,14 @@ class Segmented(QWidget):
         return super().event(event)
 
     def _at(self, x: float) -> object:
-        width = max(self.width(), 1)
-        at = int(x * len(self._options) / width)
+        at = bisect_right(self._edges(), x) - 1
         return self._options[min(max(at, 0), len(self._options) - 1)][0]
+
+    def _edges(self) -> list[float]:
+        """Where options begin, and where the last ends: each has its text's width and an equal part of the rest."""
+        widths = [self.fontMetrics().horizontalAdvance(label) for _, label in self._options]
+        room = (self.width() - sum(widths)) / max(len(widths), 1)
+        return [0.0, *accumulate(width + room for width in widths)]
 
     def _choose(self, value: object) -> None:
         if self.isEnabled() and value not in self._refusals and value != self._value:

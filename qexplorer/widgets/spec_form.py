@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from PySide6.QtCore import Qt, Signal
@@ -21,7 +21,7 @@ from qexplorer.widgets.segmented import Segmented
 from qexplorer.widgets.settings_row import SettingsRow
 from qexplorer.widgets.theme import scaled
 
-FEW = 3
+FEW = 4
 """So many choices stand in a row; more go into a list."""
 
 
@@ -37,6 +37,7 @@ CHOICES: Mapping[str, Mapping[str, Words]] = {
     "scheme": {
         "symmetric": Words("Symmetric", "The range is centred on 0, and so is the grid: x̂ = q·S."),
         "affine": Words("Affine", "A zero point shifts the grid over the range: x̂ = (q − Z)·S."),
+        "affine_float": Words("Float zero", "The zero point is a float: x̂ = q·S + M. Zero need not be a level. HQQ."),
     },
     "convention": {
         "restricted": Words("Restricted", "S = A/qmax with codes −qmax … qmax. TFLite weights, ONNX Runtime."),
@@ -45,23 +46,49 @@ CHOICES: Mapping[str, Mapping[str, Words]] = {
         "no_clipping": Words("No clipping", "S = max(N/qmin, P/qmax): the smallest scale that clips nothing. torchao."),
         "signed_extreme": Words("Signed extreme", "The extreme has the lowest code; S may be negative. GGUF."),
     },
+    "scale_dtype": {
+        "float32": Words("FP32", "32 bits a scale: as exact as the arithmetic."),
+        "float16": Words("FP16", "16 bits a scale."),
+        "bfloat16": Words("BF16", "16 bits a scale, with the range of float32 and eight bits of precision."),
+        "e8m0": Words("E8M0, floor", "A power of two, chosen as MX defines it; the extreme may be clipped."),
+        "e8m0_ceil": Words("E8M0, ceil", "A power of two, from the power of two above the extreme."),
+        "e8m0_rceil": Words("E8M0, no clipping", "The least power of two that clips nothing (RCEIL)."),
+        "e8m0_even": Words("E8M0, even", "As floor, with the extreme rounded to the elements' mantissa first."),
+        "e8m0_round": Words("E8M0, nearest", "The power of two nearest to the exact scale."),
+        "e4m3": Words("E4M3 · FP32", "A float8 a group and one float32 for the tensor: NVFP4's two levels."),
+        "double": Words("Double quantized", "8 bits a scale, 256 scales together quantized again: QLoRA."),
+    },
     "rounding": {
         "half_even": Words("Half to even", "Ties go to the even code: torch, NumPy, ONNX, IEEE 754."),
         "half_away": Words("Half away from zero", "Ties go away from zero: C's round, GGUF Q8_0."),
         "half_up": Words("Half up", "Ties go up: floor(x + ½), GGUF Q4_0."),
+        "half_zero": Words("Half toward zero", "Ties go toward zero: GGUF MXFP4."),
         "toward_zero": Words("Toward zero", "The fraction is cut off. For comparison: it doubles the error."),
+        "stochastic": Words("Stochastic", "Up with the fraction as its chance: no bias. Same seed, same codes."),
     },
     "division": {
         "reciprocal": Words("x · (1/S)", "Times the float32 reciprocal of the scale, as torch and torchao do."),
         "true": Words("x / S", "A true division, as ONNX and ONNX Runtime do. Differs only at ties."),
     },
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Stochastic(Plugin):
+    """The setting of stochastic rounding, whose text form is the spec's."""
+
+    seed: int = 0
+    name: ClassVar[str] = "stochastic"
+    title: ClassVar[str] = "Stochastic rounding"
+
+
 TITLES = {
     "format": "For&mat",
     "bits": "&Bits",
     "scheme": "&Scheme",
     "convention": "&Convention",
     "granularity": "&Granularity",
+    "scale_dtype": "Sca&le type",
     "observer": "&Observer",
     "rounding": "Rou&nding",
     "division": "&Division",
@@ -100,9 +127,12 @@ class SpecForm(QWidget):
         for name in ("scheme", "convention"):
             self._add_choice(name, [(value, words.label) for value, words in CHOICES[name].items()])
         self._add_plugins("granularity", granularities)
+        self._add_choice("scale_dtype", [(value, words.label) for value, words in CHOICES["scale_dtype"].items()])
         self._add_plugins("observer", observers)
         for name in ("rounding", "division"):
             self._add_choice(name, [(value, words.label) for value, words in CHOICES[name].items()])
+            if name == "rounding":
+                self._add_settings(name)
         self.show_spec(self._spec, None)
 
     def show_spec(self, spec: QuantSpec, shape: tuple[int, ...] | None) -> None:
@@ -117,16 +147,22 @@ class SpecForm(QWidget):
         bits.show_options(_members(spec))
         self._show_value("bits", spec.format.name)
         for name in CHOICES:
-            self._show_value(name, getattr(spec, name))
+            self._show_value(name, getattr(spec, name).partition(":")[0])
         for name in ("granularity", "observer"):
             plugin: Plugin = getattr(spec, name)
             self._show_value(name, plugin.name)
             self.settings[name].show_plugin(plugin)
+        rule, _, seed = spec.rounding.partition(":")
+        if rule == Stochastic.name:
+            self.settings["rounding"].show_plugin(Stochastic(int(seed)))
+        self.settings["rounding"].setVisible(rule == Stochastic.name)
         for name in self._remarks:
             self._show_remark(name, *self._remark_on(name))
         for name in self.controls:
             self._show_possible(name)
             self._show_default(name)
+        for name, settings in self.settings.items():
+            settings.setEnabled(not spec.applies(name))
         self._show_code_ranges()
 
     def show_limits(self, lo: float, hi: float) -> None:
@@ -170,6 +206,10 @@ class SpecForm(QWidget):
 
     def _add_plugins(self, name: str, registry: Registry[Any]) -> None:
         self._add_choice(name, [(cls.name, cls.title) for cls in registry])
+        self._add_settings(name)
+
+    def _add_settings(self, name: str) -> None:
+        """A row for the settings of what is chosen above it, and one for what is to be said about it."""
         settings, remark = SettingsRow(), caption("")
         settings.setObjectName(f"{name}_settings")
         settings.edited.connect(self._on_settings)
@@ -192,9 +232,13 @@ class SpecForm(QWidget):
         if name in ("format", "bits"):
             return {}
         if name in CHOICES:
-            return {value: (value, words.help) for value, words in CHOICES[name].items()}
+            current: Any = getattr(self._spec, name)
+            return {
+                value: (current if current.startswith(f"{value}:") else value, words.help)
+                for value, words in CHOICES[name].items()
+            }
         registry: Registry[Any] = granularities if name == "granularity" else observers
-        current: Plugin = getattr(self._spec, name)
+        current = getattr(self._spec, name)
         fresh = {Fixed.name: self._limits}
         return {
             cls.name: (current if isinstance(current, cls) else fresh.get(cls.name) or cls(), cls.help)
@@ -226,7 +270,7 @@ class SpecForm(QWidget):
 
     def _show_default(self, name: str) -> None:
         field = "format" if name == "bits" else name
-        changed = getattr(self._spec, field) != DEFAULTS[field] and not self._spec.applies(field)
+        changed = getattr(self._spec, field) != self._spec.default(field) and not self._spec.applies(field)
         if name == "format":
             changed = self._spec.format.family != DEFAULTS["format"].family
         label = self._labels[name]
@@ -259,8 +303,10 @@ class SpecForm(QWidget):
             self._change(name, self._candidates(name)[str(value)][0])
 
     def _on_settings(self, plugin: Plugin) -> None:
-        name = "granularity" if plugin.name in {cls.name for cls in granularities} else "observer"
-        self._change(name, plugin)
+        if isinstance(plugin, Stochastic):
+            self._change("rounding", plugin.text)
+        else:
+            self._change("granularity" if plugin.name in {cls.name for cls in granularities} else "observer", plugin)
 
     def _on_refused(self, reason: str) -> None:
         row = self.sender()
@@ -278,12 +324,13 @@ class SpecForm(QWidget):
             new = self._restored(new)
         elif name in self._wanted:
             del self._wanted[name]
-        self._made = new
-        self.edited.emit(new)
+        if new != self._spec:
+            self._made = new
+            self.edited.emit(new)
 
     def _restored(self, new: QuantSpec) -> QuantSpec:
         """Bring back what an earlier format could not have, and remember what this one cannot."""
-        for field in ("scheme", "convention", "granularity", "observer", "rounding", "division"):
+        for field in list(DEFAULTS)[1:]:
             before = getattr(self._spec, field)
             if before != getattr(new, field):
                 self._wanted[field] = before

@@ -22,16 +22,17 @@ from qexplorer.quant.quantize import quantize
 
 GRANULARITIES = [PerTensor(), PerChannel(1), PerGroup(64)]
 OBSERVERS = [MinMax(), Percentile(99.9), Mse(), Histogram(), Fixed(-0.1, 2.5)]
-INTEGERS = [form for form in formats.values() if form.uniform]
+INTEGERS = [form for form in formats.values() if "scheme" in form.applies]
+FULL = [form for form in INTEGERS if form.bits > 1]
 
 
 def allowed():
-    schemes = [("affine", "restricted"), *(("symmetric", c) for c in QuantSpec.CHOICES["convention"])]
+    schemes = [("affine", None), ("affine_float", None), *(("symmetric", c) for c in QuantSpec.CHOICES["convention"])]
     for form, (scheme, convention), granularity, observer in itertools.product(
         formats.values(), schemes, GRANULARITIES, OBSERVERS
     ):
         try:
-            yield QuantSpec(form, scheme, convention, granularity, observer)
+            yield QuantSpec(form, scheme, convention, granularity, observer=observer)
         except UserError as refused:
             assert refused.field  # noqa: PT017
 
@@ -40,8 +41,8 @@ ALLOWED = list(allowed())
 
 
 def test_every_integer_scheme_is_allowed_but_for_the_histogram_observer_and_more_than_one_range():
-    integers = [spec for spec in ALLOWED if spec.format.uniform]
-    assert len(integers) == len(INTEGERS) * 6 * (3 * 5 - 2)
+    integers = [spec for spec in ALLOWED if spec.format in FULL]
+    assert len(integers) == len(FULL) * 7 * (3 * 5 - 2)
     assert [spec.format.name for spec in ALLOWED if not spec.format.scaled] == ["fp16", "bf16", "tf32"]
 
 
@@ -96,12 +97,12 @@ def test_an_unknown_field_is_named_with_those_there_are():
 
 
 def test_adopting_a_plain_cast_puts_all_later_fields_back():
-    spec = QuantSpec(formats["int4"], "affine", "restricted", PerGroup(32), Mse(), "half_up", "true")
+    spec = QuantSpec(formats["int4"], "affine", "restricted", PerGroup(32), "float16", Mse(), "half_up", "true")
     assert spec.adopt("format", formats["fp16"]) == QuantSpec(formats["fp16"])
 
 
 def test_adopting_keeps_later_fields_that_still_fit():
-    spec = QuantSpec(formats["int4"], "symmetric", "full_span", PerGroup(32), Mse(), "half_up", "true")
+    spec = QuantSpec(formats["int4"], "symmetric", "full_span", PerGroup(32), "bfloat16", Mse(), "half_up", "true")
     assert spec.adopt("format", formats["int8"]).to_json() == {**spec.to_json(), "format": "int8"}
     assert spec.adopt("scheme", "affine").to_json() == {
         **spec.to_json(), "scheme": "affine", "convention": "restricted"
@@ -135,8 +136,8 @@ TENSORS = hnp.arrays(
 )
 SCHEMES = st.builds(
     lambda form, choice, granularity: QuantSpec(form, *choice, granularity),
-    st.sampled_from(INTEGERS),
-    st.sampled_from([("affine", "restricted"), *(("symmetric", c) for c in QuantSpec.CHOICES["convention"])]),
+    st.sampled_from(FULL),
+    st.sampled_from([("affine", None), *(("symmetric", c) for c in QuantSpec.CHOICES["convention"])]),
     st.sampled_from([PerTensor(), PerChannel(0), PerGroup(4)]),
 )
 

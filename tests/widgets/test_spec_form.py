@@ -259,6 +259,35 @@ def test_the_conventions_show_the_codes_that_they_use(driver, name, span):
     assert combo.itemText(combo.findData("restricted")).endswith(span)
 
 
+def test_stochastic_rounding_shows_its_seed_and_takes_another(driver):
+    row = driver.form.settings["rounding"]
+    assert not row.isVisible()
+    driver.choose("rounding", "stochastic")
+    assert driver.spec.rounding == "stochastic:0"
+    assert row.isVisible()
+    driver.enter("rounding", "seed", "17")
+    assert driver.spec.rounding == "stochastic:17"
+    driver.enter("rounding", "seed", "-3")
+    assert driver.spec.rounding == "stochastic:17"
+    assert any("seed" in text for text in driver.said())
+    driver.choose("rounding", "half_even")
+    assert not row.isVisible()
+
+
+def test_a_block_format_brings_its_block_and_scale_and_gives_them_back(driver):
+    driver.choose("format", formats["mxfp4"].family)
+    driver.choose("bits", "mxfp4")
+    assert driver.spec.granularity.text == "block:1x32"
+    assert driver.spec.scale_dtype == "e8m0"
+    assert not driver.form.controls["granularity"].isEnabled()
+    assert not driver.form.settings["granularity"].isEnabled()
+    offered = driver.offered("scale_dtype")
+    assert {name for name, enabled in offered.items() if enabled} == {n for n in offered if n.startswith("e8m0")}
+    assert not driver.dots() & {"granularity", "scale_dtype"}
+    driver.choose("format", formats["int8"].family)
+    assert (driver.spec.granularity, driver.spec.scale_dtype) == (PerTensor(), "float32")
+
+
 def test_every_control_explains_itself(driver):
     for name, control in driver.form.controls.items():
         assert control.toolTip(), name
@@ -266,4 +295,4 @@ def test_every_control_explains_itself(driver):
 
 def test_the_access_keys_are_unique(driver):
     keys = [driver.label(n).split("&")[1][0].lower() for n in driver.form.controls]
-    assert len(keys) == len(set(keys)) == 8
+    assert len(keys) == len(set(keys)) == 9

@@ -3,25 +3,31 @@
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from qexplorer.errors import UserError
+from qexplorer.progress import Progress, Steps
 from qexplorer.quant.arrays import Codes, Doubles, Floats
 from qexplorer.quant.params import Choices, QuantParams
+
+Fields = frozenset[str]
 
 
 @dataclass(frozen=True)
 class Format(ABC):
     """One number format. `applies` are the spec's fields that mean something for it, `kind` says in a few words why
-    the others do not.
+    the others do not, `defaults` are its own where the spec's do not suit it.
     """
 
-    applies: ClassVar[frozenset[str]]
+    applies: ClassVar[Fields]
     kind: ClassVar[str]
     help: ClassVar[str]
     uniform: ClassVar[bool] = False
     """Whether levels are evenly spaced, one scale apart."""
+    scaled: ClassVar[bool] = True
+    """Whether values are divided by a scale first; a scale-free format is a plain cast."""
 
     @property
     @abstractmethod
@@ -39,6 +45,11 @@ class Format(ABC):
         """What tells it from others of its family, e.g. `8`."""
 
     @property
+    def title(self) -> str:
+        """Its name for people, e.g. `INT8`."""
+        return self.name.upper()
+
+    @property
     @abstractmethod
     def storage_bits(self) -> int:
         """The bits that one value takes, without scales."""
@@ -49,14 +60,32 @@ class Format(ABC):
         return self.storage_bits
 
     @property
-    @abstractmethod
-    def extent(self) -> tuple[float, float, int]:
-        """The least and greatest code (or level, where levels are no integers), and the number of finite levels."""
+    def group_bits(self) -> int:
+        """The bits that a group takes beside its codes, its scale and its zero point: those of a table, say."""
+        return 0
 
     @property
-    def scaled(self) -> bool:
-        """Whether values are divided by a scale first; a scale-free format is a plain cast."""
-        return "granularity" in self.applies
+    @abstractmethod
+    def extent(self) -> tuple[float, float, int]:
+        """The least and greatest code (or level, where levels are no integers), and the number of finite levels. The
+        ends are infinite where levels are learned.
+        """
+
+    @property
+    def defaults(self) -> Mapping[str, Any]:
+        """Values of the spec's fields that stand for “not chosen” with this format."""
+        return {}
+
+    def refusal(self, name: str, value: Any) -> str:
+        """Why the spec's field `name` cannot have this value with this format; empty if it can."""
+        del name, value
+        return ""
+
+    def fit(self, rows: Floats, lo: Floats, hi: Floats, choices: Choices) -> Steps[QuantParams]:
+        """The parameters for the values `[G, N]` themselves, where a range does not tell all."""
+        del rows
+        yield Progress("Choosing the scale")
+        return self.choose(lo, hi, choices)
 
     @abstractmethod
     def choose(self, lo: Floats, hi: Floats, choices: Choices) -> QuantParams:
@@ -99,5 +128,5 @@ def parse_format(name: str) -> Format:
     return formats[name]
 
 
-for _module in ("integer", "floating", *sorted(m.name for m in pkgutil.iter_modules(__path__))):
+for _module in ("integer", "floating", "blocks", *sorted(m.name for m in pkgutil.iter_modules(__path__))):
     importlib.import_module(f"{__name__}.{_module}")

@@ -1,16 +1,19 @@
-"""Codebooks: a table of levels between −1 and 1, and a scale. The nearest level wins, the lower one at a tie.
+"""Codebooks: a table of levels and a scale. The nearest level wins, the lower one at a tie.
 
-NF4 and FP4 as in bitsandbytes (Dettmers et al. 2023), AF4 as in Yoshida 2023 (arXiv 2306.06965).
+NF4 and FP4 as in bitsandbytes (Dettmers et al. 2023), AF4 as in Yoshida 2023 (arXiv 2306.06965); binary weights as in
+XNOR-Net (Rastegari et al. 2016).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from qexplorer.quant.arrays import Codes, Doubles, Floats
-from qexplorer.quant.formats import Format, register
+from qexplorer.quant.formats import Fields, Format, register
+from qexplorer.quant.formats.integer import Ternary
 from qexplorer.quant.params import Choices, QuantParams, largest_to, quotient
 
 NF4 = (
@@ -29,16 +32,16 @@ AF4 = (
 class Codebook(Format):
     """`levels[code]` is what a code stands for before the scale: `x̂ = levels[code]·s`, `s` = absmax of the group."""
 
-    title: str
+    title_text: str
     label_text: str
     levels: tuple[float, ...]
-    applies: ClassVar[frozenset[str]] = frozenset(("granularity", "observer", "division"))
+    applies: ClassVar[Fields] = frozenset(("granularity", "scale_dtype", "observer", "division"))
     kind: ClassVar[str] = "is a table of levels around zero, and the nearest one wins"
     help: ClassVar[str] = "Levels where normal weights are dense. Meant for groups of 64 neighbours."
 
     @property
     def name(self) -> str:
-        return self.title
+        return self.title_text
 
     @property
     def family(self) -> str:
@@ -71,7 +74,7 @@ class Codebook(Format):
         return (levels[1:] + levels[:-1]) / 2
 
     def choose(self, lo: Floats, hi: Floats, choices: Choices) -> QuantParams:
-        return largest_to(1.0, lo, hi, len(self.levels), choices.division)
+        return largest_to(1.0, 0, lo, hi, len(self.levels), choices)
 
     def reach(self, params: QuantParams) -> tuple[Doubles, Doubles]:
         scale = params.scale.astype(np.float64)
@@ -97,8 +100,28 @@ class Codebook(Format):
         return widest / 2 * float(params.scale.max(initial=0.0))
 
 
+@dataclass(frozen=True)
+class Binary(Codebook):
+    """−S or S: the sign, and a scale; zero counts as negative. The mean magnitude is the S with the least error."""
+
+    kind: ClassVar[str] = "has the levels −S and S"
+    help: ClassVar[str] = "Two levels: the sign. With the mean magnitude as scale: the weights of XNOR-Net."
+
+    @property
+    def family(self) -> str:
+        return "Ternary and binary"
+
+    @property
+    def defaults(self) -> Mapping[str, Any]:
+        from qexplorer.quant.observers.absmean import AbsMean
+
+        return {"observer": AbsMean()}
+
+
 register(
     Codebook("nf4", "NF4", NF4),
     Codebook("fp4_bnb", "FP4 bnb", (*FP4_MAGNITUDES, *(-level for level in FP4_MAGNITUDES))),
     Codebook("af4", "AF4", AF4),
+    Ternary(),
+    Binary("binary", "Binary", (-1.0, 1.0)),
 )

@@ -1,28 +1,33 @@
-"""Integers: int2 … int8 and int16, uint2 … uint8, with a scale and, where affine, a zero point."""
+"""Integers: int1 … int8 and int16, uint1 … uint8 and uint16, with a scale and a zero point; and ternary weights."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from qexplorer.quant.arrays import Codes, Doubles, Floats
-from qexplorer.quant.formats import Format, register
-from qexplorer.quant.params import Choices, QuantParams, choose_params, quotient, round_to_integer
+from qexplorer.quant.formats import Fields, Format, register
+from qexplorer.quant.params import Choices, QuantParams, choose_params, quotient
+from qexplorer.quant.rounding import round_to_integer
+
+WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8, 16)
 
 
 @dataclass(frozen=True)
 class Integer(Format):
     """Two's complement or unsigned integers: `x̂ = (q − z)·s`, `q = clamp(round(x/s) + z, qmin, qmax)`.
 
-    The rounding comes before the zero point is added, as in ONNX and torch's `fake_quantize` operators.
+    The rounding comes before the zero point is added, as in ONNX and torch's `fake_quantize` operators. With a float
+    zero point `x̂ = (q − qmin)·s + m`, where m is the value of the lowest code.
     """
 
     bits: int
-    signed: bool
+    signed: bool = True
     uniform: ClassVar[bool] = True
     kind: ClassVar[str] = "is an integer"
-    applies: ClassVar[frozenset[str]] = frozenset(
-        ("scheme", "convention", "granularity", "observer", "rounding", "division")
+    applies: ClassVar[Fields] = frozenset(
+        ("scheme", "convention", "granularity", "scale_dtype", "observer", "rounding", "division")
     )
     help: ClassVar[str] = "Evenly spaced levels, a scale and, where affine, a zero point."
 
@@ -47,32 +52,84 @@ class Integer(Format):
         least = -(2 ** (self.bits - 1)) if self.signed else 0
         return least, least + 2**self.bits - 1, 2**self.bits
 
+    @property
+    def defaults(self) -> Mapping[str, Any]:
+        return {"convention": "signed_extreme"} if self.bits == 1 else {}
+
+    def refusal(self, name: str, value: Any) -> str:
+        if name == "convention" and self.bits == 1 and value not in ("full_span", "signed_extreme"):
+            return "One bit has the levels −S and 0 only: no level above zero can carry the scale."
+        return ""
+
     def choose(self, lo: Floats, hi: Floats, choices: Choices) -> QuantParams:
         return choose_params(lo, hi, self.bits, self.signed, choices)
 
     def reach(self, params: QuantParams) -> tuple[Doubles, Doubles]:
         ends = [(q - params.zero_point) * params.scale.astype(np.float64) for q in (params.qmin, params.qmax)]
-        return np.minimum(*ends), np.maximum(*ends)
+        offset = 0.0 if params.offset is None else params.offset.astype(np.float64)
+        return np.minimum(*ends) + offset, np.maximum(*ends) + offset
 
     def quantize(self, rows: Floats, params: QuantParams) -> Codes:
-        with np.errstate(over="ignore"):  # what overflows lies beyond the codes, and is clamped like all that does
-            q = round_to_integer(quotient(rows, params), params.rounding) + params.zero_point[:, None]
-        q = np.where(np.isnan(q), params.zero_point[:, None], q)
+        q = self._unclamped(rows, params)
+        q = np.where(np.isnan(q), self._code_of_zero(params)[:, None], q)
         return np.clip(q, params.qmin, params.qmax).astype(np.int32)
 
     def dequantize(self, codes: Codes, params: QuantParams) -> Floats:
         with np.errstate(over="ignore"):
-            return (codes - params.zero_point[:, None]).astype(np.float32) * params.scale[:, None]
+            values = (codes - params.zero_point[:, None]).astype(np.float32) * params.scale[:, None]
+            return values if params.offset is None else values + params.offset[:, None]
 
     def outside(self, rows: Floats, params: QuantParams) -> Doubles:
-        with np.errstate(over="ignore"):
-            q = round_to_integer(quotient(rows, params), params.rounding) + params.zero_point[:, None]
+        q = self._unclamped(rows, params)
         return ((q < params.qmin) | (q > params.qmax)).sum(axis=1).astype(np.float64)
 
     def half_step(self, params: QuantParams, largest: float) -> float:
         step = float(np.max(np.abs(params.scale), initial=0.0))
-        return step if params.rounding == "toward_zero" else step / 2
+        return step if params.rounding == "toward_zero" or params.rounding.startswith("stochastic") else step / 2
+
+    @staticmethod
+    def _unclamped(rows: Floats, params: QuantParams) -> Doubles:
+        with np.errstate(over="ignore"):  # what overflows lies beyond the codes, and is clamped like all that does
+            whole: Doubles = round_to_integer(quotient(rows, params), params.rounding, params.first).astype(np.float64)
+            return whole + params.zero_point[:, None]
+
+    @staticmethod
+    def _code_of_zero(params: QuantParams) -> Doubles:
+        offset = 0.0 if params.offset is None else params.offset.astype(np.float64)
+        return np.rint(-offset / params.scale.astype(np.float64)) + params.zero_point.astype(np.float64)
 
 
-register(*(Integer(bits, signed=True) for bits in (2, 3, 4, 5, 6, 7, 8, 16)))
-register(*(Integer(bits, signed=False) for bits in (2, 3, 4, 5, 6, 7, 8)))
+@dataclass(frozen=True)
+class Ternary(Integer):
+    """−S, 0 and S. With `absmean`, S is the mean magnitude: the weights of BitNet b1.58 (arXiv 2402.17764)."""
+
+    bits: int = 2
+    kind: ClassVar[str] = "has the levels −S, 0 and S"
+    applies: ClassVar[Fields] = frozenset(("granularity", "scale_dtype", "observer", "rounding", "division"))
+    help: ClassVar[str] = "Three levels. With the mean magnitude as scale: the weights of BitNet b1.58."
+
+    @property
+    def name(self) -> str:
+        return "ternary"
+
+    @property
+    def family(self) -> str:
+        return "Ternary and binary"
+
+    @property
+    def label(self) -> str:
+        return "Ternary"
+
+    @property
+    def extent(self) -> tuple[float, float, int]:
+        return -1, 1, 3
+
+    @property
+    def defaults(self) -> Mapping[str, Any]:
+        from qexplorer.quant.observers.absmean import AbsMean
+
+        return {"observer": AbsMean()}
+
+
+register(*(Integer(bits, signed=True) for bits in WIDTHS))
+register(*(Integer(bits, signed=False) for bits in WIDTHS))

@@ -37,6 +37,12 @@ class Observer(Plugin):
     even_steps_only: ClassVar[str] = ""
     """Empty, or the reason why the observer serves only evenly spaced levels."""
 
+    def refusal(self, spec: Any) -> str:
+        """Why the observer cannot serve this spec; empty if it can."""
+        if spec.granularity.name != "tensor" and self.per_tensor_only:
+            return self.per_tensor_only
+        return self.even_steps_only if not spec.format.uniform else ""
+
     @abstractmethod
     def update(self, stats: Any, rows: Floats) -> Any:
         """Fold a block of values `[G, N]` into the statistics; `None` stands for nothing seen yet."""

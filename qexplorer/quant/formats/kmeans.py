@@ -1,0 +1,146 @@
+"""Learned codebooks: the levels are the means that k-means finds in the values themselves, for the tensor or each row.
+
+The values are sorted once, so that a cell is a stretch of them and a step of Lloyd's iteration costs two sums a level.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from qexplorer.progress import Progress, Steps
+from qexplorer.quant.arrays import AnyArray, Codes, Doubles, Floats
+from qexplorer.quant.formats import Fields, Format, register
+from qexplorer.quant.params import Choices, QuantParams
+
+STEPS = 300
+TABLE_BITS = 32
+
+
+@dataclass(frozen=True)
+class KMeans(Format):
+    """2^bits levels a group, each the mean of the values nearest to it: Lloyd's iteration from companded quantiles."""
+
+    bits: int
+    applies: ClassVar[Fields] = frozenset(("granularity",))
+    kind: ClassVar[str] = "learns its levels from the values: there is no scale"
+    help: ClassVar[str] = "Levels learned from the values themselves. Each group stores its table in float32."
+
+    @property
+    def name(self) -> str:
+        return "kmeans" if self.bits == 4 else f"kmeans{self.bits}"
+
+    @property
+    def title(self) -> str:
+        return f"K-means {self.bits}-bit"
+
+    @property
+    def family(self) -> str:
+        return "Codebook — k-means"
+
+    @property
+    def label(self) -> str:
+        return str(self.bits)
+
+    @property
+    def storage_bits(self) -> int:
+        return self.bits
+
+    @property
+    def group_bits(self) -> int:
+        return TABLE_BITS * 2**self.bits
+
+    @property
+    def extent(self) -> tuple[float, float, int]:
+        return -math.inf, math.inf, 2**self.bits
+
+    def refusal(self, name: str, value: Any) -> str:
+        if name == "granularity" and value.name not in ("tensor", "channel"):
+            return "K-means learns one table for the tensor or for each channel; for a group a table costs too much."
+        return ""
+
+    def choose(self, lo: Floats, hi: Floats, choices: Choices) -> QuantParams:
+        steps: Floats = np.linspace(0, 1, 2**self.bits).astype(np.float32)
+        return self._params((lo[:, None] + (hi - lo)[:, None] * steps).astype(np.float32))
+
+    def fit(self, rows: Floats, lo: Floats, hi: Floats, choices: Choices) -> Steps[QuantParams]:
+        levels = np.zeros((len(rows), 2**self.bits), np.float32)
+        for g, row in enumerate(rows):
+            if g % 64 == 0:
+                yield Progress("Learning levels", g, len(rows))
+            levels[g] = yield from _learn(row[np.isfinite(row)], 2**self.bits)
+        return self._params(levels)
+
+    def quantize(self, rows: Floats, params: QuantParams) -> Codes:
+        levels = self._levels(params)
+        codes = np.empty(rows.shape, np.int32)
+        for g, row in enumerate(np.where(np.isnan(rows), np.float32(0), rows)):
+            codes[g] = np.searchsorted(_middles(levels[g]), row)
+        return codes
+
+    def dequantize(self, codes: Codes, params: QuantParams) -> Floats:
+        return np.take_along_axis(self._levels(params), codes.astype(np.int64), axis=1)
+
+    def outside(self, rows: Floats, params: QuantParams) -> Doubles:
+        levels = self._levels(params).astype(np.float64)
+        reach = (levels[:, -1:] - levels[:, :1]) / max(2**self.bits - 1, 1)  # as far beyond as levels are apart
+        beyond = (rows > levels[:, -1:] + reach) | (rows < levels[:, :1] - reach)
+        return beyond.sum(axis=1).astype(np.float64)
+
+    def half_step(self, params: QuantParams, largest: float) -> float:
+        return float(np.diff(self._levels(params), axis=1).max(initial=0.0)) / 2
+
+    def reach(self, params: QuantParams) -> tuple[Doubles, Doubles]:
+        levels = self._levels(params).astype(np.float64)
+        return levels[:, 0], levels[:, -1]
+
+    def _params(self, levels: Floats) -> QuantParams:
+        one, zero = np.ones(len(levels), np.float32), np.zeros(len(levels), np.int32)
+        return QuantParams(one, zero, 0, 2**self.bits - 1, levels=levels)
+
+    @staticmethod
+    def _levels(params: QuantParams) -> Floats:
+        assert params.levels is not None  # noqa: S101  `choose` and `fit` always set them
+        return params.levels
+
+
+def _middles(levels: Floats) -> Doubles:
+    return (levels[1:].astype(np.float64) + levels[:-1]) / 2
+
+
+def _learn(values: Floats, count: int) -> Steps[Floats]:
+    """`count` ascending levels for the values; fewer distinct values repeat the last."""
+    distinct, weights = np.unique(values, return_counts=True)
+    if len(distinct) <= count:
+        filled = np.resize(distinct, count) if len(distinct) else np.zeros(count, np.float32)
+        filled[len(distinct) :] = distinct[-1] if len(distinct) else 0
+        return filled
+    x = distinct.astype(np.float64)
+    ahead = np.concatenate([[0], np.cumsum(weights)]).astype(np.float64)
+    sums = np.concatenate([[0.0], np.cumsum(x * weights)])
+    levels = _spread(x, weights, count)
+    for step in range(STEPS):
+        if step % 16 == 0 and len(x) > 1 << 16:
+            yield Progress("Learning levels", step, STEPS)
+        cuts = np.concatenate([[0], np.searchsorted(x, (levels[1:] + levels[:-1]) / 2), [len(x)]])
+        n = np.diff(ahead[cuts])
+        moved = np.where(n > 0, np.diff(sums[cuts]) / np.maximum(n, 1), levels)
+        if np.array_equal(moved, levels):
+            break
+        levels = moved
+    return levels.astype(np.float32)
+
+
+def _spread(x: Doubles, weights: AnyArray, count: int) -> Doubles:
+    """Levels as dense as the cube root of the values' own density: the best for many levels (Panter and Dite)."""
+    edges: Doubles = np.linspace(float(x[0]), float(x[-1]), 513)
+    density: Doubles = np.histogram(x, edges, weights=weights)[0] ** (1 / 3)
+    reached: Doubles = np.concatenate([[0.0], np.cumsum(density)])
+    wanted: Doubles = (np.arange(count) + 0.5) / count * reached[-1]
+    rising: AnyArray = np.concatenate([[True], np.diff(reached) > 0])
+    levels: Doubles = np.interp(wanted, reached[rising], edges[rising])
+    return levels
+
+
+register(*(KMeans(bits) for bits in (2, 3, 4, 5, 6, 7, 8)))

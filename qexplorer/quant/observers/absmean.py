@@ -1,0 +1,31 @@
+"""The observer of ternary and binary weights."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from qexplorer.quant.arrays import Floats
+from qexplorer.quant.observers import Observer, Target, observers
+
+
+@observers.register
+@dataclass(frozen=True)
+class AbsMean(Observer):
+    """−A … A, where A is the mean magnitude: the scale of BitNet b1.58 and of XNOR-Net."""
+
+    name: ClassVar[str] = "absmean"
+    title: ClassVar[str] = "Mean magnitude"
+    help: ClassVar[str] = "The mean magnitude: the best scale of binary weights, and BitNet's for ternary ones."
+    order: ClassVar[int] = 46
+
+    def update(self, stats: Any, rows: Floats) -> Any:
+        finite = np.isfinite(rows)
+        total = np.abs(np.where(finite, rows, 0)).sum(axis=1, dtype=np.float64)
+        seen = finite.sum(axis=1)
+        return (total, seen) if stats is None else (stats[0] + total, stats[1] + seen)
+
+    def range(self, stats: Any, target: Target) -> tuple[Floats, Floats]:
+        total, seen = stats
+        mean = (total / np.maximum(seen, 1)).astype(np.float32)
+        return -mean, mean
