@@ -33,7 +33,8 @@ def _spread(values: list[float]) -> str:
 def _scale(a: Analysis) -> str:
     if not a.spec.format.scaled or a.params.levels is not None:
         return "none"
-    floor = " (least possible)" if float(np.abs(a.params.scale).min(initial=1.0)) <= float(EPS) else ""
+    scales = np.abs(a.params.scale)
+    floor = " (least possible)" if float(scales.max(initial=0.0)) == float(EPS) else ""
     return _spread([float(s) for s in a.params.scale]) + floor
 
 

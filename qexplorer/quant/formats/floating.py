@@ -87,7 +87,7 @@ class ScaledFloat(Float):
 
     @property
     def label(self) -> str:
-        return self.name.split("_")[-1].upper()
+        return self.name.split("_")[-1].removesuffix("fn").upper()
 
     def choose(self, lo: Floats, hi: Floats, choices: Choices) -> QuantParams:
         return largest_to(self.number.largest, self.number.mantissa_bits, lo, hi, 2**self.number.bits, choices)
@@ -98,7 +98,8 @@ class ScaledFloat(Float):
         return self.number.encode(x, saturate=True, rounding=params.rounding, first=params.first)
 
     def dequantize(self, codes: Codes, params: QuantParams) -> Floats:
-        return self.number.decode(codes).astype(np.float32) * params.scale[:, None]
+        with np.errstate(over="ignore"):
+            return self.number.decode(codes).astype(np.float32) * params.scale[:, None]
 
     def outside(self, rows: Floats, params: QuantParams) -> Doubles:
         with np.errstate(over="ignore"):

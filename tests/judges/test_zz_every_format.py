@@ -1,0 +1,7 @@
+"""Comes last: no format may be offered that no judge has seen."""
+
+from qexplorer.quant.formats import formats
+
+
+def test_every_format_was_put_before_a_judge(covered):
+    assert set(formats) - covered == set()
