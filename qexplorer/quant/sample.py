@@ -13,6 +13,8 @@ import numpy as np
 
 from qexplorer.quant.arrays import Counts, Doubles, Floats
 
+MOST_DISTINCT = 1 << 20
+FEW_BITS, MANY_BITS = 16, 22
 Bucket: TypeAlias = tuple[Counts, Doubles, Doubles]
 """Keys `[K]` ascending, counts `[K]` and sums `[K]` of one group."""
 
@@ -46,6 +48,28 @@ class Sample:
             values[g, : len(keys)], weights[g, : len(keys)] = means[order], counts[order]
         return Sample(values, weights, merged)
 
+    @property
+    def doubles(self) -> Doubles:
+        """The values in float64, NaN where a row is shorter: `[G, K]`."""
+        return self.values.astype(np.float64)
+
+    def counted(self, g: int) -> tuple[Doubles, Doubles]:
+        """The distinct finite values of group `g`, ascending, and how often each counts.
+
+        Where more than a million are distinct, those alike in their upper 22 bits are taken together, at their mean.
+        """
+        finite = np.isfinite(self.values[g])
+        values = self.values[g][finite]
+        if self.weights is None:
+            distinct, counts = np.unique(values, return_counts=True)
+            if len(distinct) > MOST_DISTINCT:
+                _, counts, sums = _bucket(values, MANY_BITS)
+                distinct = sums / counts
+        else:
+            distinct, counts = values, self.weights[g][finite]
+        order = np.argsort(distinct, kind="stable")
+        return distinct[order].astype(np.float64), counts[order].astype(np.float64)
+
     def quantile(self, q: float) -> Floats:
         """The `q`-quantile of each group, `[G]`, interpolated linearly as NumPy and torch do; +NaN for no values."""
         if self.weights is None and self.values.size and np.isfinite(self.values).all():
@@ -72,9 +96,17 @@ class Sample:
         return (below + (above - below) * (position - low)).astype(np.float32)
 
 
-def _bucket(row: Floats) -> Bucket:
+def weighted_mean(sample: Sample, of: Doubles) -> Doubles:
+    """The mean of `of` (`[G, K]`, one figure for each value of the sample) in each group: `[G]`; 0 for none."""
+    finite = np.isfinite(sample.values)
+    weights = finite.astype(np.float64) if sample.weights is None else np.where(finite, sample.weights, 0)
+    total = weights.sum(axis=1)
+    return np.einsum("gk,gk->g", np.where(finite, of, 0), weights) / np.where(total > 0, total, 1)
+
+
+def _bucket(row: Floats, bits: int = FEW_BITS) -> Bucket:
     values = np.ascontiguousarray(row[np.isfinite(row)])
-    keys, where = np.unique(values.view(np.uint32) >> 16, return_inverse=True)
+    keys, where = np.unique(values.view(np.uint32) >> (32 - bits), return_inverse=True)
     counts = np.bincount(where, minlength=len(keys)).astype(np.float64)
     sums = np.bincount(where, weights=values, minlength=len(keys))
     return keys.astype(np.int64), counts, sums.astype(np.float64)

@@ -1,29 +1,76 @@
 """What an observer may ask about the grid of a spec."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
 from qexplorer.quant.arrays import Doubles, Floats
 from qexplorer.quant.measure import compiled
-from qexplorer.quant.observers import Target
+from qexplorer.quant.observers import Ends, Grid, Target
 from qexplorer.quant.spec import QuantSpec
+
+MOST_LEVELS = 256
+AFFINE_BITS = 4
+"""An affine grid of more bits has too many zero points to try them all."""
 
 
 def target(spec: QuantSpec, tensor_reach: float | None = None) -> Target:
     """The grid of a spec; `tensor_reach` is the largest magnitude of the tensor, where scales depend on it."""
     choices = replace(spec.choices, tensor_reach=tensor_reach)
 
-    def squared_error(rows: Floats, lo: Floats, hi: Floats, weights: Doubles | None) -> Doubles:
+    def error(rows: Floats, lo: Floats, hi: Floats, weights: Doubles | None, power: float) -> Doubles:
         params = spec.format.choose(lo, hi, choices)
-        if weights is None and compiled(rows, spec.format, params):
+        if weights is None and power == 2 and compiled(rows, spec.format, params):
             from qexplorer.quant import kernels
 
             return kernels.squared_error(rows, params)
-        error = spec.format.dequantize(spec.format.quantize(rows, params), params) - rows
-        np.nan_to_num(error, copy=False, nan=0.0)
+        off = spec.format.dequantize(spec.format.quantize(rows, params), params) - rows
+        np.nan_to_num(off, copy=False, nan=0.0)
+        if power != 2:
+            off = np.abs(off).astype(np.float64) ** (power / 2)
         if weights is None:
-            return np.einsum("gn,gn->g", error, error, dtype=np.float64)
-        return np.einsum("gn,gn,gn->g", error, error, weights, dtype=np.float64)
+            return np.einsum("gn,gn->g", off, off, dtype=np.float64)
+        return np.einsum("gn,gn,gn->g", off, off, weights, dtype=np.float64)
 
-    return Target(levels=2**spec.format.code_bits, squared_error=squared_error)
+    bits = spec.format.code_bits
+    return Target(levels=2**bits, bits=bits, error=error, grids=lambda: grids(spec))
+
+
+@lru_cache(maxsize=8)
+def grids(spec: QuantSpec) -> tuple[Grid, ...]:
+    """The tables of levels that the spec can put a scale to: one, or one for each zero point or sign of the scale."""
+    form = spec.format
+    if not form.scaled or "observer" not in form.applies or 2**form.code_bits > MOST_LEVELS:
+        return ()
+    if spec.scheme != "symmetric":
+        return _affine_grids(spec)
+    one = np.ones(1, np.float32)
+    params = form.choose(-one, one, replace(spec.choices, scale_dtype="float32"))
+    unit = float(np.abs(params.scale[0]))
+    codes = np.arange(params.qmin, params.qmax + 1, dtype=np.int32)
+    values = form.dequantize(codes[None], replace(params, scale=np.copysign(one, params.scale)))[0].astype(np.float64)
+    levels = np.unique(values[np.isfinite(values)])
+    if spec.convention == "signed_extreme" and "convention" in form.applies:
+        levels = levels if -levels[0] >= levels[-1] else -levels[::-1]
+        low, high = float(levels[0]), float(levels[-1])
+        return Grid(levels, _times(low, high)), Grid(-levels[::-1], _times(-high, -low))
+    return (Grid(levels, _times(-1 / unit, 1 / unit)),)
+
+
+def _affine_grids(spec: QuantSpec) -> tuple[Grid, ...]:
+    bits = spec.format.code_bits
+    if spec.scheme != "affine" or bits > AFFINE_BITS:
+        return ()
+    codes = np.arange(2**bits, dtype=np.float64)
+    return tuple(Grid(codes - z, _times(-z, codes[-1] - z)) for z in codes)
+
+
+def _times(low: float, high: float) -> Callable[[Doubles], Ends]:
+    """`ends` of a grid: so many scales below and above zero."""
+
+    def ends(scale: Doubles) -> Ends:
+        return (scale * low).astype(np.float32), (scale * high).astype(np.float32)
+
+    return ends

@@ -14,44 +14,55 @@ from qexplorer.plugins import Plugin, Registry
 from qexplorer.progress import Progress, Steps
 from qexplorer.quant.arrays import Doubles, Floats
 
+Ends = tuple[Floats, Floats]
+"""The ranges of groups: the lowest and the highest value of each, `[G]`, `[G]`."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of levels with one free scale: `levels` ascending `[K]`, in units of the scale; `ends(scale)` are the
+    ranges that give the groups those scales `[G]`.
+    """
+
+    levels: Doubles
+    ends: Callable[[Doubles], Ends]
+
 
 @dataclass(frozen=True)
 class Target:
     """What an observer may ask about the grid that it finds a range for.
 
-    `levels` is the number of codes; `squared_error(rows, lo, hi)` is the sum of squared errors of each group, `[G]`,
-    when values `[G, N]` are quantized with the ranges `lo`..`hi`, each `[G]`.
+    `levels` is the number of codes, of `bits` bits. `error(rows, lo, hi, weights, power)` is the sum of |e|^power of
+    each group, `[G]`, when values `[G, N]` are quantized with the ranges `lo`..`hi`, each `[G]`, each value counting
+    `weights` times `[G, N]` (once if `None`). `grids()` are the tables among which the spec can choose; none where
+    there are too many of them, or too many levels.
     """
 
     levels: int
-    squared_error: Callable[[Floats, Floats, Floats, Doubles | None], Doubles]
+    bits: int
+    error: Callable[[Floats, Floats, Floats, Doubles | None, float], Doubles]
+    grids: Callable[[], tuple[Grid, ...]]
 
 
 class Observer(Plugin):
     """A way to choose the range. NaN and infinite values are left out by every observer."""
 
     order: ClassVar[int] = 100
-    per_tensor_only: ClassVar[str] = ""
-    """Empty, or the reason why the observer serves only one group."""
-
-    even_steps_only: ClassVar[str] = ""
-    """Empty, or the reason why the observer serves only evenly spaced levels."""
 
     def refusal(self, spec: Any) -> str:
         """Why the observer cannot serve this spec; empty if it can."""
-        if spec.granularity.name != "tensor" and self.per_tensor_only:
-            return self.per_tensor_only
-        return self.even_steps_only if not spec.format.uniform else ""
+        del spec
+        return ""
 
     @abstractmethod
     def update(self, stats: Any, rows: Floats) -> Any:
         """Fold a block of values `[G, N]` into the statistics; `None` stands for nothing seen yet."""
 
     @abstractmethod
-    def range(self, stats: Any, target: Target) -> tuple[Floats, Floats]:
+    def range(self, stats: Any, target: Target) -> Ends:
         """The lowest and highest value to cover, `[G]` float32 each; both 0 for a group without finite values."""
 
-    def search(self, stats: Any, target: Target) -> Steps[tuple[Floats, Floats]]:
+    def search(self, stats: Any, target: Target) -> Steps[Ends]:
         """`range` as work that may be stopped between its steps, for observers that try many ranges."""
         yield Progress("Finding the range")
         return self.range(stats, target)
@@ -60,7 +71,7 @@ class Observer(Plugin):
 observers: Registry[Observer] = Registry("observer")
 
 
-def extremes(rows: Floats) -> tuple[Floats, Floats]:
+def extremes(rows: Floats) -> Ends:
     """The least and greatest finite value of each row: `[G]`, `[G]`; +∞ and −∞ for a row without any."""
     finite = np.isfinite(rows)
     if finite.all() and rows.size:
@@ -70,7 +81,7 @@ def extremes(rows: Floats) -> tuple[Floats, Floats]:
             np.where(finite, rows, -infinity).max(axis=1, initial=-infinity))  # fmt: skip
 
 
-def zero_if_empty(lo: Floats, hi: Floats) -> tuple[Floats, Floats]:
+def zero_if_empty(lo: Floats, hi: Floats) -> Ends:
     """Replace the range of a group in which nothing finite was seen by 0..0."""
     seen = lo <= hi
     return np.where(seen, lo, np.float32(0)), np.where(seen, hi, np.float32(0))

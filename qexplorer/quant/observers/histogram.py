@@ -36,9 +36,11 @@ class Histogram(Observer):
     title: ClassVar[str] = "Histogram"
     help: ClassVar[str] = "PyTorch's: 2,048 bins, a greedy search for the least error. Not the optimum."
     order: ClassVar[int] = 30
-    per_tensor_only: ClassVar[str] = "PyTorch's histogram observer exists only for one range per tensor."
 
-    even_steps_only: ClassVar[str] = "PyTorch's histogram observer knows only evenly spaced integers."
+    def refusal(self, spec: Any) -> str:
+        if spec.granularity.name != "tensor":
+            return "PyTorch's histogram observer exists only for one range per tensor."
+        return "" if spec.format.uniform else "PyTorch's histogram observer knows only evenly spaced integers."
 
     def update(self, stats: Any, rows: Floats) -> Any:
         values = rows[np.isfinite(rows)]

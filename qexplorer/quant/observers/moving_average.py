@@ -1,0 +1,47 @@
+"""The observer that forgets slowly."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from qexplorer.errors import UserError
+from qexplorer.quant.arrays import Floats
+from qexplorer.quant.observers import Ends, Observer, Target, extremes, observers, zero_if_empty
+
+
+@observers.register
+@dataclass(frozen=True)
+class MovingAverage(Observer):
+    """The extremes of each block, averaged: m ← m + c·(extreme − m), the first block as it is.
+
+    PyTorch's `MovingAverageMinMaxObserver`. It depends on the order of the blocks, by definition.
+    """
+
+    constant: float = 0.01
+    name: ClassVar[str] = "moving_average"
+    title: ClassVar[str] = "Moving average"
+    help: ClassVar[str] = "Extremes averaged over batches of activations. On one tensor it equals min/max."
+    order: ClassVar[int] = 5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.constant <= 1:
+            raise UserError(f"{self.constant:g} is no averaging constant.", "Take more than 0, at most 1.",
+                            field="observer")  # fmt: skip
+
+    def update(self, stats: Any, rows: Floats) -> Any:
+        lo, hi = extremes(rows)
+        if stats is None:
+            return lo, hi
+        return _towards(stats[0], lo, self.constant), _towards(stats[1], hi, self.constant)
+
+    def range(self, stats: Any, target: Target) -> Ends:
+        return zero_if_empty(*stats)
+
+
+def _towards(old: Floats, new: Floats, constant: float) -> Floats:
+    """The average after a block; a block without finite values changes nothing, the first with some counts whole."""
+    known, seen = np.isfinite(old), np.isfinite(new)
+    with np.errstate(invalid="ignore"):
+        moved = old + np.float32(constant) * (new - old)
+    return np.where(seen, np.where(known, moved, new), old).astype(np.float32)
