@@ -4,7 +4,8 @@ A test says through `verdict` how many cases it put before its judge, which form
 judged and why. `scripts/judges.py` makes a table of it.
 """
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,40 +19,72 @@ settings.load_profile("judges")
 HERE = Path(__file__).parent
 COVERED = pytest.StashKey[set[str]]()
 HEARD = pytest.StashKey[set[str]]()
+REPORT = pytest.StashKey[pytest.TestReport]()
 
 
 class Verdict:
-    """What one test tells of its judge."""
+    """What one test tells of its judge. One that says nothing counts as a case, in the format that it is named for."""
 
-    def __init__(self, node: pytest.Item, judge: str) -> None:
-        self._properties = node.user_properties
-        self._covered = node.config.stash.setdefault(COVERED, set())
-        self._properties.append(("judge", judge))
+    def __init__(self, node: pytest.Item) -> None:
+        self._node = node
+        self._said = False
 
     def checked(self, cases: int = 1, formats: tuple[str, ...] = ()) -> None:
         """So many cases agreed with the judge, and they were in these formats."""
-        self._properties.append(("checked", cases))
-        self._covered.update(formats)
+        self._said = True
+        self._node.user_properties.append(("checked", cases))
+        self._node.config.stash.setdefault(COVERED, set()).update(formats)
 
     def not_applicable(self, what: str, why: str) -> None:
         """Cases that the judge has and that cannot be put to this project."""
-        self._properties.append(("not applicable", f"{what}: {why}"))
+        self._said = True
+        self._node.user_properties.append(("not applicable", f"{what}: {why}"))
+
+    def end(self) -> None:
+        """Count a test that said nothing; only one that passed comes here."""
+        if not self._said:
+            params = self._node.callspec.params if hasattr(self._node, "callspec") else {}
+            name = params.get("name")
+            self.checked(formats=(name,) if isinstance(name, str) else ())
 
 
-@pytest.fixture
-def verdict(request: pytest.FixtureRequest) -> Verdict:
+@pytest.fixture(autouse=True)
+def verdict(request: pytest.FixtureRequest) -> Iterator[Verdict]:
     request.config.stash.setdefault(HEARD, set()).add(request.path.name)
-    return Verdict(request.node, request.module.JUDGE)
+    own = Verdict(request.node)
+    request.node.user_properties.append(("judge", request.module.JUDGE))
+    yield own
+    report = request.node.stash.get(REPORT, None)
+    if report is not None and report.passed:
+        own.end()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Keep how the test itself went for the fixture's end."""
+    report = yield
+    if report.when == "call":
+        item.stash[REPORT] = report
+    return report
 
 
 @pytest.fixture
-def covered(request: pytest.FixtureRequest) -> Iterator[set[str]]:
+def covered(request: pytest.FixtureRequest) -> set[str]:
     """The formats that were judged so far; skips where only a part of the judges was heard."""
     silent = {path.name for path in HERE.glob("test_*.py")} - request.config.stash.get(HEARD, set())
     silent.discard(request.path.name)
     if silent:
         pytest.skip(f"only some judges were heard; not {', '.join(sorted(silent))}")
-    yield request.config.stash.get(COVERED, set())
+    return request.config.stash.get(COVERED, set())
+
+
+@pytest.fixture
+def quiet_torch_ao() -> Iterator[None]:
+    """torch.ao announces its own deprecation, and tells where it leaves out infinite values."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"torch\.ao\.quantization is deprecated")
+        warnings.filterwarnings("ignore", message=r"torch\.inf detected in input tensor")
+        yield
 
 
 @pytest.fixture

@@ -165,7 +165,9 @@ def test_mxint8_is_int8_over_64_with_the_power_of_two_of_the_extreme(rng, verdic
     x = rng.normal(size=(64, 64)).astype(np.float32)
     codes, values, params = quantize(x, QuantSpec(formats["mxint8"]))
     _, exponent = np.frexp(np.abs(x.reshape(-1, 32)).max(axis=1))
-    shared = np.exp2(exponent - 1.0)  # OCP MX v1.0: the element is the code · 2⁻⁶, the scale 2^floor(log2 of the extreme)
+    shared = np.exp2(
+        exponent - 1.0
+    )  # OCP MX v1.0: the element is the code · 2⁻⁶, the scale 2^floor(log2 of the extreme)
     np.testing.assert_array_equal(params.scale, (shared / 64).astype(np.float32))
     scaled = x.reshape(-1, 32).astype(np.float64) / shared[:, None] * 64
     np.testing.assert_array_equal(codes.reshape(-1, 32), np.clip(np.rint(scaled), -127, 127))

@@ -2,6 +2,8 @@
 
 from qexplorer.quant.formats import formats
 
+JUDGE = "coverage"
+
 
 def test_every_format_was_put_before_a_judge(covered):
     assert set(formats) - covered == set()

@@ -11,6 +11,8 @@ from qexplorer.quant.granularity import PerChannel
 from qexplorer.quant.params import Choices, choose_params
 from qexplorer.quant.quantize import find_range, params_for
 
+JUDGE = "PyTorch observers, published and live"
+
 pytestmark = pytest.mark.usefixtures("quiet_torch_ao")
 
 

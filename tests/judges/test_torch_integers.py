@@ -11,6 +11,8 @@ from qexplorer.quant.formats import formats
 from qexplorer.quant.formats.integer import Integer
 from qexplorer.quant.params import QuantParams
 
+JUDGE = "torch fake_quantize"
+
 SIGNED = [name for name in formats if name.startswith("int")]
 UNSIGNED = [name for name in formats if name.startswith("uint")]
 

@@ -11,6 +11,8 @@ from qexplorer.quant import QuantSpec, analyze
 from qexplorer.quant.formats import formats
 from qexplorer.quant.params import QuantParams
 
+JUDGE = "codebook tables"
+
 BOOKS = ("nf4", "fp4_bnb", "af4")
 
 

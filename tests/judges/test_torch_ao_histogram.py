@@ -12,6 +12,8 @@ from qexplorer.quant.granularity import PerChannel, PerGroup
 from qexplorer.quant.observers.histogram import Histogram
 from qexplorer.quant.quantize import params_for, target
 
+JUDGE = "PyTorch observers, published and live"
+
 pytestmark = pytest.mark.usefixtures("quiet_torch_ao")
 
 
