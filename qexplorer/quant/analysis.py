@@ -171,9 +171,9 @@ def size_bits(spec: QuantSpec, n: int, groups: int) -> int:
     form = spec.format
     if form.scaled and "scale_dtype" in form.applies:
         dtype = SCALE_DTYPES[spec.scale_dtype]
-        zero = {"symmetric": 0, "affine": form.storage_bits, "affine_float": dtype.bits}[spec.scheme]
-        return n * form.storage_bits + dtype.total_bits(groups) + groups * zero
-    return n * form.storage_bits + groups * form.group_bits
+        zero = {"symmetric": 0, "affine": form.code_bits, "affine_float": dtype.bits}[spec.scheme]
+        return form.size_bits(n, groups) + dtype.total_bits(groups) + groups * zero
+    return form.size_bits(n, groups)
 
 
 def _shown(spec: QuantSpec, params: QuantParams, lows: Floats, highs: Floats, lo: float, hi: float,
@@ -217,7 +217,7 @@ def _levels(spec: QuantSpec, params: QuantParams, total: Measured) -> tuple[Doub
     values = spec.format.dequantize(codes[None], params)[0].astype(np.float64)
     levels, where = np.unique(values[np.isfinite(values)], return_inverse=True)
     counts = np.bincount(where, weights=total.code_counts[np.isfinite(values)]).astype(np.int64)
-    gaps = np.diff(levels)
-    widths = (np.append(gaps, gaps[-1:]) + np.insert(gaps, 0, gaps[:1])) / 2
+    gaps = np.diff(levels) if len(levels) > 1 else np.ones(1)
+    widths = (np.append(gaps, gaps[-1:]) + np.insert(gaps, 0, gaps[:1]))[: len(levels)] / 2
     used = counts > 0
     return levels[used], widths[used], counts[used]

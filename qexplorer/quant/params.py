@@ -26,8 +26,9 @@ class QuantParams:
 
     `scale` is `[G]` float32 and may be negative (`signed_extreme`), `zero_point` is `[G]` int32. `divisor` (`[G]`) is
     what values are divided by where that is not the stored scale; `offset` (`[G]`) is the value of the lowest code
-    where the zero point is a float; `levels` (`[G, K]`) is a table of each group's own. `first` is the place of the
-    first value in the whole tensor, by which the stochastic rounding decides.
+    where the zero point is a float, and `subtrahend` (`[G]`) what values are lessened by where that is not the stored
+    offset; `levels` (`[G, K]`) is a table of each group's own. `first` is the place of the first value in the whole
+    tensor, by which the stochastic rounding decides.
     """
 
     scale: Floats
@@ -38,6 +39,7 @@ class QuantParams:
     division: Division = "reciprocal"
     divisor: Floats | None = None
     offset: Floats | None = None
+    subtrahend: Floats | None = None
     levels: Floats | None = None
     first: int = 0
 
@@ -50,6 +52,7 @@ class QuantParams:
             zero_point=self.zero_point[part],
             divisor=None if self.divisor is None else self.divisor[part],
             offset=None if self.offset is None else self.offset[part],
+            subtrahend=None if self.subtrahend is None else self.subtrahend[part],
             levels=None if self.levels is None else self.levels[part],
             first=first,
         )
@@ -62,6 +65,7 @@ class QuantParams:
             zero_point=np.repeat(self.zero_point, parts),
             divisor=None if self.divisor is None else np.repeat(self.divisor, parts),
             offset=None if self.offset is None else np.repeat(self.offset, parts),
+            subtrahend=None if self.subtrahend is None else np.repeat(self.subtrahend, parts),
             levels=None if self.levels is None else np.repeat(self.levels, parts, axis=0),
         )
 
@@ -152,7 +156,8 @@ def _symmetric_reach(lo: Floats, hi: Floats, qmin: int, qmax: int, convention: C
 def quotient(rows: Floats, params: QuantParams) -> Floats:
     """`rows / scale` as the division mode says: times the float32 reciprocal (torch) or a true division (ONNX)."""
     scale = (params.scale if params.divisor is None else params.divisor)[:, None]
-    if params.offset is not None:
-        rows = rows - params.offset[:, None]
+    less = params.offset if params.subtrahend is None else params.subtrahend
+    if less is not None:
+        rows = rows - less[:, None]
     inverse = (np.float32(1) / scale).astype(np.float32)
     return rows * inverse if params.division == "reciprocal" else (rows / scale).astype(np.float32)

@@ -25,23 +25,22 @@ def round_to_integer(x: AnyArray, rounding: str, first: int = 0) -> AnyArray:
     """Round `x` to whole numbers of its own dtype; `first` is the place of its first value in the whole tensor, for
     the stochastic rule, which decides by place and not by order, so that blocks may come in any order.
     """
+    if rounding == "half_even":
+        return np.rint(x)
+    if rounding == "toward_zero":
+        return np.trunc(x)
+    whole = np.floor(x) if rounding.startswith(("half_up", "stochastic")) else np.trunc(x)
+    with np.errstate(invalid="ignore"):  # an infinity stays what it is
+        rest = np.abs(x - whole)
     match rounding:
-        case "half_even":
-            return np.rint(x)
         case "half_away":
-            whole = np.trunc(x)
-            return whole + np.copysign((np.abs(x - whole) >= 0.5).astype(x.dtype), x)
+            return whole + np.copysign((rest >= 0.5).astype(x.dtype), x)
         case "half_zero":
-            whole = np.trunc(x)
-            return whole + np.copysign((np.abs(x - whole) > 0.5).astype(x.dtype), x)
+            return whole + np.copysign((rest > 0.5).astype(x.dtype), x)
         case "half_up":
-            below = np.floor(x)
-            return below + (x - below >= 0.5).astype(x.dtype)
-        case "toward_zero":
-            return np.trunc(x)
+            return whole + (rest >= 0.5).astype(x.dtype)
         case _:
-            below = np.floor(x)
-            return below + (chances(int(rounding.partition(":")[2]), first, x.shape) < x - below).astype(x.dtype)
+            return whole + (chances(int(rounding.partition(":")[2]), first, x.shape) < rest).astype(x.dtype)
 
 
 def chances(seed: int, first: int, shape: tuple[int, ...]) -> Floats:

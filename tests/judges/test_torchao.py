@@ -43,7 +43,7 @@ def ours(x: np.ndarray, granularity: str, scheme: str, convention: str, bits: in
 
 
 DIVISIONS = [("tensor", (32, 64)), ("channel:0", (1, 64)), ("channel:1", (32, 1)), ("group:16", (1, 16)),
-             ("group:64", (1, 64)), 
+             ("group:64", (1, 64)),
              ("block:8x16", (8, 16)), ("block:32x8", (32, 8))]  # fmt: skip
 
 

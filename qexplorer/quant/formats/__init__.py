@@ -1,6 +1,7 @@
 """Number formats. A format is data: which codes there are, what each stands for, and how its scale follows."""
 
 import importlib
+import math
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -51,18 +52,22 @@ class Format(ABC):
 
     @property
     @abstractmethod
-    def storage_bits(self) -> int:
-        """The bits that one value takes, without scales."""
+    def storage_bits(self) -> float:
+        """The bits that one value takes, without scales; no whole number where several share a byte."""
 
     @property
     def code_bits(self) -> int:
         """The bits of a code; fewer than are stored for TF32, which lies in a float32."""
-        return self.storage_bits
+        return math.ceil(self.storage_bits)
 
     @property
     def group_bits(self) -> int:
         """The bits that a group takes beside its codes, its scale and its zero point: those of a table, say."""
         return 0
+
+    def size_bits(self, n: int, groups: int) -> int:
+        """The bits of `n` values in so many groups, without scales of a type that the spec chooses."""
+        return math.ceil(n * self.storage_bits) + groups * self.group_bits
 
     @property
     @abstractmethod

@@ -46,7 +46,7 @@ class Block(Format):
         return self.label_text
 
     @property
-    def storage_bits(self) -> int:
+    def storage_bits(self) -> float:
         return self.element.storage_bits
 
     @property

@@ -1,0 +1,197 @@
+"""GGUF block formats: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, TQ1_0 and TQ2_0, to the bit as ggml's reference quantizes.
+
+Values are divided by a float32 step, which is rounded to float16 only for storing. Arithmetic is in float32.
+Source: `gguf/quants.py` of llama.cpp's `gguf` package. A code is the number that is stored less 8 (Q4_0), 16 (Q5_0) or
+1 (TQ1_0, TQ2_0), so that code 0 stands for zero wherever a block has no offset.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from qexplorer.progress import Progress, Steps
+from qexplorer.quant.arrays import Codes, Doubles, Floats
+from qexplorer.quant.formats import Fields, Format, register
+from qexplorer.quant.granularity import PerBlock
+from qexplorer.quant.params import Choices, QuantParams, quotient
+from qexplorer.quant.rounding import round_to_integer
+
+LARGEST = np.float32(np.finfo(np.float16).max)
+BEYOND = np.float32(65520)
+"""The least magnitude that float16 rounds to infinity: half a step above its largest."""
+TOGETHER = 1 << 20
+"""Values in one step of the work."""
+
+
+@dataclass(frozen=True)
+class GgufBlock(Format):
+    """Codes `least` … `most` in blocks of `size` neighbours within an output channel: `x̂ = q·d`, or `q·d + m`.
+
+    `bits` is what a code takes on average. Each block also stores the step d as float16 and, where it has one, the
+    offset m. A short block at the end of a channel takes the room of a whole one.
+    """
+
+    label_text: str
+    size: int
+    bits: float
+    least: int
+    most: int
+    applies: ClassVar[Fields] = frozenset()
+    kind: ClassVar[str] = "has blocks and a rule of its own, which are ggml's"
+    help: ClassVar[str] = "Blocks as in GGUF files, to the bit as llama.cpp's reference quantizes them."
+
+    @property
+    def name(self) -> str:
+        return self.label_text.lower()
+
+    @property
+    def family(self) -> str:
+        return "Block — GGUF"
+
+    @property
+    def label(self) -> str:
+        return self.label_text
+
+    @property
+    def storage_bits(self) -> float:
+        return self.bits
+
+    @property
+    def group_bits(self) -> int:
+        return 16
+
+    @property
+    def block_bytes(self) -> int:
+        """The bytes of a block, codes and all."""
+        return (round(self.size * self.bits) + self.group_bits) // 8
+
+    def size_bits(self, n: int, groups: int) -> int:
+        return groups * self.block_bytes * 8
+
+    @property
+    def extent(self) -> tuple[float, float, int]:
+        return self.least, self.most, self.most - self.least + 1
+
+    @property
+    def defaults(self) -> Mapping[str, Any]:
+        return {"granularity": PerBlock(1, self.size)}
+
+    @abstractmethod
+    def choose(self, lo: Floats, hi: Floats, choices: Choices) -> QuantParams: ...
+
+    def params(self, step: Floats, lowest: Floats | None = None) -> QuantParams:
+        """The parameters of blocks with such steps and, for a format with an offset, lowest values: `[G]` each.
+
+        A step without a finite reciprocal divides as infinity would: every code is that of zero, as ggml has it for
+        a step of 0.
+        """
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            divides = np.isfinite(np.float32(1) / step)
+            scale = step.astype(np.float16).astype(np.float32)
+            offset = None if lowest is None else lowest.astype(np.float16).astype(np.float32)
+        divisor = np.where(divides, step, np.float32(np.inf))
+        zero = np.zeros(step.shape, np.int32)
+        return QuantParams(scale, zero, self.least, self.most, divisor=divisor, offset=offset, subtrahend=lowest)
+
+    def quantize(self, rows: Floats, params: QuantParams) -> Codes:
+        whole = self._unclamped(np.nan_to_num(rows, nan=0.0), params)
+        return np.clip(whole, self.least, self.most).astype(np.int32)
+
+    def dequantize(self, codes: Codes, params: QuantParams) -> Floats:
+        with np.errstate(over="ignore", invalid="ignore"):  # blocks of a file may hold any step
+            values: Floats = codes.astype(np.float32) * params.scale[:, None]
+            return values if params.offset is None else values + params.offset[:, None]
+
+    def outside(self, rows: Floats, params: QuantParams) -> Doubles:
+        whole = self._unclamped(rows, params)
+        return ((whole < self.least) | (whole > self.most)).sum(axis=1).astype(np.float64)
+
+    def half_step(self, params: QuantParams, largest: float) -> float:
+        """Half the step that values are divided by, and what the stored step and offset have lost."""
+        scale, step = params.scale.astype(np.float64), _divisor(params).astype(np.float64)
+        step = np.where(np.isfinite(step), step, scale)
+        error = np.abs(step) / 2 + np.abs(step - scale) * max(-self.least, self.most)
+        if params.offset is not None and params.subtrahend is not None:
+            error += np.abs(params.offset.astype(np.float64) - params.subtrahend)
+        return float(error.max(initial=0.0))
+
+    def reach(self, params: QuantParams) -> tuple[Doubles, Doubles]:
+        ends = [q * params.scale.astype(np.float64) for q in (self.least, self.most)]
+        offset = 0.0 if params.offset is None else params.offset.astype(np.float64)
+        return np.minimum(*ends) + offset, np.maximum(*ends) + offset
+
+    def _unclamped(self, rows: Floats, params: QuantParams) -> Floats:
+        with np.errstate(over="ignore"):  # what overflows lies beyond the codes
+            return self._round(quotient(rows, params))
+
+    def _round(self, x: Floats) -> Floats:
+        """Half up, by adding in float32: the sum is itself rounded, as in the reference."""
+        return np.floor(x + np.float32(0.5 - self.least)) + np.float32(self.least)
+
+
+class SignedExtreme(GgufBlock):
+    """Q4_0 and Q5_0: the first value of the largest magnitude has the least code, so that d may be negative."""
+
+    def choose(self, lo: Floats, hi: Floats, choices: Choices) -> QuantParams:
+        return self.params(self._steps(np.stack([lo, hi], axis=1)))
+
+    def fit(self, rows: Floats, lo: Floats, hi: Floats, choices: Choices) -> Steps[QuantParams]:
+        steps = np.zeros(len(rows), np.float32)
+        together = max(1, TOGETHER // rows.shape[1])
+        for at in range(0, len(rows), together):
+            yield Progress("Choosing the scale", at, len(rows))
+            steps[at : at + together] = self._steps(rows[at : at + together])
+        return self.params(steps)
+
+    def _steps(self, rows: Floats) -> Floats:
+        known = np.where(np.isfinite(rows), rows, np.float32(0))
+        first = np.abs(known).argmax(axis=1)[:, None]
+        extreme: Floats = np.take_along_axis(known, first, axis=1)[:, 0]
+        return _storable(extreme / np.float32(self.least))
+
+
+class Span(GgufBlock):
+    """Q4_1 and Q5_1: the codes span the range, and the lowest value is the offset."""
+
+    @property
+    def group_bits(self) -> int:
+        return 32
+
+    def choose(self, lo: Floats, hi: Floats, choices: Choices) -> QuantParams:
+        with np.errstate(over="ignore"):
+            step = (hi - lo) / np.float32(self.most)
+        return self.params(_storable(step), _storable(lo))
+
+
+class Absmax(GgufBlock):
+    """Q8_0, TQ1_0 and TQ2_0: the largest magnitude has the largest code, and ties go away from zero."""
+
+    def choose(self, lo: Floats, hi: Floats, choices: Choices) -> QuantParams:
+        reach: Floats = np.maximum(np.abs(lo), np.abs(hi))
+        return self.params(_storable(reach / np.float32(self.most)))
+
+    def _round(self, x: Floats) -> Floats:
+        return round_to_integer(x, "half_away")
+
+
+def _divisor(params: QuantParams) -> Floats:
+    return params.scale if params.divisor is None else params.divisor
+
+
+def _storable(values: Floats) -> Floats:
+    """Values that float16 rounds to infinity become its largest; the others stay as they are."""
+    return np.where(np.abs(values) < BEYOND, values, np.copysign(LARGEST, values))
+
+
+register(
+    SignedExtreme("Q4_0", 32, 4, -8, 7),
+    Span("Q4_1", 32, 4, 0, 15),
+    SignedExtreme("Q5_0", 32, 5, -16, 15),
+    Span("Q5_1", 32, 5, 0, 31),
+    Absmax("Q8_0", 32, 8, -127, 127),
+    Absmax("TQ1_0", 256, 1.625, -1, 1),
+    Absmax("TQ2_0", 256, 2, -1, 1),
+)
