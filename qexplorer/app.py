@@ -202,6 +202,8 @@ def save_picture(target: Path, size: tuple[int, int], theme: Theme, panel: str, 
             window.resize(round(size[0] / ratio), round(size[1] / ratio))
             window.show()
             window.start()
+            if panel:
+                window.show_panel(panel)
             _settle(app, window)
             shown: QWidget = window.docks[panel] if panel else window
             if not shown.grab().save(str(target)):

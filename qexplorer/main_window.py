@@ -22,14 +22,15 @@ from qexplorer.state.preview import Preview
 from qexplorer.state.runner import Failed, Runner, Task
 from qexplorer.state.session import save_session
 from qexplorer.state.store import Store
+from qexplorer.state.surveys import Surveys
 from qexplorer.weights import Checkpoint, is_synthetic
 from qexplorer.weights.text import shown
-from qexplorer.widgets.docks import Dock
+from qexplorer.widgets.docks import Dock, Tabs
 from qexplorer.widgets.messages import Banner
 from qexplorer.widgets.numbers import many
 from qexplorer.widgets.theme import Themes
 
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 SAVE_DELAY_MS = 800
 RECENT = 10
 SAMPLE = "mobilenet_v2_digits.safetensors"
@@ -52,8 +53,9 @@ class MainWindow(QMainWindow):
         self._settings = settings or QSettings(str(state_folder() / "layout.ini"), QSettings.Format.IniFormat)
         self.store = Store(state, self)
         self.preview = Preview(self.store, self)
+        self.surveys = Surveys(self.store, self.preview, self)
         self.jobs = Runner("jobs", parent=self)
-        self.parts = Parts(self.store, self.preview, self.jobs, history or History(), themes)
+        self.parts = Parts(self.store, self.preview, self.surveys, self.jobs, history or History(), themes)
         self.docks: dict[str, Dock] = {}
         self.panels: dict[str, Panel] = {}
         self._subject, self._closing = "", False
@@ -80,7 +82,8 @@ class MainWindow(QMainWindow):
     @property
     def settled(self) -> bool:
         """Whether everything that was chosen is on screen."""
-        return bool(self.failure) or (self.preview.analysis is not None and self.preview.idle)
+        idle = self.preview.idle and self.surveys.idle
+        return bool(self.failure) or (self.preview.analysis is not None and idle)
 
     @property
     def failure(self) -> str:
@@ -97,9 +100,11 @@ class MainWindow(QMainWindow):
         for cls in panels:
             panel = cls(self.parts)
             dock = Dock(cls.name, cls.title, panel, self)
+            dock.sighted.connect(panel.show_in_sight)
             panel.fill_title(dock.title_bar.extra)
             panel.open_pressed.connect(self.ask_open)
             self.docks[cls.name], self.panels[cls.name] = dock, panel
+        self.tabs = Tabs(self, list(self.docks.values()))
 
     def panel(self, cls: type[P]) -> P:
         """The panel of that class."""
@@ -143,19 +148,30 @@ class MainWindow(QMainWindow):
 
     def _default_layout(self) -> None:
         for name, panel in sorted(self.panels.items(), key=lambda item: item[1].place.step):
-            if panel.place.beside:
+            if panel.place.tabbed:
+                self.tabifyDockWidget(self.docks[panel.place.beside], self.docks[name])
+            elif panel.place.beside:
                 self.splitDockWidget(self.docks[panel.place.beside], self.docks[name], panel.place.orientation)
             else:
                 self.addDockWidget(Qt.DockWidgetArea.TopDockWidgetArea, self.docks[name])
             self.docks[name].show()
+        for panel in self.panels.values():
+            if panel.place.tabbed:
+                self.docks[panel.place.beside].raise_()
+        self.tabs.refresh()  # before room is shared out: tabs take some
         self._default_sizes()
+
+    def show_panel(self, name: str) -> None:
+        """Open a panel, and bring it before those that share its place."""
+        self.docks[name].show()
+        self.docks[name].raise_()
 
     def _default_sizes(self) -> None:
         """Share the room out; Qt heeds this fully only once the window is on screen."""
         across, down = Qt.Orientation.Horizontal, Qt.Orientation.Vertical
         em, docks = self.fontMetrics().height(), self.docks
         self.resizeDocks(
-            [docks["weights"], docks["distribution"], docks["scheme"]], [23 * em, 40 * em, 21 * em], across
+            [docks["weights"], docks["distribution"], docks["scheme"]], [22 * em, 41 * em, 21 * em], across
         )
         upright = [docks[name] for name in ("distribution", "error", "jobs", "runs")]
         self.resizeDocks(upright, [24 * em, 12 * em, 6 * em, 10 * em], down)
@@ -298,6 +314,7 @@ class MainWindow(QMainWindow):
             return
         self.save()
         self._saver.stop()
+        self.surveys.close()
         self.preview.close()
         self.jobs.close()
         self.closed.emit(self)

@@ -3,7 +3,6 @@
 Runs tests/judges in the environment of scripts/test.py. The syntax is that of Python 3.6, as in launch.py.
 """
 
-import os
 import sys
 
 from launch import require_python
@@ -14,6 +13,7 @@ def main(arguments: "list[str]") -> int:
     require_python(sys.version_info)
     import subprocess
     import tempfile
+    from pathlib import Path
 
     from _environment import EXIT_CODE, INTERRUPTED, Environment, SetupError, say
 
@@ -21,12 +21,12 @@ def main(arguments: "list[str]") -> int:
     try:
         environment.prepare("test")
         with tempfile.TemporaryDirectory(prefix="qexplorer-judges-", ignore_cleanup_errors=True) as folder:
-            report = os.path.join(folder, "report.xml")
-            command = [str(environment.python), "-m", "pytest", "tests/judges", "--junitxml", report]
+            report = Path(folder, "report.xml")
+            command = [str(environment.python), "-m", "pytest", "tests/judges", "--junitxml", str(report)]
             status = subprocess.run([*command, *arguments], cwd=str(environment.root), check=False).returncode
-            if not os.path.exists(report):
+            if not report.exists():
                 return EXIT_CODE
-            print(table(read(report)))
+            print(table(read(str(report))))
             return 0 if status == 0 else 1
     except SetupError as error:
         say(str(error))
@@ -36,38 +36,44 @@ def main(arguments: "list[str]") -> int:
         return INTERRUPTED
 
 
-def read(report: str) -> "dict[str, dict[str, list[str] | int]]":
-    """What a JUnit report says of each judge: cases, failed tests, and what did not apply."""
-    from xml.etree import ElementTree  # written by our own pytest a moment ago
+class Judge:
+    """What one judge said: cases that agreed, tests, those that failed, and what did not apply, with why."""
+
+    def __init__(self) -> None:
+        self.cases, self.tests, self.failed = 0, 0, 0
+        self.remarks: list[str] = []
+
+
+def read(report: str) -> "dict[str, Judge]":
+    """What a JUnit report says of each judge."""
+    import xml.etree.ElementTree as ET
 
     judges = {}
-    for case in ElementTree.parse(report).iter("testcase"):  # noqa: S314
-        properties = [(p.get("name"), p.get("value")) for p in case.iter("property")]
+    for case in ET.parse(report).iter("testcase"):  # noqa: S314  our own pytest wrote it a moment ago
+        properties = [(p.get("name", ""), p.get("value", "")) for p in case.iter("property")]
         failed = case.find("failure") is not None or case.find("error") is not None
-        name = dict(properties).get("judge") or ("(no judge)" if failed else None)
-        if name is None:
+        name = dict(properties).get("judge", "(no judge)" if failed else "")
+        if not name:
             continue
-        judge = judges.setdefault(name, {"cases": 0, "tests": 0, "failed": 0, "remarks": []})
-        judge["tests"] += 1
-        judge["failed"] += failed
-        judge["cases"] += sum(int(value) for key, value in properties if key == "checked")
-        judge["remarks"] += [value for key, value in properties if key == "not applicable"]
+        judge = judges.setdefault(name, Judge())
+        judge.tests += 1
+        judge.failed += failed
+        judge.cases += sum(int(value) for key, value in properties if key == "checked")
+        judge.remarks += [value for key, value in properties if key == "not applicable"]
         skipped = case.find("skipped")
         if skipped is not None:
-            judge["remarks"].append(skipped.get("message"))
+            judge.remarks.append(skipped.get("message", ""))
     return judges
 
 
-def table(judges: "dict[str, dict[str, list[str] | int]]") -> str:
+def table(judges: "dict[str, Judge]") -> str:
     """A line for each judge, then what did not apply and why."""
     width = max([len(name) for name in judges] or [5])
     lines = [f"\n{'judge':<{width}}  {'cases agreed':>14}  {'tests passed':>12}  {'failed':>6}  not applicable"]
     for name, judge in sorted(judges.items()):
-        passed = judge["tests"] - judge["failed"]
-        lines.append(
-            f"{name:<{width}}  {judge['cases']:>14,}  {passed:>12}  {judge['failed']:>6}  {len(set(judge['remarks']))}"
-        )
-    remarks = [f"  {name}: {text}" for name, judge in sorted(judges.items()) for text in sorted(set(judge["remarks"]))]
+        passed = judge.tests - judge.failed
+        lines.append(f"{name:<{width}}  {judge.cases:>14,}  {passed:>12}  {judge.failed:>6}  {len(set(judge.remarks))}")
+    remarks = [f"  {name}: {text}" for name, judge in sorted(judges.items()) for text in sorted(set(judge.remarks))]
     return "\n".join([*lines, "", "Not applicable, and why:", *(remarks or ["  nothing"])])
 
 

@@ -12,6 +12,7 @@ from qexplorer.engine.history import History
 from qexplorer.state.preview import Preview
 from qexplorer.state.runner import Runner
 from qexplorer.state.store import Store
+from qexplorer.state.surveys import Surveys
 from qexplorer.widgets.messages import Banner
 from qexplorer.widgets.theme import Themes
 
@@ -22,6 +23,7 @@ class Parts:
 
     store: Store
     preview: Preview
+    surveys: Surveys
     jobs: Runner
     history: History
     themes: Themes
@@ -29,11 +31,15 @@ class Parts:
 
 @dataclass(frozen=True)
 class Place:
-    """In the default layout a panel takes room from the panel `beside`, in the `step`-th split; the first has none."""
+    """In the default layout a panel takes room from the panel `beside`, in the `step`-th split; the first has none.
+
+    A `tabbed` one takes no room but lies behind it.
+    """
 
     step: int
     beside: str = ""
     orientation: Qt.Orientation = Qt.Orientation.Vertical
+    tabbed: bool = False
 
 
 class Panel(QWidget):
@@ -56,6 +62,9 @@ class Panel(QWidget):
 
     def fill_title(self, row: QHBoxLayout) -> None:
         """Put something into the row of the dock's title."""
+
+    def show_in_sight(self, in_sight: bool) -> None:
+        """Learn whether the person can see the panel: it is neither closed nor behind another."""
 
 
 P = TypeVar("P", bound=Panel)

@@ -172,7 +172,7 @@ class PerBlock(Granularity):
         short = ((0, -high % height), (0, -wide % width))
         if short != ((0, 0), (0, 0)):
             matrix = np.pad(matrix, short, constant_values=np.nan)
-        tiles = matrix.reshape(len(matrix) // height, height, -1, width)
+        tiles = matrix.reshape(len(matrix) // height, height, matrix.shape[1] // width, width)
         return np.ascontiguousarray(tiles.swapaxes(1, 2)).reshape(-1, height * width)
 
     def restore(self, rows: AnyArray, shape: tuple[int, ...]) -> AnyArray:

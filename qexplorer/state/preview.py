@@ -1,6 +1,7 @@
 """`Preview`: keeps what is shown in step with what was chosen, in the background; the newest choice wins."""
 
 import sys
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,24 +26,27 @@ V = TypeVar("V")
 
 
 class Recent(Generic[K, V]):
-    """A cache that forgets what was not asked for longest."""
+    """A cache that forgets what was not asked for longest. Several threads may ask it."""
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._items: OrderedDict[K, V] = OrderedDict()
+        self._lock = threading.Lock()
 
     def get(self, key: K) -> V | None:
         """The value of `key`, if it is still known."""
-        if key in self._items:
-            self._items.move_to_end(key)
-        return self._items.get(key)
+        with self._lock:
+            if key in self._items:
+                self._items.move_to_end(key)
+            return self._items.get(key)
 
     def put(self, key: K, value: V) -> None:
         """Remember a value."""
-        self._items[key] = value
-        self._items.move_to_end(key)
-        while len(self._items) > self._size:
-            self._items.popitem(last=False)
+        with self._lock:
+            self._items[key] = value
+            self._items.move_to_end(key)
+            while len(self._items) > self._size:
+                self._items.popitem(last=False)
 
 
 @dataclass(frozen=True)
@@ -140,14 +144,21 @@ class Preview(QObject):
     def _explore(self, name: str, spec: QuantSpec, *, keep: bool = True) -> Steps[Analysis]:
         """Measure a tensor; `keep` its values for the next choice (a scan would push out those of what is shown)."""
         assert self.checkpoint is not None  # noqa: S101  submitted only for an open file
-        checkpoint, tensor = self.checkpoint, self.checkpoint.tensor(name)
-        key = (str(checkpoint.path), name)
-        values = self._arrays.get(key)
-        if values is None:
-            values = yield from within(checkpoint.read_steps(tensor), 0.0, 0.0)
-            if keep:
-                self._arrays.put(key, values)
+        tensor = self.checkpoint.tensor(name)
+        values = yield from self.values(name, keep=keep)
         return (yield from analyze(values, spec, original_bytes=tensor.nbytes))
+
+    def values(self, name: str, *, keep: bool = True) -> Steps[AnyArray]:
+        """The values of a tensor of the open file, for a thread of one's own."""
+        assert self.checkpoint is not None  # noqa: S101
+        checkpoint, arrays = self.checkpoint, self._arrays
+        key = (str(checkpoint.path), name)
+        values = arrays.get(key)
+        if values is None:
+            values = yield from within(checkpoint.read_steps(checkpoint.tensor(name)), 0.0, 0.0)
+            if keep:
+                arrays.put(key, values)
+        return values
 
     @Slot(object)
     def _on_ended(self, task: Task) -> None:

@@ -7,12 +7,15 @@ from PySide6.QtWidgets import QMainWindow, QWidget
 
 from qexplorer.engine.jobs import jobs
 from qexplorer.quant.spec import QuantSpec
+from qexplorer.widgets.bits_chart import BitsChart
 from qexplorer.widgets.distribution_plot import DistributionPlot
 from qexplorer.widgets.docks import Dock
 from qexplorer.widgets.error_plot import ChannelPlot, ErrorPlot
 from qexplorer.widgets.job_form import JobForm
 from qexplorer.widgets.messages import Banner, Placeholder
 from qexplorer.widgets.metrics_list import MetricsList
+from qexplorer.widgets.observer_plot import ObserverPlot
+from qexplorer.widgets.observers_table import ObserversTable
 from qexplorer.widgets.runs_table import RunsTable
 from qexplorer.widgets.spec_form import SpecForm
 from qexplorer.widgets.task_row import TaskRow
@@ -53,6 +56,9 @@ VIEWS = {
     "distribution": DistributionPlot,
     "error": ErrorPlot,
     "channels": ChannelPlot,
+    "formats": BitsChart,
+    "clips": ObserverPlot,
+    "observers": ObserversTable,
 }
 
 
@@ -83,6 +89,7 @@ def test_a_plot_tells_its_numbers_in_words(shown, bell, kind):
 
 def test_the_tab_key_leaves_a_table_and_a_tree(shown):
     assert not shown(RunsTable()).tabKeyNavigation()
+    assert not shown(ObserversTable()).tabKeyNavigation()
     tree = shown(TensorTree())
     tree.show_tensors([TensorRow("w", "w", (1,), "float32", 1)])
     assert not tree.tabKeyNavigation()

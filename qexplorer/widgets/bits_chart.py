@@ -1,0 +1,262 @@
+"""SQNR over bits per weight: a dot for each format, the Pareto front, and what theory allows."""
+
+import math
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, Qt, Signal
+from PySide6.QtGui import QFocusEvent, QKeyEvent, QMouseEvent, QPainter
+from PySide6.QtWidgets import QToolTip, QWidget
+
+from qexplorer.quant.survey import FormatPoint, FormatSurvey
+from qexplorer.widgets.bits_overlay import DASHES, DOT, Dot, Overlay, Picture, line_pen, marks
+from qexplorer.widgets.numbers import count, figure
+from qexplorer.widgets.plot import Plot
+from qexplorer.widgets.plot_menu import Table
+from qexplorer.widgets.theme import LIGHT, Theme
+
+NARROW = 9.6
+"""Where the axis ends as long as wide formats are left out."""
+REACH = 12.0
+"""So near to a dot, in pixels, a click is meant for it."""
+
+
+class BitsChart(Plot):
+    """A click on a dot, or Enter, chooses its format; the arrow keys go from dot to dot along the bits."""
+
+    chosen = Signal(object)  # QuantSpec
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__("SQNR of every format over its bits per weight", "Bits per weight", "SQNR (dB)", parent)
+        self.points: tuple[FormatPoint, ...] = ()
+        self.current = ""
+        self.selected = -1
+        self.hovered = -1
+        self.marks = marks()
+        self._survey: FormatSurvey | None = None
+        self._subject: object = None
+        self._wide = False
+        self._pressed: QPointF | None = None
+        self._curves = {name: pg.PlotCurveItem() for name in DASHES}
+        self._front = pg.PlotCurveItem()
+        self._dots = pg.ScatterPlotItem(pxMode=True)
+        for item in (*self._curves.values(), self._front, self._dots):
+            self.addItem(item)
+        self.overlay = Overlay()
+        self.show_theme(LIGHT)
+
+    def show_theme(self, theme: Theme) -> None:
+        super().show_theme(theme)
+        if not hasattr(self, "overlay"):
+            return
+        for name, curve in self._curves.items():
+            curve.setPen(line_pen(name, theme))
+        self._front.setPen(line_pen("front", theme))
+        self._draw()
+
+    def show_survey(self, survey: FormatSurvey | None, subject: object = None) -> None:
+        """Draw a result; a new `subject` (another tensor) sets the axes afresh, the same one leaves them alone."""
+        chosen = self.points[self.selected].spec.format.name if 0 <= self.selected < len(self.points) else ""
+        self._survey = survey
+        self.points = survey.points if survey else ()
+        self.selected, self.hovered = self._place(chosen or (self.current if self.hasFocus() else "")), -1
+        if survey is None:
+            self.menu.table = None
+        elif subject != self._subject or self._top() > self.home[3]:
+            self._subject = subject
+            self._fit()
+        self._draw()
+        self._describe()
+
+    def show_current(self, name: str) -> None:
+        """Mark the format of that name as the one in use."""
+        self.current = name
+        self._describe()
+        self.viewport().update()
+
+    def show_wide(self, wide: bool) -> None:
+        """Whether the axis reaches as far as the widest format."""
+        if wide != self._wide:
+            self._wide = wide
+            self._fit()
+            self._draw()
+
+    @property
+    def needs_wide(self) -> bool:
+        """Whether the format in use lies beyond the narrow axis."""
+        at = self._place(self.current)
+        return at >= 0 and self.points[at].bits_per_weight > NARROW
+
+    def place_of(self, at: int) -> QPointF:
+        """Where the dot of a point is, in pixels of the widget."""
+        return QPointF(self.mapFromScene(self.getViewBox().mapViewToScene(self._position(at))))
+
+    def height_of(self, point: FormatPoint) -> float:
+        """Where a point stands on the y axis; one without error stands at the top."""
+        _, _, bottom, top = self.home
+        room = 0.03 * (top - bottom)
+        return min(max(point.sqnr_db, bottom + room), top - room) if math.isinf(point.sqnr_db) else point.sqnr_db
+
+    def _position(self, at: int) -> QPointF:
+        return QPointF(self.points[at].bits_per_weight, self.height_of(self.points[at]))
+
+    def _place(self, name: str) -> int:
+        return next((i for i, point in enumerate(self.points) if point.spec.format.name == name), -1)
+
+    def _right(self) -> float:
+        widest = max((p.bits_per_weight for p in self.points), default=NARROW)
+        return max(NARROW, widest * 1.04) if self._wide else NARROW
+
+    def _top(self) -> float:
+        right = self._right()
+        seen = [p.sqnr_db for p in self.points if p.bits_per_weight <= right and math.isfinite(p.sqnr_db)]
+        return max(seen, default=40.0) * 1.08 + 1
+
+    def _fit(self) -> None:
+        right = self._right()
+        seen = [p.sqnr_db for p in self.points if p.bits_per_weight <= right and math.isfinite(p.sqnr_db)]
+        bottom = min([0.0, *seen])
+        self.show_home(0.4, right, bottom - 0.03 * (self._top() - bottom), max(self._top(), 53.0))
+
+    def _draw(self) -> None:
+        survey = self._survey
+        for item in (*self._curves.values(), self._front, self._dots):
+            item.setVisible(survey is not None)
+        if survey is None:
+            self.viewport().update()
+            return
+        for curve in survey.curves:
+            self._curves[curve.name].setData(np.array(curve.bits), np.array(curve.sqnr_db))
+        front = [self._position(i) for i, point in enumerate(self.points) if point.on_front]
+        self._front.setData([p.x() for p in front], [p.y() for p in front])
+        kinds = list(self.marks)
+        order = sorted(range(len(self.points)), key=lambda i: -kinds.index(self.points[i].spec.format.family))
+        self._dots.setData([self._dot(i) for i in order])  # of two in one place the family that comes first is on top
+        names = np.array([p.spec.format.name for p in self.points])
+        bits, sqnr = (np.array([getattr(p, field) for p in self.points]) for field in ("bits_per_weight", "sqnr_db"))
+        columns = {"format": names, "bits_per_weight": bits, "sqnr_db": sqnr}
+        self.menu.table = Table(f"{count(survey.n)} values ({survey.coverage})", columns)
+        self.viewport().update()
+
+    def _dot(self, at: int) -> dict[str, object]:
+        point, mark = self.points[at], self.marks[self.points[at].spec.format.family]
+        fill = self.theme.color(mark.role, 0.9 if point.on_front else 0.25)
+        pen = pg.mkPen(self.theme.color(mark.role), width=1.3)
+        place = self._position(at)
+        return {"pos": (place.x(), place.y()), "size": DOT, "symbol": mark.symbol, "brush": fill, "pen": pen}
+
+    def _describe(self) -> None:
+        if not self.points:
+            self.setAccessibleDescription("No formats yet")
+            return
+        front = "; ".join(words(p) for p in self.points if p.on_front)
+        at, chosen = self._place(self.current), self.selected
+        text = f"{len(self.points)} formats. In use: {words(self.points[at]) if at >= 0 else 'none of them'}. "
+        if chosen >= 0:
+            text += f"Selected: {words(self.points[chosen])}. "
+        self.setAccessibleDescription(text + f"Fewest bits for their SQNR: {front}.")
+
+    def drawForeground(self, painter: QPainter, rect: QRectF | QRect) -> None:  # noqa: N802
+        super().drawForeground(painter, rect)
+        if self.points:
+            self.overlay.paint(painter, self._picture())
+
+    def _picture(self) -> Picture:
+        view = self.getViewBox()
+        dots = tuple(
+            Dot(view.mapViewToScene(self._position(i)), p.spec.format.title, p.spec.format.family, p.on_front)
+            for i, p in enumerate(self.points)
+        )
+        selected = self.selected if self.hasFocus() else -1
+        return Picture(view.sceneBoundingRect(), self.theme, dots, self._place(self.current), selected, self.hovered)
+
+    # -- hands
+
+    def nearest(self, at: QPointF) -> int:
+        """The dot under a place of the widget, or −1."""
+        view = self.getViewBox()
+        if not view.sceneBoundingRect().contains(self.mapToScene(at.toPoint())):
+            return -1
+        places = [self.place_of(i) - at for i in range(len(self.points))]
+        far = [math.hypot(p.x(), p.y()) for p in places]
+        best = min(range(len(far)), key=far.__getitem__, default=-1)
+        return best if best >= 0 and far[best] <= REACH else -1
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        self._pressed = event.position() if event.button() == Qt.MouseButton.LeftButton else None
+        super().mousePressEvent(event)
+        event.accept()
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        super().mouseReleaseEvent(event)
+        event.accept()
+        start, self._pressed = self._pressed, None
+        if start is not None and (event.position() - start).manhattanLength() < 5:
+            self._choose(self.nearest(event.position()))
+
+    def mouseDoubleClickEvent(self, event: QEvent) -> None:
+        if not isinstance(event, QMouseEvent) or self.nearest(event.position()) < 0:
+            super().mouseDoubleClickEvent(event)
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        super().mouseMoveEvent(event)
+        if event.buttons() != Qt.MouseButton.NoButton:
+            return
+        at = self.nearest(event.position())
+        if at != self.hovered:
+            self.hovered = at
+            self.setCursor(Qt.CursorShape.PointingHandCursor if at >= 0 else Qt.CursorShape.ArrowCursor)
+            self.viewport().update()
+        QToolTip.showText(event.globalPosition().toPoint(), self._reading(at), self) if at >= 0 else QToolTip.hideText()
+
+    def _reading(self, at: int) -> str:
+        """What a dot is, and those that lie on it."""
+        place = self.place_of(at)
+        same = [i for i in range(len(self.points)) if (self.place_of(i) - place).manhattanLength() < 3]
+        lines = [f"{words(self.points[i])}\n{self.points[i].spec.format.family}" for i in same]
+        return "\n".join(lines) + "\nClick: quantize so"
+
+    def _choose(self, at: int) -> None:
+        if at >= 0:
+            self.selected = at
+            self.chosen.emit(self.points[at].spec)
+            self.viewport().update()
+
+    def focusInEvent(self, event: QFocusEvent) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        super().focusInEvent(event)
+        if self.selected < 0:
+            self.selected = self._place(self.current)
+        self.viewport().update()
+
+    def focusOutEvent(self, event: QFocusEvent) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        super().focusOutEvent(event)
+        self.viewport().update()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        step = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}.get(Qt.Key(event.key()))
+        if step is not None and event.modifiers() == Qt.KeyboardModifier.NoModifier:
+            self._select(step)
+        elif event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self._choose(self.selected)
+        else:
+            super().keyPressEvent(event)
+
+    def _select(self, step: int) -> None:
+        """Go to the next dot that the axes show."""
+        (left, right), _ = self.getViewBox().viewRange()
+        at = self.selected if self.selected >= 0 else self._place(self.current)
+        at += step
+        while 0 <= at < len(self.points) and not left <= self.points[at].bits_per_weight <= right:
+            at += step
+        if 0 <= at < len(self.points):
+            self.selected = at
+            self._describe()
+            self.viewport().update()
+            QToolTip.showText(self.mapToGlobal(self.place_of(at).toPoint()), words(self.points[at]), self)
+
+
+def words(point: FormatPoint) -> str:
+    """A format and its figures."""
+    bits = f"{point.bits_per_weight:.3f}".rstrip("0").rstrip(".")
+    sqnr = "no error" if point.sqnr_db == math.inf else f"{figure(point.sqnr_db)} dB"
+    return f"{point.spec.format.title}: {bits} bits per weight, {sqnr}"

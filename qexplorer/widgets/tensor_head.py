@@ -1,0 +1,55 @@
+"""The line over a picture: the tensor's name, a few facts, and how much of it was counted."""
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QWidget
+
+from qexplorer.widgets.controls import Badge, caption
+from qexplorer.widgets.numbers import many
+from qexplorer.widgets.theme import LIGHT, Theme, scaled
+
+EXACT = "Every value of the tensor was quantized and measured."
+SAMPLED = "Values spread evenly over the tensor stand for all: the same ones every time."
+
+
+class TensorHead(QWidget):
+    """Value in: name, facts and coverage. The badge says so too while something is still being computed."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.name = QLabel("")
+        self.name.setTextFormat(Qt.TextFormat.PlainText)
+        self.name.setFont(scaled(1.2, bold=True))
+        self.name.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.name.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.facts = caption("")
+        self.badge = Badge()
+        self._coverage = ("", 0)
+        self._theme = LIGHT
+        row = QHBoxLayout(self)
+        row.setContentsMargins(12, 2, 12, 0)
+        row.setSpacing(12)
+        row.addWidget(self.name, 1)
+        row.addWidget(self.facts)
+        row.addWidget(self.badge)
+        self.badge.hide()
+
+    def show_theme(self, theme: Theme) -> None:
+        """Colours of a theme."""
+        self._theme = theme
+        self.show_coverage(*self._coverage)
+
+    def show_text(self, name: str, facts: str) -> None:
+        """Say which tensor it is, and what else."""
+        self.name.setText(name)
+        self.facts.setText(facts)
+
+    def show_coverage(self, coverage: str, n: int) -> None:
+        """Say that `n` values were counted: all of them (`exact`), or some (`sampled`); empty for nothing yet."""
+        self._coverage = (coverage, n)
+        exact = coverage == "exact"
+        text = "exact" if exact else f"sample of {many(n)}" if coverage else ""
+        self.badge.show_badge(text, self._theme.color("good" if exact else "warn"), EXACT if exact else SAMPLED)
+
+    def show_work(self, text: str, meaning: str) -> None:
+        """Say that what is seen is not yet that of the choice."""
+        self.badge.show_badge(text, self._theme.color("warn"), meaning)

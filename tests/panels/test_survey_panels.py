@@ -1,0 +1,272 @@
+"""The panels Formats and Observers in the window, by mouse and keyboard."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QCoreApplication, QEvent, QSettings, Qt
+from PySide6.QtWidgets import QLabel, QTabBar, QWidget
+
+from qexplorer.engine.history import History
+from qexplorer.main_window import MainWindow
+from qexplorer.panels.distribution import DistributionPanel
+from qexplorer.panels.formats import FormatsPanel
+from qexplorer.panels.observers import ObserversPanel
+from qexplorer.quant.spec import QuantSpec
+from qexplorer.state import surveys as surveys_module
+from qexplorer.state.app_state import AppState
+from qexplorer.widgets.docks import FlatTabs
+
+LEFT = Qt.MouseButton.LeftButton
+Open = Callable[..., MainWindow]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    rng = np.random.default_rng(5)
+    np.savez(
+        tmp_path / "w.npz",
+        first=rng.normal(0, 0.1, (24, 160)).astype(np.float32),
+        second=rng.laplace(0, 0.1, (16, 96)).astype(np.float32),
+        counter=np.arange(5),
+    )
+    return str(tmp_path / "w.npz")
+
+
+@pytest.fixture
+def open_window(qtbot: Any, themes: Any, tmp_path: Path, file: str) -> Iterator[Open]:
+    windows: list[MainWindow] = []
+
+    def opened(tensor: str = "first", **spec: str) -> MainWindow:
+        state = AppState(path=file, tensor=tensor, spec=QuantSpec.from_json({"format": "int4", **spec}))
+        window = MainWindow(
+            state if tensor else AppState(), themes, History(tmp_path / "history.sqlite3"),
+            settings=QSettings(str(tmp_path / "layout.ini"), QSettings.Format.IniFormat),
+        )  # fmt: skip
+        windows.append(window)
+        window.resize(1280, 800)
+        window.show()
+        window.start()
+        if tensor:
+            qtbot.waitUntil(lambda: window.settled, timeout=60_000)
+        return window
+
+    yield opened
+    for window in windows:
+        window.close()
+        window.deleteLater()
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+
+
+def tabs_of(window: MainWindow, name: str) -> FlatTabs:
+    return window.docks[name].title_bar.tabs
+
+
+def click_tab(qtbot: Any, window: MainWindow, title: str) -> None:
+    """Click the tab of that title, in the title of whatever is in front."""
+    front = next(name for name in ("distribution", "formats", "observers") if not window.docks[name].behind)
+    tabs = tabs_of(window, front)
+    at = [tabs.tabText(i) for i in range(tabs.count())].index(title)
+    qtbot.mouseClick(tabs, LEFT, pos=tabs.tabRect(at).center())
+    qtbot.waitUntil(lambda: not window.docks[title.lower()].behind)
+
+
+def formats_panel(qtbot: Any, window: MainWindow) -> FormatsPanel:
+    click_tab(qtbot, window, "Formats")
+    panel = window.panel(FormatsPanel)
+    qtbot.waitUntil(lambda: bool(panel.chart.points) and panel.head.badge.text() == "exact", timeout=30_000)
+    return panel
+
+
+def observers_panel(qtbot: Any, window: MainWindow) -> ObserversPanel:
+    click_tab(qtbot, window, "Observers")
+    panel = window.panel(ObserversPanel)
+    qtbot.waitUntil(lambda: bool(panel.table.observers.points), timeout=30_000)
+    return panel
+
+
+def test_the_tabs_stand_in_the_title_and_what_lies_behind_computes_nothing(
+    qtbot: Any, open_window: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+    survey = surveys_module._survey
+    monkeypatch.setattr(surveys_module, "_survey", lambda kind, *a: (begun.append(kind.title), survey(kind, *a))[1])
+    window = open_window()
+    assert [tabs_of(window, "distribution").tabText(i) for i in range(3)] == ["Distribution", "Formats", "Observers"]
+    assert not window.docks["distribution"].behind
+    window.store.update(tensor="second")
+    qtbot.waitUntil(lambda: window.settled)
+    assert begun == []
+    formats_panel(qtbot, window)
+    assert begun == ["Comparing formats"]
+    observers_panel(qtbot, window)
+    assert begun == ["Comparing formats", "Comparing observers"]
+    click_tab(qtbot, window, "Distribution")
+    window.store.update(tensor="first")
+    qtbot.waitUntil(lambda: window.settled)
+    assert len(begun) == 2
+
+
+def test_a_click_on_a_dot_adopts_the_format_in_one_undo_entry(qtbot: Any, open_window: Open) -> None:
+    window = open_window(granularity="channel:0")
+    panel, before = formats_panel(qtbot, window), window.store.state
+    chart = panel.chart
+    at = next(i for i, p in enumerate(chart.points) if p.spec.format.name == "int8")
+    qtbot.mouseClick(chart.viewport(), LEFT, pos=chart.place_of(at).toPoint())
+    assert window.store.state.spec == QuantSpec.from_json({"format": "int8", "granularity": "channel:0"})
+    assert "INT8" in chart.accessibleDescription().split(". ")[1]
+    qtbot.keyClick(window, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert window.store.state == before
+    assert chart.current == "int4"
+    assert window.store.undo_text == ""
+
+
+def test_enter_adopts_what_the_arrow_keys_selected(qtbot: Any, open_window: Open) -> None:
+    window = open_window()
+    chart = formats_panel(qtbot, window).chart
+    chart.setFocus()
+    qtbot.keyClick(chart, Qt.Key.Key_Right)
+    qtbot.keyClick(chart, Qt.Key.Key_Right)
+    wanted = chart.points[chart.selected].spec
+    qtbot.keyClick(chart, Qt.Key.Key_Return)
+    assert window.store.state.spec == wanted != QuantSpec.from_json({"format": "int4"})
+    qtbot.waitUntil(lambda: window.preview.analysis.spec == wanted)
+    assert chart.points[chart.selected].spec == wanted  # it stays, so that one can go on
+
+
+def test_an_observer_is_adopted_from_the_table_by_each_way(qtbot: Any, open_window: Open) -> None:
+    window = open_window()
+    panel = observers_panel(qtbot, window)
+    table = panel.table
+
+    def row_of(name: str) -> int:
+        return [p.spec.observer.name for p in table.observers.points].index(name)
+
+    def center(row: int) -> Any:
+        table.scrollTo(table.observers.index(row, 0))
+        return table.visualRect(table.observers.index(row, 0)).center()
+
+    assert not panel._adopt.isEnabled()
+    qtbot.mouseClick(table.viewport(), LEFT, pos=center(row_of("mse")))
+    qtbot.mouseClick(panel._adopt, LEFT)
+    assert window.store.state.spec.observer.name == "mse"
+    assert not panel._adopt.isEnabled()
+    assert "in use" in table.observers.texts(row_of("mse"))[0]
+    qtbot.mouseClick(table.viewport(), LEFT, pos=center(row_of("percentile")))
+    qtbot.keyClick(table, Qt.Key.Key_Return)
+    assert window.store.state.spec.observer.name == "percentile"
+    qtbot.mouseClick(table.viewport(), LEFT, pos=center(row_of("minmax")))
+    qtbot.mouseDClick(table.viewport(), LEFT, pos=center(row_of("minmax")))
+    assert window.store.state.spec.observer.name == "minmax"
+    for name in ("percentile", "mse", "minmax"):
+        qtbot.keyClick(window, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+        assert window.store.state.spec.observer.name == name
+
+
+def test_the_panels_follow_the_choice_and_never_show_another_tensors_result(qtbot: Any, open_window: Open) -> None:
+    window = open_window()
+    panel = formats_panel(qtbot, window)
+    first = panel.chart.points
+    window.store.update(tensor="second")
+    window.store.update(tensor="first")
+    window.store.update(tensor="second")
+    qtbot.waitUntil(lambda: panel.chart.points != first, timeout=30_000)
+    qtbot.waitUntil(lambda: window.settled)
+    assert panel.head.name.text() == "second"
+    assert panel._survey.n == 16 * 96
+    assert panel.head.badge.text() == "exact"
+
+
+def test_what_is_refused_is_said(qtbot: Any, open_window: Open) -> None:
+    window = open_window(granularity="channel:0")
+    panel = observers_panel(qtbot, window)
+    refused = panel.table.observers.refused
+    assert refused
+    row = panel.table.observers.index(len(panel.table.observers.points), 0)
+    assert row.data(Qt.ItemDataRole.ToolTipRole) == refused[0].reason
+    window.store.update(spec=QuantSpec.from_json({"format": "bf16"}))
+    qtbot.waitUntil(panel._empty.isVisible, timeout=30_000)
+    assert any("BF16" in label.text() for label in panel._empty.findChildren(QLabel))
+    window.store.undo()
+    qtbot.waitUntil(panel.table.isVisible, timeout=30_000)
+
+
+def test_a_tensor_that_holds_no_weights_empties_the_panel_with_a_reason(qtbot: Any, open_window: Open) -> None:
+    window = open_window()
+    panel = formats_panel(qtbot, window)
+    window.store.update(tensor="counter")
+    qtbot.waitUntil(panel._empty.isVisible)
+    assert any("int64" in label.text() for label in panel._empty.findChildren(QLabel))
+    assert panel.head.badge.text() == ""
+    window.store.undo()
+    qtbot.waitUntil(panel.chart.isVisible, timeout=30_000)
+
+
+def test_without_a_file_each_panel_says_what_to_do(qtbot: Any, open_window: Open) -> None:
+    window = open_window("")
+    for title in ("Formats", "Observers"):
+        click_tab(qtbot, window, title)
+        panel = window.panels[title.lower()]
+        texts = [label.text() for label in panel.findChildren(QLabel) if label.isVisible()]
+        assert any(len(text) > 30 for text in texts)
+        assert panel._empty.button.isVisible()
+
+
+def test_wide_formats_come_into_view_when_they_are_asked_for_or_in_use(qtbot: Any, open_window: Open) -> None:
+    window = open_window()
+    panel = formats_panel(qtbot, window)
+    assert panel.chart.home[1] < 10
+    qtbot.mouseClick(panel._wide, LEFT, pos=panel._wide.rect_of(True).center().toPoint())
+    assert panel.chart.home[1] > 30
+    qtbot.mouseClick(panel._wide, LEFT, pos=panel._wide.rect_of(False).center().toPoint())
+    assert panel.chart.home[1] < 10
+    window.store.update(spec=QuantSpec.from_json({"format": "bf16"}))
+    qtbot.waitUntil(lambda: panel.chart.home[1] > 30, timeout=30_000)
+    assert panel._wide.value is True
+
+
+def test_the_arrow_keys_go_through_the_tabs_and_what_lies_behind_has_no_focus(qtbot: Any, open_window: Open) -> None:
+    window = open_window()
+    tabs_of(window, "distribution").setFocus()
+    for name in ("formats", "observers"):
+        qtbot.keyClick(window.focusWidget(), Qt.Key.Key_Right)
+        qtbot.waitUntil(lambda name=name: not window.docks[name].behind and window.docks["distribution"].behind)
+        qtbot.waitUntil(lambda name=name: window.focusWidget() is tabs_of(window, name))
+    for name in ("distribution", "formats"):
+        qtbot.waitUntil(lambda name=name: not window.docks[name].title_bar.isEnabled())
+    qtbot.waitUntil(window.panel(ObserversPanel).table.isVisible, timeout=30_000)
+    reached: set[QWidget] = set()
+    for _ in range(80):
+        qtbot.keyClick(window.focusWidget(), Qt.Key.Key_Tab)
+        reached.add(window.focusWidget())
+    behind = [window.docks[name] for name in ("distribution", "formats")]
+    assert not [w for w in reached if any(dock.isAncestorOf(w) for dock in behind)]
+    assert window.panel(ObserversPanel).table in reached
+    assert window.panel(ObserversPanel).plot in reached
+
+
+def test_a_panel_floats_closes_and_comes_back_into_its_row_of_tabs(qtbot: Any, open_window: Open) -> None:
+    window = open_window()
+    formats_panel(qtbot, window)
+    dock = window.docks["formats"]
+    qtbot.mouseClick(dock.title_bar._float, LEFT)
+    qtbot.waitUntil(lambda: dock.isFloating() and not dock.title_bar.tabs.isVisible())
+    qtbot.waitUntil(lambda: tabs_of(window, "distribution").count() == 2)
+    assert "formats" in window.surveys._watched  # it is in sight as before
+    qtbot.mouseClick(dock.title_bar._close, LEFT)
+    qtbot.waitUntil(lambda: "formats" not in window.surveys._watched)
+    window.menus.actions["reset_layout"].trigger()
+    qtbot.waitUntil(lambda: tabs_of(window, "distribution").count() == 3)
+    assert not window.docks["distribution"].behind
+    assert window.panel(DistributionPanel).isVisible()
+
+
+def test_qts_own_tab_bar_takes_no_room_and_no_focus(open_window: Open) -> None:
+    window = open_window()
+    own = [bar for bar in window.findChildren(QTabBar) if not isinstance(bar, FlatTabs)]
+    assert own
+    for bar in own:
+        assert bar.sizeHint().height() == 0
+        assert bar.focusPolicy() == Qt.FocusPolicy.NoFocus

@@ -1,0 +1,210 @@
+"""Surveys in the background: only for what is watched, only of what is chosen, and never in the way."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from qexplorer.progress import finish
+from qexplorer.quant.formats import formats
+from qexplorer.quant.granularity import PerChannel
+from qexplorer.quant.spec import QuantSpec
+from qexplorer.quant.survey import survey_formats, survey_observers
+from qexplorer.state import surveys as surveys_module
+from qexplorer.state.app_state import AppState
+from qexplorer.state.preview import Preview
+from qexplorer.state.store import Store
+from qexplorer.state.surveys import Surveys
+
+INT4 = QuantSpec(formats["int4"])
+CHANNELS = QuantSpec(formats["int4"], granularity=PerChannel(0))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    rng = np.random.default_rng(1)
+    weights = {
+        "a": rng.normal(size=(8, 64)).astype(np.float32),
+        "b": rng.laplace(size=(16, 32)).astype(np.float32),
+        "large": rng.normal(size=(256, 256)).astype(np.float32),
+        "steps": np.array([7], np.int64),
+    }
+    save_file(weights, tmp_path / "one.safetensors")
+    return str(tmp_path / "one.safetensors")
+
+
+class Watched:
+    """A store with its preview and surveys, and everything that the surveys told."""
+
+    def __init__(self, state: AppState) -> None:
+        self.store = Store(state)
+        self.preview = Preview(self.store)
+        self.surveys = Surveys(self.store, self.preview)
+        self.told: list[tuple[str, Any]] = []
+        self.surveys.surveyed.connect(self._on_told)
+        self.surveys.failed.connect(self._on_failed)
+
+    def _on_told(self, kind: str, survey: Any) -> None:
+        self.told.append((kind, survey))
+
+    def _on_failed(self, kind: str, failed: Any) -> None:
+        self.told.append((f"{kind} failed", failed.message))
+
+    @property
+    def kinds(self) -> list[str]:
+        return [kind for kind, _ in self.told]
+
+    def settle(self, qtbot: Any) -> None:
+        qtbot.waitUntil(lambda: self.preview.idle and self.surveys.idle, timeout=30_000)
+
+
+@pytest.fixture
+def watch(qtbot: Any) -> Iterator[Callable[..., Watched]]:
+    made: list[Watched] = []
+
+    def make(*kinds: str, **fields: Any) -> Watched:
+        made.append(Watched(AppState(**fields)))
+        made[-1].preview.start()
+        for kind in kinds:
+            made[-1].surveys.watch(kind, True)
+        made[-1].settle(qtbot)
+        return made[-1]
+
+    yield make
+    for each in made:
+        assert each.surveys.close()
+        assert each.preview.close()
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The kinds of the surveys that were begun, with how many values they may look at."""
+    begun: list[str] = []
+    survey = surveys_module._survey
+
+    def noted(kind: Any, *args: Any) -> Any:
+        begun.append(f"{kind.title}, {args[-1]}")
+        return survey(kind, *args)
+
+    monkeypatch.setattr(surveys_module, "_survey", noted)
+    return begun
+
+
+def test_nothing_is_computed_for_what_nobody_watches(qtbot, watch, file, calls):
+    seen = watch(path=file, tensor="a")
+    seen.store.update(tensor="b", spec=INT4)
+    seen.settle(qtbot)
+    assert calls == seen.told == []
+
+
+def test_the_survey_is_that_of_the_chosen_tensor_and_spec(qtbot, watch, file):
+    seen = watch("formats", "observers", path=file, tensor="a", spec=INT4)
+    values = finish(seen.preview.values("a"))
+    assert dict(seen.told) == {
+        "formats": finish(survey_formats(values, INT4)),
+        "observers": dict(seen.told)["observers"],
+    }
+    assert dict(seen.told)["observers"].points == finish(survey_observers(values, INT4)).points
+
+
+def test_watching_later_begins_then_and_watching_no_more_ends_it(qtbot, watch, file, calls):
+    seen = watch(path=file, tensor="a", spec=INT4)
+    seen.surveys.watch("formats", True)
+    seen.settle(qtbot)
+    assert seen.kinds == ["formats"]
+    seen.surveys.watch("formats", False)
+    seen.store.update(tensor="b")
+    seen.settle(qtbot)
+    assert seen.kinds == ["formats"]
+    seen.surveys.watch("formats", True)
+    seen.surveys.watch("formats", False)
+    seen.settle(qtbot)
+    assert seen.kinds == ["formats"]
+
+
+def test_a_large_tensor_is_shown_roughly_first(qtbot, watch, file):
+    seen = watch("formats", path=file, tensor="large", spec=INT4)
+    rough, full = (survey for _, survey in seen.told)
+    assert (rough.coverage, full.coverage) == ("sampled", "exact")
+    assert rough.n < full.n == 65_536
+
+
+def test_a_choice_that_changes_meanwhile_drops_what_is_on_its_way(qtbot, watch, file):
+    seen = watch("formats", path=file, tensor="a", spec=INT4)
+    seen.told.clear()
+    seen.store.update(tensor="large")
+    qtbot.waitUntil(lambda: bool(seen.surveys._runner.tasks))
+    seen.store.update(tensor="b")
+    seen.settle(qtbot)
+    assert [survey.n for _, survey in seen.told] == [512]
+
+
+def test_a_drag_begins_one_survey_when_it_rests(qtbot, watch, file, calls):
+    seen = watch("observers", path=file, tensor="a", spec=INT4)
+    calls.clear()
+    for bits in (2, 3, 5, 6, 7):
+        seen.store.update(spec=QuantSpec(formats[f"int{bits}"]), drag="bits")
+        qtbot.waitUntil(lambda: seen.preview.analysis.spec == seen.store.state.spec and not seen.preview.busy)
+    seen.settle(qtbot)
+    assert len(calls) == 1
+    assert seen.told[-1][1].points[0].spec.format.name == "int7"
+
+
+def test_what_is_known_is_not_computed_again(qtbot, watch, file, calls):
+    seen = watch("formats", path=file, tensor="a", spec=INT4)
+    seen.store.update(spec=CHANNELS)
+    seen.settle(qtbot)
+    assert len(calls) == 2
+    seen.store.undo()
+    seen.settle(qtbot)
+    seen.store.update(spec=QuantSpec(formats["nf4"]))  # every other choice is the same
+    seen.settle(qtbot)
+    assert len(calls) == 2
+    assert len(seen.told) == 3
+    assert seen.told[0][1] is seen.told[2][1]
+
+
+def test_a_choice_taken_back_at_once_is_shown_again(qtbot, watch, file):
+    seen = watch("formats", path=file, tensor="a", spec=INT4)
+    outdated = []
+    seen.surveys.outdated.connect(outdated.append)
+    seen.store.update(spec=CHANNELS)
+    seen.store.undo()
+    seen.settle(qtbot)
+    qtbot.waitUntil(lambda: len(seen.told) == 2)
+    assert outdated
+    assert seen.told[0][1] is seen.told[1][1]
+
+
+def test_a_tensor_that_cannot_be_had_and_back_again(qtbot, watch, file):
+    seen = watch("formats", "observers", path=file, tensor="a", spec=INT4)
+    seen.store.update(tensor="steps")
+    seen.settle(qtbot)
+    assert seen.kinds == ["formats", "observers"]
+    seen.store.undo()
+    seen.settle(qtbot)
+    assert seen.kinds == ["formats", "observers"] * 2
+
+
+def test_a_survey_that_fails_is_told_once_and_does_not_hinder_the_others(qtbot, watch, file, monkeypatch):
+    def broken(*_: object, **__: object) -> Iterator[object]:
+        yield from ()
+        raise RuntimeError("no luck")
+
+    monkeypatch.setitem(
+        surveys_module.KINDS, "formats", surveys_module._Kind("Broken", broken, lambda spec: spec, 1000)
+    )
+    seen = watch("formats", "observers", path=file, tensor="a", spec=INT4)
+    assert seen.kinds == ["formats failed", "observers"]
+    assert "no luck" in seen.told[0][1]
+
+
+def test_another_file_is_surveyed_afresh(qtbot, watch, file, tmp_path):
+    seen = watch("formats", path=file, tensor="a", spec=INT4)
+    save_file({"a": np.eye(4, dtype=np.float32)}, tmp_path / "two.safetensors")
+    seen.preview.open(str(tmp_path / "two.safetensors"))
+    qtbot.waitUntil(lambda: len(seen.told) == 2, timeout=20_000)
+    assert [survey.n for _, survey in seen.told] == [512, 16]
