@@ -153,7 +153,8 @@ class DistributionPlot(Plot):
             self._draw()
 
     def _draw_clips(self, a: Analysis) -> None:
-        movable = len(a.params.scale) == 1 or isinstance(a.spec.observer, Fixed)
+        alone = len(a.params.scale) == 1 or isinstance(a.spec.observer, Fixed)
+        movable = alone and "observer" in a.spec.format.applies
         (left, right), _ = self.getViewBox().viewRange()
         room = (a.hi - a.lo) / (right - left) * self.getViewBox().width()
         inside = room > 2 * self.fontMetrics().horizontalAdvance("clip −0.0000 ")
@@ -162,7 +163,7 @@ class DistributionPlot(Plot):
             line.label.anchors = [anchor, anchor]
             line.label.updatePosition()
         for line, at in zip(self._clips, (a.lo, a.hi), strict=True):
-            line.setVisible(a.spec.format.scaled)
+            line.setVisible(a.spec.format.scaled and a.params.levels is None)  # a learned table clips nothing
             line.setMovable(movable)  # where each group has a range of its own, one pair of lines cannot set them
             line.setPen(self.pen("clip", 2 if movable else 1, dash=True))
             line.setCursor(Qt.CursorShape.SizeHorCursor if movable else Qt.CursorShape.ArrowCursor)

@@ -242,6 +242,16 @@ def test_clip_lines_stand_at_the_ends_of_what_can_be_represented(plot, bell):
     assert not any(line.isVisible() for line in plot._clips)
 
 
+def test_clip_lines_stay_where_the_format_chooses_its_own_range(plot, bell):
+    plot.show_analysis(analysis_of(bell, format="q4_0"), "w")
+    plot.show_analysis(analysis_of(bell[:32], format="q4_0"), "w")  # one block, one scale
+    assert all(line.isVisible() and not line.movable for line in plot._clips)
+    plot.show_analysis(analysis_of(bell, format="kmeans"), "w")
+    assert not any(line.isVisible() for line in plot._clips)
+    plot.show_analysis(analysis_of(bell, format="nf4"), "w")
+    assert all(line.movable for line in plot._clips)
+
+
 def dragged(plot: DistributionPlot) -> tuple[list[tuple[float, float]], list[bool]]:
     limits, released = [], []
     plot.clip_dragged.connect(lambda lo, hi: limits.append((lo, hi)))

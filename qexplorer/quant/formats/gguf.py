@@ -49,7 +49,7 @@ class GgufBlock(Format):
 
     @property
     def family(self) -> str:
-        return "Block — GGUF"
+        return "GGUF — blocks of 32" if self.size == 32 else "GGUF — ternary blocks"
 
     @property
     def label(self) -> str:
