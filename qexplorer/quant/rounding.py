@@ -7,6 +7,10 @@ from qexplorer.quant.arrays import AnyArray, Floats
 
 ROUNDINGS = ("half_even", "half_away", "half_up", "half_zero", "toward_zero", "stochastic")
 """The rules. Those named `half` differ only at ties. `stochastic` takes a seed: `stochastic:7`."""
+GAMMA = 0x9E3779B97F4A7C15
+MIXES = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
+LAST_SHIFT = 31
+"""SplitMix64: what is added from place to place, and the shifts and factors that mix the bits."""
 
 
 def parse_rounding(text: str) -> str:
@@ -47,8 +51,8 @@ def chances(seed: int, first: int, shape: tuple[int, ...]) -> Floats:
     """One number of 0 ≤ u < 1 in steps of 2⁻²⁴ for each place from `first` on: SplitMix64 of seed and place."""
     with np.errstate(over="ignore"):
         z = np.arange(first, first + int(np.prod(shape, dtype=np.int64)), dtype=np.uint64)
-        z = (z + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(seed)
-        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        z = (z + np.uint64(1)) * np.uint64(GAMMA) + np.uint64(seed)
+        for shift, factor in MIXES:
             z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
-        z ^= z >> np.uint64(31)
+        z ^= z >> np.uint64(LAST_SHIFT)
     return ((z >> np.uint64(40)).astype(np.float32) * np.float32(2**-24)).reshape(shape)

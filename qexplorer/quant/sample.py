@@ -13,7 +13,7 @@ import numpy as np
 
 from qexplorer.quant.arrays import Counts, Doubles, Floats
 
-MOST_DISTINCT = 1 << 20
+MOST_DISTINCT = 1 << 18
 FEW_BITS, MANY_BITS = 16, 22
 Bucket: TypeAlias = tuple[Counts, Doubles, Doubles]
 """Keys `[K]` ascending, counts `[K]` and sums `[K]` of one group."""
@@ -56,7 +56,7 @@ class Sample:
     def counted(self, g: int) -> tuple[Doubles, Doubles]:
         """The distinct finite values of group `g`, ascending, and how often each counts.
 
-        Where more than a million are distinct, those alike in their upper 22 bits are taken together, at their mean.
+        Where more than 262,144 are distinct, those alike in their upper 22 bits are taken together, at their mean.
         """
         finite = np.isfinite(self.values[g])
         values = self.values[g][finite]

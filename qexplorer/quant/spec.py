@@ -90,6 +90,8 @@ class QuantSpec:
             reason = self._scale_refusal(str(value))
         if not reason and name == "observer":
             reason = value.refusal(self)
+        if not reason and name == "rounding" and not str(value).startswith("half"):
+            reason = self.observer.nearest_only
         return reason
 
     def _scale_refusal(self, dtype: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from qexplorer.quant.arrays import Doubles, Floats
 from qexplorer.quant.measure import compiled
-from qexplorer.quant.observers import Ends, Grid, Target
+from qexplorer.quant.observers import Ends, Grid, Target, as_float32
 from qexplorer.quant.spec import QuantSpec
 
 MOST_LEVELS = 256
@@ -71,6 +71,6 @@ def _times(low: float, high: float) -> Callable[[Doubles], Ends]:
     """`ends` of a grid: so many scales below and above zero."""
 
     def ends(scale: Doubles) -> Ends:
-        return (scale * low).astype(np.float32), (scale * high).astype(np.float32)
+        return as_float32(scale * low), as_float32(scale * high)
 
     return ends

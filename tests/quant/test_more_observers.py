@@ -5,29 +5,18 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from qexplorer.errors import UserError
 from qexplorer.progress import finish
 from qexplorer.quant import QuantSpec
-from qexplorer.quant.formats import formats
 from qexplorer.quant.observers import observers
 from qexplorer.quant.observers.aciq import best_clip
-from qexplorer.quant.quantize import find_range, params_for, quantize
-from qexplorer.quant.target import grids, target
-
-SYMMETRIC = ("restricted", "full_span", "full_range", "no_clipping", "signed_extreme")
+from qexplorer.quant.quantize import find_range, quantize
+from qexplorer.quant.target import target
 
 
 def spec(text: str, **fields: str) -> QuantSpec:
     return QuantSpec.from_json({"format": "int8", "observer": text, **fields})
-
-
-def mse(x: np.ndarray, chosen: QuantSpec) -> float:
-    error = quantize(x, chosen)[1].astype(np.float64) - x
-    return float((error * error).mean())
 
 
 def stream(text: str, blocks: list[np.ndarray], **fields: str) -> tuple[np.ndarray, np.ndarray]:
@@ -49,6 +38,17 @@ def test_the_moving_average_is_torchs_over_a_stream(constant, rng, quiet_torch_a
     lo, hi = stream(f"moving_average:{constant}", blocks, granularity="channel:0")
     np.testing.assert_array_equal(lo, theirs.min_val.numpy())
     np.testing.assert_array_equal(hi, theirs.max_val.numpy())
+
+
+def test_the_moving_average_of_one_range_is_torchs_bit_for_bit(rng, quiet_torch_ao):
+    from torch.ao.quantization import MovingAverageMinMaxObserver
+
+    theirs = MovingAverageMinMaxObserver()
+    blocks = [(rng.laplace(size=(1, 300)) * scale).astype(np.float32) for scale in rng.uniform(0.1, 10, 50)]
+    for each in blocks:
+        theirs(torch.from_numpy(each))
+    (lo,), (hi,) = stream("moving_average", blocks)
+    assert (lo, hi) == (theirs.min_val.numpy(), theirs.max_val.numpy())
 
 
 def test_a_block_without_finite_values_does_not_move_the_average():
@@ -109,6 +109,13 @@ def test_octav_stands_still_at_its_clip(rng):
     assert float(x[beyond].sum() / x.size / below) == pytest.approx(s, rel=1e-5)
 
 
+@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize("values", [[0.0] * 999 + [1.0], [-0.1, 0.1] * 50, [0.3] * 7, [-0.07, 0.0, 0.07] * 33])
+def test_octav_keeps_a_magnitude_that_all_values_share(values, bits):
+    lo, hi = find_range(spec("octav", format=f"int{bits}"), np.array([values], np.float32))
+    assert max(-lo[0], hi[0]) == np.float32(max(values))
+
+
 def hqq_of_torchao(x: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
     from torchao.quantization.quant_primitives import _choose_qparams_and_quantize_affine_hqq
 
@@ -119,14 +126,14 @@ def hqq_of_torchao(x: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
     return scale.numpy().ravel(), zero.numpy().ravel()
 
 
-@pytest.mark.parametrize("bits", [2, 4])
+@pytest.mark.parametrize("bits", [2, 3, 4])
 def test_hqq_has_the_zero_points_of_torchao(bits, rng):
     x = rng.laplace(size=(512, 64)).astype(np.float32)
     lo, hi = find_range(spec("hqq", format=f"uint{bits}", scheme="affine_float", granularity="channel:0"), x)
     scale, zero = hqq_of_torchao(x, bits)
     ours = (hi.astype(np.float64) - lo) / (2**bits - 1)
-    np.testing.assert_allclose(ours, scale, rtol=1e-5)
-    np.testing.assert_allclose(-lo / ours, zero, atol=2e-3)
+    np.testing.assert_allclose(ours, scale, rtol=1e-6)
+    np.testing.assert_allclose(-lo / ours, zero, atol=1e-5)
 
 
 def test_hqq_errs_less_than_minmax_in_its_own_measure(rng):
@@ -170,77 +177,30 @@ def test_entropy_is_the_recipe_done_plainly(bits, rng):
     assert max(-float(lo[0]), float(hi[0])) == pytest.approx(clip, rel=1e-5)
 
 
+def test_entropy_is_near_the_threshold_of_onnx_runtime(rng):
+    """ONNX Runtime counts signed values, so that half its bins and levels lie on each side; it merges whole bins only
+    and smooths. Near the least the divergence is flat: for normal values the two stay within a few per cent.
+    """
+    from onnxruntime.quantization.calibrate import HistogramCollector
+
+    x = rng.normal(size=(1, 500_000)).astype(np.float32)
+    theirs = HistogramCollector("entropy", True, 2048, 128, 99.99, "same")
+    theirs.collect({"x": [x]})
+    clip = float(theirs.compute_collection_result()["x"][1])
+    assert float(find_range(spec("entropy"), x)[1][0]) == pytest.approx(clip, rel=0.08)
+
+
+def test_values_at_the_end_of_float32_give_finite_ranges(rng):
+    x = (rng.uniform(-3.4, 3.4, (1, 200)) * 1e38).astype(np.float32)
+    for text, scheme in (("hqq", "affine"), ("optimal", "affine"), ("octav", "symmetric"), ("aciq", "symmetric")):
+        lo, hi = find_range(spec(text, format="uint4", scheme=scheme), x)
+        assert np.isfinite([lo, hi]).all()
+        assert lo[0] < 0 < hi[0]
+
+
 def test_absmean_is_the_mean_magnitude():
     x = np.array([[0.8, -0.5, 1.2, -1.5, 0.4, -0.9, 1.3, -0.7, 0.2]], np.float32)
     assert float(find_range(spec("absmean"), x)[1][0]) == pytest.approx(0.83333, abs=1e-5)
-
-
-GRIDDED = [
-    *(QuantSpec.from_json({"format": f, "convention": c})
-      for f in ("int2", "int4", "int8", "uint4") for c in SYMMETRIC),
-    *(QuantSpec.from_json({"format": f, "scheme": "affine"}) for f in ("int2", "uint3", "int4")),
-    *(QuantSpec(formats[f])
-      for f in ("nf4", "af4", "fp4_bnb", "fp4_e2m1", "fp6_e3m2", "fp8_e4m3fn", "ternary", "binary")),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("each", GRIDDED, ids=lambda s: f"{s.title} {s.convention}")
-def test_a_grids_ends_give_its_scale_and_its_levels(each):
-    for grid in grids(each):
-        lo, hi = grid.ends(np.array([0.37]))
-        params = params_for(each, lo, hi)
-        assert float(np.abs(params.scale[0])) == pytest.approx(0.37, rel=1e-6)
-        codes = np.arange(params.qmin, params.qmax + 1, dtype=np.int32)
-        values = each.format.dequantize(codes[None], params)[0]
-        np.testing.assert_allclose(np.unique(values[np.isfinite(values)]), grid.levels * 0.37, rtol=1e-5, atol=1e-7)
-
-
-@pytest.mark.parametrize("each", GRIDDED, ids=lambda s: f"{s.title} {s.convention}")
-def test_no_scale_of_a_fine_grid_beats_the_optimum(each, rng):
-    x = rng.laplace(size=(1, 300)).astype(np.float32)
-    best = mse(x, each.adopt("observer", observers.parse("optimal")))
-    for grid in grids(each):
-        reach = float(np.abs(x).max() / np.abs(grid.levels).max())
-        scales = reach * np.linspace(0.002, 1.5, 1500)
-        lo, hi = grid.ends(scales)
-        params = params_for(each, lo, hi)
-        rows = np.repeat(x, len(scales), axis=0)
-        error = each.format.dequantize(each.format.quantize(rows, params), params).astype(np.float64) - rows
-        assert best <= (error * error).mean(axis=1).min() * (1 + 1e-6)
-
-
-@given(
-    hnp.arrays(np.float32, (1, 40), elements=st.floats(-100, 100, width=32)),
-    st.sampled_from([s for s in GRIDDED if s.format.code_bits <= 4]),
-)
-def test_no_observer_beats_the_optimum(x, each):
-    best = mse(x, each.adopt("observer", observers.parse("optimal")))
-    floor = (np.abs(x).max() * 2.0**-20) ** 2  # float32's own rounding
-    for cls in observers:
-        other = cls()
-        if not other.refusal(each):
-            assert best <= mse(x, each.adopt("observer", other)) * (1 + 1e-5) + floor
-
-
-@pytest.mark.parametrize(
-    ("name", "distribution", "clip", "expected"),
-    [  # the MSE-optimal scale of each table for unit variance, by exact integrals
-        ("int2", "normal", 1.22401, 0.19017404), ("int4", "normal", 2.47388, 0.01288939),
-        ("int8", "normal", 3.92050, 0.00008831), ("int4", "laplace", 3.40819, 0.02739522),
-        ("nf4", "normal", 2.86306, 0.00989932), ("nf4", "laplace", 4.05916, 0.01674474),
-        ("af4", "normal", 2.82618, 0.01070053), ("fp4_bnb", "normal", 2.56362, 0.01658612),
-        ("fp4_e2m1", "normal", 2.92248, 0.01268490), ("fp4_e2m1", "laplace", 4.14685, 0.01849101),
-        ("fp6_e2m3", "normal", 3.74754, 0.00082915), ("ternary", "normal", 1.22401, 0.19017404),
-    ],
-)  # fmt: skip
-def test_the_optimum_of_a_million_values_is_that_of_the_distribution(name, distribution, clip, expected, rng):
-    x = rng.normal(size=1_000_000) if distribution == "normal" else rng.laplace(scale=1 / math.sqrt(2), size=1_000_000)
-    x = x.astype(np.float32)
-    chosen = QuantSpec(formats[name], observer=observers.parse("optimal"))
-    _, values, params = quantize(x, chosen)
-    squares = (values.astype(np.float64) - x) ** 2
-    assert squares.mean() == pytest.approx(expected, abs=5 * squares.std() / 1000)
-    assert float(chosen.format.reach(params)[1][0]) == pytest.approx(clip, rel=0.02)
 
 
 @pytest.mark.parametrize(
@@ -299,3 +259,11 @@ def test_what_an_observer_cannot_do_is_refused_by_name(observer, fields, reason)
     with pytest.raises(UserError, match=reason) as refused:
         spec(observer, **fields)
     assert refused.value.field == "observer"
+
+
+@pytest.mark.parametrize("rounding", ["toward_zero", "stochastic:1"])
+def test_the_optimum_is_refused_beside_a_rounding_that_does_not_take_the_nearest_level(rounding):
+    with pytest.raises(UserError, match="nearest level") as refused:
+        spec("optimal", format="int4", rounding=rounding)
+    assert refused.value.field == "rounding"
+    assert spec("mse", rounding=rounding).adopt("observer", observers.parse("optimal")).rounding == "half_even"

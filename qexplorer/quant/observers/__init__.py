@@ -48,6 +48,8 @@ class Observer(Plugin):
     """A way to choose the range. NaN and infinite values are left out by every observer."""
 
     order: ClassVar[int] = 100
+    nearest_only: ClassVar[str] = ""
+    """Empty, or the reason why the observer serves only roundings to the nearest level."""
 
     def refusal(self, spec: Any) -> str:
         """Why the observer cannot serve this spec; empty if it can."""
@@ -85,6 +87,12 @@ def zero_if_empty(lo: Floats, hi: Floats) -> Ends:
     """Replace the range of a group in which nothing finite was seen by 0..0."""
     seen = lo <= hi
     return np.where(seen, lo, np.float32(0)), np.where(seen, hi, np.float32(0))
+
+
+def as_float32(end: Doubles) -> Floats:
+    """One end of some ranges in float32; what lies beyond float32 is put on its largest number."""
+    largest = float(np.finfo(np.float32).max)
+    return np.clip(end, -largest, largest).astype(np.float32)
 
 
 observers.discover(__name__, list(__path__))

@@ -21,6 +21,8 @@ class Entropy(Observer):
     |x| is counted in 2,048 bins. For each number of bins i that may be kept: P is what is kept, the rest added to its
     last bin; Q is the kept part without that rest, merged into as many bins as there are levels on one side and spread
     again over the bins that hold something. The clip is the middle of the bin after the best i.
+
+    Of a few hundred values, or with few bits, it may keep next to nothing: a single bin has no shape to lose.
     """
 
     name: ClassVar[str] = "entropy"

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from qexplorer.quant.arrays import Doubles, Floats
-from qexplorer.quant.observers import Ends, Observer, Target, extremes, observers, zero_if_empty
+from qexplorer.quant.observers import Ends, Observer, Target, as_float32, extremes, observers, zero_if_empty
 from qexplorer.quant.sample import Sample, weighted_mean
 
 STEPS, POWER, STIFFNESS, STIFFER = 20, 0.7, 10.0, 1.01
@@ -57,7 +57,7 @@ class Hqq(Observer):
             least = mean
         low = np.where(hi > lo, -(zero / steps)[:, 0], lo)
         high = np.where(hi > lo, ((most - zero) / steps)[:, 0], hi)
-        return low.astype(np.float32), high.astype(np.float32)
+        return as_float32(low), as_float32(high)
 
 
 def shrink(x: Doubles, stiffness: float) -> Doubles:

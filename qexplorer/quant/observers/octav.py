@@ -39,7 +39,8 @@ class Octav(Observer):
             share = weighted_mean(sample, beyond.astype(np.float64))
             inside = weighted_mean(sample, (~beyond & (magnitude > 0)).astype(np.float64))
             below: Doubles = rounding * inside + share
-            moved = np.where(below > 0, weighted_mean(sample, magnitude * beyond) / np.where(below > 0, below, 1), clip)
+            # Where all that lay beyond is equal the step lands on it, and nothing is beyond any more: that is the clip.
+            moved = np.where(share > 0, weighted_mean(sample, magnitude * beyond) / np.where(share > 0, below, 1), clip)
             if np.array_equal(moved, clip):
                 break
             clip = moved
