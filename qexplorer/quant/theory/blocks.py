@@ -69,9 +69,9 @@ def _magnitudes(block: int) -> tuple[Doubles, Doubles]:
 def _powers(levels: Doubles, block: int, power: Power) -> BlockError:
     """In closed form: a scale holds for all m from one jump to the next, whatever the values of the block are.
 
-    All of a block lie in ±b with P(b)ⁿ; the error E of one value then is that of the integral over ±b, and the rest
-    contribute P(b)^(n−1). Of these blocks those in ±a have another scale, so the band adds
-    P(b)^(n−1)·E(b) − P(a)^(n−1)·E(a).
+    Take the blocks whose m is below b, all at that scale: a value of theirs errs by E(b), the integral over ±b, and its
+    n − 1 neighbours lie in ±b with P(b)^(n−1). Less the blocks whose m is below a, which have another scale, the band
+    from a to b comes to P(b)^(n−1)·E(b) − P(a)^(n−1)·E(a).
     """
     top = float(levels.max())
     exponents = np.arange(-40, 5)

@@ -116,14 +116,18 @@ def optimal_uniform(density: Density, bits: int, grid: Grid) -> Optimum:
 def optimal_scale(density: Density, table: tuple[float, ...]) -> Optimum:
     """The table of levels `[K]`, in any order, with its best scale > 0 of all; of equally good ones the least.
 
-    From where the whole table lies within ±0.4, too narrow, to where its least magnitude but 0 is at 4, too wide,
-    scales are tried at even ratios; those best among their neighbours are made exact by halving.
+    Scales are tried at even ratios, and those best among their neighbours made exact by halving. Those below
+    the least one tried are too small: every |x| > 0.4 takes an outermost level there, and ∫x·f from 0.4 on, which is
+    over 0.3, says that a larger scale errs less. At the largest one every level but 0 is at 4 or farther, too far. A
+    lone level is best at 0.
     """
     levels: Doubles = np.unique(np.array(table, np.float64) + 0.0)
+    spread = float(levels[-1] - levels[0])
+    if not spread:
+        return _optimum(density, np.zeros(1))
     sizes = np.abs(levels[levels != 0])
-    if not sizes.size:
-        return _optimum(density, levels)
-    low, high = 0.4 / float(sizes.max()), 4 / float(sizes.min())
+    reach = float(sizes.max())
+    low, high = min(0.4, 0.3 * spread / reach) / reach, 4 / float(sizes.min())
     count = math.ceil(SCALES_PER_OCTAVE * math.log2(high / low)) + 1
     scales: Doubles = low * np.exp2(np.arange(count) / SCALES_PER_OCTAVE)
     errors = np.array([distortion(density, levels * s) for s in scales])
