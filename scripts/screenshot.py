@@ -29,6 +29,9 @@ def main() -> int:
             target = PICTURES / f"window-{theme}.png"
             save_picture(target, (1440, 900), theme, "", "", history)
             print(f"{target.relative_to(ROOT)}: {target.stat().st_size:,} bytes")
+        target = PICTURES / "formats-light.png"
+        save_picture(target, (2000, 1100), "light", "formats", "", history)
+        print(f"{target.relative_to(ROOT)}: {target.stat().st_size:,} bytes")
     return 0
 
 
