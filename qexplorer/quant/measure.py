@@ -88,7 +88,12 @@ def measure_reference(rows: Floats, form: Format, params: QuantParams, bins: Bin
         code_counts=np.bincount(codes[finite] - params.qmin, minlength=params.qmax - params.qmin + 1).astype(np.int64),
         original=bins.counts(rows[finite]),
         dequantized=bins.counts(y32[finite]),
-        errors=error_bins.counts(error[finite].astype(np.float32)),
+        errors=error_bins.counts(_float32(error[finite])),
         group_x2=x2,
         group_e2=e2,
     )
+
+
+def _float32(errors: Doubles) -> Floats:
+    with np.errstate(over="ignore"):  # what float32 cannot hold lies beyond every bin
+        return errors.astype(np.float32)

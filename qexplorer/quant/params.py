@@ -111,7 +111,7 @@ def choose_params(lo: Floats, hi: Floats, bits: int, signed: bool, choices: Choi
     mantissa_bits = max(bits - 2, 0)
     if choices.scheme == "affine":
         scale, divisor = choices.scales(_half(lo, hi), (qmax - qmin) / 2, mantissa_bits)
-        zero_point = np.clip(qmin - np.rint(lo / scale).astype(np.int32), qmin, qmax).astype(np.int32)
+        zero_point = np.clip(qmin - np.rint(lo / scale), qmin, qmax).astype(np.int32)
         return QuantParams(scale, zero_point, qmin, qmax, choices.rounding, choices.division, divisor)
     reach, level = _symmetric_reach(lo, hi, qmin, qmax, choices.convention)
     scale, divisor = choices.scales(reach, level, mantissa_bits)

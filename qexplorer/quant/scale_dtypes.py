@@ -13,6 +13,7 @@ from qexplorer.quant.minifloat import BF16, E4M3FN, FP16
 
 EPS = np.float32(np.finfo(np.float32).eps)
 """The smallest scale, 2⁻²³, as in PyTorch: a group of zeros then has a scale that can be inverted."""
+LARGEST = np.finfo(np.float32).max
 LEAST_E4M3 = 2.0**-6
 DOUBLE_BLOCK = 256
 
@@ -79,7 +80,9 @@ def scale_for(ask: Ask, dtype: str) -> Floats:
 
 def exact_scale(ask: Ask) -> Floats:
     """The scale in float32, never below `EPS`."""
-    return np.maximum(ask.reach / np.asarray(ask.level, np.float32), EPS).astype(np.float32)
+    with np.errstate(over="ignore"):
+        scale = ask.reach / np.asarray(ask.level, np.float32)
+    return np.clip(scale, EPS, LARGEST).astype(np.float32)
 
 
 def stored(values: Floats, dtype: str) -> Floats:
@@ -100,7 +103,8 @@ def _power_of_two(ask: Ask, mode: str) -> Floats:
     if mode == "even":
         half = np.uint32(1 << (22 - ask.mantissa_bits))
         reach = (np.ascontiguousarray(reach).view(np.uint32) + half).view(np.float32)
-    fraction, exponent = np.frexp(reach.astype(np.float64))
+    exact = np.where(np.isfinite(reach), reach, np.float64(2.0**128))
+    fraction, exponent = np.frexp(exact)
     e = exponent.astype(np.int64) - level_exponent
     match mode:
         case "ceil":
@@ -120,7 +124,7 @@ def _two_level(ask: Ask) -> Floats:
     """A float8 for each group times a float32 for the tensor, which puts the tensor's largest scale on 448."""
     most = float(ask.reach.max(initial=0.0)) if ask.tensor_reach is None else ask.tensor_reach
     level = np.asarray(ask.level, np.float32)
-    tensor = max(np.float32(most) / (np.float32(E4M3FN.largest) * level.min()), np.float32(2.0**-120))
+    tensor = max(np.float32(most) / (np.float32(E4M3FN.largest) * level.min(initial=np.inf)), np.float32(2.0**-120))
     group = (ask.reach / level / tensor).astype(np.float32)
     stored = E4M3FN.nearest(np.clip(group, LEAST_E4M3, E4M3FN.largest)).astype(np.float32)
     return np.asarray(stored * tensor, np.float32)
@@ -130,7 +134,7 @@ def double_quantized(scale: Floats) -> Floats:
     """Scales after their own quantization: less their mean, in blocks of 256, to the 8-bit dynamic map."""
     if not scale.size:
         return scale
-    mean = scale.mean(dtype=np.float32)
+    mean = scale.mean(dtype=np.float64).astype(np.float32)
     rest = (scale - mean).astype(np.float32)
     short = -len(rest) % DOUBLE_BLOCK
     blocks = np.pad(rest, (0, short)).reshape(-1, DOUBLE_BLOCK)

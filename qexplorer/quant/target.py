@@ -9,6 +9,7 @@ import numpy as np
 from qexplorer.quant.arrays import Doubles, Floats
 from qexplorer.quant.measure import compiled
 from qexplorer.quant.observers import Ends, Grid, Target, as_float32
+from qexplorer.quant.scale_dtypes import SCALE_DTYPES
 from qexplorer.quant.spec import QuantSpec
 
 MOST_LEVELS = 256
@@ -18,7 +19,10 @@ AFFINE_BITS = 4
 
 def target(spec: QuantSpec, tensor_reach: float | None = None) -> Target:
     """The grid of a spec; `tensor_reach` is the largest magnitude of the tensor, where scales depend on it."""
-    choices = replace(spec.choices, tensor_reach=tensor_reach)
+    chance = spec.rounding.startswith("stochastic")  # a search compares ranges, and chance would decide between them
+    rounding = "half_even" if chance else spec.rounding
+    dtype = "float32" if SCALE_DTYPES[spec.scale_dtype].late else spec.scale_dtype  # depends on other groups' ranges
+    choices = replace(spec.choices, rounding=rounding, scale_dtype=dtype, tensor_reach=tensor_reach)
 
     def error(rows: Floats, lo: Floats, hi: Floats, weights: Doubles | None, power: float) -> Doubles:
         params = spec.format.choose(lo, hi, choices)

@@ -89,7 +89,7 @@ class KMeans(Format):
         return beyond.sum(axis=1).astype(np.float64)
 
     def half_step(self, params: QuantParams, largest: float) -> float:
-        return float(np.diff(self._levels(params), axis=1).max(initial=0.0)) / 2
+        return float(np.diff(self._levels(params).astype(np.float64), axis=1).max(initial=0.0)) / 2
 
     def reach(self, params: QuantParams) -> tuple[Doubles, Doubles]:
         levels = self._levels(params).astype(np.float64)

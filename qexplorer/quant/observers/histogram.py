@@ -73,7 +73,8 @@ def _wide(lo: np.floating[Any], hi: np.floating[Any]) -> np.floating[Any]:
 
 def _count(values: Floats, lo: np.float32, hi: np.float32) -> Floats:
     if lo == hi:
-        lo, hi = lo - np.float32(1), hi + np.float32(1)
+        room = np.maximum(np.float32(1), np.abs(lo) * np.float32(2.0**-20))  # of large values 1 is no part
+        lo, hi = lo - room, hi + room
     width = _wide(lo, hi)
     place = ((values.astype(width.dtype) - lo) * np.float32(BINS) / width).astype(np.int64)
     return np.bincount(np.minimum(place, BINS - 1), minlength=BINS).astype(np.float32)

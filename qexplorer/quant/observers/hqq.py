@@ -51,7 +51,8 @@ class Hqq(Observer):
             error = x - (codes - zero) / steps
             zero = weighted_mean(sample, codes - (x - shrink(error, stiffness)) * steps)[:, None]
             stiffness *= STIFFER
-            mean = float(np.nanmean(np.abs(error))) if error.size else 0.0
+            known = np.abs(error[np.isfinite(error)])
+            mean = float(known.mean()) if known.size else 0.0
             if mean >= least:
                 break
             least = mean
