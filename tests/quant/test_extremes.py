@@ -1,5 +1,7 @@
 """Tensors at the ends of float32, and searches that must not depend on how the work is cut."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -19,7 +21,7 @@ def metrics(x: np.ndarray, **fields: str):
 @pytest.mark.parametrize("size", [1e-42, 1e-30, 1e30, 3.2e38])
 @pytest.mark.parametrize("name", [*formats])
 def test_every_format_measures_every_size_of_value(name, size, shape, rng):
-    """Warnings are errors here: no overflow may pass unseen. The error is finite where the values are not at the end."""
+    """Warnings are errors here: no overflow may pass unseen. The error is bounded where values are not at the end."""
     x = (np.clip(rng.normal(size=shape), -1, 1) * size).astype(np.float32)
     found = metrics(x, format=name)
     assert found.nonfinite == 0
@@ -35,10 +37,9 @@ def test_every_scale_type_stores_every_size_of_scale(dtype, scheme, size, rng):
     spec = QuantSpec(scheme=scheme)
     if spec.refusal("scale_dtype", dtype):
         pytest.skip(spec.refusal("scale_dtype", dtype))
-    for granularity in ("tensor", "channel:0", "group:8"):
-        a = finish(
-            analyze(x, QuantSpec.from_json({"scheme": scheme, "scale_dtype": dtype, "granularity": granularity}))
-        )
+    for granularity, name in itertools.product(("tensor", "channel:0", "group:8"), ("int4", "int8")):
+        fields = {"format": name, "scheme": scheme, "scale_dtype": dtype, "granularity": granularity}
+        a = finish(analyze(x, QuantSpec.from_json(fields)))
         assert np.isfinite(a.params.scale).all()
         assert (a.params.scale > 0).all()
 
