@@ -56,13 +56,14 @@ def read(report: str) -> "dict[str, Judge]":
         if not name:
             continue
         judge = judges.setdefault(name, Judge())
+        skipped = case.find("skipped")
+        if skipped is not None:
+            judge.remarks.append(skipped.get("message", ""))
+            continue
         judge.tests += 1
         judge.failed += failed
         judge.cases += sum(int(value) for key, value in properties if key == "checked")
         judge.remarks += [value for key, value in properties if key == "not applicable"]
-        skipped = case.find("skipped")
-        if skipped is not None:
-            judge.remarks.append(skipped.get("message", ""))
     return judges
 
 
