@@ -18,6 +18,7 @@ from qexplorer.panels.weights import READS, WeightsPanel
 from qexplorer.quant import Analysis
 from qexplorer.resources import resource
 from qexplorer.state.app_state import AppState
+from qexplorer.state.layer_scan import LayerScan
 from qexplorer.state.preview import Preview
 from qexplorer.state.runner import Failed, Runner, Task
 from qexplorer.state.session import save_session
@@ -30,7 +31,7 @@ from qexplorer.widgets.messages import Banner
 from qexplorer.widgets.numbers import many
 from qexplorer.widgets.theme import Themes
 
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
 SAVE_DELAY_MS = 800
 RECENT = 10
 SAMPLE = "mobilenet_v2_digits.safetensors"
@@ -54,8 +55,9 @@ class MainWindow(QMainWindow):
         self.store = Store(state, self)
         self.preview = Preview(self.store, self)
         self.surveys = Surveys(self.store, self.preview, self)
+        self.layers = LayerScan(self.store, self.preview, self)
         self.jobs = Runner("jobs", parent=self)
-        self.parts = Parts(self.store, self.preview, self.surveys, self.jobs, history or History(), themes)
+        self.parts = Parts(self.store, self.preview, self.surveys, self.layers, self.jobs, history or History(), themes)
         self.docks: dict[str, Dock] = {}
         self.panels: dict[str, Panel] = {}
         self._subject, self._closing = "", False
@@ -82,7 +84,7 @@ class MainWindow(QMainWindow):
     @property
     def settled(self) -> bool:
         """Whether everything that was chosen is on screen."""
-        idle = self.preview.idle and self.surveys.idle
+        idle = self.preview.idle and self.surveys.idle and self.layers.idle
         return bool(self.failure) or (self.preview.analysis is not None and idle)
 
     @property
@@ -315,6 +317,7 @@ class MainWindow(QMainWindow):
         self.save()
         self._saver.stop()
         self.surveys.close()
+        self.layers.close()
         self.preview.close()
         self.jobs.close()
         self.closed.emit(self)

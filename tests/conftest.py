@@ -105,6 +105,8 @@ class Started:
         for thread, where in self.threads.items():
             if thread.daemon and thread.name not in RUNNERS and thread not in owned:
                 continue
+            if thread.name.startswith("quant_"):  # of the pool that lives as long as the program
+                continue
             thread.join(PATIENCE_S)
             if thread.is_alive():
                 left.append(f"the thread “{thread.name}” still runs, started at\n{where}")

@@ -9,6 +9,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from qexplorer.engine.history import History
+from qexplorer.state.layer_scan import LayerScan
 from qexplorer.state.preview import Preview
 from qexplorer.state.runner import Runner
 from qexplorer.state.store import Store
@@ -24,6 +25,7 @@ class Parts:
     store: Store
     preview: Preview
     surveys: Surveys
+    layers: LayerScan
     jobs: Runner
     history: History
     themes: Themes

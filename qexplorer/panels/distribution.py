@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QPainter, QPaintEvent
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QStackedLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QStackedLayout, QWidget
 
 from qexplorer.panels import Panel, Parts, Place, register
 from qexplorer.quant import Analysis
@@ -95,12 +95,10 @@ class DistributionPanel(Panel):
         content = QWidget()
         self._stack = QStackedLayout(content)
         self._stack.addWidget(self._empty)
-        self._stack.addWidget(self.plot)
+        self._picture = self._with_legend()
+        self._stack.addWidget(self._picture)
         self.body.addLayout(head)
         self.body.addWidget(content, 1)
-        self._swatches = (Swatch("original", "Original", stem=False), Swatch("dequantized", "Dequantized", stem=True))
-        self._swatches[0].setToolTip("Values of the file, counted in bins; heights are values per width of the axis")
-        self._swatches[1].setToolTip("What they become: each stem is one level, its count spread over its step")
         self._counts = Segmented([(False, "Linear"), (True, "Log")], "Count axis")
         self._counts.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self._counts.setToolTip("Linear counts show the shape, logarithmic ones the outliers")
@@ -119,10 +117,25 @@ class DistributionPanel(Panel):
         parts.themes.changed.connect(self.show_theme)
         self.show_theme(parts.themes.current)
 
+    def _with_legend(self) -> QWidget:
+        """The plot, and what its colours mean beside the title of its axis, where there is room."""
+        self._swatches = (Swatch("original", "Original", stem=False), Swatch("dequantized", "Dequantized", stem=True))
+        self._swatches[0].setToolTip("Values of the file, counted in bins; heights are values per width of the axis")
+        self._swatches[1].setToolTip("What they become: each stem is one level, its count spread over its step")
+        legend, picture = QWidget(), QWidget()
+        row, grid = QHBoxLayout(legend), QGridLayout(picture)
+        row.setContentsMargins(0, 0, 10, 1)
+        row.setSpacing(14)
+        for swatch in self._swatches:
+            row.addWidget(swatch)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.addWidget(self.plot, 0, 0)
+        grid.addWidget(legend, 0, 0, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignBottom)
+        return picture
+
     def fill_title(self, row: QHBoxLayout) -> None:
         row.addStretch()
-        for widget in (*self._swatches, self._counts):
-            row.addWidget(widget)
+        row.addWidget(self._counts)
         row.setSpacing(16)
 
     def show_theme(self, theme: Theme) -> None:
@@ -137,7 +150,7 @@ class DistributionPanel(Panel):
         """Draw a result."""
         state = self.parts.store.state
         self.banner.clear()
-        self._stack.setCurrentWidget(self.plot)
+        self._stack.setCurrentWidget(self._picture)
         self._name.setText(shown(state.tensor))
         checkpoint = self.parts.preview.checkpoint
         dtype = checkpoint.by_name[state.tensor].dtype if checkpoint else ""

@@ -1,25 +1,38 @@
-"""What a spec does to one tensor: parameters, metrics and histograms, as a generator that reports its progress."""
+"""What a spec does to one tensor: parameters, metrics and histograms; exactly, or at once from a sketch."""
 
+import importlib
+import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from qexplorer.errors import UserError
-from qexplorer.progress import Progress, Steps, within
+from qexplorer.progress import Progress, Steps, finish, within
 from qexplorer.quant.arrays import AnyArray, Counts, Doubles, Floats
 from qexplorer.quant.bins import Bins, even_bins, step_bins
-from qexplorer.quant.measure import Measured, measure
+from qexplorer.quant.bounds import NO_BOUNDS, Bounds, bounds_of
+from qexplorer.quant.granularity import Piece
+from qexplorer.quant.measure import WORTH_LOADING, Measured, ends_of, measure, measure_reference, plain
 from qexplorer.quant.metrics import ErrorSums, Metrics, sqnr_db, summarize
-from qexplorer.quant.observers import extremes, zero_if_empty
+from qexplorer.quant.observers import Ends, no_ends, zero_if_empty
 from qexplorer.quant.params import QuantParams
-from qexplorer.quant.quantize import range_steps, tensor_reach
+from qexplorer.quant.pool import each
+from qexplorer.quant.quantize import range_steps
 from qexplorer.quant.scale_dtypes import SCALE_DTYPES
+from qexplorer.quant.sketch import Sketch, sketch
 from qexplorer.quant.spec import QuantSpec
+from qexplorer.quant.target import target
+from qexplorer.quant.values import Values, narrowed, widened
 
 BLOCK = 1 << 20
-"""Values in one step of the work: small enough to cancel within a moment."""
+"""Values in one step of the work: small enough to cancel within a moment, and to stay in the cache."""
+SEARCHED = 1 << 17
+"""Values in one step where ranges are searched, or a format is computed in NumPy."""
+SKETCHED = 1 << 22
+"""Where more values share one scale, an observer that asks all of them is given their sketch."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +40,11 @@ class Analysis:
     """The result. `lo`, `hi`: the least and greatest representable value over all groups; `data_lo`, `data_hi`:
     those of the finite data. Where all values share one scale and there are at most 256 levels, `levels` are those in
     use, `level_widths` their cells and `level_counts` how many values each has. `channel_sqnr_db` has one figure for
-    each channel: of axis 0, or of the axis that the spec divides. Everything counts every value: coverage is exact.
+    each channel: of axis 0, or of the axis that the spec divides; none where channels were not told apart.
+
+    `coverage` says what was counted: `exact` every value, `sketch` every value as the mean of its bucket, `sampled`
+    some; `coverage_n` of them. `bounds` hold the true figures of a sketch. `ranged` says whether the range was found
+    from all `values` or from their `sketch`.
     """
 
     spec: QuantSpec
@@ -50,118 +67,314 @@ class Analysis:
     channel_sqnr_db: Doubles
     seconds: float
     coverage: str = "exact"
+    coverage_n: int = 0
+    ranged: str = "values"
+    bounds: Bounds = field(default_factory=dict[str, tuple[float, float]])
 
 
-def analyze(tensor: AnyArray, spec: QuantSpec, *, bins: int = 400, original_bytes: int | None = None,
+def analyze(tensor: AnyArray | Values, spec: QuantSpec, *, bins: int = 400, original_bytes: int | None = None,
             ) -> Steps[Analysis]:  # fmt: skip
-    """Quantize a tensor and measure it, in two passes over its values: the range, then the errors.
+    """Quantize a tensor and measure it, piece by piece on all cores: first the range, then the errors.
 
-    Arithmetic is in float32 and sums are in float64; float64 values are rounded to float32 first. Raises `UserError`
-    for what is no floating-point tensor, and where it has no such axis. `original_bytes` is its size as stored.
+    Without `bins` nothing but codes is counted, and where each group has a range of its own the values are read only
+    once. Arithmetic is in float32 and sums are in float64; float64 values are rounded to float32 first. Raises
+    `UserError` for what is no floating-point tensor, and where it has no such axis. `original_bytes` is its size as
+    stored.
     """
     start = time.perf_counter()
-    _check(tensor, spec)
-    rows = spec.granularity.rows(tensor)
-    params = yield from _params(spec, rows)
-    lows, highs = extremes(rows)
-    seen = highs >= lows
-    data_lo, data_hi = (float(lows.min()), float(highs.max())) if seen.any() else (0.0, 0.0)
-    value_bins = _value_bins(spec, params, *_shown(spec, params, *zero_if_empty(lows, highs), data_lo, data_hi), bins)
-    error_bins = even_bins(*_error_reach(spec, params, data_lo, data_hi), bins // 2 * 2 + 1)
-    groups_n = len(rows)
-    parts = spec.granularity.parts(tensor.shape) if rows.size else 1
-    rows, each = rows.reshape(groups_n * parts, -1) if parts > 1 else rows, params.repeat(parts)
-    total: Measured | None = None
-    done = 0
-    for groups, block in _blocks(rows):
-        part = measure(block, spec.format, each.take(groups.start, groups.stop, done), value_bins, error_bins)
-        total = part if total is None else total.join(part, groups, len(rows))
-        done += block.size
-        yield Progress("Measuring", done, rows.size, 0.4 + 0.6 * done / rows.size)
-    if total is None:
-        total = measure(rows, spec.format, each, value_bins, error_bins)
-    codes = 2**spec.format.code_bits
+    values = tensor if isinstance(tensor, Values) else Values.of(tensor)
+    _check(values.shape, spec)
+    if values.n >= WORTH_LOADING:
+        yield Progress("Loading kernels")
+        importlib.import_module("qexplorer.quant.kernels")
+    ranged = "values"
+    if bins or not _at_once(values, spec):
+        ends = yield from within(_extremes(values, spec), 0.0, 0.2)
+        params, ranged = yield from within(_params(values, spec, ends), 0.2, 0.5)
+        axes = _Axes.of(spec, params, ends, bins)
+        seen = yield from within(_measure(values, spec, params, axes), 0.5, 1.0)
+    else:
+        params, axes, seen = yield from _measure_at_once(values, spec)
+    n = values.nbytes if original_bytes is None else original_bytes
+    return _analysis(spec, values.shape, params, axes, seen, n, start, coverage_n=values.n, ranged=ranged)
+
+
+def analyze_sketch(whole: Sketch, shape: tuple[int, ...], spec: QuantSpec, *, bins: int = 400,
+                   original_bytes: int | None = None) -> Analysis:  # fmt: skip
+    """The same from a sketch, at once. Raises `UserError` for what depends on places, see `unsketched`."""
+    start = time.perf_counter()
+    _check(shape, spec)
+    reason = unsketched(spec)
+    if reason:
+        raise UserError(reason, "Analyze the tensor itself.")
+    ends = (whole.values[:1], whole.values[-1:]) if whole.counts.size else no_ends(1)
+    lo, hi = _ranges(spec, ends, lambda: spec.observer.of_sample(whole.sample))
+    params = spec.format.choose(lo, hi, spec.choices)
+    axes = _Axes.of(spec, params, ends, bins)
+    total = measure_reference(whole.values[None], spec.format, params, axes.bins, axes.error_bins, whole.counts[None])
+    kind = ("exact", "values") if whole.exact else ("sketch", "sketch")
+    n = math.prod(shape)
+    return _analysis(spec, shape, params, axes, _Seen(total, np.zeros(0), np.zeros(0)),
+                     n * 4 if original_bytes is None else original_bytes, start, coverage=kind[0], coverage_n=n,
+                     ranged=kind[1], bounds=bounds_of(whole, spec, params, total))  # fmt: skip
+
+
+def unsketched(spec: QuantSpec) -> str:
+    """Why a sketch cannot answer for a spec; empty if it can."""
+    if spec.granularity.name != "tensor":
+        return "A sketch does not know which values share a scale."
+    if spec.rounding.startswith("stochastic"):
+        return "Chance decides by the place of a value, which a sketch does not know."
+    return "The levels are learned from the values." if spec.format.learns else ""
+
+
+def _analysis(
+    spec: QuantSpec, shape: tuple[int, ...], params: QuantParams, axes: "_Axes", seen: "_Seen", original_bytes: int,
+    start: float, *, coverage: str = "exact", coverage_n: int, ranged: str, bounds: Bounds = NO_BOUNDS,
+) -> Analysis:  # fmt: skip
+    total, size = seen.total, math.prod(shape)
     levels, widths, counts = _levels(spec, params, total)
-    low, high = _reach(spec, params)
     metrics = summarize(
         total.sums,
         total.code_counts,
-        size=tensor.size,
-        codes=codes,
-        quantized_bits=size_bits(spec, tensor.size, groups_n),
-        original_bytes=tensor.nbytes if original_bytes is None else original_bytes,
+        size=size,
+        codes=2**spec.format.code_bits,
+        quantized_bits=size_bits(spec, size, spec.granularity.groups(shape)),
+        original_bytes=original_bytes,
     )
     return Analysis(
         spec=spec,
-        shape=tensor.shape,
+        shape=shape,
         params=params,
         metrics=metrics,
         sums=total.sums,
-        lo=low,
-        hi=high,
-        data_lo=data_lo,
-        data_hi=data_hi,
-        bins=value_bins,
+        lo=axes.lo,
+        hi=axes.hi,
+        data_lo=axes.data_lo,
+        data_hi=axes.data_hi,
+        bins=axes.bins or even_bins(axes.data_lo, axes.data_hi, 1),
         original=total.original,
         dequantized=total.dequantized,
-        error_bins=error_bins,
+        error_bins=axes.error_bins or even_bins(0.0, 0.0, 1),
         errors=total.errors,
         levels=levels,
         level_widths=widths,
         level_counts=counts,
-        channel_sqnr_db=_channel_sqnr(total, spec, tensor.shape),
+        channel_sqnr_db=np.array([sqnr_db(float(x), float(e)) for x, e in zip(seen.x2, seen.e2, strict=True)]),
         seconds=time.perf_counter() - start,
+        coverage=coverage,
+        coverage_n=coverage_n,
+        ranged=ranged,
+        bounds=bounds,
     )
 
 
-def _check(tensor: AnyArray, spec: QuantSpec) -> None:
-    if tensor.dtype.kind != "f":
-        raise UserError(f"The tensor holds {tensor.dtype}, not floating-point weights.", "Choose another tensor.",
-                        field="tensor")  # fmt: skip
-    largest = float(np.finfo(np.float32).max)
-    if tensor.itemsize > 4 and np.any(np.isfinite(tensor) & (np.abs(tensor) > largest)):
-        raise UserError(f"The tensor holds {tensor.dtype} values that float32 cannot.", "Convert them first.",
-                        field="tensor")  # fmt: skip
-    reason = spec.granularity.refusal(tensor.shape)
+@dataclass(frozen=True)
+class _Axes:
+    """What is drawn and where: the reach of the grid and of the data, and the bins; none where none are wanted."""
+
+    lo: float
+    hi: float
+    data_lo: float
+    data_hi: float
+    bins: Bins | None
+    error_bins: Bins | None
+    seen: bool = True
+
+    @staticmethod
+    def of(spec: QuantSpec, params: QuantParams, ends: Ends, bins: int) -> "_Axes":
+        lows, highs = ends
+        seen = highs >= lows
+        data_lo, data_hi = (float(lows[seen].min()), float(highs[seen].max())) if seen.any() else (0.0, 0.0)
+        low, high = _reach(spec, params)
+        if not bins:
+            return _Axes(low, high, data_lo, data_hi, None, None, bool(seen.any()))
+        shown = _shown(spec, params, *zero_if_empty(lows, highs), data_lo, data_hi)
+        error_bins = even_bins(*_error_reach(spec, params, data_lo, data_hi), bins // 2 * 2 + 1)
+        return _Axes(low, high, data_lo, data_hi, _value_bins(spec, params, *shown, bins), error_bins)
+
+    def widened(self, other: "_Axes") -> "_Axes":
+        """What holds both, without bins; an other one that has seen no finite value adds nothing of the data."""
+        lo, hi = min(self.lo, other.lo), max(self.hi, other.hi)
+        if not other.seen or not self.seen:
+            data = (self if self.seen else other).data_lo, (self if self.seen else other).data_hi
+        else:
+            data = min(self.data_lo, other.data_lo), max(self.data_hi, other.data_hi)
+        return _Axes(lo, hi, *data, None, None, self.seen or other.seen)
+
+
+@dataclass
+class _Seen:
+    """All that was measured so far: the pieces together, and Σx² and Σe² of each channel, `[C]`."""
+
+    total: Measured
+    x2: Doubles
+    e2: Doubles
+
+    @staticmethod
+    def nothing(values: Values, spec: QuantSpec, params: QuantParams, axes: "_Axes | None" = None) -> "_Seen":
+        bins, error_bins = (None, None) if axes is None else (axes.bins, axes.error_bins)
+        empty = measure_reference(np.zeros((0, 1), np.float32), spec.format, params.take(0, 0), bins, error_bins)
+        channels = spec.granularity.channels(values.shape)
+        return _Seen(empty, np.zeros(channels), np.zeros(channels))
+
+    def add(self, spec: QuantSpec, piece: Piece, more: Measured) -> None:
+        self.total = self.total + more
+        for sums, rows in ((self.x2, more.row_x2), (self.e2, more.row_e2)):
+            sums[piece.channels.start : piece.channels.stop] += spec.granularity.by_channel(rows, piece.shape)
+
+
+def _check(shape: tuple[int, ...], spec: QuantSpec) -> None:
+    reason = spec.granularity.refusal(shape)
     if reason:
         raise UserError(reason, "Choose another granularity.", field="granularity")
 
 
-def _blocks(rows: Floats) -> Iterator[tuple[range, Floats]]:
-    """Cut `[G, N]` into blocks of about `BLOCK` values: whole groups, or parts of one long group."""
-    groups, length = rows.shape
-    if not rows.size:
-        return
-    if length > BLOCK:
-        for g in range(groups):
-            for at in range(0, length, BLOCK):
-                yield range(g, g + 1), rows[g : g + 1, at : at + BLOCK]
-        return
-    step = max(1, BLOCK // length)
-    for g in range(0, groups, step):
-        yield range(g, min(g + step, groups)), rows[g : g + step]
+def _rows(values: Values, spec: QuantSpec, piece: Piece) -> AnyArray:
+    """The rows of a piece in the stored type, `[R, N]`."""
+    raw = narrowed(values.read(piece.start, piece.stop))
+    return spec.granularity.lay(raw.reshape(piece.shape))
 
 
-def _channel_sqnr(total: Measured, spec: QuantSpec, shape: tuple[int, ...]) -> Doubles:
-    """SQNR of each channel in dB."""
-    x2, e2 = (spec.granularity.by_channel(sums, shape) for sums in (total.group_x2, total.group_e2))
-    return np.array([sqnr_db(float(x), float(e)) for x, e in zip(x2, e2, strict=True)])
+def _in_channels(rows: AnyArray, spec: QuantSpec, piece: Piece) -> AnyArray:
+    """The same, cut so that each row lies within one channel."""
+    parts = spec.granularity.parts(piece.shape)
+    return rows.reshape(len(rows) * parts, -1) if parts > 1 else rows
 
 
-def _params(spec: QuantSpec, rows: Floats) -> Steps[QuantParams]:
-    """The parameters of each group, from the observer's range of all of its values."""
-    lows: list[Floats] = []
-    highs: list[Floats] = []
-    together = max(1, BLOCK // max(rows.shape[1], 1))
-    reach = tensor_reach(spec, rows)
-    for at in range(0, len(rows), together) if spec.format.scaled and rows.size else ():
-        start, stop = (0.4 * min(at + more, len(rows)) / len(rows) for more in (0, together))
-        lo, hi = yield from within(range_steps(spec, rows[at : at + together], reach), start, stop)
-        lows.append(lo)
-        highs.append(hi)
-    empty = np.zeros(len(rows), np.float32)
-    lo, hi = (np.concatenate(ends) if ends else empty for ends in (lows, highs))
-    return (yield from within(spec.format.fit(rows, lo, hi, spec.choices), 0.4 if lows else 0.0, 0.4))
+def _size(piece: Piece) -> int:
+    return piece.stop - piece.start
+
+
+def _extremes(values: Values, spec: QuantSpec) -> Steps[Ends]:
+    """The least and greatest finite value of each group; +∞ and −∞ for none."""
+    groups = spec.granularity.groups(values.shape)
+    lows, highs = np.full(groups, np.inf, np.float32), np.full(groups, -np.inf, np.float32)
+
+    def find(piece: Piece) -> Steps[Ends]:
+        yield Progress("Finding the range")
+        return ends_of(_rows(values, spec, piece))
+
+    def take(piece: Piece, ends: Ends) -> None:
+        part = slice(piece.groups.start, piece.groups.stop)
+        lows[part], highs[part] = np.minimum(lows[part], ends[0]), np.maximum(highs[part], ends[1])
+
+    pieces = spec.granularity.pieces(values.shape, BLOCK)
+    yield from each("Finding the range", pieces, find, take, _size, values.n)
+    return lows, highs
+
+
+def _ranges(spec: QuantSpec, ends: Ends, stats: Callable[[], Any]) -> Ends:
+    """The range of each group at once; `stats` are asked for where the extremes are not enough."""
+    observer, groups = spec.observer, len(ends[0])
+    match observer.asks if spec.format.scaled else "":
+        case "":
+            return np.zeros(groups, np.float32), np.zeros(groups, np.float32)
+        case "extremes":
+            return observer.range(ends, target(spec))
+        case "nothing":
+            return observer.range(observer.update(None, np.zeros((groups, 0), np.float32)), target(spec))
+        case _:
+            return finish(observer.search(stats(), target(spec, _reach_of(spec, ends))))
+
+
+def _reach_of(spec: QuantSpec, ends: Ends) -> float | None:
+    """The largest finite magnitude, where the scale of a group depends on it."""
+    if not SCALE_DTYPES[spec.scale_dtype].tensor_bits or not len(ends[0]):
+        return None
+    lo, hi = zero_if_empty(*ends)
+    return float(max(-lo.min(), hi.max(), 0.0))
+
+
+def _params(values: Values, spec: QuantSpec, ends: Ends) -> Steps[tuple[QuantParams, str]]:
+    """The parameters of each group, and what their ranges were found from."""
+    form, groups = spec.format, len(ends[0])
+    lo, hi, ranged = np.zeros(groups, np.float32), np.zeros(groups, np.float32), "values"
+    if not form.scaled or spec.observer.asks != "values":
+        lo, hi = _ranges(spec, ends, lambda: None)
+    elif groups == 1 and values.n > SKETCHED:
+        whole = yield from within(sketch(values), 0.0, 0.5)
+        stats, ranged = spec.observer.of_sample(whole.sample), "values" if whole.exact else "sketch"
+        search = spec.observer.search(stats, target(spec, _reach_of(spec, ends)))
+        lo, hi = yield from within(search, 0.5, 1.0)
+    else:
+        reach = _reach_of(spec, ends)
+
+        def find(piece: Piece) -> Steps[Ends]:
+            return (yield from range_steps(spec, widened(_rows(values, spec, piece)), reach))
+
+        def take(piece: Piece, found: Ends) -> None:
+            part = slice(piece.groups.start, piece.groups.stop)
+            lo[part], hi[part] = found
+
+        pieces = spec.granularity.whole_groups(values.shape, SEARCHED)
+        yield from each("Finding the range", pieces, find, take, _size, values.n)
+    if not form.learns:
+        return form.choose(lo, hi, spec.choices), ranged
+    learned: list[QuantParams] = []
+
+    def fit(piece: Piece) -> Steps[QuantParams]:
+        part = slice(piece.groups.start, piece.groups.stop)
+        return (yield from form.fit(widened(_rows(values, spec, piece)), lo[part], hi[part], spec.choices))
+
+    pieces = spec.granularity.whole_groups(values.shape, SEARCHED)
+    yield from each("Learning levels", pieces, fit, lambda _, params: learned.append(params), _size, values.n)
+    return (learned[0].join(learned[1:]) if learned else form.choose(lo, hi, spec.choices)), ranged
+
+
+def _measure(values: Values, spec: QuantSpec, params: QuantParams, axes: _Axes) -> Steps[_Seen]:
+    """Quantize and measure all pieces."""
+    seen = _Seen.nothing(values, spec, params, axes)
+    by, most = spec.granularity, BLOCK if plain(spec.format, params) else SEARCHED
+
+    def work(piece: Piece) -> Steps[Measured]:
+        yield Progress("Measuring")
+        rows = _in_channels(_rows(values, spec, piece), spec, piece)
+        part = params.take(piece.groups.start, piece.groups.stop, piece.first)
+        return measure(rows, spec.format, part, axes.bins, axes.error_bins, by.together(piece.shape))
+
+    cut = by.whole_groups if params.rounding.startswith("stochastic") else by.pieces
+    yield from each("Measuring", cut(values.shape, most), work, lambda piece, more: seen.add(spec, piece, more), _size,
+                    values.n)  # fmt: skip
+    return seen
+
+
+def _at_once(values: Values, spec: QuantSpec) -> bool:
+    """Whether range and error of a group can be had from one piece without a look at others."""
+    kind = SCALE_DTYPES[spec.scale_dtype]
+    if not spec.format.scaled:
+        return True
+    if spec.observer.asks == "values" or spec.format.learns or kind.late or kind.tensor_bits:
+        return False
+    return max(map(_size, spec.granularity.whole_groups(values.shape, BLOCK)), default=0) <= 2 * BLOCK
+
+
+def _measure_at_once(values: Values, spec: QuantSpec) -> Steps[tuple[QuantParams, _Axes, _Seen]]:
+    """The same with the range of each group found just before it is measured, while its values lie in the cache."""
+    by, form = spec.granularity, spec.format
+    none = np.zeros(by.groups(values.shape), np.float32)
+    empty = form.choose(none, none, spec.choices)
+    axes, seen = _Axes.of(spec, empty.take(0, 0), no_ends(0), 0), _Seen.nothing(values, spec, empty)
+    chosen: list[QuantParams] = []
+
+    def work(piece: Piece) -> Steps[tuple[QuantParams, _Axes, Measured]]:
+        yield Progress("Measuring")
+        rows = _rows(values, spec, piece)
+        ends = ends_of(rows)
+        params = form.choose(*_ranges(spec, ends, lambda: None), spec.choices)
+        parts, placed = _in_channels(rows, spec, piece), replace(params, first=piece.first)
+        measured = measure(parts, form, placed, together=by.together(piece.shape))
+        return params, _Axes.of(spec, params, ends, 0), measured
+
+    def take(piece: Piece, result: tuple[QuantParams, _Axes, Measured]) -> None:
+        nonlocal axes
+        params, more, measured = result
+        chosen.append(params)
+        axes = axes.widened(more) if len(chosen) > 1 else more
+        seen.add(spec, piece, measured)
+
+    yield from each("Measuring", by.whole_groups(values.shape, BLOCK), work, take, _size, values.n)
+    return chosen[0].join(chosen[1:]) if chosen else empty, axes, seen
 
 
 def size_bits(spec: QuantSpec, n: int, groups: int) -> int:

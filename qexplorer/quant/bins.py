@@ -27,10 +27,14 @@ class Bins:
         """All edges, `[count + 1]`, to the bit those that `np.histogram` puts between `start` and `stop`."""
         return np.linspace(self.start, self.stop, self.count + 1, dtype=np.float64)
 
-    def counts(self, values: Floats) -> Counts:
-        """How many of the finite `values` lie in each bin; the outermost bins also take the edges: `[count]`."""
-        finite = values[np.isfinite(values)].astype(np.float64)
-        return np.histogram(finite, self.count, (self.start, self.stop))[0].astype(np.int64)
+    def counts(self, values: Floats, weights: Counts | None = None) -> Counts:
+        """How many of the finite `values` lie in each bin, each counted once or `weights` times; the outermost bins
+        also take the edges: `[count]`.
+        """
+        known = np.isfinite(values)
+        finite = values[known].astype(np.float64)
+        often = None if weights is None else weights[known]
+        return np.histogram(finite, self.count, (self.start, self.stop), weights=often)[0].astype(np.int64)
 
 
 def even_bins(lo: float, hi: float, count: int) -> Bins:

@@ -4,12 +4,13 @@ Formulas: PyTorch's observers for affine and `full_span`; the other symmetric co
 AIMET (`full_range`), torchao (`no_clipping`) and ggml (`signed_extreme`) define them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
-from qexplorer.quant.arrays import Codes, Floats
+from qexplorer.quant.arrays import AnyArray, Codes, Floats
 from qexplorer.quant.scale_dtypes import EPS, SCALE_DTYPES, Ask, exact_scale, scale_for, stored
 
 Scheme = Literal["symmetric", "affine", "affine_float"]
@@ -56,6 +57,17 @@ class QuantParams:
             levels=None if self.levels is None else self.levels[part],
             first=first,
         )
+
+    def join(self, others: "Sequence[QuantParams]") -> "QuantParams":
+        """The parameters of these groups and of others after them."""
+        if not others:
+            return self
+
+        def all_of(name: str) -> AnyArray | None:
+            return None if getattr(self, name) is None else np.concatenate([getattr(p, name) for p in (self, *others)])
+
+        arrays = ("scale", "zero_point", "divisor", "offset", "subtrahend", "levels")
+        return replace(self, **{name: all_of(name) for name in arrays})
 
     def repeat(self, parts: int) -> "QuantParams":
         """The parameters of groups that are cut into so many parts each."""

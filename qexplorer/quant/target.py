@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from qexplorer.quant.arrays import Doubles, Floats
-from qexplorer.quant.measure import compiled
+from qexplorer.quant.measure import compiled, plain
 from qexplorer.quant.observers import Ends, Grid, Target, as_float32
 from qexplorer.quant.scale_dtypes import SCALE_DTYPES
 from qexplorer.quant.spec import QuantSpec
@@ -26,10 +26,10 @@ def target(spec: QuantSpec, tensor_reach: float | None = None) -> Target:
 
     def error(rows: Floats, lo: Floats, hi: Floats, weights: Doubles | None, power: float) -> Doubles:
         params = spec.format.choose(lo, hi, choices)
-        if weights is None and power == 2 and compiled(rows, spec.format, params):
+        if power == 2 and plain(spec.format, params) and compiled(rows.size, few=weights is not None):
             from qexplorer.quant import kernels
 
-            return kernels.squared_error(rows, params)
+            return kernels.squared_error(rows, params, weights)
         off = spec.format.dequantize(spec.format.quantize(rows, params), params) - rows
         np.nan_to_num(off, copy=False, nan=0.0)
         if power != 2:

@@ -18,12 +18,14 @@ ErrorView = Literal["histogram", "channels"]
 class AppState:
     """At once cache key, undo entry, session file, thread-safe snapshot and test input.
 
-    `path` is the opened file or folder (or `synthetic:…`), empty for none; `tensor` the selected tensor's name.
+    `path` is the opened file or folder (or `synthetic:…`), empty for none; `tensor` the selected tensor's name;
+    `compared` are specs that stand beside `spec` where all layers are compared.
     """
 
     path: str = ""
     tensor: str = ""
     spec: QuantSpec = field(default_factory=QuantSpec)
+    compared: tuple[QuantSpec, ...] = ()
     job: Job = field(default_factory=PtqStatic)
     log_counts: bool = False
     error_view: ErrorView = "histogram"
@@ -33,7 +35,8 @@ class AppState:
         """The state as plain JSON values."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         settings = dataclasses.asdict(self.job)  # pyright: ignore[reportArgumentType]
-        return {**values, "spec": self.spec.to_json(), "job": {"name": self.job.name, **settings}}
+        compared = [spec.to_json() for spec in self.compared]
+        return {**values, "spec": self.spec.to_json(), "compared": compared, "job": {"name": self.job.name, **settings}}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "AppState":
@@ -43,6 +46,8 @@ class AppState:
             fields: dict[str, Any] = {k: v for k, v in values.items() if k in known}
             if "spec" in fields:
                 fields["spec"] = QuantSpec.from_json(fields["spec"])
+            if "compared" in fields:
+                fields["compared"] = tuple(QuantSpec.from_json(each) for each in fields["compared"])
             if "job" in fields:
                 settings = dict(fields["job"])
                 fields["job"] = jobs[settings.pop("name")](**settings)
@@ -70,6 +75,7 @@ def _well_typed(settings: Any) -> bool:
 TITLES = {
     "path": "open file",
     "tensor": "tensor",
+    "compared": "compared specs",
     "job": "job settings",
     "log_counts": "count axis",
     "error_view": "error view",

@@ -25,6 +25,7 @@ def run(values, spec=None, **settings):
                          ids=lambda s: s.title)  # fmt: skip
 def test_the_generator_reports_a_rising_share_of_the_work(spec, rng, monkeypatch):
     monkeypatch.setattr(analysis, "BLOCK", 500)
+    monkeypatch.setattr(analysis, "SEARCHED", 500)
     steps = []
     finish(analyze(rng.normal(size=(64, 96)).astype(np.float32), spec), steps.append)
     fractions = [step.fraction for step in steps]
@@ -64,6 +65,7 @@ def test_infinite_values_of_float64_are_counted_and_not_taken_for_large_ones():
 @pytest.mark.parametrize("after", [0, 1, 7, 14])
 def test_the_generator_can_be_closed_at_any_step(after, rng, monkeypatch):
     monkeypatch.setattr(analysis, "BLOCK", 500)
+    monkeypatch.setattr(analysis, "SEARCHED", 500)
     work = analyze(rng.normal(size=(64, 96)).astype(np.float32), QuantSpec())
     for _ in range(after):
         next(work)

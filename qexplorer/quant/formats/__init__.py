@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps
-from qexplorer.quant.arrays import Codes, Doubles, Floats
+from qexplorer.quant.arrays import Codes, Doubles, Floats, Mask
 from qexplorer.quant.params import Choices, QuantParams
 
 Fields = frozenset[str]
@@ -29,6 +29,8 @@ class Format(ABC):
     """Whether levels are evenly spaced, one scale apart."""
     scaled: ClassVar[bool] = True
     """Whether values are divided by a scale first; a scale-free format is a plain cast."""
+    learns: ClassVar[bool] = False
+    """Whether `fit` looks at the values themselves."""
 
     @property
     @abstractmethod
@@ -105,8 +107,8 @@ class Format(ABC):
         """What the codes stand for: `[G, N]` int32 → `[G, N]` float32."""
 
     @abstractmethod
-    def outside(self, rows: Floats, params: QuantParams) -> Doubles:
-        """How many values of each group the format cannot reach, so that they are clipped: `[G]`."""
+    def outside(self, rows: Floats, params: QuantParams) -> Mask:
+        """Which values `[G, N]` the format cannot reach, so that they are clipped."""
 
     @abstractmethod
     def half_step(self, params: QuantParams, largest: float) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from qexplorer.quant.arrays import Codes, Doubles, Floats
+from qexplorer.quant.arrays import Codes, Doubles, Floats, Mask
 from qexplorer.quant.formats import Fields, Format, register
 from qexplorer.quant.formats.floating import ScaledFloat
 from qexplorer.quant.formats.integer import Integer
@@ -73,7 +73,7 @@ class Block(Format):
     def dequantize(self, codes: Codes, params: QuantParams) -> Floats:
         return self.element.dequantize(codes, params)
 
-    def outside(self, rows: Floats, params: QuantParams) -> Doubles:
+    def outside(self, rows: Floats, params: QuantParams) -> Mask:
         return self.element.outside(rows, params)
 
     def half_step(self, params: QuantParams, largest: float) -> float:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from qexplorer.quant.arrays import Codes, Doubles, Floats
+from qexplorer.quant.arrays import Codes, Doubles, Floats, Mask
 from qexplorer.quant.formats import Fields, Format, register
 from qexplorer.quant.formats.integer import Ternary
 from qexplorer.quant.params import Choices, QuantParams, largest_to, quotient
@@ -88,12 +88,11 @@ class Codebook(Format):
     def dequantize(self, codes: Codes, params: QuantParams) -> Floats:
         return self._table[codes] * params.scale[:, None]
 
-    def outside(self, rows: Floats, params: QuantParams) -> Doubles:
+    def outside(self, rows: Floats, params: QuantParams) -> Mask:
         with np.errstate(over="ignore"):
             x = quotient(rows, params)
         least, most, _ = self.extent  # half a cell beyond the outermost levels is still rounding
-        beyond = (x > 2 * most - self._middles[-1]) | (x < 2 * least - self._middles[0])
-        return beyond.sum(axis=1).astype(np.float64)
+        return (x > 2 * most - self._middles[-1]) | (x < 2 * least - self._middles[0])
 
     def half_step(self, params: QuantParams, largest: float) -> float:
         widest = float(np.diff(self._table[self._ascending]).max())

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from qexplorer.quant.arrays import Codes, Doubles, Floats
+from qexplorer.quant.arrays import Codes, Doubles, Floats, Mask
 from qexplorer.quant.formats import Fields, Format, register
 from qexplorer.quant.minifloat import BF16, E2M1, E2M3, E3M2, E4M3FN, E5M2, FP16, TF32, Minifloat
 from qexplorer.quant.params import Choices, QuantParams, largest_to, quotient
@@ -62,8 +62,8 @@ class Float(Format):
     def dequantize(self, codes: Codes, params: QuantParams) -> Floats:
         return self.number.decode(codes).astype(np.float32)
 
-    def outside(self, rows: Floats, params: QuantParams) -> Doubles:
-        return (np.abs(rows.astype(np.float64)) >= self.number.overflow).sum(axis=1).astype(np.float64)
+    def outside(self, rows: Floats, params: QuantParams) -> Mask:
+        return np.abs(rows.astype(np.float64)) >= self.number.overflow
 
     def half_step(self, params: QuantParams, largest: float) -> float:
         return self.number.half_ulp(min(largest, self.number.largest))
@@ -101,7 +101,7 @@ class ScaledFloat(Float):
         with np.errstate(over="ignore"):
             return self.number.decode(codes).astype(np.float32) * params.scale[:, None]
 
-    def outside(self, rows: Floats, params: QuantParams) -> Doubles:
+    def outside(self, rows: Floats, params: QuantParams) -> Mask:
         with np.errstate(over="ignore"):
             return super().outside(quotient(rows, params), params)
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from qexplorer.progress import Progress, Steps
-from qexplorer.quant.arrays import Codes, Doubles, Floats
+from qexplorer.quant.arrays import Codes, Doubles, Floats, Mask
 from qexplorer.quant.formats import Fields, Format, register
 from qexplorer.quant.granularity import PerBlock
 from qexplorer.quant.params import Choices, QuantParams, quotient
@@ -105,9 +105,9 @@ class GgufBlock(Format):
             values: Floats = codes.astype(np.float32) * params.scale[:, None]
             return values if params.offset is None else values + params.offset[:, None]
 
-    def outside(self, rows: Floats, params: QuantParams) -> Doubles:
+    def outside(self, rows: Floats, params: QuantParams) -> Mask:
         whole = self._unclamped(rows, params)
-        return ((whole < self.least) | (whole > self.most)).sum(axis=1).astype(np.float64)
+        return (whole < self.least) | (whole > self.most)
 
     def half_step(self, params: QuantParams, largest: float) -> float:
         """Half the step that values are divided by, and what the stored step and offset have lost."""
@@ -134,6 +134,8 @@ class GgufBlock(Format):
 
 class SignedExtreme(GgufBlock):
     """Q4_0 and Q5_0: the first value of the largest magnitude has the least code, so that d may be negative."""
+
+    learns: ClassVar[bool] = True
 
     def choose(self, lo: Floats, hi: Floats, choices: Choices) -> QuantParams:
         return self.params(self._steps(np.stack([lo, hi], axis=1)))

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from qexplorer.quant.arrays import Codes, Doubles, Floats
+from qexplorer.quant.arrays import Codes, Doubles, Floats, Mask
 from qexplorer.quant.formats import Fields, Format, register
 from qexplorer.quant.params import Choices, QuantParams, choose_params, quotient
 from qexplorer.quant.rounding import round_to_integer
@@ -79,9 +79,9 @@ class Integer(Format):
             values = (codes - params.zero_point[:, None]).astype(np.float32) * params.scale[:, None]
             return values if params.offset is None else values + params.offset[:, None]
 
-    def outside(self, rows: Floats, params: QuantParams) -> Doubles:
+    def outside(self, rows: Floats, params: QuantParams) -> Mask:
         q = self._unclamped(rows, params)
-        return ((q < params.qmin) | (q > params.qmax)).sum(axis=1).astype(np.float64)
+        return (q < params.qmin) | (q > params.qmax)
 
     def half_step(self, params: QuantParams, largest: float) -> float:
         step = float(np.max(np.abs(params.scale), initial=0.0))

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from qexplorer.progress import Progress, Steps
-from qexplorer.quant.arrays import AnyArray, Codes, Doubles, Floats
+from qexplorer.quant.arrays import AnyArray, Codes, Doubles, Floats, Mask
 from qexplorer.quant.formats import Fields, Format, register
 from qexplorer.quant.params import Choices, QuantParams
 
@@ -24,6 +24,7 @@ class KMeans(Format):
 
     bits: int
     applies: ClassVar[Fields] = frozenset(("granularity",))
+    learns: ClassVar[bool] = True
     kind: ClassVar[str] = "learns its levels from the values: there is no scale"
     help: ClassVar[str] = "Levels learned from the values themselves. Each group stores its table in float32."
 
@@ -82,11 +83,10 @@ class KMeans(Format):
     def dequantize(self, codes: Codes, params: QuantParams) -> Floats:
         return np.take_along_axis(self._levels(params), codes.astype(np.int64), axis=1)
 
-    def outside(self, rows: Floats, params: QuantParams) -> Doubles:
+    def outside(self, rows: Floats, params: QuantParams) -> Mask:
         levels = self._levels(params).astype(np.float64)
         reach = (levels[:, -1:] - levels[:, :1]) / max(2**self.bits - 1, 1)  # as far beyond as levels are apart
-        beyond = (rows > levels[:, -1:] + reach) | (rows < levels[:, :1] - reach)
-        return beyond.sum(axis=1).astype(np.float64)
+        return (rows > levels[:, -1:] + reach) | (rows < levels[:, :1] - reach)
 
     def half_step(self, params: QuantParams, largest: float) -> float:
         return float(np.diff(self._levels(params).astype(np.float64), axis=1).max(initial=0.0)) / 2

@@ -6,13 +6,16 @@ The same one serves one tensor (one `update`) and a calibration stream (many).
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from qexplorer.plugins import Plugin, Registry
 from qexplorer.progress import Progress, Steps
 from qexplorer.quant.arrays import Doubles, Floats
+from qexplorer.quant.sample import Sample
+
+Asks = Literal["nothing", "extremes", "values"]
 
 Ends = tuple[Floats, Floats]
 """The ranges of groups: the lowest and the highest value of each, `[G]`, `[G]`."""
@@ -48,6 +51,8 @@ class Observer(Plugin):
     """A way to choose the range. NaN and infinite values are left out by every observer."""
 
     order: ClassVar[int] = 100
+    asks: ClassVar[Asks] = "values"
+    """What of a tensor the range depends on."""
     nearest_only: ClassVar[str] = ""
     """Empty, or the reason why the observer serves only roundings to the nearest level."""
 
@@ -59,6 +64,10 @@ class Observer(Plugin):
     @abstractmethod
     def update(self, stats: Any, rows: Floats) -> Any:
         """Fold a block of values `[G, N]` into the statistics; `None` stands for nothing seen yet."""
+
+    def of_sample(self, sample: Sample) -> Any:
+        """The statistics of values that count more than once each."""
+        return sample
 
     @abstractmethod
     def range(self, stats: Any, target: Target) -> Ends:
@@ -87,6 +96,11 @@ def zero_if_empty(lo: Floats, hi: Floats) -> Ends:
     """Replace the range of a group in which nothing finite was seen by 0..0."""
     seen = lo <= hi
     return np.where(seen, lo, np.float32(0)), np.where(seen, hi, np.float32(0))
+
+
+def no_ends(groups: int) -> Ends:
+    """The extremes of groups in which nothing finite was seen: +∞ and −∞."""
+    return np.full(groups, np.inf, np.float32), np.full(groups, -np.inf, np.float32)
 
 
 def as_float32(end: Doubles) -> Floats:

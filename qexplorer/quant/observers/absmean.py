@@ -7,6 +7,7 @@ import numpy as np
 
 from qexplorer.quant.arrays import Floats
 from qexplorer.quant.observers import Observer, Target, observers
+from qexplorer.quant.sample import Sample
 
 
 @observers.register
@@ -24,6 +25,11 @@ class AbsMean(Observer):
         total = np.abs(np.where(finite, rows, 0)).sum(axis=1, dtype=np.float64)
         seen = finite.sum(axis=1)
         return (total, seen) if stats is None else (stats[0] + total, stats[1] + seen)
+
+    def of_sample(self, sample: Sample) -> Any:
+        finite = np.isfinite(sample.values)
+        often = finite.astype(np.float64) if sample.weights is None else np.where(finite, sample.weights, 0)
+        return (np.abs(np.where(finite, sample.doubles, 0)) * often).sum(axis=1), often.sum(axis=1)
 
     def range(self, stats: Any, target: Target) -> tuple[Floats, Floats]:
         total, seen = stats

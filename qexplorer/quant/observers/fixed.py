@@ -7,7 +7,8 @@ import numpy as np
 
 from qexplorer.errors import UserError
 from qexplorer.quant.arrays import Floats
-from qexplorer.quant.observers import Observer, Target, observers
+from qexplorer.quant.observers import Asks, Observer, Target, observers
+from qexplorer.quant.sample import Sample
 
 
 @observers.register
@@ -21,6 +22,7 @@ class Fixed(Observer):
     title: ClassVar[str] = "Fixed"
     help: ClassVar[str] = "The limits that you set, by typing or by dragging the red lines; widened to hold 0."
     order: ClassVar[int] = 50
+    asks: ClassVar[Asks] = "nothing"
 
     def __post_init__(self) -> None:
         largest = float(np.finfo(np.float32).max)
@@ -32,6 +34,9 @@ class Fixed(Observer):
 
     def update(self, stats: Any, rows: Floats) -> Any:
         return rows.shape[0]
+
+    def of_sample(self, sample: Sample) -> Any:
+        return len(sample.values)
 
     def range(self, stats: Any, target: Target) -> tuple[Floats, Floats]:
         groups: int = stats

@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from qexplorer.quant.arrays import AnyArray, Floats
+from qexplorer.quant.arrays import AnyArray, Doubles, Floats
 from qexplorer.quant.observers import Observer, Target, extremes, observers
+from qexplorer.quant.sample import Sample
 
 BINS = 2048
 UPSAMPLE = 16
@@ -53,6 +54,13 @@ class Histogram(Observer):
         lo, hi = min(lo, old.lo), max(hi, old.hi)
         return Bins(lo, hi, _count(values, lo, hi) + _rebin(old, lo, hi))
 
+    def of_sample(self, sample: Sample) -> Any:
+        values, weights = sample.counted(0)
+        if not values.size:
+            return None
+        found = values.astype(np.float32)
+        return Bins(found[0], found[-1], _count(found, found[0], found[-1], weights))
+
     def range(self, stats: Any, target: Target) -> tuple[Floats, Floats]:
         if stats is None:
             return np.zeros(1, np.float32), np.zeros(1, np.float32)
@@ -71,13 +79,13 @@ def _wide(lo: np.floating[Any], hi: np.floating[Any]) -> np.floating[Any]:
         return width if np.isfinite(width * np.float32(BINS)) else np.float64(hi) - np.float64(lo)
 
 
-def _count(values: Floats, lo: np.float32, hi: np.float32) -> Floats:
+def _count(values: Floats, lo: np.float32, hi: np.float32, weights: Doubles | None = None) -> Floats:
     if lo == hi:
         room = np.maximum(np.float32(1), np.abs(lo) * np.float32(2.0**-20))  # of large values 1 is no part
         lo, hi = lo - room, hi + room
     width = _wide(lo, hi)
     place = ((values.astype(width.dtype) - lo) * np.float32(BINS) / width).astype(np.int64)
-    return np.bincount(np.minimum(place, BINS - 1), minlength=BINS).astype(np.float32)
+    return np.bincount(np.minimum(place, BINS - 1), weights, BINS).astype(np.float32)
 
 
 def _rebin(old: Bins, lo: np.float32, hi: np.float32) -> Floats:

@@ -7,7 +7,8 @@ import numpy as np
 
 from qexplorer.errors import UserError
 from qexplorer.quant.arrays import Floats
-from qexplorer.quant.observers import Ends, Observer, Target, extremes, observers, zero_if_empty
+from qexplorer.quant.observers import Asks, Ends, Observer, Target, extremes, observers, zero_if_empty
+from qexplorer.quant.sample import Sample
 
 
 @observers.register
@@ -23,6 +24,7 @@ class MovingAverage(Observer):
     title: ClassVar[str] = "Moving average"
     help: ClassVar[str] = "Extremes averaged over batches of activations. On one tensor it equals min/max."
     order: ClassVar[int] = 5
+    asks: ClassVar[Asks] = "extremes"
 
     def __post_init__(self) -> None:
         if not 0 < self.constant <= 1:
@@ -34,6 +36,9 @@ class MovingAverage(Observer):
         if stats is None:
             return lo, hi
         return _towards(stats[0], lo, self.constant), _towards(stats[1], hi, self.constant)
+
+    def of_sample(self, sample: Sample) -> Any:
+        return extremes(sample.values)
 
     def range(self, stats: Any, target: Target) -> Ends:
         return zero_if_empty(*stats)

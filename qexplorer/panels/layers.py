@@ -1,0 +1,312 @@
+"""Layers: what one or more specs do to every tensor of the file, and which tensors are hurt most."""
+
+from pathlib import Path
+from typing import ClassVar
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QStackedLayout, QVBoxLayout, QWidget
+
+from qexplorer.engine.scan import LayerRow, Totals
+from qexplorer.engine.scan_table import as_csv
+from qexplorer.panels import Panel, Parts, Place, register
+from qexplorer.quant import QuantSpec
+from qexplorer.state.app_state import AppState
+from qexplorer.state.layer_scan import MOST
+from qexplorer.state.runner import Failed
+from qexplorer.weights import Checkpoint
+from qexplorer.weights.text import shown
+from qexplorer.widgets.controls import Button, Field, caption
+from qexplorer.widgets.layers_model import LayerLine
+from qexplorer.widgets.layers_table import LayersTable
+from qexplorer.widgets.messages import Placeholder
+from qexplorer.widgets.numbers import count, duration, size
+from qexplorer.widgets.spec_rows import SpecLine, SpecRows
+from qexplorer.widgets.task_row import ThinBar
+from qexplorer.widgets.theme import Theme
+
+NOTHING = (
+    "No layers yet",
+    "Open weights: what the scheme does to every tensor of the file appears here, those that it hurts most first.",
+)
+START = "Press Scan: every tensor is quantized as the scheme says, and those that it hurts most come first."
+OUTDATED = "These are figures of the spec before — Scan again."
+
+
+@register
+class LayersPanel(Panel):
+    """The specs that are compared with their totals, and a table of all tensors under them."""
+
+    name: ClassVar[str] = "layers"
+    title: ClassVar[str] = "Layers"
+    order: ClassVar[int] = 26
+    place: ClassVar[Place] = Place(9, "distribution", tabbed=True)
+
+    def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
+        super().__init__(parts, parent)
+        self.layers, self._taken = parts.layers, 0
+        self.specs, self.table = SpecRows(), LayersTable()
+        self._add_controls()
+        self.body.addWidget(self.specs)
+        self.body.addLayout(self._controls())
+        self.body.addLayout(self._progress())
+        self.body.addWidget(self._content(), 1)
+        self.layers.restarted.connect(self._on_restarted)
+        self.layers.grew.connect(self._on_grew)
+        self.layers.changed.connect(self._show_state)
+        self.layers.failed.connect(self._on_failed)
+        for signal in (self.table.filter.rowsInserted, self.table.filter.rowsRemoved, self.table.filter.modelReset):
+            signal.connect(self._on_matches)
+        parts.preview.opened.connect(self._on_opened)
+        parts.preview.refused.connect(self._show_state)
+        parts.store.changed.connect(self._on_changed)
+        parts.themes.changed.connect(self.show_theme)
+        self.show_theme(parts.themes.current)
+        self.table.show_current(parts.store.state.tensor)
+        self._show_state()
+
+    def _add_controls(self) -> None:
+        self.filter, self.bar = Field(), ThinBar()
+        self.filter.setPlaceholderText("Filter: conv, >1M, sqnr<15")
+        self.filter.setClearButtonEnabled(True)
+        self.filter.setObjectName("filter_layers")
+        self.filter.setAccessibleName("Filter layers")
+        self.filter.setToolTip(
+            "Words of the name; >1M or <10k compare the number of values, sqnr<15 the SQNR under the first spec"
+        )
+        self.scan, self.pin, self.export = Button("Scan", primary=True), Button("Pin"), Button("Export CSV …")
+        self.pin.setAccessibleName("Pin the current spec")
+        self.export.setAccessibleName("Export the layers as CSV")
+        self.export.setToolTip("Save all figures of all tensors that were scanned as comma-separated values")
+        self.scan.clicked.connect(self._on_scan)
+        self.pin.clicked.connect(self.layers.pin)
+        self.export.clicked.connect(self._on_export)
+        self.filter.textChanged.connect(self.table.show_filter)
+        self.specs.removed.connect(self._on_removed)
+        self.table.chosen.connect(self._on_chosen)
+
+    def _controls(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        row.setContentsMargins(10, 4, 12, 0)
+        row.setSpacing(8)
+        row.addWidget(self.filter, 1)
+        for button in (self.pin, self.export, self.scan):
+            row.addWidget(button)
+        return row
+
+    def _progress(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        row.setContentsMargins(12, 0, 12, 0)
+        row.setSpacing(10)
+        self._note, self._left = caption(""), caption("")
+        policy = self.bar.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)
+        self.bar.setSizePolicy(policy)
+        row.addWidget(self._note)
+        row.addWidget(self.bar, 1, Qt.AlignmentFlag.AlignVCenter)
+        row.addWidget(self._left)
+        return row
+
+    def _content(self) -> QWidget:
+        content = QWidget()
+        margin = QVBoxLayout(content)
+        margin.setContentsMargins(8, 0, 8, 4)
+        place = QWidget()
+        self._stack = QStackedLayout(place)
+        self._empty = Placeholder(*NOTHING, "Open weights …")
+        self._unmatched = Placeholder(
+            "Nothing matches", "Words must be part of the name; >10k, <1M and sqnr<15 compare."
+        )
+        self._empty.pressed.connect(self.open_pressed)
+        for widget in (self._empty, self.table, self._unmatched):
+            self._stack.addWidget(widget)
+        margin.addWidget(place)
+        return content
+
+    def show_in_sight(self, in_sight: bool) -> None:
+        self.layers.watch(in_sight)
+
+    def show_theme(self, theme: Theme) -> None:
+        """Colours of a theme."""
+        self.table.show_theme(theme)
+
+    # -- what follows from the scan
+
+    def _on_restarted(self) -> None:
+        self._taken = 0
+        scan = self.layers.scan
+        if scan is None:
+            self.table.layers.clear()
+        else:
+            self.banner.clear()
+            self.table.restart([title_of(spec) for spec in scan.specs])
+
+    def _on_grew(self) -> None:
+        scan = self.layers.scan
+        if scan is None:
+            return
+        rows = scan.new_rows(self._taken)
+        self._taken += len(rows)
+        self.table.show_totals([totals.e2 for totals in scan.totals])
+        self.table.take([line_of(row) for row in rows])
+        if not self.layers.running:
+            self.table.put_in_order()
+        self._show_state()
+
+    def _on_matches(self) -> None:
+        self._show_place()
+        self._show_progress()
+
+    def _on_failed(self, failed: Failed) -> None:
+        self.banner.show_message(f"The scan stopped. {failed.message}", failed.details)
+
+    def _show_state(self) -> None:
+        """Say what there is, what is going on, and what can be done."""
+        layers, scan, state = self.layers, self.layers.scan, self.parts.store.state
+        opened = self.parts.preview.checkpoint is not None
+        again = scan is not None and (layers.outdated or scan.complete)
+        self.scan.setText(
+            "Stop" if layers.running else "Resume" if layers.resumable else "Scan again" if again else "Scan"
+        )
+        self.scan.setAccessibleName(f"{self.scan.text()}: all tensors under the compared specs")
+        self.scan.setToolTip("Stop; what was found stays" if layers.running else START)
+        self.scan.setEnabled(opened)
+        self.scan.updateGeometry()
+        full = len(state.compared) >= MOST
+        self.pin.setEnabled(not full and state.spec not in state.compared)
+        self.pin.setToolTip(
+            f"{MOST} specs are pinned: remove one first" if full
+            else "The current spec is pinned: change the scheme to compare another with it" if not self.pin.isEnabled()
+            else "Keep the current spec as columns of its own, and go on to change the scheme beside it"
+        )  # fmt: skip
+        self.export.setEnabled(scan is not None and scan.done > 0)
+        self.table.show_outdated(layers.outdated)
+        self._show_specs()
+        self._show_progress()
+        self._show_place()
+
+    def _show_specs(self) -> None:
+        scan, specs = self.layers.scan, self.layers.specs
+        totals = dict(zip(scan.specs, scan.totals, strict=True)) if scan is not None else {}
+        lines = [
+            SpecLine(title_of(spec), about(spec), self._figures(totals.get(spec)), pinned=i > 0)
+            for i, spec in enumerate(specs)
+        ]
+        self.specs.show_lines(lines)
+
+    def _figures(self, totals: Totals | None) -> tuple[str, str, str, str]:
+        checkpoint = self.parts.preview.checkpoint
+        if totals is None or checkpoint is None or not totals.done:
+            return "", "", "", ""
+        return (
+            size(totals.bytes),
+            f"{totals.bits_per_weight:.2f} bits",
+            f"{totals.sqnr_db:.2f} dB" if totals.quantized else "–",
+            f"{count(totals.quantized)} of {count(len(checkpoint.tensors))} tensors",
+        )
+
+    def _show_progress(self) -> None:
+        layers, scan = self.layers, self.layers.scan
+        self.bar.setVisible(layers.running)
+        self.bar.show_share(layers.fraction or 0.0)
+        left = layers.seconds_left
+        self._left.setText(f"{duration(left)} left" if left is not None else "")
+        where = f"{count(scan.done)} of {count(len(scan.checkpoint.tensors))} tensors" if scan is not None else ""
+        there = f"Stopped after {where}." if layers.resumable else self._matches()
+        self._note.setText(f"Measuring: {where}" if layers.running else OUTDATED if layers.outdated else there)
+        self._note.setToolTip(
+            "Greyed figures are those of other specs; Scan measures all tensors under the ones above."
+            if layers.outdated else ""
+        )  # fmt: skip
+
+    def _matches(self) -> str:
+        rows, left = self.table.layers.rowCount(), self.table.filter.rowCount()
+        return (
+            "" if not rows else f"{count(left)} of {count(rows)} tensors" if left < rows else f"{count(rows)} tensors"
+        )
+
+    def _show_place(self) -> None:
+        """Show the table, or say why there is nothing in it."""
+        checkpoint, table = self.parts.preview.checkpoint, self.table
+        if table.layers.rowCount():
+            self._stack.setCurrentWidget(table if table.filter.rowCount() else self._unmatched)
+            return
+        if checkpoint is None:
+            self._empty.show_text(*NOTHING)
+        elif self.layers.running:
+            self._empty.show_text("Measuring …", shown(checkpoint.path.name), button=False)
+        else:
+            self._empty.show_text("Not scanned yet", START, button=False)
+        self._stack.setCurrentWidget(self._empty)
+
+    # -- what the person does
+
+    def _on_scan(self) -> None:
+        if self.layers.running:
+            self.layers.stop()
+        else:
+            self.layers.start()
+
+    def _on_removed(self, row: int) -> None:
+        self.layers.unpin(self.layers.specs[row])
+
+    def _on_chosen(self, name: str) -> None:
+        self.parts.store.update(tensor=name)
+
+    def _on_export(self) -> None:
+        dialog = QFileDialog(self, "Export the layers", filter="Comma-separated values (*.csv)")
+        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.setDefaultSuffix("csv")
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.fileSelected.connect(self.save)
+        dialog.open()
+
+    def save(self, path: str) -> None:
+        """Write all figures as CSV; a full disk is said in the banner."""
+        scan = self.layers.scan
+        if scan is None:
+            return
+        try:
+            Path(path).write_text(as_csv(scan.rows, scan.specs, shown(scan.checkpoint.path.name)), encoding="utf-8")
+        except OSError as error:
+            self.banner.show_message(f"{path} could not be written: {error.strerror}. Check the folder and the space.")
+
+    # -- what follows from the choice
+
+    def _on_opened(self, checkpoint: Checkpoint) -> None:
+        del checkpoint
+        self.banner.clear()
+        self._show_state()
+
+    def _on_changed(self, old: AppState, new: AppState) -> None:
+        if new.tensor != old.tensor:
+            self.table.show_current(new.tensor)
+
+
+def title_of(spec: QuantSpec) -> str:
+    """A spec in a few words, with its observer where it is not the format's own."""
+    chosen = not spec.applies("observer") and spec.observer != spec.default("observer")
+    return f"{spec.title} · {spec.observer.title}" if chosen else spec.title
+
+
+def about(spec: QuantSpec) -> str:
+    """Every field of a spec, a line each."""
+    return "\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in spec.to_json().items())
+
+
+def line_of(row: LayerRow) -> LayerLine:
+    """The table's line of a tensor."""
+    return LayerLine(
+        name=row.name,
+        shown=shown(row.name),
+        shape=row.shape,
+        dtype=row.dtype,
+        n=row.n,
+        note=row.trouble,
+        bytes=row.original_bytes,
+        share=row.share,
+        histogram=row.histogram,
+        lo=row.lo,
+        hi=row.hi,
+        tied=shown(row.tied_to) if row.tied_to else "",
+        figures=row.figures,
+    )

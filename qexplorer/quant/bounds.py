@@ -1,0 +1,124 @@
+"""Between which ends the true figures lie when a sketch was quantized instead of the values themselves.
+
+A bucket's values lie in a … b, their mean is μ, and their mean squared distance from it is at most v. Quantizing is
+monotone. Where a and b become the same level y, all values do: their errors are y − x, so that their squares sum to
+n·(y − μ)² and n times the spread, 0 … v, more. Elsewhere a level's border lies within the bucket. Where values are
+rounded to the nearest level, |e| is their distance from the nearest level, which changes no faster than x: the root of
+their mean squared error is within √v of |e(μ)|. With other roundings |e| is at most the larger of |y(b) − a| and
+|y(a) − b|.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from qexplorer.quant.arrays import AnyArray, Doubles, Mask
+from qexplorer.quant.measure import Measured
+from qexplorer.quant.metrics import entropy_bits, sqnr_db
+from qexplorer.quant.params import QuantParams
+from qexplorer.quant.sketch import Sketch
+from qexplorer.quant.spec import QuantSpec
+
+Bounds: TypeAlias = Mapping[str, tuple[float, float]]
+"""The least and the greatest value that a figure of `Metrics` can have, by its name; none where all is exact."""
+NO_BOUNDS: Bounds = {}
+
+
+@dataclass(frozen=True)
+class _Buckets:
+    """Each bucket: how many values, their mean, the bound of their spread; levels of both ends and of the mean."""
+
+    counts: Doubles
+    mean: Doubles
+    spread: Doubles
+    low: Doubles
+    high: Doubles
+    y_low: Doubles
+    y_high: Doubles
+    y: Doubles
+
+    @property
+    def alike(self) -> Mask:
+        """Whether all of a bucket's values become the same."""
+        return self.y_low == self.y_high
+
+    def sum(self, figures: AnyArray | np.bool) -> float:
+        return float((self.counts * figures).sum())
+
+
+def bounds_of(whole: Sketch, spec: QuantSpec, params: QuantParams, total: Measured) -> Bounds:
+    """The bounds of every figure that follows from a sketch; none where it is exact."""
+    if whole.exact or not whole.n:
+        return NO_BOUNDS
+    ends = np.stack([whole.low, whole.high, whole.values])
+    codes = spec.format.quantize(ends.reshape(1, -1), params)
+    y_low, y_high, y = spec.format.dequantize(codes, params).reshape(3, -1).astype(np.float64)
+    low, high, mean = ends.astype(np.float64)
+    b = _Buckets(whole.counts.astype(np.float64), mean, whole.variance, low, high, y_low, y_high, y)
+    n = float(whole.n)
+    e2, e1, e_max = _errors(b, nearest=spec.rounding.startswith("half"))
+    x2 = b.sum(mean * mean), b.sum(mean * mean + b.spread)
+    outside = spec.format.outside(ends.reshape(1, -1), params).reshape(3, -1)
+    rmse = math.sqrt(e2[0] / n), math.sqrt(e2[1] / n)
+    return {
+        "mse": (e2[0] / n, e2[1] / n),
+        "rmse": rmse,
+        "mae": (e1[0] / n, e1[1] / n),
+        "max_abs_error": e_max,
+        "sqnr_db": (sqnr_db(x2[0], e2[1]), sqnr_db(x2[1], e2[0])),
+        "relative_rmse": (math.sqrt(e2[0] / x2[1]) if x2[1] else 0.0, math.sqrt(e2[1] / x2[0]) if x2[0] else math.inf),
+        "cosine": _cosine(b, x2, e2),
+        "clipped_fraction": (b.sum(outside[:2].all(axis=0)) / n, b.sum(outside.any(axis=0)) / n),
+        **_codes(b, codes.reshape(3, -1)[2], total, 2**spec.format.code_bits),
+    }
+
+
+def _errors(b: _Buckets, *, nearest: bool) -> tuple[tuple[float, float], tuple[float, float], tuple[float, float]]:
+    """Σe², Σ|e| and the worst |e|: from where to where."""
+    error, sigma = np.abs(b.y - b.mean), np.sqrt(b.spread)
+    farthest = np.maximum(np.abs(b.y_high - b.low), np.abs(b.y_low - b.high))
+    least = np.maximum(error - sigma, 0) if nearest else np.zeros_like(error)
+    most = np.minimum(error + sigma, farthest) if nearest else farthest
+    one_side = b.alike & ((b.y <= b.low) | (b.y >= b.high))
+    squares = b.sum(np.where(b.alike, error**2, least**2)), b.sum(np.where(b.alike, error**2 + b.spread, most**2))
+    sums = (
+        b.sum(np.where(b.alike, error, least)),
+        b.sum(np.where(one_side, error, np.where(b.alike, error + sigma, most))),
+    )
+    worst = float(np.where(b.alike, error, 0.0).max(initial=0.0)), float(farthest.max(initial=0.0))
+    return squares, sums, worst
+
+
+def _cosine(b: _Buckets, x2: tuple[float, float], e2: tuple[float, float]) -> tuple[float, float]:
+    """Each Σ over a bucket lies between those of its ends; and the sine is at most ‖e‖/‖x‖."""
+    corners = np.stack([x * y for x in (b.low, b.high) for y in (b.y_low, b.y_high)])
+    xy = [b.sum(np.where(b.alike, b.mean * b.y, corner)) for corner in (corners.min(axis=0), corners.max(axis=0))]
+    ends = np.stack([b.y_low**2, b.y_high**2])
+    crossing = np.where((b.y_low < 0) & (b.y_high > 0), 0.0, ends.min(axis=0))
+    y2 = b.sum(crossing), b.sum(ends.max(axis=0))
+    low, high = (
+        s / math.sqrt(x * y) if x * y > 0 else math.nan for s, x, y in zip(xy, x2[::-1], y2[::-1], strict=True)
+    )
+    sine2 = e2[1] / x2[0] if x2[0] else math.inf
+    return max(low, -1.0, math.sqrt(1 - sine2) if sine2 < 1 else -1.0), min(high, 1.0)
+
+
+def _codes(b: _Buckets, codes: AnyArray, total: Measured, all_codes: int) -> Bounds:
+    """Utilization: codes that are certainly in use, and one more for each value that may have another. Entropy: a
+    share t of values with other codes changes it by t·log₂(K − 1) + h(t) at most (Audenaert 2007).
+    """
+    certain = len(np.unique(codes[b.alike]))
+    loose = float(b.counts[~b.alike].sum())
+    used = max(certain, 1) / all_codes, min(certain + loose, all_codes) / all_codes
+    t, k = loose / float(b.counts.sum()), min(all_codes, int(b.counts.sum()))
+    change = math.log2(max(k, 1))
+    if t < 1 - 1 / max(k, 1):
+        change = t * math.log2(max(k - 1, 1)) + (-t * math.log2(t) - (1 - t) * math.log2(1 - t) if t > 0 else 0.0)
+    entropy = entropy_bits(total.code_counts)
+    return {
+        "code_utilization": used,
+        "code_entropy_bits": (max(entropy - change, 0.0), min(entropy + change, math.log2(max(k, 1)))),
+    }

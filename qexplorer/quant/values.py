@@ -1,0 +1,62 @@
+"""A tensor whose values are read piece by piece, in the type that they are stored in."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from qexplorer.errors import UserError
+from qexplorer.quant.arrays import AnyArray, Floats
+
+LARGEST = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class Values:
+    """`read(start, stop)` gives the values of these places in C order: `[stop − start]` of float32, float16, float64,
+    or uint16 for the bits of bfloat16. Any thread may call it, several at once.
+
+    `kinds` are how many values the stored type can hold, where that is known to be few: 65,536 for 16 bits.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+    read: Callable[[int, int], AnyArray]
+
+    @staticmethod
+    def of(array: AnyArray, dtype: str = "") -> "Values":
+        """An array in memory; one of uint16 is bfloat16 where `dtype` says so. Raises `UserError` for whole numbers."""
+        if array.dtype.kind != "f" and not (dtype == "bfloat16" and array.dtype == np.uint16):
+            raise UserError(f"The tensor holds {array.dtype}, not floating-point weights.", "Choose another tensor.",
+                            field="tensor")  # fmt: skip
+        native = array.astype(array.dtype.newbyteorder("="), copy=False)
+        flat = np.ascontiguousarray(native).reshape(-1)
+        return Values(array.shape, flat.dtype, lambda start, stop: flat[start:stop])
+
+    @property
+    def n(self) -> int:
+        """How many values there are."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """What they take as stored."""
+        return self.n * self.dtype.itemsize
+
+
+def narrowed(raw: AnyArray) -> AnyArray:
+    """Values of float64 as float32, all others as they are. A `UserError` where float32 cannot hold one."""
+    if raw.dtype.itemsize <= 4:
+        return raw
+    if np.any(np.isfinite(raw) & (np.abs(raw) > LARGEST)):
+        raise UserError(f"The tensor holds {raw.dtype} values that float32 cannot.", "Convert them first.",
+                        field="tensor")  # fmt: skip
+    return raw.astype(np.float32)
+
+
+def widened(raw: AnyArray) -> Floats:
+    """Values of any stored type as float32: exact but for float64, which is rounded."""
+    if raw.dtype == np.uint16:
+        return (raw.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return np.asarray(raw, dtype=np.float32)

@@ -1,0 +1,96 @@
+"""The specs that are compared: one row each, with what the whole model costs and loses under it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import QPainter, QPaintEvent, QPalette
+from PySide6.QtWidgets import QGridLayout, QLabel, QSizePolicy, QWidget
+
+from qexplorer.widgets.controls import GlyphButton, caption
+from qexplorer.widgets.theme import scaled
+
+FIGURES = ("Size of all tensors: quantized where the spec serves, else as stored; tied ones counted once",
+           "Bits per value over all tensors, scales and zero points included",
+           "SQNR of all tensors together, 10·log₁₀(Σx²/Σe²): large values weigh more",
+           "Tensors that are quantized, of all in the file; the others stay as they are stored")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SpecLine:
+    """One spec: how it is called, what it is in full, its four figures as text, and whether it can be removed."""
+
+    title: str
+    about: str
+    figures: tuple[str, str, str, str] = ("", "", "", "")
+    pinned: bool = False
+
+
+class Elided(QLabel):
+    """Text that gives way to its neighbours: what does not fit ends in an ellipsis."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(self.fontMetrics().horizontalAdvance("INT8 sym …"), self.sizeHint().height())
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.setPen(self.palette().color(QPalette.ColorRole.WindowText))
+        text = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, self.width())
+        painter.drawText(self.rect(), Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, text)
+
+
+class SpecRows(QWidget):
+    """Value in: a line for each spec, the current one first; signal out: the number of one to remove."""
+
+    removed = Signal(int)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._grid = QGridLayout(self)
+        self._grid.setContentsMargins(12, 0, 12, 0)
+        self._grid.setHorizontalSpacing(12)
+        self._grid.setVerticalSpacing(1)
+        self._grid.setColumnStretch(1, 1)
+        self._rows: list[tuple[QLabel, Elided, list[QLabel], GlyphButton]] = []
+
+    def show_lines(self, lines: Sequence[SpecLine]) -> None:
+        """Show these specs; rows that are there already change in place."""
+        while len(self._rows) < len(lines):
+            self._rows.append(self._new_row(len(self._rows)))
+        for i, (mark, title, figures, remove) in enumerate(self._rows):
+            seen = i < len(lines)
+            for widget in (mark, title, *figures):
+                widget.setVisible(seen)
+            remove.setVisible(seen and lines[i].pinned)
+            if not seen:
+                continue
+            mark.setVisible(len(lines) > 1)
+            title.setText(lines[i].title)
+            title.setToolTip(lines[i].about)
+            title.setAccessibleName(
+                f"Spec {mark.text()}: {lines[i].title}, {', '.join(filter(None, lines[i].figures))}"
+            )
+            remove.setAccessibleName(f"Compare {mark.text()} no longer: {lines[i].title}")
+            for label, text in zip(figures, lines[i].figures, strict=True):
+                label.setText(text)
+
+    def _new_row(self, row: int) -> tuple[QLabel, Elided, list[QLabel], GlyphButton]:
+        mark, title = caption(chr(ord("A") + row)), Elided()
+        mark.setFont(scaled(1.0, bold=True))
+        mark.setToolTip("How the columns of this spec are marked")
+        figures = [caption("") for _ in FIGURES]
+        remove = GlyphButton("close", "")
+        remove.setToolTip("Compare this spec no longer (undo brings it back)")
+        remove.setObjectName(f"remove_{row}")
+        remove.clicked.connect(lambda: self.removed.emit(row))
+        for column, widget in enumerate((mark, title, *figures, remove)):
+            self._grid.addWidget(widget, row, column)
+        for label, meaning in zip(figures, FIGURES, strict=True):
+            label.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+            label.setToolTip(meaning)
+        return mark, title, figures, remove

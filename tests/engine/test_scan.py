@@ -1,0 +1,294 @@
+"""The scan of a whole checkpoint: the figures of `analyze`, whatever interrupts it, and what goes wrong in it."""
+
+import csv
+import io
+import math
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from qexplorer.engine import scan as scan_module
+from qexplorer.engine.scan import BINS, LayerRow, Scan
+from qexplorer.engine.scan_table import as_csv, table
+from qexplorer.progress import Progress, Steps, finish
+from qexplorer.quant import QuantSpec, analyze
+from qexplorer.resources import resource
+from qexplorer.weights import Checkpoint, open_checkpoint
+
+INT4 = QuantSpec.from_json({"format": "int4"})
+CHANNELS = QuantSpec.from_json({"format": "int8", "granularity": "channel:0"})
+BLOCKS = QuantSpec.from_json({"format": "q4_0"})
+
+
+@pytest.fixture(scope="module")
+def sample() -> Checkpoint:
+    return finish(open_checkpoint(str(resource("mobilenet_v2_digits.safetensors"))))
+
+
+def opened(folder: Path, **tensors: np.ndarray) -> Checkpoint:
+    save_file(tensors, folder / "w.safetensors")
+    return finish(open_checkpoint(str(folder / "w.safetensors")))
+
+
+def mixed(folder: Path) -> Checkpoint:
+    """Tensors of every kind, in the file's order."""
+    rng = np.random.default_rng(3)
+    return opened(
+        folder,
+        all_nan=np.full((4, 8), np.nan, np.float32),
+        big=rng.normal(0, 0.1, (64, 96)).astype(np.float32),
+        counter=np.array([7], np.int64),
+        empty=np.zeros((0, 4), np.float32),
+        flat=np.full((3, 32), 0.25, np.float32),
+        half=rng.normal(0, 1, (32, 64)).astype(np.float16),
+        holes=np.where(np.arange(256) % 5, rng.normal(size=256), np.nan).astype(np.float32).reshape(8, 32),
+        scalar=np.array(0.5, np.float32),
+    )
+
+
+def plain(rows: Any) -> list[tuple[Any, ...]]:
+    """Rows as values that can be compared; NaN is equal to itself in `repr`."""
+    return [
+        (r.name, repr(r.figures), r.histogram.tolist(), repr((r.lo, r.hi)), r.share, r.tied_to, r.trouble)
+        for r in rows
+    ]  # fmt: skip
+
+
+def named(rows: Any) -> dict[str, LayerRow]:
+    return {row.name: row for row in rows}
+
+
+def test_every_row_has_the_figures_of_analyze(sample):
+    scan = Scan(sample, (INT4, CHANNELS))
+    rows = finish(scan.steps())
+    assert [row.name for row in rows] == [t.name for t in sample.tensors]
+    assert scan.complete
+    measured = [t for t in sample.tensors if t.dtype == "float32"]
+    for tensor in measured[::7]:
+        row, values = named(rows)[tensor.name], sample.read(tensor)
+        assert row.histogram.sum() == values.size
+        assert (row.lo, row.hi) == (values.min(), values.max())
+        for spec, figures in zip(scan.specs, row.figures, strict=True):
+            analysis = finish(analyze(values, spec, original_bytes=tensor.nbytes))
+            metrics, sums = analysis.metrics, analysis.sums
+            assert figures.sqnr_db == pytest.approx(metrics.sqnr_db, rel=1e-12)
+            assert (figures.mse, figures.x2, figures.e2) == pytest.approx((metrics.mse, sums.x2, sums.e2), rel=1e-12)
+            assert (figures.relative_rmse, figures.max_abs_error) == (metrics.relative_rmse, metrics.max_abs_error)
+            assert (figures.clipped_fraction, figures.bytes) == (metrics.clipped_fraction, metrics.bytes)
+            assert (figures.bits_per_weight, figures.coverage) == (metrics.bits_per_weight, "exact")
+
+
+def test_totals_are_sums_over_the_rows(sample):
+    scan = Scan(sample, (INT4,))
+    rows = finish(scan.steps())
+    (totals,) = scan.totals
+    served = [row for row in rows if not row.trouble]
+    left = sum(row.original_bytes for row in rows if row.trouble)
+    x2, e2 = (math.fsum(getattr(row.figures[0], name) for row in served) for name in ("x2", "e2"))
+    assert totals.bytes == sum(row.figures[0].bytes for row in served) + left
+    assert totals.bits_per_weight == pytest.approx(8 * totals.bytes / sample.n)
+    assert totals.sqnr_db == pytest.approx(10 * math.log10(x2 / e2))
+    assert (totals.done, totals.quantized) == (len(rows), len(served))
+    assert sum(row.share for row in rows) == pytest.approx(1)
+
+
+def test_the_ranking_has_the_largest_share_of_the_error_first(sample):
+    scan = Scan(sample, (INT4,))
+    finish(scan.steps())
+    shares = [share for _, share, _ in scan.ranking(0)]
+    assert shares == sorted(shares, reverse=True)
+    assert sum(shares) == pytest.approx(1)
+    row, share, db = scan.ranking(0)[0]
+    assert share == row.figures[0].e2 / scan.totals[0].e2
+    assert db == row.figures[0].sqnr_db
+
+
+@pytest.mark.parametrize("stops", [1, 7, 40])
+def test_a_scan_that_was_stopped_goes_on_where_it_stopped(tmp_path, stops):
+    checkpoint = mixed(tmp_path)
+    whole = finish(Scan(checkpoint, (INT4, CHANNELS)).steps())
+    scan = Scan(checkpoint, (INT4, CHANNELS))
+    fractions: list[float] = []
+    while not scan.complete:
+        before, steps = scan.done, scan.steps()
+        for _, progress in zip(range(stops), steps, strict=False):
+            fractions.append(progress.fraction or 0.0)
+        steps.close()
+        stops += 1
+        assert scan.done >= before
+    assert plain(scan.rows) == plain(whole)
+    assert repr(scan.totals) == repr(scanned(checkpoint).totals)
+    assert finish(scan.steps()) == scan.rows
+
+
+def scanned(checkpoint: Checkpoint) -> Scan:
+    scan = Scan(checkpoint, (INT4, CHANNELS))
+    finish(scan.steps())
+    return scan
+
+
+def test_progress_is_in_bytes_of_all_that_is_read(tmp_path):
+    checkpoint = mixed(tmp_path)
+    told: list[Progress] = []
+    finish(Scan(checkpoint, (INT4, CHANNELS)).steps(), told.append)
+    total = sum(t.nbytes for t in checkpoint.tensors if t.dtype != "int64")
+    assert {step.total for step in told} == {total}
+    assert [step.done for step in told] == sorted(step.done for step in told)
+    assert (told[0].done, told[-1].done) == (0, total)
+    assert told[-1].fraction == 1
+
+
+def test_another_thread_sees_rows_and_totals_that_belong_together(sample):
+    scan = Scan(sample, (INT4,))
+    worker = threading.Thread(target=lambda: finish(scan.steps()), daemon=True)
+    worker.start()
+    taken: list[LayerRow] = []
+    while worker.is_alive() or len(taken) < scan.done:
+        worker.join(0.01)
+        taken += scan.new_rows(len(taken))
+        assert scan.totals[0].done <= scan.done
+    assert [row.name for row in taken] == [t.name for t in sample.tensors]
+
+
+def test_what_cannot_be_measured_says_why_and_the_rest_goes_on(tmp_path):
+    checkpoint = mixed(tmp_path)
+    rows = named(finish(Scan(checkpoint, (INT4, CHANNELS)).steps()))
+    assert "int64" in rows["counter"].trouble
+    assert rows["all_nan"].trouble == "None of its values is finite."
+    assert rows["empty"].trouble == "It is empty."
+    for name in ("counter", "all_nan", "empty"):
+        assert math.isnan(rows[name].figures[0].sqnr_db)
+        assert rows[name].histogram.tolist() == [0] * BINS
+    assert rows["big"].trouble == rows["half"].trouble == ""
+    assert rows["holes"].histogram.sum() == np.isfinite(checkpoint.read(checkpoint.tensor("holes"))).sum()
+    assert rows["flat"].histogram.sum() == 96
+    assert (rows["flat"].lo, rows["flat"].hi) == (0.25, 0.25)
+
+
+def test_a_spec_that_does_not_serve_a_tensor_leaves_it_as_it_is_stored(tmp_path):
+    checkpoint = mixed(tmp_path)
+    scan = Scan(checkpoint, (INT4, CHANNELS))
+    scalar = named(finish(scan.steps()))["scalar"]
+    assert scalar.trouble == ""
+    assert scalar.figures[0].refusal == ""
+    assert scalar.figures[1].refusal
+    assert math.isnan(scalar.figures[1].sqnr_db)
+    assert scan.totals[1].quantized == scan.totals[0].quantized - 1
+    assert scalar.histogram.sum() == 1
+
+
+def test_a_file_that_is_damaged_or_changed_meanwhile_gives_trouble_and_no_end(tmp_path):
+    checkpoint = mixed(tmp_path)
+    scan = Scan(checkpoint, (INT4,))
+    steps = scan.steps()
+    while scan.done < 4:
+        next(steps)
+    steps.close()
+    before = plain(scan.rows)
+    with (tmp_path / "w.safetensors").open("r+b") as file:
+        file.truncate(900)
+    rows = finish(scan.steps())
+    assert len(rows) == len(checkpoint.tensors)
+    assert plain(rows[:4]) == before
+    assert all("changed" in row.trouble for row in rows[4:] if row.dtype != "int64" and row.n)
+
+
+def test_too_little_memory_for_one_tensor_does_not_end_the_scan(tmp_path, monkeypatch):
+    measure = scan_module._measure
+
+    def short(checkpoint: Checkpoint, tensor: Any, specs: Any) -> Steps[Any]:
+        if tensor.name == "big":
+            raise MemoryError
+        return (yield from measure(checkpoint, tensor, specs))
+
+    monkeypatch.setattr(scan_module, "_measure", short)
+    rows = named(finish(Scan(mixed(tmp_path), (INT4,)).steps()))
+    assert "memory" in rows["big"].trouble
+    assert rows["half"].trouble == ""
+
+
+def test_tied_tensors_are_listed_and_counted_once(tmp_path):
+    import torch
+
+    weight = torch.linspace(-1, 1, 640).reshape(10, 64)
+    torch.save({"embed.weight": weight, "head.weight": weight, "bias": torch.ones(10)}, tmp_path / "tied.pt")
+    checkpoint = finish(open_checkpoint(str(tmp_path / "tied.pt")))
+    scan = Scan(checkpoint, (INT4,))
+    rows = named(finish(scan.steps()))
+    assert rows["head.weight"].tied_to == "embed.weight"
+    assert rows["head.weight"].figures == rows["embed.weight"].figures
+    assert rows["head.weight"].share == 0
+    assert scan.totals[0].n == 650
+    assert scan.totals[0].x2 == rows["embed.weight"].figures[0].x2 + 10
+    assert math.isnan(scan.totals[0].error_share(rows["head.weight"], rows["head.weight"].figures[0]))
+    assert next(row.name for row, _, _ in scan.ranking(0)) == "embed.weight"
+    assert "tied to embed.weight" in as_csv(scan.rows, scan.specs, "tied.pt")
+
+
+def test_what_the_scan_before_knows_is_not_measured_again(tmp_path, monkeypatch):
+    checkpoint = mixed(tmp_path)
+    first = Scan(checkpoint, (INT4,))
+    finish(first.steps())
+    asked: list[tuple[str, Any]] = []
+    measure = scan_module._measure
+
+    def noted(checkpoint: Checkpoint, tensor: Any, specs: Any) -> Steps[Any]:
+        asked.append((tensor.name, specs))
+        return (yield from measure(checkpoint, tensor, specs))
+
+    monkeypatch.setattr(scan_module, "_measure", noted)
+    second = Scan(checkpoint, (CHANNELS, INT4), first)
+    rows = finish(second.steps())
+    assert {specs for name, specs in asked if name in ("big", "half")} == {(CHANNELS,)}
+    asked.clear()
+    third = Scan(checkpoint, (INT4, CHANNELS, INT4), second)
+    finish(third.steps())
+    assert not {name for name, _ in asked} & {"big", "half", "holes", "flat", "scalar"}
+    monkeypatch.undo()
+    assert plain(rows) == plain(finish(Scan(checkpoint, (CHANNELS, INT4)).steps()))
+    assert plain(third.rows) == plain(finish(Scan(checkpoint, (INT4, CHANNELS, INT4)).steps()))
+    assert Scan(mixed(tmp_path), (INT4,), first)._known == {}  # the same file opened anew may hold other values
+
+
+@pytest.mark.parametrize("scale", [1e-44, 1.0, 3e38])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_the_histogram_is_numpys_up_to_the_values_at_an_edge(scale, dtype):
+    if dtype is np.float16 and scale != 1:
+        scale = 6e4 if scale > 1 else 1e-7
+    values = (np.random.default_rng(0).uniform(-1, 1, 200_000) * scale).astype(dtype)
+    picture = scan_module._thumbnail(values)
+    expected, edges = np.histogram(values.astype(np.float64), BINS)
+    assert (picture.lo, picture.hi) == (edges[0], edges[-1])
+    assert picture.counts.sum() == values.size
+    near = np.isin(values.astype(np.float64), edges).sum()
+    assert np.abs(picture.counts - expected).sum() <= 2 * near + 4
+
+
+def test_the_table_can_be_read_back(tmp_path):
+    scan = Scan(mixed(tmp_path), (INT4, CHANNELS))
+    rows = finish(scan.steps())
+    text = as_csv(rows, scan.specs, "w.safetensors")
+    comments = [line for line in text.splitlines() if line.startswith("# ")]
+    assert comments[0] == "# w.safetensors"
+    assert any(line.startswith("# B: format int8, ") and "granularity channel:0" in line for line in comments)
+    body = io.StringIO("".join(f"{line}\n" for line in text.splitlines() if not line.startswith("# ")))
+    read = {line["tensor"]: line for line in csv.DictReader(body)}
+    assert list(read) == [row.name for row in rows]
+    assert float(read["big"]["sqnr_db_A"]) == named(rows)["big"].figures[0].sqnr_db
+    assert float(read["half"]["mse_B"]) == named(rows)["half"].figures[1].mse
+    assert sum(float(line["error_share_A"] or 0) for line in read.values()) == pytest.approx(1)
+    assert read["counter"]["sqnr_db_A"] == ""
+    assert "int64" in read["counter"]["note"]
+    assert read["scalar"]["note"].startswith("B: ")
+    header, lines = table(rows, scan.specs)
+    assert {len(line) for line in lines} == {len(header)}
+
+
+def test_a_spec_of_blocks_serves_what_it_can(tmp_path):
+    rows = named(finish(Scan(mixed(tmp_path), (BLOCKS,)).steps()))
+    assert math.isfinite(rows["big"].figures[0].sqnr_db)
+    assert rows["big"].figures[0].bits_per_weight == pytest.approx(4.5)

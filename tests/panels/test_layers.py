@@ -1,0 +1,389 @@
+"""The panel Layers in the window, by mouse and keyboard."""
+
+import csv
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QCoreApplication, QEvent, QPoint, QSettings, Qt
+from PySide6.QtWidgets import QAbstractButton, QFileDialog, QLabel, QLineEdit, QWidget
+
+from qexplorer.app import first_state
+from qexplorer.engine import scan as scan_module
+from qexplorer.engine.history import History
+from qexplorer.main_window import MainWindow
+from qexplorer.panels.layers import LayersPanel
+from qexplorer.progress import Progress, Steps
+from qexplorer.quant import QuantSpec
+from qexplorer.state import layer_scan
+from qexplorer.state.app_state import AppState
+from qexplorer.state.layer_scan import MOST
+
+LEFT = Qt.MouseButton.LeftButton
+INT3, INT5, INT8 = (QuantSpec.from_json({"format": f"int{bits}"}) for bits in (3, 5, 8))
+Open = Callable[..., MainWindow]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    rng = np.random.default_rng(5)
+    np.savez(
+        tmp_path / "w.npz",
+        first=rng.normal(0, 0.1, (24, 160)).astype(np.float32),
+        second=rng.laplace(0, 0.1, (16, 96)).astype(np.float32),
+        third=rng.uniform(-1, 1, (8, 64)).astype(np.float32),
+        counter=np.arange(5),
+    )
+    return str(tmp_path / "w.npz")
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every file counts as a large one, which is scanned only when it is asked for."""
+    monkeypatch.setattr(layer_scan, "SCAN_LIMIT", 0)
+
+
+@pytest.fixture
+def open_window(qtbot: Any, themes: Any, tmp_path: Path) -> Iterator[Open]:
+    windows: list[MainWindow] = []
+
+    def opened(state: AppState) -> MainWindow:
+        window = MainWindow(
+            state, themes, History(tmp_path / "history.sqlite3"),
+            settings=QSettings(str(tmp_path / "layout.ini"), QSettings.Format.IniFormat),
+        )  # fmt: skip
+        windows.append(window)
+        window.resize(1280, 800)
+        window.show()
+        window.start()
+        if state.path:
+            qtbot.waitUntil(lambda: window.settled, timeout=60_000)
+        return window
+
+    yield opened
+    for window in windows:
+        window.close()
+        window.deleteLater()
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+
+
+class Gate:
+    """Lets a scan measure only so many tensors, and then waits."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.free = threading.Semaphore(0)
+        self.asked: list[str] = []
+        measure = scan_module._measure
+
+        def gated(checkpoint: Any, tensor: Any, specs: Any) -> Steps[Any]:
+            while not self.free.acquire(timeout=0.01):
+                yield Progress("Waiting", fraction=0.0)
+            self.asked.append(tensor.name)
+            return (yield from measure(checkpoint, tensor, specs))
+
+        monkeypatch.setattr(scan_module, "_measure", gated)
+
+    def let(self, tensors: int) -> None:
+        self.free.release(tensors)
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
+    return Gate(monkeypatch)
+
+
+def in_front(qtbot: Any, window: MainWindow) -> LayersPanel:
+    """Click the tab of the panel."""
+    tabs = window.docks["distribution"].title_bar.tabs
+    at = [tabs.tabText(i) for i in range(tabs.count())].index("Layers")
+    qtbot.mouseClick(tabs, LEFT, pos=tabs.tabRect(at).center())
+    qtbot.waitUntil(lambda: not window.docks["layers"].behind and window.panel(LayersPanel).isEnabled())
+    return window.panel(LayersPanel)
+
+
+def names(panel: LayersPanel) -> list[str]:
+    model = panel.table.filter
+    return [model.index(row, 0).data() for row in range(model.rowCount())]
+
+
+def done(qtbot: Any, panel: LayersPanel) -> None:
+    scan = panel.layers
+    qtbot.waitUntil(
+        lambda: scan.idle and scan.scan is not None and scan.scan.complete and not scan.outdated, timeout=60_000
+    )
+
+
+def texts(widget: QWidget) -> str:
+    return "\n".join(label.text() for label in widget.findChildren(QLabel) if label.isVisible())
+
+
+def center(panel: LayersPanel, name: str) -> QPoint:
+    index = panel.table.filter.index(names(panel).index(name), 0)
+    panel.table.scrollTo(index)
+    return panel.table.visualRect(index).center()
+
+
+def test_the_sample_is_scanned_sorted_filtered_and_a_row_chosen(qtbot: Any, open_window: Open, large: None) -> None:
+    window = open_window(first_state())
+    panel = in_front(qtbot, window)
+    assert "Press Scan" in texts(panel)
+    qtbot.mouseClick(panel.scan, LEFT)
+    assert panel.scan.text() == "Stop"
+    done(qtbot, panel)
+    assert panel.scan.text() == "Scan again"
+    assert "262 of 314 tensors" in texts(panel)
+    assert len(names(panel)) == 314
+    figures = [panel.table.layers.line(row).figures[0].sqnr_db for row in range(262)]
+    assert figures == sorted(figures)
+    header = panel.table.horizontalHeader()
+    qtbot.mouseClick(header.viewport(), LEFT, pos=QPoint(20, 5))
+    assert names(panel)[0] == "classifier.1.bias"
+    panel.filter.setFocus()
+    qtbot.keyClicks(panel.filter, "features.16 weight >10k")
+    left = names(panel)
+    assert "features.16.conv.0.0.weight" in left
+    assert all(name.startswith("features.16") for name in left)
+    assert f"{len(left)} of 314 tensors" in texts(panel)
+    at = center(panel, "features.16.conv.0.0.weight")
+    qtbot.mouseClick(panel.table.viewport(), LEFT, pos=at)
+    assert window.store.state.tensor == first_state().tensor
+    qtbot.mouseDClick(panel.table.viewport(), LEFT, pos=at)
+    assert window.store.state.tensor == "features.16.conv.0.0.weight"
+    qtbot.keyClicks(panel.filter, " nothing has this name")
+    assert "Nothing matches" in texts(panel)
+    qtbot.waitUntil(lambda: window.preview.analysis.shape == (960, 160, 1, 1))
+
+
+def test_the_figures_are_those_of_the_other_panels(qtbot: Any, open_window: Open, file: str) -> None:
+    window = open_window(AppState(path=file, tensor="second", spec=INT5))
+    panel = in_front(qtbot, window)
+    done(qtbot, panel)
+    row = next(row for row in panel.layers.scan.rows if row.name == "second")
+    assert row.figures[0].sqnr_db == pytest.approx(window.preview.analysis.metrics.sqnr_db)
+
+
+def test_a_small_file_is_scanned_in_sight_and_again_when_the_spec_changes(
+    qtbot: Any, open_window: Open, file: str
+) -> None:
+    window = open_window(AppState(path=file, tensor="first", spec=INT3))
+    assert window.layers.scan is None
+    panel = in_front(qtbot, window)
+    done(qtbot, panel)
+    before = panel.layers.scan.totals[0].sqnr_db
+    window.store.update(spec=INT8)
+    assert panel.layers.outdated
+    done(qtbot, panel)
+    assert panel.layers.scan.totals[0].sqnr_db > before + 20
+    assert sorted(names(panel)) == ["counter", "first", "second", "third"]
+    window.show_panel("distribution")
+    qtbot.waitUntil(lambda: window.docks["layers"].behind)
+    window.store.update(spec=INT5)
+    qtbot.waitUntil(lambda: window.settled)
+    assert panel.layers.outdated
+    in_front_again(qtbot, window)
+    done(qtbot, panel)
+
+
+def in_front_again(qtbot: Any, window: MainWindow) -> None:
+    window.show_panel("layers")
+    qtbot.waitUntil(lambda: not window.docks["layers"].behind and window.panel(LayersPanel).isEnabled())
+
+
+def test_a_large_file_keeps_its_rows_and_says_that_they_are_of_the_spec_before(
+    qtbot: Any, open_window: Open, file: str, large: None
+) -> None:
+    window = open_window(AppState(path=file, tensor="first", spec=INT3))
+    panel = in_front(qtbot, window)
+    qtbot.mouseClick(panel.scan, LEFT)
+    done(qtbot, panel)
+    first = panel.layers.scan
+    window.store.update(spec=INT8)
+    qtbot.waitUntil(lambda: window.settled)
+    assert panel.layers.scan is first
+    assert len(names(panel)) == 4
+    assert "of the spec before — Scan again" in texts(panel)
+    index = panel.table.filter.index(0, [c.kind for c in panel.table.layers.columns].index("sqnr"))
+    assert index.data(Qt.ItemDataRole.ForegroundRole) == window.parts.themes.current.color("edge")
+    window.store.undo()
+    assert "spec before" not in texts(panel)
+    window.store.redo()
+    qtbot.mouseClick(panel.scan, LEFT)
+    done(qtbot, panel)
+    assert "spec before" not in texts(panel)
+    assert index.data(Qt.ItemDataRole.ForegroundRole) is None
+
+
+def test_stop_and_resume(qtbot: Any, open_window: Open, large: None, gate: Gate) -> None:
+    window = open_window(AppState(path="synthetic", tensor="normal", spec=INT3))
+    panel = in_front(qtbot, window)
+    qtbot.mouseClick(panel.scan, LEFT)
+    gate.let(2)
+    qtbot.waitUntil(lambda: len(names(panel)) == 2)
+    assert panel.bar.isVisible()
+    assert "Measuring: 2 of 5 tensors" in texts(panel)
+    qtbot.mouseClick(panel.scan, LEFT)
+    assert panel.scan.text() == "Resume"
+    qtbot.waitUntil(lambda: panel.layers.idle)
+    assert "Stopped after 2 of 5 tensors." in texts(panel)
+    assert not panel.bar.isVisible()
+    assert "2 of 5 tensors" in texts(panel.specs)
+    qtbot.mouseClick(panel.scan, LEFT)
+    gate.let(3)
+    done(qtbot, panel)
+    assert sorted(names(panel)) == ["exponential", "laplace", "normal", "student_t", "uniform"]
+    assert gate.asked == ["normal", "laplace", "uniform", "student_t", "exponential"]
+
+
+def test_a_person_who_stopped_a_small_file_is_not_overruled(qtbot: Any, open_window: Open, gate: Gate) -> None:
+    window = open_window(AppState(path="synthetic", tensor="normal", spec=INT3))
+    panel = in_front(qtbot, window)
+    gate.let(1)
+    qtbot.waitUntil(lambda: len(names(panel)) == 1)
+    qtbot.mouseClick(panel.scan, LEFT)
+    qtbot.waitUntil(lambda: panel.layers.idle)
+    window.show_panel("distribution")
+    qtbot.waitUntil(lambda: window.docks["layers"].behind)
+    in_front_again(qtbot, window)
+    qtbot.waitUntil(lambda: panel.layers.idle)
+    assert panel.scan.text() == "Resume"
+    gate.let(4)
+    qtbot.mouseClick(panel.scan, LEFT)
+    done(qtbot, panel)
+
+
+def test_what_lies_behind_computes_nothing_and_goes_on_in_sight(qtbot: Any, open_window: Open, gate: Gate) -> None:
+    window = open_window(AppState(path="synthetic", tensor="normal", spec=INT3))
+    panel = in_front(qtbot, window)
+    gate.let(2)
+    qtbot.waitUntil(lambda: len(names(panel)) == 2)
+    window.show_panel("distribution")
+    qtbot.waitUntil(lambda: window.docks["layers"].behind and panel.layers.idle)
+    gate.let(3)
+    assert len(panel.layers.scan.rows) == 2
+    in_front_again(qtbot, window)
+    done(qtbot, panel)
+    assert len(gate.asked) == 5
+
+
+def test_pinned_specs_stand_beside_the_current_one_and_can_be_removed(qtbot: Any, open_window: Open, file: str) -> None:
+    window = open_window(AppState(path=file, tensor="first", spec=INT3))
+    panel = in_front(qtbot, window)
+    done(qtbot, panel)
+    qtbot.mouseClick(panel.pin, LEFT)
+    assert window.store.state.compared == (INT3,)
+    assert not panel.pin.isEnabled()
+    done(qtbot, panel)
+    window.store.update(spec=INT8)
+    done(qtbot, panel)
+    model = panel.table.layers
+    assert [c.title for c in model.columns if c.kind == "sqnr"] == ["A SQNR, dB", "B SQNR, dB"]
+    for row in panel.layers.scan.rows[:3]:
+        assert row.figures[0].sqnr_db > row.figures[1].sqnr_db + 20
+    assert "INT8 symmetric per tensor" in texts(panel.specs)
+    assert "INT3 symmetric per tensor" in texts(panel.specs)
+    qtbot.mouseClick(panel.pin, LEFT)
+    done(qtbot, panel)
+    assert window.store.state.compared == (INT3, INT8)
+    assert window.store.undo_text.startswith("compared specs")
+    remove = panel.findChild(QAbstractButton, "remove_1")
+    remove.setFocus()
+    qtbot.keyClick(remove, Qt.Key.Key_Space)
+    assert window.store.state.compared == (INT8,)
+    done(qtbot, panel)
+    qtbot.keyClick(window, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert window.store.state.compared == (INT3, INT8)
+    done(qtbot, panel)
+    assert len([c for c in model.columns if c.kind == "sqnr"]) == 3
+
+
+def test_no_more_specs_can_be_pinned_than_there_is_room_for(qtbot: Any, open_window: Open, file: str) -> None:
+    pinned = tuple(QuantSpec.from_json({"format": f"int{bits}"}) for bits in range(2, 2 + MOST))
+    window = open_window(AppState(path=file, tensor="first", spec=INT8, compared=pinned))
+    panel = in_front(qtbot, window)
+    done(qtbot, panel)
+    assert not panel.pin.isEnabled()
+    assert str(MOST) in panel.pin.toolTip()
+    assert panel.scan.isVisible()
+    assert panel.table.viewport().height() > 2 * panel.table.rowHeight(0)
+
+
+def test_export_writes_a_table(qtbot: Any, open_window: Open, file: str, tmp_path: Path) -> None:
+    window = open_window(AppState(path=file, tensor="first", spec=INT3))
+    panel = in_front(qtbot, window)
+    done(qtbot, panel)
+    qtbot.mouseClick(panel.export, LEFT)
+    dialog = panel.findChild(QFileDialog)
+    dialog.findChild(QLineEdit).setText(str(tmp_path / "layers"))
+    dialog.accept()
+    lines = (tmp_path / "layers.csv").read_text("utf-8").splitlines()
+    assert lines[0] == "# w.npz"
+    read = {line["tensor"]: line for line in csv.DictReader(line for line in lines if not line.startswith("# "))}
+    assert set(read) == {"first", "second", "third", "counter"}
+    (row,) = (row for row in panel.layers.scan.rows if row.name == "third")
+    assert float(read["third"]["sqnr_db_A"]) == row.figures[0].sqnr_db
+    panel.save(str(tmp_path / "no folder" / "layers.csv"))
+    assert "could not be written" in panel.banner.text
+
+
+def test_another_file_clears_and_no_file_says_what_to_do(qtbot: Any, open_window: Open, file: str, large: None) -> None:
+    window = open_window(AppState(path=file, tensor="first", spec=INT3))
+    panel = in_front(qtbot, window)
+    qtbot.mouseClick(panel.scan, LEFT)
+    done(qtbot, panel)
+    window.open_path("synthetic:laplace,500")
+    qtbot.waitUntil(lambda: window.settled and window.store.state.tensor == "laplace")
+    assert names(panel) == []
+    assert panel.layers.scan is None
+    assert not panel.export.isEnabled()
+    empty = open_window(AppState())
+    panel = in_front(qtbot, empty)
+    assert panel._empty.button.isVisible()
+    assert not panel.scan.isEnabled()
+
+
+def test_a_bug_is_told_and_the_rows_so_far_stay(
+    qtbot: Any, open_window: Open, file: str, large: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure = scan_module._measure
+
+    def broken(checkpoint: Any, tensor: Any, specs: Any) -> Steps[Any]:
+        if tensor.name == "second":
+            raise RuntimeError("no luck")
+        return (yield from measure(checkpoint, tensor, specs))
+
+    monkeypatch.setattr(scan_module, "_measure", broken)
+    window = open_window(AppState(path=file, tensor="first", spec=INT3))
+    panel = in_front(qtbot, window)
+    qtbot.mouseClick(panel.scan, LEFT)
+    qtbot.waitUntil(lambda: bool(panel.banner.text))
+    assert "no luck" in panel.banner.text
+    assert names(panel) == ["first"]
+    assert panel.scan.text() == "Resume"
+
+
+def test_every_control_has_a_name_and_a_tooltip_and_is_reached_by_tab(qtbot: Any, open_window: Open, file: str) -> None:
+    window = open_window(AppState(path=file, tensor="first", spec=INT8, compared=(INT3,)))
+    panel = in_front(qtbot, window)
+    done(qtbot, panel)
+    reached: set[QWidget] = set()
+    panel.filter.setFocus()
+    for _ in range(60):
+        qtbot.keyClick(window.focusWidget(), Qt.Key.Key_Tab)
+        reached.add(window.focusWidget())
+    remove = panel.findChild(QAbstractButton, "remove_1")
+    for control in (panel.filter, panel.export, panel.scan, panel.pin, remove):
+        assert control in reached
+        assert control.accessibleName()
+        assert control.toolTip()
+    assert panel.table in reached
+
+
+def test_closing_the_window_in_the_middle_ends_the_work(qtbot: Any, open_window: Open, gate: Gate) -> None:
+    window = open_window(AppState(path="synthetic", tensor="normal", spec=INT3))
+    panel = in_front(qtbot, window)
+    qtbot.waitUntil(lambda: panel.layers.running)
+    window.close()
+    assert not panel.layers._runner._thread.is_alive()
