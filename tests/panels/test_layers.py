@@ -136,8 +136,8 @@ def test_the_sample_is_scanned_sorted_filtered_and_a_row_chosen(qtbot: Any, open
     assert panel.scan.text() == "Scan again"
     assert "262 of 314 tensors" in texts(panel)
     assert len(names(panel)) == 314
-    figures = [panel.table.layers.line(row).figures[0].sqnr_db for row in range(262)]
-    assert figures == sorted(figures)
+    figures = [panel.table.layers.line(row).figures[0].e2 for row in range(262)]
+    assert figures == sorted(figures, reverse=True)
     header = panel.table.horizontalHeader()
     qtbot.mouseClick(header.viewport(), LEFT, pos=QPoint(20, 5))
     assert names(panel)[0] == "classifier.1.bias"

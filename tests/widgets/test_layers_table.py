@@ -94,9 +94,8 @@ def test_the_models_keep_qts_rules_while_everything_changes(table, qtmodeltester
 
 
 def test_what_hurts_most_comes_first_and_what_has_no_figure_last(table):
-    assert names(table) == [
-        "layer.2.weight", "layer.10.weight", "head.weight", "layer.1.weight", "layer.2.bias", "counter",
-    ]  # fmt: skip
+    assert names(table)[:4] == ["layer.10.weight", "layer.2.weight", "layer.1.weight", "layer.2.bias"]
+    assert set(names(table)[4:]) == {"head.weight", "counter"}
 
 
 @pytest.mark.parametrize(
@@ -169,6 +168,7 @@ def test_cells_are_right_aligned_numbers_and_say_why_there_is_none(table):
 
 
 def test_rows_that_come_in_find_their_places_soon_and_the_selected_one_stays_selected(table, qtbot):
+    table.sortByColumn(column(table, "sqnr", 0), ASCENDING)
     row = names(table).index("layer.1.weight")
     QTest.mouseClick(table.viewport(), LEFT, pos=table.visualRect(table.filter.index(row, 0)).center())
     table.take([line("worst", -3.0), line("best", 80.0)])
@@ -179,6 +179,7 @@ def test_rows_that_come_in_find_their_places_soon_and_the_selected_one_stays_sel
 
 
 def test_many_batches_are_put_in_order_no_oftener_than_the_clock_allows(table):
+    table.sortByColumn(column(table, "sqnr", 0), ASCENDING)
     ordered = []
     table.layers.layoutChanged.connect(lambda: ordered.append(1))
     for i in range(200):
@@ -255,6 +256,7 @@ def test_a_double_click_or_enter_chooses(table):
 
 
 def test_ctrl_c_copies_the_selected_rows_with_their_titles(table):
+    table.sortByColumn(column(table, "sqnr", 0), ASCENDING)
     for row, keys in ((0, Qt.KeyboardModifier.NoModifier), (5, Qt.KeyboardModifier.ControlModifier)):
         at = table.visualRect(table.filter.index(row, 0)).center()
         QTest.mouseClick(table.viewport(), LEFT, keys, at)
@@ -282,6 +284,7 @@ def test_it_is_drawn_in_both_themes_with_bars_and_outlines(table, themes):
 
 
 def test_a_hundred_thousand_rows_come_sort_and_are_filtered(table):
+    table.sortByColumn(column(table, "sqnr", 0), ASCENDING)
     table.layers.clear()
     figures = [(Given(i * 7919 % 100_003, 0.1, 1.0, 1.0),) for i in range(100_000)]
     lines = [LayerLine(f"t.{i}", f"t.{i}", (i,), "bfloat16", i, figures=each) for i, each in enumerate(figures)]
