@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QFileDialog, QLabel, QMainWindow, QMenuBar, QMessa
 
 from qexplorer import __version__
 from qexplorer.engine.history import History
+from qexplorer.engine.sketch_cache import SketchCache
 from qexplorer.errors import UserError
 from qexplorer.folders import state_folder
 from qexplorer.menus import Menus
@@ -53,7 +54,8 @@ class MainWindow(QMainWindow):
         self._session = session
         self._settings = settings or QSettings(str(state_folder() / "layout.ini"), QSettings.Format.IniFormat)
         self.store = Store(state, self)
-        self.preview = Preview(self.store, self)
+        sketches = session.with_name("sketches.sqlite3") if session else None
+        self.preview = Preview(self.store, self, SketchCache(sketches))
         self.surveys = Surveys(self.store, self.preview, self)
         self.layers = LayerScan(self.store, self.preview, self)
         self.jobs = Runner("jobs", parent=self)

@@ -119,6 +119,25 @@ def analyze_sketch(whole: Sketch, shape: tuple[int, ...], spec: QuantSpec, *, bi
                      ranged=kind[1], bounds=bounds_of(whole, spec, params, total))  # fmt: skip
 
 
+def for_all(part: Analysis, shape: tuple[int, ...], original_bytes: int) -> Analysis:
+    """What a part of a tensor says of all of it, `sampled`: counts as many times larger, sizes those of the whole."""
+    spec, n = part.spec, math.prod(shape)
+    bits = size_bits(spec, n, spec.granularity.groups(shape))
+    times = n / max(part.metrics.n, 1)
+    more = {name: np.rint(getattr(part, name) * times).astype(np.int64)
+            for name in ("original", "dequantized", "errors", "level_counts")}  # fmt: skip
+    metrics = replace(
+        part.metrics,
+        n=n,
+        nonfinite=round(part.metrics.nonfinite * times),
+        bits_per_weight=bits / max(n, 1),
+        bytes=-(-bits // 8),
+        original_bytes=original_bytes,
+    )
+    return replace(part, shape=shape, metrics=metrics, channel_sqnr_db=np.zeros(0), coverage="sampled",
+                   coverage_n=part.metrics.n, **more)  # fmt: skip
+
+
 def unsketched(spec: QuantSpec) -> str:
     """Why a sketch cannot answer for a spec; empty if it can."""
     if spec.granularity.name != "tensor":

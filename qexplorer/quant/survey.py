@@ -1,6 +1,6 @@
 """Every format, or every observer, on one tensor: what each costs and how near it comes, as generators.
 
-A large tensor is thinned out first: whole channels, or runs of neighbours along its last axis, spread evenly over it.
+A large tensor is thinned out first, see `thin`.
 """
 
 import math
@@ -8,29 +8,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-import numpy as np
-
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, within
 from qexplorer.quant.analysis import Analysis, analyze
-from qexplorer.quant.arrays import AnyArray, Codes, Counts
+from qexplorer.quant.arrays import AnyArray, Counts
 from qexplorer.quant.bins import Bins, even_bins
 from qexplorer.quant.formats import formats
-from qexplorer.quant.granularity import PerBlock, PerChannel, PerGroup
 from qexplorer.quant.observers import observers
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.quant.theory import lloyd_max, optimal_uniform, rate_distortion_sqnr_db
+from qexplorer.quant.thin import thin
+from qexplorer.quant.values import Values, narrowed, widened
 
 LIMIT = 1_000_000
 """No more values than this are looked at: many, since clips hang on the outliers."""
 FORMATS_LIMIT = 1 << 17
 """For so many formats, each perhaps with a search for its range: SQNR is within a few hundredths of a dB."""
-RUN = 256
-"""So many neighbours along the last axis stay together; every block of a format fits in whole."""
-FEWEST = 16
-"""At least so many channels are looked at, each in part where whole ones would be too many values."""
 BINS = 200
-SEED = 0
 BITS = range(1, 9)
 """Where the lines of theory are worked out."""
 
@@ -117,26 +111,28 @@ def observer_specs(spec: QuantSpec) -> tuple[tuple[QuantSpec, ...], tuple[Refuse
     return tuple(specs), tuple(refused)
 
 
-def survey_formats(tensor: AnyArray, spec: QuantSpec, *, limit: int = FORMATS_LIMIT) -> Steps[FormatSurvey]:
+def survey_formats(tensor: AnyArray | Values, spec: QuantSpec, *, limit: int = FORMATS_LIMIT) -> Steps[FormatSurvey]:
     """Analyze a tensor in every format, with the spec's other choices where they fit.
 
     Raises `UserError` where no format can have the tensor.
     """
     yield Progress("Comparing formats")
-    part = thin(tensor, spec, limit)
+    values = tensor if isinstance(tensor, Values) else Values.of(tensor)
+    part = thin(values, spec, limit)
     analyses, refused = yield from _analyses(part, format_specs(spec), "Comparing formats", "format")
     points = [FormatPoint(a.spec, a.metrics.bits_per_weight, a.metrics.sqnr_db) for a in analyses]
     curves = yield from _theory()
-    return FormatSurvey(_with_front(points), refused, curves, *_coverage(tensor, part))
+    return FormatSurvey(_with_front(points), refused, curves, *_coverage(values, part))
 
 
-def survey_observers(tensor: AnyArray, spec: QuantSpec, *, limit: int = LIMIT) -> Steps[ObserverSurvey]:
+def survey_observers(tensor: AnyArray | Values, spec: QuantSpec, *, limit: int = LIMIT) -> Steps[ObserverSurvey]:
     """Analyze a tensor with every observer that the spec can have.
 
     Raises `UserError` where none can have the tensor.
     """
     yield Progress("Comparing observers")
-    part = thin(tensor, spec, limit)
+    values = tensor if isinstance(tensor, Values) else Values.of(tensor)
+    part = thin(values, spec, limit)
     specs, unfit = observer_specs(spec)
     analyses, refused = yield from _analyses(part, specs, "Comparing observers", "observer")
     points = [
@@ -146,11 +142,11 @@ def survey_observers(tensor: AnyArray, spec: QuantSpec, *, limit: int = LIMIT) -
     points.sort(key=lambda p: -p.sqnr_db)
     low, high = (analyses[0].data_lo, analyses[0].data_hi) if analyses else (0.0, 0.0)
     bins = even_bins(low, high, BINS)
-    counts = bins.counts(part.astype(np.float32))
-    return ObserverSurvey(tuple(points), (*unfit, *refused), bins, counts, *_coverage(tensor, part))
+    counts = bins.counts(widened(narrowed(part.all())).ravel())
+    return ObserverSurvey(tuple(points), (*unfit, *refused), bins, counts, *_coverage(values, part))
 
 
-def _analyses(tensor: AnyArray, specs: Sequence[QuantSpec], phase: str, field: str,
+def _analyses(tensor: Values, specs: Sequence[QuantSpec], phase: str, field: str,
               ) -> Steps[tuple[list[Analysis], tuple[Refused, ...]]]:  # fmt: skip
     done: list[Analysis] = []
     refused: list[Refused] = []
@@ -185,8 +181,8 @@ def _with_front(points: list[FormatPoint]) -> tuple[FormatPoint, ...]:
     return tuple(marked)
 
 
-def _coverage(tensor: AnyArray, part: AnyArray) -> tuple[str, int]:
-    return "exact" if part.size == tensor.size else "sampled", part.size
+def _coverage(values: Values, part: Values) -> tuple[str, int]:
+    return "exact" if part.n == values.n else "sampled", part.n
 
 
 def _theory() -> Steps[tuple[Curve, ...]]:
@@ -225,43 +221,3 @@ def _best(name: str, bits: int) -> float:
             return lloyd_max("laplace", bits).sqnr_db
         case _:
             return optimal_uniform("gauss", bits, "mid_rise").sqnr_db
-
-
-def thin(tensor: AnyArray, spec: QuantSpec, limit: int) -> AnyArray:
-    """At most about `limit` values of a tensor, in as many axes; the same ones every time.
-
-    Channels (of axis 0, or of the axis that the spec divides) stay whole as long as `FEWEST` of them fit; along the
-    last axis neighbours stay together.
-    """
-    if tensor.size <= limit or not tensor.ndim:
-        return tensor
-    axis, runs = _division(tensor.shape, spec)
-    rest = sorted((a for a in range(tensor.ndim) if a != axis), key=lambda a: -tensor.shape[a])
-    rng = np.random.default_rng(SEED)
-    for a in (axis, *rest):
-        length, run = tensor.shape[a], runs.get(a, 1)
-        wanted = limit * length // tensor.size
-        if a == axis and rest:
-            wanted = max(wanted, 2 * run if run > 1 else FEWEST)
-        if wanted < length:
-            tensor = tensor.take(_spread(length, run, max(wanted // run, 1), rng), axis=a)
-    return tensor
-
-
-def _division(shape: tuple[int, ...], spec: QuantSpec) -> tuple[int, dict[int, int]]:
-    """The axis of channels, and how many neighbours along an axis stay together."""
-    by = spec.granularity
-    axis = by.axis % len(shape) if isinstance(by, PerChannel) and -len(shape) <= by.axis < len(shape) else 0
-    runs = {len(shape) - 1: -(-RUN // by.size) * by.size if isinstance(by, PerGroup) else RUN}
-    if isinstance(by, PerBlock) and len(shape) > 1:
-        runs[0] = by.height
-    return axis, runs
-
-
-def _spread(length: int, run: int, wanted: int, rng: np.random.Generator) -> Codes:
-    """The places of `wanted` runs, one in each equal stretch of an axis: ascending."""
-    all_runs = -(-length // run)
-    stretches = (np.arange(wanted) + rng.random(wanted)) * (all_runs / wanted)
-    first = np.unique(np.minimum(stretches.astype(np.int64), all_runs - 1)) * run
-    places = (first[:, None] + np.arange(run)).ravel()
-    return places[places < length].astype(np.int32)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,8 +17,6 @@ LARGEST = float(np.finfo(np.float32).max)
 class Values:
     """`read(start, stop)` gives the values of these places in C order: `[stop − start]` of float32, float16, float64,
     or uint16 for the bits of bfloat16. Any thread may call it, several at once.
-
-    `kinds` are how many values the stored type can hold, where that is known to be few: 65,536 for 16 bits.
     """
 
     shape: tuple[int, ...]
@@ -27,12 +26,21 @@ class Values:
     @staticmethod
     def of(array: AnyArray, dtype: str = "") -> "Values":
         """An array in memory; one of uint16 is bfloat16 where `dtype` says so. Raises `UserError` for whole numbers."""
-        if array.dtype.kind != "f" and not (dtype == "bfloat16" and array.dtype == np.uint16):
-            raise UserError(f"The tensor holds {array.dtype}, not floating-point weights.", "Choose another tensor.",
-                            field="tensor")  # fmt: skip
         native = array.astype(array.dtype.newbyteorder("="), copy=False)
         flat = np.ascontiguousarray(native).reshape(-1)
-        return Values(array.shape, flat.dtype, lambda start, stop: flat[start:stop])
+        return Values.reading(array.shape, flat.dtype, dtype, lambda start, stop: flat[start:stop])
+
+    @staticmethod
+    def reading(
+        shape: tuple[int, ...], raw: np.dtype[Any], dtype: str, read: Callable[[int, int], AnyArray]
+    ) -> "Values":
+        """Values that `read` gives as `raw`, of the stored type `dtype`. Raises `UserError` for whole numbers."""
+        require_floating(raw, dtype)
+        return Values(shape, raw, read)
+
+    def all(self) -> AnyArray:
+        """All of them at once, in their shape."""
+        return self.read(0, self.n).reshape(self.shape)
 
     @property
     def n(self) -> int:
@@ -43,6 +51,13 @@ class Values:
     def nbytes(self) -> int:
         """What they take as stored."""
         return self.n * self.dtype.itemsize
+
+
+def require_floating(raw: np.dtype[Any], dtype: str) -> None:
+    """Raise a `UserError` for whole numbers: uint16 is bfloat16 where the stored type `dtype` says so."""
+    if raw.kind != "f" and not (dtype == "bfloat16" and raw == np.uint16):
+        raise UserError(f"The tensor holds {dtype or raw}, not floating-point weights.", "Choose another tensor.",
+                        field="tensor")  # fmt: skip
 
 
 def narrowed(raw: AnyArray) -> AnyArray:

@@ -1,17 +1,17 @@
 """`Preview`: keeps what is shown in step with what was chosen, in the background; the newest choice wins."""
 
 import sys
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-from PySide6.QtCore import QObject, Signal, Slot
+from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
-from qexplorer.progress import Steps, within
-from qexplorer.quant import Analysis, QuantSpec, analyze
-from qexplorer.quant.arrays import AnyArray
+from qexplorer.engine.looks import Looks
+from qexplorer.engine.sketch_cache import SketchCache
+from qexplorer.progress import Steps
+from qexplorer.quant import Analysis
+from qexplorer.quant.values import Values
 from qexplorer.quant.warm import KERNELS, load_kernels
 from qexplorer.state.app_state import AppState
 from qexplorer.state.runner import Cancelled, Done, Failed, Runner, Task
@@ -20,33 +20,8 @@ from qexplorer.weights import Checkpoint, TensorInfo, open_checkpoint
 
 SCAN_LIMIT = 64_000_000
 """Checkpoints up to so many values have every tensor measured while nothing else is to do."""
-
-K = TypeVar("K")
-V = TypeVar("V")
-
-
-class Recent(Generic[K, V]):
-    """A cache that forgets what was not asked for longest. Several threads may ask it."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._items: OrderedDict[K, V] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: K) -> V | None:
-        """The value of `key`, if it is still known."""
-        with self._lock:
-            if key in self._items:
-                self._items.move_to_end(key)
-            return self._items.get(key)
-
-    def put(self, key: K, value: V) -> None:
-        """Remember a value."""
-        with self._lock:
-            self._items[key] = value
-            self._items.move_to_end(key)
-            while len(self._items) > self._size:
-                self._items.popitem(last=False)
+CALM_MS = 120
+"""A choice has to stand so long before a large tensor is measured exactly."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +39,10 @@ class _Look:
 
 
 class Preview(QObject):
-    """Opens the chosen file, analyzes the chosen tensor under the chosen spec, then looks at the other tensors."""
+    """Opens the chosen file, analyzes the chosen tensor under the chosen spec, then looks at the other tensors.
+
+    A large tensor is looked at quickly first; the exact analysis follows when the choice has stood for a moment.
+    """
 
     opened = Signal(object)  # Checkpoint
     refused = Signal(object)  # Failed: the file could not be opened
@@ -74,21 +52,26 @@ class Preview(QObject):
     scanned = Signal(str, float)  # tensor name, its SQNR in dB
     scan_cleared = Signal()
 
-    def __init__(self, store: Store, parent: QObject | None = None) -> None:
+    def __init__(self, store: Store, parent: QObject | None = None, cache: SketchCache | None = None) -> None:
         super().__init__(parent)
-        self._store = store
+        self._store, self._cache = store, cache or SketchCache(None)
         self._runner = Runner("preview", newest_wins=True, parent=self)
         self._runner.ended.connect(self._on_ended)
         self._runner.progressed.connect(self.progressed)
-        self.checkpoint: Checkpoint | None = None
+        self._looks: Looks | None = None
         self.analysis: Analysis | None = None
-        self._arrays: Recent[tuple[str, str], AnyArray] = Recent(4)
-        self._analyses: Recent[tuple[str, str, QuantSpec], Analysis] = Recent(256)
+        self._calm = QTimer(self, singleShot=True, interval=CALM_MS)
+        self._calm.timeout.connect(self._on_calm)
         self._to_scan: Iterator[TensorInfo] = iter(())
         self._scanning = False
-        self._held = False
+        self._held = self._roughly = False
         self._opened = self._opening = ""
         store.changed.connect(self._on_changed)
+
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """The open file."""
+        return self._looks.checkpoint if self._looks is not None else None
 
     def start(self) -> None:
         """Show what the store holds now."""
@@ -103,17 +86,20 @@ class Preview(QObject):
     def close(self) -> bool:
         """Stop all work; whether it stopped in time."""
         self._scanning = False
+        self._calm.stop()
         return self._runner.close()
 
     @property
     def idle(self) -> bool:
         """Whether nothing is being computed, the scan of the other tensors included."""
-        return not self._runner.unfinished and not self._scanning
+        return not self._runner.unfinished and not self._scanning and not self._calm.isActive()
 
     @property
     def busy(self) -> bool:
-        """Whether the picture does not yet show the choice."""
-        return any(task.about.kind != "scan" for task in self._runner.unfinished)
+        """Whether the picture does not yet show the choice, not even roughly."""
+        shown = self.analysis is not None and self.analysis.spec == self._store.state.spec and self._roughly
+        return any(task.about.kind != "scan" and not (shown and task.about.kind == "exact")
+                   for task in self._runner.unfinished)  # fmt: skip
 
     @Slot(object, object)
     def _on_changed(self, old: AppState, new: AppState) -> None:
@@ -131,34 +117,34 @@ class Preview(QObject):
         self.scan_cleared.emit()
 
     def _analyze(self) -> None:
-        state = self._store.state
-        if self.checkpoint is None or self._opening or not state.tensor:
+        state, looks = self._store.state, self._looks
+        self._calm.stop()
+        self._roughly = False
+        if looks is None or self._opening or not state.tensor:
             return
-        known = self._analyses.get((state.path, state.tensor, state.spec))
+        known = looks.known(state.tensor, state.spec)
         if known is not None:
             self._show(known)
-            return
-        look = _Look("analyze", state, state.tensor)
-        self._runner.submit(self._explore(state.tensor, state.spec), f"Measuring {state.tensor}", look)
+        elif state.tensor in looks.checkpoint.by_name and looks.quick_first(state.tensor):
+            self._calm.start()
+            self._look("quick", looks.quick(state.tensor, state.spec))
+        else:
+            self._look("exact", looks.exact(state.tensor, state.spec))
 
-    def _explore(self, name: str, spec: QuantSpec, *, keep: bool = True) -> Steps[Analysis]:
-        """Measure a tensor; `keep` its values for the next choice (a scan would push out those of what is shown)."""
-        assert self.checkpoint is not None  # noqa: S101  submitted only for an open file
-        tensor = self.checkpoint.tensor(name)
-        values = yield from self.values(name, keep=keep)
-        return (yield from analyze(values, spec, original_bytes=tensor.nbytes))
+    def _look(self, kind: str, steps: Steps[Analysis]) -> None:
+        state = self._store.state
+        self._runner.submit(steps, f"Measuring {state.tensor}", _Look(kind, state, state.tensor))
 
-    def values(self, name: str, *, keep: bool = True) -> Steps[AnyArray]:
+    def _on_calm(self) -> None:
+        """The choice has stood for a moment: measure it exactly, once the quick look is there."""
+        state, looks = self._store.state, self._looks
+        if looks is not None and self._roughly and not self._opening:
+            self._look("exact", looks.exact(state.tensor, state.spec))
+
+    def values(self, name: str) -> Steps[Values]:
         """The values of a tensor of the open file, for a thread of one's own."""
-        assert self.checkpoint is not None  # noqa: S101
-        checkpoint, arrays = self.checkpoint, self._arrays
-        key = (str(checkpoint.path), name)
-        values = arrays.get(key)
-        if values is None:
-            values = yield from within(checkpoint.read_steps(checkpoint.tensor(name)), 0.0, 0.0)
-            if keep:
-                arrays.put(key, values)
-        return values
+        assert self._looks is not None  # noqa: S101
+        return self._looks.values(name)
 
     @Slot(object)
     def _on_ended(self, task: Task) -> None:
@@ -167,27 +153,34 @@ class Preview(QObject):
         if look.kind == "open" and look.path == self._opening and not isinstance(outcome, Cancelled):
             self._opening = ""
             self._on_opened(look.path, outcome)
-        elif look.kind == "analyze" and look.wants(state):
-            if isinstance(outcome, Done):
-                self._analyses.put((state.path, look.tensor, state.spec), outcome.result)
-                self._show(outcome.result)
-            elif isinstance(outcome, Failed):
-                self.analysis = None
-                self.failed.emit(outcome)
-                self._start_scan()
+        elif look.kind in ("quick", "exact") and look.wants(state):
+            self._on_looked(look, outcome)
         elif (
             look.tensor and isinstance(outcome, Done) and (look.state.path, look.state.spec) == (state.path, state.spec)
         ):
-            self._analyses.put((state.path, look.tensor, state.spec), outcome.result)
             self.scanned.emit(look.tensor, outcome.result.metrics.sqnr_db)
         if self._scanning:
             self._scan_next()
+
+    def _on_looked(self, look: _Look, outcome: Any) -> None:
+        if isinstance(outcome, Done) and look.kind == "exact":
+            self._show(outcome.result)
+        elif isinstance(outcome, Done):
+            self._roughly = True
+            self._tell(outcome.result)
+            if not self._calm.isActive():
+                self._on_calm()
+        elif isinstance(outcome, Failed):
+            self._calm.stop()
+            self.analysis = None
+            self.failed.emit(outcome)
+            self._start_scan()
 
     def _on_opened(self, path: str, outcome: Any) -> None:
         state = self._store.state
         if isinstance(outcome, Failed):
             if path == state.path:  # by undo, or from the last session: there is nothing else to show
-                self.checkpoint = self.analysis = None
+                self._looks = self.analysis = None
                 self._opened = path
                 self._stop_scan()
             self.refused.emit(outcome)
@@ -195,8 +188,7 @@ class Preview(QObject):
                 self._analyze()  # opening cut off what was being measured
         elif isinstance(outcome, Done):
             checkpoint: Checkpoint = outcome.result
-            self._opened, self.checkpoint, self.analysis = path, checkpoint, None
-            self._arrays, self._analyses = Recent(4), Recent(256)
+            self._opened, self._looks, self.analysis = path, Looks(checkpoint, self._cache), None
             self._stop_scan()
             known = state.tensor in checkpoint.by_name
             tensor = state.tensor if known else _most_telling(checkpoint.tensors)
@@ -209,10 +201,14 @@ class Preview(QObject):
                 self.opened.emit(checkpoint)
                 self._store.update(path=path, tensor=tensor)
 
-    def _show(self, analysis: Analysis) -> None:
+    def _tell(self, analysis: Analysis) -> None:
         self.analysis = analysis
         self.analyzed.emit(analysis)
         self.scanned.emit(self._store.state.tensor, analysis.metrics.sqnr_db)
+
+    def _show(self, analysis: Analysis) -> None:
+        """An exact analysis of what is chosen; then there is time for all else."""
+        self._tell(analysis)
         if KERNELS not in sys.modules and not self._opening:  # it would cancel the opening
             self._runner.submit(load_kernels(), "Loading kernels", _Look("scan", self._store.state))
         self._start_scan()
@@ -233,12 +229,13 @@ class Preview(QObject):
     def _scan_next(self) -> None:
         if self._runner.tasks or self._held:
             return
-        state = self._store.state
+        state, looks = self._store.state, self._looks
         for tensor in self._to_scan:
-            known = self._analyses.get((state.path, tensor.name, state.spec))
+            assert looks is not None  # noqa: S101  there is something to scan
+            known = looks.known(tensor.name, state.spec)
             if known is None:
-                look = _Look("scan", state, tensor.name)
-                self._runner.submit(self._explore(tensor.name, state.spec, keep=False), f"Scanning {tensor.name}", look)
+                steps = looks.exact(tensor.name, state.spec, keep=False)
+                self._runner.submit(steps, f"Scanning {tensor.name}", _Look("scan", state, tensor.name))
                 return
             self.scanned.emit(tensor.name, known.metrics.sqnr_db)
         self._scanning = False

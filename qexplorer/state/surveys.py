@@ -6,12 +6,13 @@ from typing import Any
 
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
+from qexplorer.engine.looks import Recent
 from qexplorer.progress import Steps
 from qexplorer.quant import QuantSpec
-from qexplorer.quant.arrays import AnyArray
 from qexplorer.quant.survey import FORMATS_LIMIT, LIMIT, format_specs, observer_specs, survey_formats, survey_observers
+from qexplorer.quant.values import Values
 from qexplorer.state.app_state import AppState
-from qexplorer.state.preview import Preview, Recent
+from qexplorer.state.preview import Preview
 from qexplorer.state.runner import Cancelled, Done, Failed, Runner, Task
 from qexplorer.state.store import Store
 
@@ -178,5 +179,5 @@ class Surveys(QObject):
         self.progressed.emit(task.about.kind, task)
 
 
-def _survey(kind: _Kind, values: Steps[AnyArray], spec: QuantSpec, limit: int) -> Steps[Any]:
+def _survey(kind: _Kind, values: Steps[Values], spec: QuantSpec, limit: int) -> Steps[Any]:
     return (yield from kind.make((yield from values), spec, limit=limit))

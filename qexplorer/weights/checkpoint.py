@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, finish
+from qexplorer.quant.values import Values, require_floating
 from qexplorer.weights.dtypes import DTYPES
 from qexplorer.weights.text import shown, some
 
@@ -73,13 +74,21 @@ class Checkpoint(ABC):
     code_references: tuple[str, ...] = ()
 
     @abstractmethod
-    def blocks(self, tensor: TensorInfo) -> Generator[NDArray[Any]]:
+    def compact_blocks(self, tensor: TensorInfo) -> Generator[NDArray[Any]]:
         """The tensor's values in C order as 1-D arrays of at most `BLOCK_BYTES`, in native byte order.
 
-        Types that numpy lacks (bfloat16, float8) come as float32, which holds each of their values exactly. A tensor
-        without elements has no blocks.
+        bfloat16 comes as its bits, uint16; float8 as float32, which holds each of its values exactly. A tensor without
+        elements has no blocks.
         Raises `FormatError` where the file changed since it was listed, or the tensor is `unsupported`.
         """
+
+    def blocks(self, tensor: TensorInfo) -> Generator[NDArray[Any]]:
+        """The same with bfloat16 as float32."""
+        dtype = DTYPES.get(tensor.dtype)
+        wide = dtype is not None and dtype.compact != dtype.values
+        with closing(self.compact_blocks(tensor)) as blocks:
+            for block in blocks:
+                yield dtype.decode(block) if dtype is not None and wide else block
 
     def read(self, tensor: TensorInfo) -> NDArray[Any]:
         """The whole tensor, in its own shape; read-only."""
@@ -87,21 +96,22 @@ class Checkpoint(ABC):
 
     def read_steps(self, tensor: TensorInfo) -> Steps[NDArray[Any]]:
         """The same, with a chance to cancel after each block. Raises what `blocks` raises, and "OutOfMemory"."""
-        values: NDArray[Any] | None = None
-        done = 0
-        with closing(self.blocks(tensor)) as blocks:
-            for block in blocks:
-                if values is None:
-                    values = block if block.size == tensor.n else _room(tensor, block.dtype)
-                if values is not block:
-                    values[done : done + block.size] = block
-                done += block.size
-                yield Progress("Reading", done, tensor.n)
-        if values is None:
-            values = np.empty(tensor.n, DTYPES[tensor.dtype].values)
-        values = values.reshape(tensor.shape)
-        values.flags.writeable = False
-        return values
+        return (yield from _gathered(tensor, self.blocks(tensor)))
+
+    def values_steps(self, tensor: TensorInfo) -> Steps[Values]:
+        """Its values to be read piece by piece, from memory where they are few; a `UserError` for whole numbers.
+
+        Raises what `blocks` raises, and "OutOfMemory"; so does reading a piece.
+        """
+        if tensor.dtype in DTYPES:
+            require_floating(DTYPES[tensor.dtype].compact, tensor.dtype)
+        array = yield from _gathered(tensor, self.compact_blocks(tensor))
+        return Values.of(array, tensor.dtype)
+
+    def identity(self, tensor: TensorInfo) -> str:
+        """What says that a tensor of some file is this very one: path, size, time and place; empty where unknown."""
+        del tensor
+        return ""
 
     @cached_property
     def by_name(self) -> dict[str, TensorInfo]:
@@ -125,6 +135,25 @@ class Checkpoint(ABC):
     def nbytes(self) -> int:
         """What the tensors take in the file; tied tensors are counted once."""
         return sum(t.nbytes for t in self.tensors if not t.tied_to)
+
+
+def _gathered(tensor: TensorInfo, blocks: Generator[NDArray[Any]]) -> Steps[NDArray[Any]]:
+    """The whole tensor from its blocks."""
+    values: NDArray[Any] | None = None
+    done = 0
+    with closing(blocks):
+        for block in blocks:
+            if values is None:
+                values = block if block.size == tensor.n else _room(tensor, block.dtype)
+            if values is not block:
+                values[done : done + block.size] = block
+            done += block.size
+            yield Progress("Reading", done, tensor.n)
+    if values is None:
+        values = np.empty(tensor.n, DTYPES[tensor.dtype].values)
+    values = values.reshape(tensor.shape)
+    values.flags.writeable = False
+    return values
 
 
 def _room(tensor: TensorInfo, dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -26,6 +26,15 @@ class Dtype:
         return raw.astype(self.values, copy=False)
 
     @property
+    def compact(self) -> np.dtype[Any]:
+        """What its values take least room as: the bits of bfloat16, else what they are decoded to."""
+        return self.raw if self.name == "bfloat16" else self.values
+
+    def compacted(self, raw: NDArray[Any]) -> NDArray[Any]:
+        """Raw elements in that type."""
+        return raw if self.name == "bfloat16" else self.decode(raw)
+
+    @property
     def bytes_held(self) -> int:
         """What one element takes while it is decoded: the larger of its two forms."""
         return max(self.raw.itemsize, self.values.itemsize)

@@ -3,10 +3,12 @@
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
+from qexplorer.progress import Progress, Steps
+from qexplorer.quant.values import Values, require_floating
 from qexplorer.weights.checkpoint import BLOCK_BYTES, Checkpoint, FormatError, TensorInfo
 from qexplorer.weights.dtypes import DTYPES
 from qexplorer.weights.guards import guarded
@@ -14,20 +16,58 @@ from qexplorer.weights.positioned_file import Fingerprint, PositionedFile
 from qexplorer.weights.strided import Strided
 from qexplorer.weights.text import shown
 
+HELD_BYTES = 32 << 20
+"""Tensors of at most so many bytes are held in memory while they are looked at."""
+
 
 @dataclass(frozen=True)
 class FileCheckpoint(Checkpoint):
     """A checkpoint whose every readable tensor has a `Strided` as its storage."""
 
     fingerprint: Fingerprint = field(kw_only=True)
+    checksums: ClassVar[bool] = False
+    """Whether reading a tensor from end to end verifies it."""
 
-    def blocks(self, tensor: TensorInfo) -> Generator[NDArray[Any]]:
+    def compact_blocks(self, tensor: TensorInfo) -> Generator[NDArray[Any]]:
         require_readable(tensor)
         with guarded(shown(tensor.name)), PositionedFile(self.path, self.fingerprint) as file:
             dtype = DTYPES[tensor.dtype]
             for raw in self.raw_blocks(file, tensor, BLOCK_BYTES // dtype.bytes_held):
                 file.require_unchanged()
-                yield dtype.decode(raw)
+                yield dtype.compacted(raw)
+
+    def values_steps(self, tensor: TensorInfo) -> Steps[Values]:
+        """Large tensors that lie in one piece are read from the file at each look, so that they take no memory. Where
+        there is a checksum they are read from end to end first.
+        """
+        require_readable(tensor)
+        dtype, place = DTYPES[tensor.dtype], self.place(tensor)
+        if place is None or not place.is_contiguous or tensor.n * dtype.compact.itemsize <= HELD_BYTES:
+            return (yield from super().values_steps(tensor))
+        require_floating(dtype.compact, tensor.dtype)
+        if self.checksums:
+            done = 0
+            for block in self.compact_blocks(tensor):
+                done += block.size
+                yield Progress("Verifying", done, tensor.n)
+
+        def read(start: int, stop: int) -> NDArray[Any]:
+            with guarded(shown(tensor.name)), PositionedFile(self.path, self.fingerprint) as file:
+                raw = place.part(file.read_array, start, stop)
+                file.require_unchanged()
+            return dtype.compacted(raw)
+
+        return Values.reading(tensor.shape, dtype.compact, tensor.dtype, read)
+
+    def identity(self, tensor: TensorInfo) -> str:
+        place = None if tensor.unsupported else self.place(tensor)
+        where = tensor.name if place is None else (place.offset, place.strides)
+        mark = self.fingerprint
+        return repr((str(self.path.absolute()), mark.size, mark.modified_ns, where, tensor.shape, tensor.dtype))
+
+    def place(self, tensor: TensorInfo) -> Strided | None:
+        """Where its elements lie in the file; `None` where they do not lie there as they are."""
+        return tensor.storage
 
     def raw_blocks(self, file: PositionedFile, tensor: TensorInfo, elements: int) -> Iterator[NDArray[Any]]:
         """The tensor's stored elements in C order, at most `elements` at once."""

@@ -39,6 +39,16 @@ class Strided:
         """Whether it has more elements than bytes to fill them, so that some must be repeated."""
         return math.prod(self.shape) > self.span
 
+    @property
+    def is_contiguous(self) -> bool:
+        """Whether its elements lie one after the other in the order of their indices."""
+        return _merged(self.shape, self.strides)[1] == (1,)
+
+    def part(self, read: ReadBytes, start: int, stop: int) -> NDArray[Any]:
+        """The raw elements from `start` to `stop` of one that is contiguous, in native byte order."""
+        stored = read(self.offset + start * self.raw.itemsize, (stop - start) * self.raw.itemsize)
+        return stored.view(self.raw).astype(self.raw.newbyteorder("="), copy=False)
+
     def blocks(self, read: ReadBytes, elements: int) -> Iterator[NDArray[Any]]:
         """The raw elements in C order, as 1-D arrays of at most `elements`, in native byte order."""
         shape, strides = _merged(self.shape, self.strides)
@@ -47,9 +57,7 @@ class Strided:
         native = self.raw.newbyteorder("=")
         if strides == (1,):
             for first in range(0, shape[0], elements):
-                n = min(elements, shape[0] - first)
-                stored = read(self.offset + first * self.raw.itemsize, n * self.raw.itemsize)
-                yield stored.view(self.raw).astype(native, copy=False)
+                yield self.part(read, first, min(first + elements, shape[0]))
             return
         axis, inner = 0, math.prod(shape[1:])
         while inner > elements:

@@ -20,8 +20,9 @@ from qexplorer.quant.survey import (
     survey_formats,
     survey_observers,
     theory_curve,
-    thin,
 )
+from qexplorer.quant.thin import thin
+from qexplorer.quant.values import Values
 
 INT4 = QuantSpec(formats["int4"])
 
@@ -153,6 +154,10 @@ def test_a_large_tensor_is_sampled_evenly_and_the_same_way_every_time(rng):
     assert observers_of(x, spec, limit=50_000).coverage == "sampled"
 
 
+def thinned(x, spec, limit):
+    return thin(Values.of(x), spec, limit).all()
+
+
 @pytest.mark.parametrize(
     ("shape", "granularity"),
     [((1000, 700), PerTensor()), ((100_000,), PerTensor()), ((100_003,), PerGroup(48)), ((3, 200_000), PerTensor()),
@@ -160,7 +165,7 @@ def test_a_large_tensor_is_sampled_evenly_and_the_same_way_every_time(rng):
      PerTensor()), ((300, 64, 3, 3), PerGroup(3))], ids=str)  # fmt: skip
 def test_a_tensor_is_thinned_out_to_its_limit_in_order_and_with_as_many_axes(shape, granularity):
     x = np.arange(math.prod(shape), dtype=np.float64).reshape(shape)
-    part = thin(x, QuantSpec(formats["int4"], granularity=granularity), 20_000)
+    part = thinned(x, QuantSpec(formats["int4"], granularity=granularity), 20_000)
     assert part.ndim == x.ndim
     assert 5_000 <= part.size <= 20_000
     flat = part.ravel()
@@ -170,25 +175,26 @@ def test_a_tensor_is_thinned_out_to_its_limit_in_order_and_with_as_many_axes(sha
 
 
 def test_whole_channels_are_taken_where_enough_of_them_fit():
-    x = np.arange(4000 * 90).reshape(4000, 10, 9)
-    part = thin(x, QuantSpec(granularity=PerChannel(0)), 9_000)
+    x = np.arange(4000 * 90, dtype=np.float32).reshape(4000, 10, 9)
+    part = thinned(x, QuantSpec(granularity=PerChannel(0)), 9_000)
     assert part.shape == (100, 10, 9)
-    np.testing.assert_array_equal(part[7], x[part[7, 0, 0] // 90])
-    assert thin(x.reshape(9, 40_000), QuantSpec(granularity=PerChannel(0)), 90_000).shape[0] == 9
+    np.testing.assert_array_equal(part[7], x[int(part[7, 0, 0]) // 90])
+    assert thinned(x.reshape(9, 40_000), QuantSpec(granularity=PerChannel(0)), 90_000).shape[0] == 9
 
 
 @pytest.mark.parametrize(("granularity", "size"), [(PerTensor(), 256), (PerGroup(100), 100), (PerGroup(32), 32)])
 def test_groups_and_blocks_of_neighbours_stay_together(granularity, size):
-    x = np.arange(1_000_000)
-    part = thin(x, QuantSpec(granularity=granularity), 30_000)
+    x = np.arange(1_000_000, dtype=np.float32)
+    part = thinned(x, QuantSpec(granularity=granularity), 30_000)
     groups = part[: part.size // size * size].reshape(-1, size)
     np.testing.assert_array_equal(groups - groups[:, :1], np.broadcast_to(np.arange(size), groups.shape))
     assert (groups[:, 0] % size == 0).all()
 
 
 def test_a_tensor_within_the_limit_is_left_as_it_is(weight):
-    assert thin(weight, INT4, LIMIT) is weight
-    assert thin(np.float32(3).reshape(()), INT4, 0).shape == ()
+    values = Values.of(weight)
+    assert thin(values, INT4, LIMIT) is values
+    assert thin(Values.of(np.float32(3).reshape(())), INT4, 0).shape == ()
 
 
 def test_the_work_reports_its_share_and_can_be_stopped_between_any_two_steps(weight):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from qexplorer.engine.looks import Recent
 from qexplorer.errors import UserError
 from qexplorer.progress import finish
 from qexplorer.quant import Analysis, analyze
@@ -15,7 +16,7 @@ from qexplorer.quant.spec import QuantSpec
 from qexplorer.resources import resource
 from qexplorer.state import preview as preview_module
 from qexplorer.state.app_state import AppState
-from qexplorer.state.preview import Preview, Recent
+from qexplorer.state.preview import Preview
 from qexplorer.state.store import Store
 
 INT4 = QuantSpec.from_json({"format": "int4"})
@@ -266,7 +267,7 @@ def test_a_spec_that_does_not_fit_the_tensor_fails_in_words_and_a_fitting_one_me
 
 def test_a_file_that_shrank_after_it_was_opened_fails_in_words(qtbot, watch, file):
     seen = watch(path=file, tensor="small.weight").start(qtbot)
-    seen.preview._arrays = Recent(4)
+    seen.preview._looks._values = Recent(4)
     Path(file).write_bytes(Path(file).read_bytes()[:-200_000])
     seen.store.update(tensor="wide.weight", spec=INT4)
     seen.settle(qtbot)
@@ -330,9 +331,7 @@ def test_a_large_checkpoint_is_not_scanned(qtbot, watch, file, monkeypatch):
 
 def test_arrays_that_are_handed_out_cannot_be_written(qtbot, watch, file):
     seen = watch(path=file, tensor="conv.weight").start(qtbot)
-    values = seen.preview._arrays.get((file, "conv.weight"))
-    assert values is not None
-    assert not values.flags.writeable
+    assert not finish(seen.preview.values("conv.weight")).read(0, 9).flags.writeable
 
 
 def test_synthetic_tensors_need_no_file(qtbot, watch):

@@ -55,6 +55,12 @@ class _Member:
 class _NpzCheckpoint(FileCheckpoint):
     """Uncompressed records are read in place, compressed ones as a stream."""
 
+    checksums: ClassVar[bool] = True
+
+    def place(self, tensor: TensorInfo) -> Strided | None:
+        storage: _Member = tensor.storage
+        return storage.header.strided(storage.entry.offset) if storage.entry.method == STORED else None
+
     def raw_blocks(self, file: PositionedFile, tensor: TensorInfo, elements: int) -> Iterator[NDArray[Any]]:
         storage: _Member = tensor.storage
         entry, header = storage.entry, storage.header

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from numpy.typing import NDArray
 
 from qexplorer.progress import Progress, Steps, within
+from qexplorer.quant.values import Values
 from qexplorer.weights import limits
 from qexplorer.weights.checkpoint import Checkpoint, FormatError, TensorInfo
 from qexplorer.weights.json_text import as_text, parse_object
@@ -57,8 +58,14 @@ class _ShardedCheckpoint(Checkpoint):
 
     shards: Mapping[Path, Checkpoint] = field(kw_only=True)
 
-    def blocks(self, tensor: TensorInfo) -> Generator[NDArray[Any]]:
-        yield from self.shards[tensor.file].blocks(tensor)
+    def compact_blocks(self, tensor: TensorInfo) -> Generator[NDArray[Any]]:
+        yield from self.shards[tensor.file].compact_blocks(tensor)
+
+    def identity(self, tensor: TensorInfo) -> str:
+        return self.shards[tensor.file].identity(tensor)
+
+    def values_steps(self, tensor: TensorInfo) -> Steps[Values]:
+        return (yield from self.shards[tensor.file].values_steps(tensor))
 
 
 def _entry_points(folder: Path) -> list[Path]:

@@ -69,7 +69,7 @@ class Synthetic(Reader):
 class _SyntheticCheckpoint(Checkpoint):
     seed: int = field(kw_only=True)
 
-    def blocks(self, tensor: TensorInfo) -> Generator[NDArray[Any]]:
+    def compact_blocks(self, tensor: TensorInfo) -> Generator[NDArray[Any]]:
         # Each distribution has a stream of its own, so that a tensor does not depend on which others are listed.
         rng = np.random.default_rng([self.seed, DISTRIBUTIONS.index(tensor.name)])
         for start in range(0, tensor.n, _DRAWN_AT_ONCE):

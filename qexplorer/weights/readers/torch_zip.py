@@ -16,6 +16,7 @@ from qexplorer.weights.pickle_values import Named
 from qexplorer.weights.pickle_walk import Walk, pairs_of
 from qexplorer.weights.positioned_file import PositionedFile
 from qexplorer.weights.readers import Reader, Source, readers
+from qexplorer.weights.strided import Strided
 from qexplorer.weights.text import elide, shown, some
 from qexplorer.weights.torch_tensors import StoredTensor, TensorRebuilder, is_code, is_tensor, unwrap
 from qexplorer.weights.zip_archive import StoredReader, ZipEntry, read_whole
@@ -76,6 +77,12 @@ class TorchZip(Reader):
 @dataclass(frozen=True)
 class _TorchCheckpoint(FileCheckpoint):
     """Each tensor is a part of a record; the checksum is verified where it is all of it."""
+
+    checksums: ClassVar[bool] = True
+
+    def place(self, tensor: TensorInfo) -> Strided | None:
+        storage: StoredTensor = tensor.storage
+        return storage.placed
 
     def raw_blocks(self, file: PositionedFile, tensor: TensorInfo, elements: int) -> Iterator[NDArray[Any]]:
         storage: StoredTensor = tensor.storage
