@@ -91,7 +91,7 @@ def test_the_main_job_by_mouse_and_keyboard(qtbot: QtBot, open_window: Open) -> 
     click_tensor(qtbot, window, "features.16.conv.0.0.weight")
     qtbot.waitUntil(lambda: window.preview.analysis is not None and window.preview.analysis.shape == (960, 160, 1, 1))
     metrics, distribution = window.panel(MetricsPanel).list, window.panel(DistributionPanel)
-    assert distribution._name.text() == "features.16.conv.0.0.weight"
+    assert distribution.head.name.text() == "features.16.conv.0.0.weight"
     before, stems = float(metrics.figures()["SQNR"]), curve(window)
     # bits and scheme change, and the plots with them
     click_option(qtbot, window, "bits", "int8")
@@ -388,7 +388,7 @@ def test_session_theme_and_layout_come_back_at_the_next_start(qtbot: QtBot, open
     assert again.docks["weights"].width() == pytest.approx(width, abs=8)
     assert again.parts.themes.current.name == "dark"
     assert again.palette().window().color().lightnessF() < 0.2
-    assert again.panel(DistributionPanel)._name.text() == "classifier.1.weight"
+    assert again.panel(DistributionPanel).head.name.text() == "classifier.1.weight"
 
 
 def test_panels_can_be_closed_floated_and_brought_back(qtbot: QtBot, open_window: Open) -> None:

@@ -73,6 +73,7 @@ class Looks:
         self.checkpoint, self._cache = checkpoint, cache
         self._values: Recent[str, Values] = Recent(4)
         self._sketches: Recent[str, Sketch] = Recent(16)
+        self._uncached: set[str] = set()
         self._samples: Recent[tuple[str, str], Values] = Recent(16)
         self._analyses: Recent[tuple[str, QuantSpec], Analysis] = Recent(ANALYSES_BYTES, weight)
 
@@ -114,14 +115,26 @@ class Looks:
         if part is None:
             part = thin((yield from self.values(name)), spec, SAMPLED)
             self._samples.put(key, part)
-        return for_all((yield from analyze(part, spec)), tensor.shape, tensor.nbytes)
+        whole = self._known_sketch(name)
+        ends = (float(whole.values[0]), float(whole.values[-1])) if whole is not None and whole.n else None
+        return for_all((yield from analyze(part, spec)), tensor.shape, tensor.nbytes, ends)
 
     def sketch(self, name: str) -> Steps[Sketch]:
         """The sketch of a tensor: from memory, from the disk, or counted now."""
-        identity = self.checkpoint.identity(self.checkpoint.tensor(name))
-        whole = self._sketches.get(name) or self._cache.get(identity)
+        whole = self._known_sketch(name)
         if whole is None:
             whole = yield from sketch((yield from self.values(name)))
-            self._cache.put(identity, whole)
-        self._sketches.put(name, whole)
+            self._cache.put(self.checkpoint.identity(self.checkpoint.tensor(name)), whole)
+            self._sketches.put(name, whole)
+            self._uncached.discard(name)
+        return whole
+
+    def _known_sketch(self, name: str) -> Sketch | None:
+        whole = self._sketches.get(name)
+        if whole is None and name not in self._uncached:
+            whole = self._cache.get(self.checkpoint.identity(self.checkpoint.tensor(name)))
+            if whole is None:
+                self._uncached.add(name)
+            else:
+                self._sketches.put(name, whole)
         return whole

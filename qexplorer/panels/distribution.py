@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QPainter, QPaintEvent
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QStackedLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QStackedLayout, QWidget
 
 from qexplorer.panels import Panel, Parts, Place, register
 from qexplorer.quant import Analysis
@@ -13,17 +13,17 @@ from qexplorer.quant.observers.fixed import Fixed
 from qexplorer.state.app_state import AppState
 from qexplorer.state.runner import Failed, Task
 from qexplorer.weights.text import shown
-from qexplorer.widgets.controls import Badge, caption
 from qexplorer.widgets.distribution_plot import DistributionPlot
 from qexplorer.widgets.messages import Placeholder
+from qexplorer.widgets.metrics_list import sqnr_bound
 from qexplorer.widgets.numbers import count, shape
 from qexplorer.widgets.segmented import Segmented
-from qexplorer.widgets.theme import LIGHT, Theme, scaled
+from qexplorer.widgets.tensor_head import TensorHead
+from qexplorer.widgets.theme import LIGHT, Theme
 
 NOTHING = ("Nothing to draw yet", "Open weights and select a tensor: its values appear here, before and after.")
 NOTICEABLE_S = 0.3
 LAGS = "The picture and the figures are still those of the choice before."
-EXACT = "Every value of the tensor was quantized and counted."
 
 
 def subject(parts: Parts) -> str:
@@ -77,19 +77,7 @@ class DistributionPanel(Panel):
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)
-        self._name = QLabel("")
-        self._name.setTextFormat(Qt.TextFormat.PlainText)
-        self._name.setFont(scaled(1.2, bold=True))
-        self._name.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self._name.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self._facts = caption("")
-        self._badge = Badge()
-        head = QHBoxLayout()
-        head.setContentsMargins(12, 2, 12, 0)
-        head.setSpacing(12)
-        head.addWidget(self._name, 1)
-        head.addWidget(self._facts)
-        head.addWidget(self._badge)
+        self.head = TensorHead()
         self.plot = DistributionPlot()
         self._empty = Placeholder(*NOTHING, "Open &weights …")
         content = QWidget()
@@ -97,7 +85,7 @@ class DistributionPanel(Panel):
         self._stack.addWidget(self._empty)
         self._picture = self._with_legend()
         self._stack.addWidget(self._picture)
-        self.body.addLayout(head)
+        self.body.addWidget(self.head)
         self.body.addWidget(content, 1)
         self._counts = Segmented([(False, "Linear"), (True, "Log")], "Count axis")
         self._counts.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
@@ -143,29 +131,27 @@ class DistributionPanel(Panel):
         self.plot.show_theme(theme)
         for swatch in self._swatches:
             swatch.show_theme(theme)
-        if self._badge.text():
-            self._badge.show_badge(self._badge.text(), theme.color("good"), EXACT)
+        self.head.show_theme(theme)
 
     def show_analysis(self, analysis: Analysis) -> None:
         """Draw a result."""
         state = self.parts.store.state
         self.banner.clear()
         self._stack.setCurrentWidget(self._picture)
-        self._name.setText(shown(state.tensor))
         checkpoint = self.parts.preview.checkpoint
         dtype = checkpoint.by_name[state.tensor].dtype if checkpoint else ""
         n = analysis.metrics.n
-        self._facts.setText(f"{shape(analysis.shape)} · {count(n)} value{'s' if n != 1 else ''} · {dtype}")
-        self._badge.show_badge(analysis.coverage, self.parts.themes.current.color("good"), EXACT)
+        facts = f"{shape(analysis.shape)} · {count(n)} value{'s' if n != 1 else ''} · {dtype}"
+        self.head.show_text(shown(state.tensor), facts)
+        self.head.show_coverage(analysis.coverage, analysis.coverage_n, sqnr_bound(analysis))
         self.plot.show_analysis(analysis, (state.path, state.tensor))
         self.plot.menu.subject = subject(self.parts)
 
     def show_failed(self, failed: Failed) -> None:
         """Say why the tensor could not be shown."""
         self.plot.show_analysis(None)
-        self._name.setText(shown(self.parts.store.state.tensor))
-        self._facts.clear()
-        self._badge.show_badge("", self.parts.themes.current.color("good"), "")
+        self.head.show_text(shown(self.parts.store.state.tensor), "")
+        self.head.show_coverage("", 0)
         self.banner.show_message(failed.message, failed.details)
 
     def _on_refused(self, failed: Failed) -> None:
@@ -175,9 +161,8 @@ class DistributionPanel(Panel):
         self.plot.show_analysis(None)
         self._empty.show_text(*NOTHING)
         self._stack.setCurrentWidget(self._empty)
-        self._name.clear()
-        self._facts.clear()
-        self._badge.show_badge("", self.parts.themes.current.color("good"), "")
+        self.head.show_text("", "")
+        self.head.show_coverage("", 0)
 
     def _on_progressed(self, task: Task) -> None:
         """Say that the picture lags behind the choice, once it does so noticeably."""
@@ -185,7 +170,7 @@ class DistributionPanel(Panel):
             return
         phase, share = (task.progress.phase, task.progress.fraction) if task.progress else ("Measuring", None)
         text = phase.lower() + (f" {share:.0%}" if share else " …")
-        self._badge.show_badge(text, self.parts.themes.current.color("warn"), LAGS)
+        self.head.show_work(text, LAGS)
         self._empty.show_text(f"{phase} …", shown(task.title), button=False)
 
     def _on_counts(self, log: object) -> None:

@@ -65,12 +65,13 @@ class ErrorPanel(Panel):
     def show_analysis(self, analysis: Analysis) -> None:
         """Draw a result."""
         self.histogram.show_analysis(analysis)
-        self.channels.show_analysis(analysis)
-        for plot in (self.histogram, self.channels):
-            plot.menu.subject = subject(self.parts)
-        single = len(analysis.channel_sqnr_db) < 2
-        self._view.show_refusals({"channels": ONE_CHANNEL if single else ""})
-        self._view.show_value("histogram" if single else self.parts.store.state.error_view)
+        self.histogram.menu.subject = subject(self.parts)
+        if analysis.coverage == "exact":  # until then the channels are those of the choice before
+            self.channels.show_analysis(analysis)
+            self.channels.menu.subject = subject(self.parts)
+            single = len(analysis.channel_sqnr_db) < 2
+            self._view.show_refusals({"channels": ONE_CHANNEL if single else ""})
+            self._view.show_value("histogram" if single else self.parts.store.state.error_view)
         reach = figure(-self.histogram.home[0], 3)
         self._remark.setToolTip(f"Clipped values whose error is larger than ±{reach}")
         self._show_view()

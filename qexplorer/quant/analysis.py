@@ -119,8 +119,14 @@ def analyze_sketch(whole: Sketch, shape: tuple[int, ...], spec: QuantSpec, *, bi
                      ranged=kind[1], bounds=bounds_of(whole, spec, params, total))  # fmt: skip
 
 
-def for_all(part: Analysis, shape: tuple[int, ...], original_bytes: int) -> Analysis:
-    """What a part of a tensor says of all of it, `sampled`: counts as many times larger, sizes those of the whole."""
+def for_all(
+    part: Analysis, shape: tuple[int, ...], original_bytes: int, ends: tuple[float, float] | None = None
+) -> Analysis:
+    """What a part of a tensor says of all of it, `sampled`: counts as many times larger, sizes those of the whole.
+
+    `ends` are the least and greatest finite value of all, where they are known.
+    """
+    data_lo, data_hi = ends or (part.data_lo, part.data_hi)
     spec, n = part.spec, math.prod(shape)
     bits = size_bits(spec, n, spec.granularity.groups(shape))
     times = n / max(part.metrics.n, 1)
@@ -134,8 +140,8 @@ def for_all(part: Analysis, shape: tuple[int, ...], original_bytes: int) -> Anal
         bytes=-(-bits // 8),
         original_bytes=original_bytes,
     )
-    return replace(part, shape=shape, metrics=metrics, channel_sqnr_db=np.zeros(0), coverage="sampled",
-                   coverage_n=part.metrics.n, **more)  # fmt: skip
+    return replace(part, shape=shape, metrics=metrics, data_lo=data_lo, data_hi=data_hi,
+                   channel_sqnr_db=np.zeros(0), coverage="sampled", coverage_n=part.metrics.n, **more)  # fmt: skip
 
 
 def unsketched(spec: QuantSpec) -> str:

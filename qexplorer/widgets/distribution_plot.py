@@ -72,8 +72,9 @@ class DistributionPlot(Plot):
             self.menu.table = None
             return
         self._original.show()
-        if subject != self._subject:
-            self._subject = subject
+        reach = (analysis.data_lo, analysis.data_hi)
+        if (subject, reach) != self._subject:  # of a sample the reach may be less than that of all values
+            self._subject = (subject, reach)
             self._unit = nice(_span(analysis) / 300)
             self._fit()
         elif self._log and _floor(analysis, self._unit) < self._floor:

@@ -109,6 +109,14 @@ NONFINITE = Line(
 BANDS = ((15.0, "poor: below 15 dB"), (25.0, "fair: 15 to 25 dB"), (float("inf"), "good: above 25 dB"))
 
 
+def sqnr_bound(a: Analysis) -> str:
+    """How far the SQNR of a sketch can be from the true one, e.g. ± 0.16 dB; empty where it is exact or unknown."""
+    if "sqnr_db" not in a.bounds:
+        return ""
+    low, high = a.bounds["sqnr_db"]
+    return f"± {figure(max(high - a.metrics.sqnr_db, a.metrics.sqnr_db - low), 2)} dB"
+
+
 class MetricsList(QWidget):
     """Value in: an `Analysis`. It keeps its lines and changes only their figures."""
 
@@ -175,7 +183,8 @@ class MetricsList(QWidget):
         band = next((text for top, text in BANDS if sqnr < top), "no error at all")
         if math.isnan(sqnr):
             band = "no finite value to measure"
-        self._band.setText(band)
+        rough = {"sketch": f" · {sqnr_bound(analysis)}", "sampled": " · of a sample"}
+        self._band.setText(band.split(":")[0] + rough[analysis.coverage] if analysis.coverage in rough else band)
         for line, value in zip((*LINES, NONFINITE), self._values, strict=True):
             value.setText(line.value(analysis))
 

@@ -8,6 +8,10 @@ from qexplorer.widgets.numbers import many
 from qexplorer.widgets.theme import LIGHT, Theme, scaled
 
 EXACT = "Every value of the tensor was quantized and measured."
+SKETCH = (
+    "Measured at once from a sketch: values that agree in sign, exponent and 8 bits of mantissa were taken together "
+    "as their mean. The true SQNR is certainly within the bound. The exact figures follow."
+)
 SAMPLED = "Values spread evenly over the tensor stand for all: the same ones every time."
 
 
@@ -23,7 +27,7 @@ class TensorHead(QWidget):
         self.name.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.facts = caption("")
         self.badge = Badge()
-        self._coverage = ("", 0)
+        self._coverage = ("", 0, "")
         self._theme = LIGHT
         row = QHBoxLayout(self)
         row.setContentsMargins(12, 2, 12, 0)
@@ -43,12 +47,15 @@ class TensorHead(QWidget):
         self.name.setText(name)
         self.facts.setText(facts)
 
-    def show_coverage(self, coverage: str, n: int) -> None:
-        """Say that `n` values were counted: all of them (`exact`), or some (`sampled`); empty for nothing yet."""
-        self._coverage = (coverage, n)
-        exact = coverage == "exact"
-        text = "exact" if exact else f"sample of {many(n)}" if coverage else ""
-        self.badge.show_badge(text, self._theme.color("good" if exact else "warn"), EXACT if exact else SAMPLED)
+    def show_coverage(self, coverage: str, n: int, bound: str = "") -> None:
+        """Say that `n` values were counted: all of them (`exact`), all in a `sketch`, whose figure has a `bound`, or
+        some (`sampled`); empty for nothing yet.
+        """
+        self._coverage = (coverage, n, bound)
+        texts = {"exact": "exact", "sketch": f"sketch {bound}".rstrip(), "sampled": f"sample of {many(n)}", "": ""}
+        meanings = {"exact": EXACT, "sketch": SKETCH, "sampled": SAMPLED, "": ""}
+        color = self._theme.color("good" if coverage == "exact" else "warn")
+        self.badge.show_badge(texts[coverage], color, meanings[coverage])
 
     def show_work(self, text: str, meaning: str) -> None:
         """Say that what is seen is not yet that of the choice."""
