@@ -1,4 +1,4 @@
-"""The whole model at once: what some specs do to each tensor of a checkpoint, one tensor in memory at a time."""
+"""The whole model at once: what some specs do to each tensor of a checkpoint, a few pieces in memory at a time."""
 
 import math
 import threading
@@ -10,14 +10,14 @@ import numpy as np
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, within
 from qexplorer.quant import Analysis, QuantSpec, analyze
-from qexplorer.quant.arrays import AnyArray, Counts
+from qexplorer.quant.analysis import analyze_sketch, unsketched
+from qexplorer.quant.arrays import Counts
 from qexplorer.quant.metrics import sqnr_db
+from qexplorer.quant.sketch import Sketch, sketch
 from qexplorer.weights import Checkpoint, TensorInfo
 
 BINS = 48
 """Bins of a thumbnail."""
-TOGETHER = 1 << 16
-"""Values that are counted at once, few enough to stay in the cache."""
 
 
 @dataclass(frozen=True)
@@ -279,16 +279,21 @@ def _measure(
 ) -> Steps[tuple[Thumbnail, tuple[LayerFigures, ...]]]:
     """Read a tensor and measure it under each spec. Raises `UserError` where it cannot be read."""
     part = 1 / (len(specs) + 1)
-    values = yield from within(checkpoint.read_steps(tensor), 0.0, part)
-    picture = _thumbnail(values)
+    values = yield from within(checkpoint.values_steps(tensor), 0.0, 0.0)
+    whole = yield from within(sketch(values), 0.0, part)
     figures: list[LayerFigures] = []
     for i, spec in enumerate(specs, 1):
-        steps = analyze(values, spec, bins=BINS, original_bytes=tensor.nbytes)
         try:
+            if whole.exact and not unsketched(spec):
+                figures.append(
+                    _figures(analyze_sketch(whole, tensor.shape, spec, bins=0, original_bytes=tensor.nbytes))
+                )
+                continue
+            steps = analyze(values, spec, bins=0, original_bytes=tensor.nbytes)
             figures.append(_figures((yield from within(steps, i * part, (i + 1) * part))))
         except UserError as error:
             figures.append(LayerFigures(refusal=str(error)))
-    return picture, tuple(figures)
+    return _thumbnail(whole), tuple(figures)
 
 
 def _figures(analysis: Analysis) -> LayerFigures:
@@ -307,26 +312,13 @@ def _figures(analysis: Analysis) -> LayerFigures:
     )
 
 
-def _thumbnail(values: AnyArray) -> Thumbnail:
-    """Count the finite values into even bins between the least and the greatest: far quicker than `np.histogram`.
-
-    A value within rounding of an edge may be counted next to it.
-    """
-    flat, counts = values.reshape(-1), np.zeros(BINS, np.int64)
-    places = range(0, flat.size, TOGETHER)
-    ends = [(part.min(), part.max()) for at in places if (part := _finite(flat[at : at + TOGETHER])).size]
-    if not ends:
+def _thumbnail(whole: Sketch) -> Thumbnail:
+    """The values in even bins between the least and the greatest; those of a bucket are counted at their mean."""
+    if not whole.n:
         return EMPTY
-    lo, hi = np.float64(min(low for low, _ in ends)), np.float64(max(high for _, high in ends))
+    values = whole.values.astype(np.float64)
+    lo, hi = float(values[0]), float(values[-1])
     width = hi / BINS - lo / BINS  # neither difference nor quotient leaves float64
-    for at in places:
-        part = _finite(flat[at : at + TOGETHER])
-        bins = (part / width - lo / width).astype(np.intp) if width > 0 else np.full(part.size, BINS // 2)
-        counts += np.bincount(np.clip(bins, 0, BINS - 1), minlength=BINS)
-    return Thumbnail(counts, float(lo), float(hi))
-
-
-def _finite(values: AnyArray) -> AnyArray:
-    values = values.astype(np.float32) if values.itemsize < 4 else values  # half precision is slow to reckon in
-    finite = np.isfinite(values)
-    return values if finite.all() else values[finite]
+    bins = (values / width - lo / width).astype(np.intp) if width > 0 else np.full(values.size, BINS // 2)
+    counts = np.bincount(np.clip(bins, 0, BINS - 1), whole.counts, BINS).astype(np.int64)
+    return Thumbnail(counts, lo, hi)

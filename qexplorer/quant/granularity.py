@@ -278,8 +278,9 @@ class PerBlock(Granularity):
                 yield Piece(start, box, groups, range(1), first * width)
             return
         step = max(most // max(wide, 1) // height, 1) * height
-        for top in range(0, high if wide else 0, step):
-            lines = min(step, high - top)
+        whole = high // height * height if wide else 0
+        for top in range(0, whole, step):
+            lines = high - top if top + step >= whole else step  # short blocks go with the last ones that are not
             first = top // height * in_line
             groups = range(first, first + -(-lines // height) * in_line)
             yield Piece(top * wide, (lines, wide), groups, range(top, top + lines), first * height * width)

@@ -33,8 +33,8 @@ from qexplorer.quant.values import widened
 
 STRIP = 1024
 """Values in one strip: their buffers take 28 KB."""
-FEW_CODES = 32
-"""So few codes are counted in pairs: half as many increments."""
+TUPLES = 4096
+"""Few codes are counted in pairs, triples and so on, as long as there are no more of these: fewer increments."""
 _ONE = np.uint64(1 << 40)
 
 _WIDE = types.Array(types.uint32, 2, "C", readonly=True)
@@ -149,6 +149,55 @@ def _quantize(x: Any, scale: Any, true_division: bool, zero_point: int, qmin: in
     return clamped
 
 
+@_compiled(types.int64(_F4, _F4, _F4, types.int64, types.int64, _F4, _F4))
+def _quantize_each(x: Any, scale: Any, inverse: Any, qmin: int, qmax: int, q: Any, y: Any) -> Any:
+    """The same where each value has its own scale and 1/scale, all finite, and the zero point is 0."""
+    least, most = np.float32(qmin), np.float32(qmax)
+    clamped = np.int32(0)
+    for i in range(x.size):
+        code = np.rint(x[i] * inverse[i])
+        clamped += np.int32((code < least) | (code > most))
+        code = max(least, code)
+        code = min(most, code)
+        q[i] = code
+        y[i] = code * scale[i]
+    return clamped
+
+
+@_inlined
+def _fill(part: Any, value: Any) -> None:
+    for i in range(part.size):
+        part[i] = value
+
+
+@_compiled(types.int64(_F4, _I8, types.int64, types.int64, types.int64, _F4, _I4, types.int64, types.int64,
+                       types.boolean, types.float32[:, ::1], _F4, _F4))  # fmt: skip
+def _quantize_rows(
+    x: Any, begins: Any, rows: int, first: int, each: int, scale: Any, zero_point: Any, qmin: int, qmax: int,
+    true_division: bool, own: Any, q: Any, y: Any,
+) -> Any:  # fmt: skip
+    """Quantize a strip whose rows, from the `first` on, begin at `begins`; `each` of them that follow each other share
+    a scale. Short rows are done all at once: `own` is room for the scale and 1/scale of every value.
+    """
+    s = first // each
+    if first % each + rows <= each:
+        return _quantize(x, scale[s], true_division, zero_point[s], qmin, qmax, q, y)
+    plain = not true_division
+    for r in range(rows):
+        s, begin, to = (first + r) // each, begins[r], begins[r + 1]
+        inverse = np.float32(1) / scale[s]
+        plain = plain and zero_point[s] == 0 and np.isfinite(inverse)
+        _fill(own[0, begin:to], scale[s])
+        _fill(own[1, begin:to], inverse)
+    if plain:
+        return _quantize_each(x, own[0], own[1], qmin, qmax, q, y)
+    clamped = np.int64(0)
+    for r in range(rows):
+        s, begin, to = (first + r) // each, begins[r], begins[r + 1]
+        clamped += _quantize(x[begin:to], scale[s], true_division, zero_point[s], qmin, qmax, q[begin:to], y[begin:to])
+    return clamped
+
+
 @_compiled(types.void(_F4, _F4, _F8, _F8), fastmath={"reassoc", "nsz"})
 def _add_sums(x: Any, y: Any, e: Any, sums: Any) -> None:
     """Errors to `e`; add Σx², Σe², Σ|e|, Σy² and Σxy to `sums[:5]`."""
@@ -192,21 +241,34 @@ def _bin_of(v: float, edges: Any, bins: int) -> Any:
     return np.uint32(at + 1)
 
 
-@_compiled(types.void(_F4, _F8, _U4, _U1, _I8))
-def _count(values: Any, edges: Any, places: Any, doubtful: Any, counts: Any) -> None:
+@_compiled(types.int64(types.int64, types.int64, types.int64, types.int64))
+def _cell(place: int, per_step: int, first: int, codes: int) -> int:
+    """The code, from the least on, in whose cell a bin lies: `place` counts bins from 1 on."""
+    return max(0, min(first + (place - 1) // per_step, codes - 1))
+
+
+@_compiled(types.void(_F4, _F8, _U4, _U1, _I8, types.int64, types.int64, _F4, types.int64, _I8))
+def _count(
+    values: Any, edges: Any, places: Any, doubtful: Any, counts: Any, per_step: int, first: int, q: Any, qmin: int,
+    codes: Any,
+) -> None:  # fmt: skip
     """Count values where `np.histogram` does: the last bin takes its right edge. The first and the last of `counts`,
     `[bins + 2]`, take what lies outside.
 
     A bin follows from a value by arithmetic in float32. Where a value lies so near an edge that rounding may have moved
     it to another bin, the edges themselves are looked at: these are one in a few hundred. `places` and `doubtful` are
     room for a strip; doubts are looked for eight at a time.
+
+    Where `per_step` bins from the first edge on make the cell of one code, the first that of code `first` above the
+    least, the codes `q` need no counting of their own: only for doubtful values does a code not follow from the bin,
+    and `codes` take the difference.
     """
     bins = counts.size - 2
-    first, stop = edges[0], edges[bins]
-    width = (stop - first) / bins
+    begin, stop = edges[0], edges[bins]
+    width = (stop - begin) / bins
     per_width = np.float32(1 / width)
-    start, most = np.float32(first - width), np.float32(bins + 1)
-    reach = max(np.abs(first), np.abs(stop)) * np.float64(per_width)
+    start, most = np.float32(begin - width), np.float32(bins + 1)
+    reach = max(np.abs(begin), np.abs(stop)) * np.float64(per_width)
     doubt = np.float32(min(0.5, 2.0**-22 * (bins + 1 + reach)))
     for i in range(values.size):
         place = (values[i] - start) * per_width
@@ -221,6 +283,9 @@ def _count(values: Any, edges: Any, places: Any, doubtful: Any, counts: Any) -> 
             for i in range(8 * w, 8 * w + 8):
                 if doubtful[i]:
                     places[i] = _bin_of(np.float64(values[i]), edges, bins)
+                    if per_step:
+                        codes[_cell(np.int64(places[i]), per_step, first, codes.size)] -= 1
+                        codes[np.int64(q[i]) - qmin] += 1
     for i in range(values.size):
         counts[places[i]] += 1
 
@@ -233,15 +298,31 @@ def _count_codes(q: Any, qmin: int, places: Any, counts: Any) -> None:
         counts[places[i]] += 1
 
 
-@_compiled(types.void(_F4, types.int32, types.uint32, _U4, _I8))
-def _count_pairs(q: Any, qmin: int, codes: int, places: Any, counts: Any) -> None:
-    """Count few codes two at once, one of the first half with one of the second: `counts` is `[codes²]`."""
-    half = q.size // 2
-    first, second = q[:half], q[half : 2 * half]
-    for i in range(half):
-        places[i] = np.uint32(np.int32(first[i]) - qmin) * codes + np.uint32(np.int32(second[i]) - qmin)
-    for i in range(half):
-        counts[places[i]] += 1
+@_compiled(types.void(_F4, types.int32, types.uint32, types.int64, _U4, _U4))
+def _count_tuples(q: Any, qmin: int, codes: int, length: int, places: Any, table: Any) -> None:
+    """Count `length` codes at once, one of each part of the strip: `table` is `[codes^length]`."""
+    size = q.size // length
+    at = places[:size]
+    for k in range(length):
+        part = q[k * size : (k + 1) * size]
+        if k == 0:
+            for i in range(size):
+                at[i] = np.uint32(np.int32(part[i]) - qmin)
+        else:
+            for i in range(size):
+                at[i] = at[i] * codes + np.uint32(np.int32(part[i]) - qmin)
+    for i in range(size):
+        table[at[i]] += np.uint32(1)
+
+
+@_compiled(types.void(_U4, types.int64, _I8))
+def _untie(table: Any, length: int, counts: Any) -> None:
+    """Add what was counted in tuples."""
+    for at in range(table.size):
+        rest = at
+        for _ in range(length):
+            counts[rest % counts.size] += table[at]
+            rest //= counts.size
 
 
 @_compiled(types.void(_F8, _F4))
@@ -253,36 +334,28 @@ def _to_single(wide: Any, single: Any) -> None:
 _COUNTS = types.Tuple((_I8,) * 4)
 
 
-@_compiled(types.void(_F4, _F4, _F8, _F4, types.int64, _U4, _U1, _F8, _F8, types.boolean, _I8, _COUNTS))
+@_compiled(types.void(_F4, _F4, _F8, _F4, _I8, _U4, _U1, _F8, _F8, types.int64, _U4, _COUNTS))
 def _count_all(
-    x: Any, y: Any, e: Any, q: Any, qmin: int, places: Any, doubtful: Any, edges: Any, error_edges: Any, levels: bool,
-    pairs: Any, counts: Any,
+    x: Any, y: Any, e: Any, q: Any, grid: Any, places: Any, doubtful: Any, edges: Any, error_edges: Any, length: int,
+    table: Any, counts: Any,
 ) -> None:  # fmt: skip
-    """Count a strip: its codes, and where `edges` has bins its values, what they become and the errors. Overwrites
-    `q`.
+    """Count a strip: its codes, and where `edges` has bins its values, what they become and the errors; see
+    `measure_rows`. Overwrites `q`.
     """
-    codes, lowest = counts[0].size, np.int32(qmin)
-    if pairs.size > 1:
-        _count_pairs(q, lowest, np.uint32(codes), places, pairs)
-        _count_codes(q[q.size - q.size % 2 :], lowest, places, counts[0])
+    codes, lowest, per_step = counts[0].size, np.int32(grid[0]), grid[3]
+    if per_step:
+        pass
+    elif length > 1:
+        _count_tuples(q, lowest, np.uint32(codes), length, places, table)
+        _count_codes(q[q.size - q.size % length :], lowest, places, counts[0])
     else:
         _count_codes(q, lowest, places, counts[0])
     if edges.size > 1:
-        _count(x, edges, places, doubtful, counts[1])
-        if not levels:
-            _count(y, edges, places, doubtful, counts[2])
+        _count(x, edges, places, doubtful, counts[1], per_step, grid[4], q, grid[0], counts[0])
+        if not grid[2]:
+            _count(y, edges, places, doubtful, counts[2], 0, 0, q, 0, counts[0])
         _to_single(e, q)
-        _count(q, error_edges, places, doubtful, counts[3])
-
-
-@_compiled(types.void(_I8, _I8))
-def _unpair(pairs: Any, counts: Any) -> None:
-    """Add what was counted in pairs."""
-    if pairs.size > 1:
-        for a in range(counts.size):
-            for b in range(counts.size):
-                counts[a] += pairs[a * counts.size + b]
-                counts[b] += pairs[a * counts.size + b]
+        _count(q, error_edges, places, doubtful, counts[3], 0, 0, q, 0, counts[0])
 
 
 def _loading(load: Any, row_type: Any) -> Any:
@@ -303,7 +376,7 @@ def _loading(load: Any, row_type: Any) -> Any:
     return load_rows
 
 
-_SETTINGS = (_F4, _I4, types.int64, types.int64, types.boolean, _F8, _F8, types.boolean)
+_SETTINGS = (_F4, _I4, types.boolean, _I8, _F8, _F8)
 
 
 def _measuring(load_rows: Any, rows_type: Any) -> Any:
@@ -311,20 +384,25 @@ def _measuring(load_rows: Any, rows_type: Any) -> Any:
 
     @_compiled(types.void(rows_type, types.boolean, types.int64, *_SETTINGS, _COUNTS, types.float64[:, ::1]))
     def measure_rows(
-        rows: Any, half: Any, together: int, scale: Any, zero_point: Any, qmin: int, qmax: int, true_division: bool,
-        edges: Any, error_edges: Any, levels: bool, counts: Any, sums: Any,
+        rows: Any, half: Any, together: int, scale: Any, zero_point: Any, true_division: bool, grid: Any, edges: Any,
+        error_edges: Any, counts: Any, sums: Any,
     ) -> None:  # fmt: skip
         """All of `[R, N]`, whose scales serve equally many rows each. `counts`: codes, originals, dequantized, errors,
-        the last three only where `edges` has bins; `levels` says that the dequantized are counted by others. `sums`:
-        `[R / together, 8]`, see `measure`.
+        the last three only where `edges` has bins. `sums`: `[R / together, 8]`, see `measure`.
+
+        `grid`: qmin, qmax; whether dequantized values are counted by others; how many bins make the cell of a code,
+        where the counts of codes are to follow from those of originals, else 0, and the code of the first cell.
 
         A strip holds several short rows or a part of a long one. `begins` are where its rows begin in the strip.
         """
         bits, places = np.empty(STRIP, np.uint32), np.empty(STRIP, np.uint32)
         x, q, y = bits.view(np.float32), np.empty(STRIP, np.float32), np.empty(STRIP, np.float32)
         e, worst, begins = np.empty(STRIP, np.float64), np.empty(1, np.int64), np.empty(STRIP + 1, np.int64)
-        doubtful = np.empty(STRIP, np.uint8)
-        pairs = np.zeros(counts[0].size ** 2 if counts[0].size <= FEW_CODES else 1, np.int64)
+        doubtful, own = np.empty(STRIP, np.uint8), np.empty((2, STRIP), np.float32)
+        tied = np.int64(1)
+        while 1 < counts[0].size ** (tied + 1) <= TUPLES:
+            tied += 1
+        table = np.zeros(counts[0].size ** tied if tied > 1 else 0, np.uint32)
         groups, length = rows.shape
         flat = rows.reshape(groups * length)
         each = max(1, groups // max(1, scale.size))
@@ -335,11 +413,9 @@ def _measuring(load_rows: Any, rows_type: Any) -> Any:
                 width = min(STRIP, length - start)
                 at = first * length + start
                 end = load_rows(flat[at : at + n_rows * width], half, width, bits, begins)
-                for r in range(n_rows):
-                    s, begin, to = (first + r) // each, begins[r], begins[r + 1]
-                    sums[(first + r) // together, 5] += _quantize(
-                        x[begin:to], scale[s], true_division, zero_point[s], qmin, qmax, q[begin:to], y[begin:to]
-                    )
+                sums[first // together, 5] += _quantize_rows(
+                    x[:end], begins, n_rows, first, each, scale, zero_point, grid[0], grid[1], true_division, own, q, y
+                )
                 r = 0
                 while r < n_rows:
                     slot = (first + r) // together
@@ -350,9 +426,9 @@ def _measuring(load_rows: Any, rows_type: Any) -> Any:
                     r = stop
                 worst[0] = _worst(e[:end].view(np.int64))
                 sums[first // together, 7] = max(sums[first // together, 7], worst.view(np.float64)[0])
-                _count_all(x[:end], y[:end], e[:end], q[:end], qmin, places, doubtful, edges, error_edges, levels,
-                           pairs, counts)  # fmt: skip
-        _unpair(pairs, counts[0])
+                _count_all(x[:end], y[:end], e[:end], q[:end], grid, places, doubtful, edges, error_edges, tied, table,
+                           counts)  # fmt: skip
+        _untie(table, tied, counts[0])
 
     return measure_rows
 
@@ -459,23 +535,32 @@ def measure(
     """What `measure_reference` says of integers rounded half to even, from one pass over `[R, N]`.
 
     A scale serves equally many rows that follow each other: all, or one, or some. Without `bins` nothing but codes is
-    counted. Where all share one scale the histogram of dequantized values follows from the counts of their codes.
+    counted. Where all share one scale the histogram of dequantized values follows from the counts of their codes, and
+    these from the histogram of originals, if its bins are aligned with the steps.
     """
     codes = params.qmax - params.qmin + 1
     sizes = (codes, *((0, 0, 0) if bins is None or error_bins is None else (bins.count, bins.count, error_bins.count)))
     counts = tuple(np.zeros(size + 2 * (i > 0), np.int64) for i, size in enumerate(sizes))
     sums = np.zeros((len(rows) // together, 8))
     edges, error_edges = (np.zeros(1) if each is None else each.edges for each in (bins, error_bins))
-    levels = len(params.scale) == 1
+    alike = len(params.scale) == 1
+    per_step, first = _cells(bins, params) if alike and bins is not None else (0, 0)
+    grid = np.array([params.qmin, params.qmax, alike, per_step, first], np.int64)
     wide = rows.dtype == np.float32
     ready = np.ascontiguousarray
     (_measure_wide if wide else _measure_half)(
-        ready(rows).view(np.uint32 if wide else np.uint16), rows.dtype == np.float16, together, *_arguments(params),
-        edges, error_edges, levels, counts, sums,
+        ready(rows).view(np.uint32 if wide else np.uint16), rows.dtype == np.float16, together,
+        ready(params.scale), ready(params.zero_point), params.division == "true", grid, edges, error_edges, counts,
+        sums,
     )  # fmt: skip
+    if per_step and bins is not None:
+        if counts[1][0] or counts[1][-1]:  # beyond the bins no cell says which code it is
+            return measure(rows, params, Bins(bins.start, bins.width, bins.count), error_bins, together)
+        cells = np.clip(first + np.arange(bins.count) // per_step, 0, codes - 1)
+        counts[0][:] += np.bincount(cells, counts[1][1:-1], codes).astype(np.int64)
     x2, e2, e1, y2, xy, clipped, n, e_max = sums.T
     dequantized = counts[2][1:-1]
-    if levels and bins is not None:
+    if alike and bins is not None:
         stand_for = (np.arange(codes) + (params.qmin - params.zero_point[0])).astype(np.float32) * params.scale[0]
         dequantized = bins.counts(stand_for, counts[0])
     return Measured(
@@ -498,6 +583,17 @@ def measure(
     )
 
 
+def _cells(bins: Bins, params: QuantParams) -> tuple[int, int]:
+    """How many bins make the cell of a code, and which code the first cell is of, from qmin on; 0 where they do not."""
+    step = float(params.scale[0])
+    if not bins.per_step or step <= 0 or bins.width * bins.per_step != step:
+        return 0, 0
+    first = bins.start / step + 0.5
+    if abs(first - round(first)) > 2.0**-20:
+        return 0, 0
+    return bins.per_step, round(first) + int(params.zero_point[0]) - params.qmin
+
+
 def squared_error(rows: Floats, params: QuantParams, weights: Doubles | None = None) -> Doubles:
     """Σe² of each group of `[G, N]`, e in float32 as the reference has it; NaN and infinite values are left out. Each
     value counts once, or `weights` times, `[G, N]`.
@@ -507,7 +603,10 @@ def squared_error(rows: Floats, params: QuantParams, weights: Doubles | None = N
     if weights is not None:
         known = np.isfinite(rows)
         rows, often = np.where(known, rows, np.float32(0)), np.ascontiguousarray(np.where(known, weights, 0.0))
-    _squared_error(np.ascontiguousarray(rows).view(np.uint32), often, *_arguments(params), total)
+    _squared_error(
+        np.ascontiguousarray(rows).view(np.uint32), often, np.ascontiguousarray(params.scale),
+        np.ascontiguousarray(params.zero_point), params.qmin, params.qmax, params.division == "true", total,
+    )  # fmt: skip
     return total
 
 
@@ -531,8 +630,3 @@ def tally(values: AnyArray, table: AnyArray) -> None:
         _tally_wide(np.ascontiguousarray(values).view(np.uint32), table)
     else:
         _tally_half(np.ascontiguousarray(values).view(np.uint16), table)
-
-
-def _arguments(params: QuantParams) -> tuple[Any, ...]:
-    ready = np.ascontiguousarray
-    return (ready(params.scale), ready(params.zero_point), params.qmin, params.qmax, params.division == "true")
