@@ -16,7 +16,7 @@ from qexplorer.quant.bins import Bins, even_bins, step_bins
 from qexplorer.quant.bounds import NO_BOUNDS, Bounds, bounds_of
 from qexplorer.quant.granularity import Piece
 from qexplorer.quant.measure import WORTH_LOADING, Measured, ends_of, measure, measure_reference, plain
-from qexplorer.quant.metrics import ErrorSums, Metrics, sqnr_db, summarize
+from qexplorer.quant.metrics import ErrorSums, Metrics, channels_db, summarize
 from qexplorer.quant.observers import Ends, no_ends, zero_if_empty
 from qexplorer.quant.params import QuantParams
 from qexplorer.quant.pool import each
@@ -185,7 +185,7 @@ def _analysis(
         levels=levels,
         level_widths=widths,
         level_counts=counts,
-        channel_sqnr_db=np.array([sqnr_db(float(x), float(e)) for x, e in zip(seen.x2, seen.e2, strict=True)]),
+        channel_sqnr_db=channels_db(seen.x2, seen.e2),
         seconds=time.perf_counter() - start,
         coverage=coverage,
         coverage_n=coverage_n,

@@ -67,8 +67,8 @@ def _inlined(function: Callable[..., Any]) -> Any:
     return nb.njit(nogil=True, inline="always")(function)
 
 
-@_compiled(types.intp(_WIDE_ROW, types.boolean, _U4))
-def _load_wide(row: Any, half: Any, bits: Any) -> int:
+@_compiled(types.intp(_WIDE_ROW, _U4))
+def _load_wide(row: Any, bits: Any) -> int:
     """Copy the bits of the finite values of `row` to the front of `bits`; how many they are."""
     beyond = 0
     for i in range(row.size):
@@ -358,83 +358,74 @@ def _count_all(
         _count(q, error_edges, places, doubtful, counts[3], 0, 0, q, 0, counts[0])
 
 
-def _loading(load: Any, row_type: Any) -> Any:
-    """What loads a strip of rows of one width."""
-
-    @_compiled(types.intp(row_type, types.boolean, types.int64, _U4, _I8))
-    def load_rows(strip: Any, half: Any, width: int, bits: Any, begins: Any) -> Any:
-        """The finite values of rows of `width` one after the other; `begins` are where each begins. How many in all."""
-        rows = strip.size // width
-        end = load(strip, half, bits)
-        for r in range(rows + 1):
-            begins[r] = r * width
-        if end < strip.size:
-            for r in range(rows):
-                begins[r + 1] = begins[r] + load(strip[r * width : (r + 1) * width], half, bits[begins[r] :])
-        return end
-
-    return load_rows
+@_compiled(types.intp(_WIDE_ROW, _HALF_ROW, types.boolean, types.int64, types.int64, _U4))
+def _load(wide: Any, halves: Any, half: bool, at: int, size: int, bits: Any) -> int:
+    """The finite ones of `size` values from `at` on, of whichever of both holds the tensor; how many they are."""
+    if wide.size:
+        return _load_wide(wide[at : at + size], bits)
+    return _load_half(halves[at : at + size], half, bits)
 
 
-_SETTINGS = (_F4, _I4, types.boolean, _I8, _F8, _F8)
+@_compiled(types.intp(_WIDE_ROW, _HALF_ROW, types.boolean, types.int64, types.int64, types.int64, _U4, _I8))
+def _load_rows(wide: Any, halves: Any, half: bool, at: int, rows: int, width: int, bits: Any, begins: Any) -> int:
+    """The finite values of rows one after the other; `begins` are where each begins. How many in all."""
+    end = _load(wide, halves, half, at, rows * width, bits)
+    for r in range(rows + 1):
+        begins[r] = r * width
+    if end < rows * width:
+        for r in range(rows):
+            begins[r + 1] = begins[r] + _load(wide, halves, half, at + r * width, width, bits[begins[r] :])
+    return end
 
 
-def _measuring(load_rows: Any, rows_type: Any) -> Any:
-    """The measuring kernel for rows of one width."""
+@_compiled(
+    types.void(_WIDE_ROW, _HALF_ROW, types.boolean, types.int64, types.int64, types.int64, _F4, _I4, types.boolean, _I8,
+               _F8, _F8, _COUNTS, types.float64[:, ::1])
+)  # fmt: skip
+def _measure_rows(
+    wide: Any, halves: Any, half: bool, groups: int, length: int, together: int, scale: Any, zero_point: Any,
+    true_division: bool, grid: Any, edges: Any, error_edges: Any, counts: Any, sums: Any,
+) -> None:  # fmt: skip
+    """All `groups` rows of `length`, whose scales serve equally many rows each. `counts`: codes, originals,
+    dequantized, errors, the last three only where `edges` has bins. `sums`: `[R / together, 8]`, see `measure`.
 
-    @_compiled(types.void(rows_type, types.boolean, types.int64, *_SETTINGS, _COUNTS, types.float64[:, ::1]))
-    def measure_rows(
-        rows: Any, half: Any, together: int, scale: Any, zero_point: Any, true_division: bool, grid: Any, edges: Any,
-        error_edges: Any, counts: Any, sums: Any,
-    ) -> None:  # fmt: skip
-        """All of `[R, N]`, whose scales serve equally many rows each. `counts`: codes, originals, dequantized, errors,
-        the last three only where `edges` has bins. `sums`: `[R / together, 8]`, see `measure`.
+    `grid`: qmin, qmax; whether dequantized values are counted by others; how many bins make the cell of a code,
+    where the counts of codes are to follow from those of originals, else 0, and the code of the first cell.
 
-        `grid`: qmin, qmax; whether dequantized values are counted by others; how many bins make the cell of a code,
-        where the counts of codes are to follow from those of originals, else 0, and the code of the first cell.
-
-        A strip holds several short rows or a part of a long one. `begins` are where its rows begin in the strip.
-        """
-        bits, places = np.empty(STRIP, np.uint32), np.empty(STRIP, np.uint32)
-        x, q, y = bits.view(np.float32), np.empty(STRIP, np.float32), np.empty(STRIP, np.float32)
-        e, worst, begins = np.empty(STRIP, np.float64), np.empty(1, np.int64), np.empty(STRIP + 1, np.int64)
-        doubtful, own = np.empty(STRIP, np.uint8), np.empty((2, STRIP), np.float32)
-        tied = np.int64(1)
-        while 1 < counts[0].size ** (tied + 1) <= TUPLES:
-            tied += 1
-        table = np.zeros(counts[0].size ** tied if tied > 1 else 0, np.uint32)
-        groups, length = rows.shape
-        flat = rows.reshape(groups * length)
-        each = max(1, groups // max(1, scale.size))
-        most = max(1, STRIP // max(1, length))
-        for first in range(0, groups, most):
-            n_rows = min(most, groups - first)
-            for start in range(0, length, STRIP):
-                width = min(STRIP, length - start)
-                at = first * length + start
-                end = load_rows(flat[at : at + n_rows * width], half, width, bits, begins)
-                sums[first // together, 5] += _quantize_rows(
-                    x[:end], begins, n_rows, first, each, scale, zero_point, grid[0], grid[1], true_division, own, q, y
-                )
-                r = 0
-                while r < n_rows:
-                    slot = (first + r) // together
-                    stop = min(n_rows, (slot + 1) * together - first)
-                    begin, to = begins[r], begins[stop]
-                    _add_sums(x[begin:to], y[begin:to], e[begin:to], sums[slot])
-                    sums[slot, 6] += to - begin
-                    r = stop
-                worst[0] = _worst(e[:end].view(np.int64))
-                sums[first // together, 7] = max(sums[first // together, 7], worst.view(np.float64)[0])
-                _count_all(x[:end], y[:end], e[:end], q[:end], grid, places, doubtful, edges, error_edges, tied, table,
-                           counts)  # fmt: skip
-        _untie(table, tied, counts[0])
-
-    return measure_rows
-
-
-_measure_wide = _measuring(_loading(_load_wide, _WIDE_ROW), _WIDE)
-_measure_half = _measuring(_loading(_load_half, _HALF_ROW), _HALF)
+    A strip holds several short rows or a part of a long one. `begins` are where its rows begin in the strip.
+    """
+    bits, places = np.empty(STRIP, np.uint32), np.empty(STRIP, np.uint32)
+    x, q, y = bits.view(np.float32), np.empty(STRIP, np.float32), np.empty(STRIP, np.float32)
+    e, worst, begins = np.empty(STRIP, np.float64), np.empty(1, np.int64), np.empty(STRIP + 1, np.int64)
+    doubtful, own = np.empty(STRIP, np.uint8), np.empty((2, STRIP), np.float32)
+    tied = np.int64(1)
+    while 1 < counts[0].size ** (tied + 1) <= TUPLES:
+        tied += 1
+    table = np.zeros(counts[0].size ** tied if tied > 1 else 0, np.uint32)
+    each = max(1, groups // max(1, scale.size))
+    most = max(1, STRIP // max(1, length))
+    for first in range(0, groups, most):
+        n_rows = min(most, groups - first)
+        for start in range(0, length, STRIP):
+            width = min(STRIP, length - start)
+            at = first * length + start
+            end = _load_rows(wide, halves, half, at, n_rows, width, bits, begins)
+            sums[first // together, 5] += _quantize_rows(
+                x[:end], begins, n_rows, first, each, scale, zero_point, grid[0], grid[1], true_division, own, q, y
+            )
+            r = 0
+            while r < n_rows:
+                slot = (first + r) // together
+                stop = min(n_rows, (slot + 1) * together - first)
+                begin, to = begins[r], begins[stop]
+                _add_sums(x[begin:to], y[begin:to], e[begin:to], sums[slot])
+                sums[slot, 6] += to - begin
+                r = stop
+            worst[0] = _worst(e[:end].view(np.int64))
+            sums[first // together, 7] = max(sums[first // together, 7], worst.view(np.float64)[0])
+            _count_all(x[:end], y[:end], e[:end], q[:end], grid, places, doubtful, edges, error_edges, tied, table,
+                       counts)  # fmt: skip
+    _untie(table, tied, counts[0])
 
 
 @_compiled(types.float64(_F4, _F4), fastmath={"reassoc", "nsz"})
@@ -465,7 +456,7 @@ def _squared_error(
     x, q, y = bits.view(np.float32), np.empty(STRIP, np.float32), np.empty(STRIP, np.float32)
     for g in range(rows.shape[0]):
         for start in range(0, rows.shape[1], STRIP):
-            n = _load_wide(rows[g, start : start + STRIP], False, bits)
+            n = _load_wide(rows[g, start : start + STRIP], bits)
             _quantize(x[:n], scale[g], true_division, zero_point[g], qmin, qmax, q[:n], y[:n])
             if weights.shape[1] == 0:
                 total[g] += _square_sum(x[:n], y[:n])
@@ -546,12 +537,12 @@ def measure(
     alike = len(params.scale) == 1
     per_step, first = _cells(bins, params) if alike and bins is not None else (0, 0)
     grid = np.array([params.qmin, params.qmax, alike, per_step, first], np.int64)
-    wide = rows.dtype == np.float32
-    ready = np.ascontiguousarray
-    (_measure_wide if wide else _measure_half)(
-        ready(rows).view(np.uint32 if wide else np.uint16), rows.dtype == np.float16, together,
-        ready(params.scale), ready(params.zero_point), params.division == "true", grid, edges, error_edges, counts,
-        sums,
+    ready, none = np.ascontiguousarray, np.zeros(0, np.uint16)
+    flat = ready(rows).reshape(-1)
+    held = (flat.view(np.uint32), none) if rows.dtype == np.float32 else (none.astype(np.uint32), flat.view(np.uint16))
+    _measure_rows(
+        *held, rows.dtype == np.float16, *rows.shape, together, ready(params.scale), ready(params.zero_point),
+        params.division == "true", grid, edges, error_edges, counts, sums,
     )  # fmt: skip
     if per_step and bins is not None:
         if counts[1][0] or counts[1][-1]:  # beyond the bins no cell says which code it is

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qexplorer.quant.arrays import Counts
+from qexplorer.quant.arrays import Counts, Doubles
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,15 @@ def sqnr_db(x2: float, e2: float) -> float:
     if e2 == 0:
         return math.inf
     return 10 * math.log10(x2 / e2) if x2 > 0 and math.isfinite(e2) else -math.inf
+
+
+def channels_db(x2: Doubles, e2: Doubles) -> Doubles:
+    """`sqnr_db` of many channels, `[C]`."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = 10 * np.log10(x2 / e2)
+    found[(x2 <= 0) | ~np.isfinite(e2)] = -np.inf
+    found[e2 == 0] = np.inf
+    return found
 
 
 def cosine(sums: ErrorSums) -> float:

@@ -17,7 +17,7 @@ import numpy as np
 from qexplorer.progress import Progress, Steps
 from qexplorer.quant.arrays import AnyArray, Counts, Doubles, Floats
 from qexplorer.quant.measure import compiled, ends_of
-from qexplorer.quant.pool import each
+from qexplorer.quant.pool import cores, each
 from qexplorer.quant.sample import Sample
 from qexplorer.quant.values import Values, narrowed, widened
 
@@ -83,7 +83,7 @@ def sketch(values: Values) -> Steps[Sketch]:
     half = values.dtype.itemsize == 2
     tally = _HalfTally(values.dtype) if half else _Tally()
     ends = np.array([np.inf, -np.inf], np.float32)
-    step = PIECE * tally.together
+    step = PIECE * min(-(-values.n // (PIECE * cores())), tally.together)
     shares = [range(at, min(at + step, values.n)) for at in range(0, values.n, step)]
 
     def count(share: range) -> Steps[tuple[AnyArray, Floats]]:

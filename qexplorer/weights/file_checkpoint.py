@@ -16,7 +16,7 @@ from qexplorer.weights.positioned_file import Fingerprint, PositionedFile
 from qexplorer.weights.strided import Strided
 from qexplorer.weights.text import shown
 
-HELD_BYTES = 32 << 20
+HELD_BYTES = 4 << 20
 """Tensors of at most so many bytes are held in memory while they are looked at."""
 
 
