@@ -38,6 +38,8 @@ from qexplorer.widgets.theme import Themes
 
 DESKTOP_NAME = "org.qexplorer.QExplorer"
 PICTURE_TIMEOUT = 120.0
+SWITCH_S = 0.001
+"""So soon a thread that computes in Python gives the window its turn; Python's own 5 ms are a third of a frame."""
 
 
 def first_state() -> AppState:
@@ -74,6 +76,7 @@ def make_application() -> QApplication:
     app.setApplicationVersion(__version__)
     QGuiApplication.setDesktopFileName(DESKTOP_NAME)
     app.setWindowIcon(QIcon(str(resource("qexplorer.svg"))))
+    sys.setswitchinterval(SWITCH_S)
     return app
 
 

@@ -43,7 +43,7 @@ class LayersPanel(Panel):
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)
-        self.layers, self._taken = parts.layers, 0
+        self.layers, self._taken, self._in_sight = parts.layers, 0, True
         self.specs, self.table = SpecRows(), LayersTable()
         self._add_controls()
         self.body.addWidget(self.specs)
@@ -63,6 +63,7 @@ class LayersPanel(Panel):
         self.show_theme(parts.themes.current)
         self.table.show_current(parts.store.state.tensor)
         self._show_state()
+        self._in_sight = False
 
     def _add_controls(self) -> None:
         self.filter, self.bar = Field(), ThinBar()
@@ -123,7 +124,9 @@ class LayersPanel(Panel):
         return content
 
     def show_in_sight(self, in_sight: bool) -> None:
+        self._in_sight = in_sight
         self.layers.watch(in_sight)
+        self._show_state()
 
     def show_theme(self, theme: Theme) -> None:
         """Colours of a theme."""
@@ -160,7 +163,9 @@ class LayersPanel(Panel):
         self.banner.show_message(f"The scan stopped. {failed.message}", failed.details)
 
     def _show_state(self) -> None:
-        """Say what there is, what is going on, and what can be done."""
+        """Say what there is, what is going on, and what can be done, as long as somebody can see it."""
+        if not self._in_sight:
+            return
         layers, scan, state = self.layers, self.layers.scan, self.parts.store.state
         opened = self.parts.preview.checkpoint is not None
         again = scan is not None and (layers.outdated or scan.complete)

@@ -79,8 +79,10 @@ class SchemePanel(Panel):
         self._form.show_spec(self.parts.store.state.spec, self._shape())
 
     def _on_edited(self, spec: QuantSpec) -> None:
+        before = self.parts.store.state
         self.parts.store.update(spec=spec)
-        self._show()
+        if self.parts.store.state is before:  # nobody was told: the form goes back to what holds
+            self._show()
 
     def _on_changed(self, old: AppState, new: AppState) -> None:
         if new.spec != old.spec or new.tensor != old.tensor:

@@ -33,6 +33,8 @@ class Segmented(QWidget):
 
     def show_value(self, value: object) -> None:
         """Show a value as chosen, without a signal."""
+        if value == self._value and self.accessibleDescription():
+            return
         self._value = value
         label = dict(self._options).get(value, "")
         self.setAccessibleDescription(f"{label}, {len(self._options)} choices, arrow keys change it")
@@ -47,9 +49,10 @@ class Segmented(QWidget):
 
     def show_refusals(self, refusals: Mapping[object, str], helps: Mapping[object, str] | None = None) -> None:
         """Grey the options out that have a reason here; `helps` explain the others."""
-        self._refusals = {value: reason for value, reason in refusals.items() if reason}
-        self._helps = helps or {}
-        self.update()
+        refused = {value: reason for value, reason in refusals.items() if reason}
+        if (refused, helps or {}) != (self._refusals, self._helps):
+            self._refusals, self._helps = refused, helps or {}
+            self.update()
 
     def rect_of(self, value: object) -> QRectF:
         """Where the option of that value is, for a click."""

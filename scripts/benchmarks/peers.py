@@ -16,6 +16,7 @@ from torch import Tensor
 GROUP = 128
 TOLERANCE = 1e-3
 """How far apart, relatively, the mean squared errors may be: the peers add up in float32."""
+SUMMED = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -57,23 +58,24 @@ def _spec(**changes: str) -> dict[str, str]:
     return {"format": "int4", "granularity": f"group:{GROUP}", **changes}
 
 
-def _mean_square(error: Tensor) -> float:
+def mean_square(error: Tensor) -> float:
     flat = error.reshape(-1)
-    return float(torch.dot(flat, flat)) / flat.numel()
+    sums = [torch.dot(part, part) for part in flat.split(SUMMED)]  # one sum of float32 over all is off by a thousandth
+    return float(torch.stack(sums).double().sum()) / flat.numel()
 
 
 def _operators(x: Tensor) -> float:
     rows = x.float().view(-1, GROUP)
     scale = rows.abs().amax(1, keepdim=True) / 7
     values = (rows * (1 / scale)).round_().clamp_(-7, 7).mul_(scale)
-    return _mean_square(values.sub_(rows))
+    return mean_square(values.sub_(rows))
 
 
 def _fake_quantize(x: Tensor) -> float:
     rows = x.float().view(-1, GROUP)
     scale = rows.abs().amax(1) / 7
     zero = torch.zeros(len(scale), dtype=torch.int32)
-    return _mean_square(torch.fake_quantize_per_channel_affine(rows, scale, zero, 0, -7, 7).sub_(rows))
+    return mean_square(torch.fake_quantize_per_channel_affine(rows, scale, zero, 0, -7, 7).sub_(rows))
 
 
 def _torchao() -> Peer:
@@ -88,7 +90,7 @@ def _torchao() -> Peer:
             x, ao.MappingType.SYMMETRIC, block, kind, -8, 7, 2.0**-23, torch.float32, torch.int32
         )
         codes = ao.quantize_affine(x, block, scale, zero, kind, -8, 7)
-        return _mean_square(ao.dequantize_affine(codes, block, scale, zero, kind, -8, 7).sub_(x))
+        return mean_square(ao.dequantize_affine(codes, block, scale, zero, kind, -8, 7).sub_(x))
 
     return Peer(mse, _spec(convention="full_span"))
 
@@ -101,7 +103,7 @@ def _quanto() -> Peer:
         x = x.float()
         scale, shift = optimizers.MaxOptimizer()(x, quanto.qint4, 0, GROUP)
         codes = quanto.quantize_weight(x, quanto.qint4, 0, scale, shift, group_size=GROUP, optimized=False)
-        return _mean_square(codes.dequantize().sub_(x))
+        return mean_square(codes.dequantize().sub_(x))
 
     return Peer(mse, _spec(format="uint4", scheme="affine_float"))
 
@@ -114,6 +116,6 @@ def _gguf() -> Peer:
     def mse(x: Tensor) -> float:
         rows = x.float().numpy()
         values = gguf.quants.dequantize(gguf.quants.quantize(rows, kind), kind)
-        return _mean_square(torch.from_numpy(values).sub_(torch.from_numpy(rows)))
+        return mean_square(torch.from_numpy(values).sub_(torch.from_numpy(rows)))
 
     return Peer(mse, {"format": "q4_0"})

@@ -22,7 +22,7 @@ from .checkpoints import write_square
 from .figures import Figure, alternate, at_most, require_close, say
 from .notebooks import torch_notebook, torch_rows_notebook
 from .painted import Painted
-from .peers import TOLERANCE
+from .peers import TOLERANCE, mean_square
 from .windows import later, shown_window
 from .workers import run_worker
 
@@ -149,4 +149,4 @@ def _require_same_error(name: str, exact: Analysis, rows: torch.Tensor) -> None:
     rows = rows.reshape(len(scale), -1)
     zero = torch.zeros(len(scale), dtype=torch.int32)
     error = torch.fake_quantize_per_channel_affine(rows, scale, zero, 0, -MOST, MOST).sub_(rows).view(-1)
-    require_close(f"{name}, MSE", exact.metrics.mse, float(torch.dot(error, error)) / error.numel(), TOLERANCE)
+    require_close(f"{name}, MSE", exact.metrics.mse, mean_square(error), TOLERANCE)
