@@ -216,7 +216,7 @@ class Preview(QObject):
     def _start_scan(self) -> None:
         if self.checkpoint is None or self.checkpoint.n > SCAN_LIMIT:
             return
-        self._to_scan = iter([t for t in self.checkpoint.tensors if _worth_scanning(t)])
+        self._to_scan = filter(_worth_scanning, self.checkpoint.tensors)
         self._scanning = True
         self._scan_next()
 
@@ -247,7 +247,10 @@ def _worth_scanning(tensor: TensorInfo) -> bool:
 
 def _most_telling(tensors: tuple[TensorInfo, ...]) -> str:
     """The tensor that a newcomer should see first: the median one by size of those that are worth a scan."""
-    worth = sorted((t for t in tensors if _worth_scanning(t)), key=lambda t: t.n)
-    matrices = [t for t in worth if t.n >= 4096 and len(t.shape) > 1]
-    candidates = matrices or worth or [t for t in tensors if not t.unsupported]
-    return candidates[len(candidates) // 2].name if candidates else ""
+    worth = [(t.n, i) for i, t in enumerate(tensors) if _worth_scanning(t)]
+    matrices = [(n, i) for n, i in worth if n >= 4096 and len(tensors[i].shape) > 1]
+    candidates = sorted(matrices or worth)
+    if candidates:
+        return tensors[candidates[len(candidates) // 2][1]].name
+    readable = [t for t in tensors if not t.unsupported]
+    return readable[len(readable) // 2].name if readable else ""

@@ -126,12 +126,12 @@ class Checkpoint(ABC):
         remedy = f"Did you mean {some(near)}?" if near else "`qexplorer list` shows what there is."
         raise UserError(f"{shown(self.path.name)} has no tensor “{shown(name)}”.", remedy, field="tensor")
 
-    @property
+    @cached_property
     def n(self) -> int:
         """The number of parameters; tied tensors are counted once."""
         return sum(t.n for t in self.tensors if not t.tied_to)
 
-    @property
+    @cached_property
     def nbytes(self) -> int:
         """What the tensors take in the file; tied tensors are counted once."""
         return sum(t.nbytes for t in self.tensors if not t.tied_to)

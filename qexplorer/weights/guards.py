@@ -4,7 +4,6 @@ All else is a bug and stays one: where a file can cause a `KeyError`, `IndexErro
 parser itself says what is wrong.
 """
 
-import gc
 import struct
 import zlib
 from collections.abc import Generator
@@ -13,18 +12,6 @@ from contextlib import contextmanager
 from qexplorer.weights.checkpoint import FormatError
 
 _TRIPS = (OverflowError, UnicodeError, struct.error, zlib.error)
-
-
-@contextmanager
-def collector_paused() -> Generator[None]:
-    """Keep Python from looking for cycles meanwhile: among 300,000 descriptors that takes longer than making them."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 @contextmanager

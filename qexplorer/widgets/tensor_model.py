@@ -17,6 +17,7 @@ Index = QModelIndex | QPersistentModelIndex
 COLUMNS = ("Tensor", "Shape", "Type", "Values", "SQNR")
 NAME, SHAPE, TYPE, VALUES, SQNR = range(5)
 SORT = Qt.ItemDataRole.UserRole
+NUMBERS = re.compile(r"(\d{1,9})")
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class _Node:
     parent: "_Node | None"
     at: int = 0
     row: TensorRow | None = None
+    folded: bool = True
     children: list["_Node"] = field(default_factory=list)
 
     @cached_property
@@ -50,18 +52,19 @@ class TensorModel(QAbstractItemModel):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._root = _Node("", None)
+        self._root = _Node("", None, folded=False)
         self._leaves: dict[str, _Node] = {}
         self._sqnr: dict[str, float] = {}
+        self.rows: list[TensorRow] = []
 
     def show_tensors(self, rows: Iterable[TensorRow]) -> None:
         """Show other tensors."""
         self.beginResetModel()
         self._sqnr.clear()
         self._leaves.clear()
-        self._root = _Node("", None)
+        self._root, self.rows = _Node("", None, folded=False), list(rows)
         groups: dict[str, _Node] = {}
-        for row in rows:
+        for row in self.rows:
             group, label = split(row.shown)
             if group not in groups:
                 groups[group] = _Node(group, self._root)
@@ -115,6 +118,13 @@ class TensorModel(QAbstractItemModel):
 
     def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
         return 0 if parent.column() > 0 else len(self.node(parent).children)
+
+    def canFetchMore(self, parent: Index) -> bool:
+        """A layer's tensors are all there; saying that more may come keeps Qt from sorting them before it is opened."""
+        return self.node(parent).folded and bool(self.node(parent).children)
+
+    def fetchMore(self, parent: Index) -> None:
+        self.node(parent).folded = False
 
     def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
         return len(COLUMNS)
@@ -182,8 +192,13 @@ def _rows(node: _Node) -> list[TensorRow]:
 
 def split(name: str) -> tuple[str, str]:
     """A name's group, up to its first number (`model.layers.3`) or its last dot, and the rest."""
-    match = re.match(r"((?:[^.]+\.)*?\d+)\.(.+)", name) or re.match(r"(.+)\.([^.]+)$", name)
-    return (match[1], match[2]) if match else (name, name)
+    parts = name.split(".")
+    if "" in parts:
+        return name, name
+    for i, part in enumerate(parts[:-1], 1):
+        if part.isdecimal():
+            return ".".join(parts[:i]), ".".join(parts[i:])
+    return (".".join(parts[:-1]), parts[-1]) if len(parts) > 1 else (name, name)
 
 
 def _lift(root: _Node) -> None:
@@ -198,7 +213,7 @@ def _lift(root: _Node) -> None:
 
 def natural(text: str) -> tuple[tuple[int, str], ...]:
     """A key that sorts `features.2` before `features.10`."""
-    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d{1,9})", text) if part)
+    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in NUMBERS.split(text) if part)
 
 
 class TensorFilter(QSortFilterProxyModel):
@@ -234,9 +249,9 @@ class TensorFilter(QSortFilterProxyModel):
 
     @property
     def tensors_left(self) -> int:
-        """How many tensors the filter lets through."""
-        groups = (self.index(i, 0) for i in range(self.rowCount()))
-        return sum(self.rowCount(group) or 1 for group in groups)
+        """How many tensors the filter lets through; asking Qt would sort every layer."""
+        rows = self._model().rows
+        return sum(self._accepts(row) for row in rows) if self._tests else len(rows)
 
     def _model(self) -> TensorModel:
         model = self.sourceModel()
@@ -245,7 +260,10 @@ class TensorFilter(QSortFilterProxyModel):
 
     def filterAcceptsRow(self, row: int, parent: Index) -> bool:
         node = self._model().node(parent).children[row]
-        return not self._tests or (node.row is not None and all(test(node.row) for test in self._tests))
+        return not self._tests or (node.row is not None and self._accepts(node.row))
+
+    def _accepts(self, row: TensorRow) -> bool:
+        return all(test(row) for test in self._tests)
 
     def lessThan(self, left: Index, right: Index) -> bool:
         column, a, b = left.column(), left.internalPointer(), right.internalPointer()

@@ -7,6 +7,7 @@ from PySide6.QtCore import QModelIndex, QPoint, QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QFocusEvent, QPainter, QPalette
 from PySide6.QtWidgets import QHeaderView, QMenu, QStyleOptionViewItem, QTreeView, QWidget
 
+from qexplorer.collector import collector_paused
 from qexplorer.widgets import numbers
 from qexplorer.widgets.tensor_model import (
     COLUMNS,
@@ -110,8 +111,9 @@ class TensorTree(QTreeView):
     def show_tensors(self, rows: Iterable[TensorRow]) -> None:
         """Show other tensors; short lists are unfolded."""
         self._quiet = True
-        rows = list(rows)
-        self.tensors.show_tensors(rows)
+        with collector_paused():
+            rows = list(rows)
+            self.tensors.show_tensors(rows)
         self._quiet = False
         longest = max((numbers.shape(row.shape) for row in rows[:10_000]), key=len, default="")
         self.header().resizeSection(SHAPE, self.fontMetrics().horizontalAdvance(longest[:12]) + 10)

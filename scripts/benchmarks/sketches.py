@@ -14,6 +14,7 @@ from qexplorer.quant.survey import observer_specs
 from . import data
 from .figures import Figure, alternate, at_most, fastest, require_close, require_equal, say
 from .notebooks import Array, weighted_notebook
+from .peers import mean_square
 
 SCHEMES = (
     {"format": "int8"},

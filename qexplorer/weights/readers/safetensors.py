@@ -1,21 +1,22 @@
 """safetensors: an 8-byte length, a JSON header of that length, then the numbers without gaps."""
 
 import itertools
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from qexplorer.collector import collector_paused
 from qexplorer.progress import Progress, Steps
 from qexplorer.weights import limits
 from qexplorer.weights.checkpoint import Checkpoint, FormatError, TensorInfo
 from qexplorer.weights.dtypes import DTYPES
 from qexplorer.weights.file_checkpoint import FileCheckpoint, unsupported
-from qexplorer.weights.guards import collector_paused
 from qexplorer.weights.json_text import as_text, parse_object
 from qexplorer.weights.narrow import is_count, is_table
 from qexplorer.weights.positioned_file import PositionedFile
 from qexplorer.weights.readers import Reader, Source, readers
-from qexplorer.weights.shapes import checked_shape, stored_bits
+from qexplorer.weights.shapes import checked_shape
 from qexplorer.weights.strided import Strided, c_strides
 from qexplorer.weights.text import elide, shown
 
@@ -25,7 +26,10 @@ _NAMES = {
     "C64": "complex64", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2", "F8_E8M0": "float8_e8m0fnu",
     "F8_E4M3FNUZ": "float8_e4m3fnuz", "F8_E5M2FNUZ": "float8_e5m2fnuz",
 }  # fmt: skip
+_RAW = {stored: DTYPES[name].raw.newbyteorder("<") for stored, name in _NAMES.items()}
 _PACKED = {"F4": ("float4_e2m1fn", 4), "F6_E2M3": ("float6_e2m3fn", 6), "F6_E3M2": ("float6_e3m2fn", 6)}
+_Kinds = dict[tuple[Any, ...], tuple[tuple[int, ...], tuple[int, ...], int]]
+"""Shape, strides and number of values of each stored type and shape, as these are written."""
 _STEP = 20_000
 _MEND = "The file is damaged or was altered: fetch it again."
 
@@ -60,12 +64,13 @@ def _list(path: Path, file: PositionedFile) -> Steps[Checkpoint]:
         raise FormatError("TooLarge", where, f"it lists {len(header):,} tensors; {limits.TENSORS:,} can be opened.")
     extents: list[tuple[int, int, str]] = []
     tensors: list[TensorInfo] = []
+    kinds: _Kinds = {}
     entries = iter(header.items())
     while len(tensors) < len(header):
         yield Progress("Listing the tensors", len(tensors), len(header))
         with collector_paused():  # not beyond a yield, where it would be paused for everyone
             for name, entry in itertools.islice(entries, _STEP):
-                tensors.append(_tensor(path, where, name, entry, start, extents))
+                tensors.append(_tensor(path, where, name, entry, start, extents, kinds))
     end = _checked_layout(where, extents, file.size - start)
     if start > limits.HEADER_WARNING_BYTES:
         warnings.append(f"The header takes {start:,} bytes, which is unusually much.")
@@ -101,39 +106,54 @@ def _metadata(found: Any) -> tuple[dict[str, str], list[str]]:
 
 
 def _tensor(
-    path: Path, where: str, name: str, entry: Any, start: int, extents: list[tuple[int, int, str]]
+    path: Path, where: str, name: str, entry: Any, start: int, extents: list[tuple[int, int, str]], kinds: _Kinds
 ) -> TensorInfo:
-    """Describe one entry of the header and add its extent to `extents`."""
+    """Describe one entry of the header and add its extent to `extents`. `kinds` are those that were checked already:
+    of very many tensors most are of a few.
+    """
     if len(name) > limits.NAME_STORED:
         raise FormatError("TooLarge", where, f"a tensor's name has {len(name):,} characters.", _MEND)
     try:
-        stored, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
+        stored, found, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
     except (KeyError, TypeError, ValueError):
         what = f"the entry of “{shown(name)}” is not a dtype, a shape and two offsets."
         raise FormatError("BadHeader", where, what, _MEND) from None
-    shape = checked_shape(shape, where, name)
-    if not (is_count(begin) and is_count(end) and begin <= end < 1 << 63 and isinstance(stored, str)):
-        what = f"the dtype or the offsets of “{shown(name)}” are not valid."
-        raise FormatError("BadHeader", where, what, _MEND)
+    try:
+        key = (stored, *found, *map(type, found))  # True is 1, and no size
+        kind = kinds.get(key)
+    except TypeError:
+        key, kind = (), None
+    if kind is None:
+        shape = checked_shape(found, where, name)
+        if not isinstance(stored, str):
+            raise _invalid(where, name)
+        kinds[key] = kind = (shape, c_strides(shape), math.prod(shape))
+    shape, strides, n = kind
+    if not (is_count(begin) and is_count(end) and begin <= end < 1 << 63):
+        raise _invalid(where, name)
     extents.append((begin, end, name))
     nbytes = end - begin
-    if stored in _PACKED:
+    if stored in _NAMES:
+        raw = _RAW[stored]
+        bits = 8 * raw.itemsize
+        tensor = TensorInfo(
+            name, shape, _NAMES[stored], nbytes, path, "", "", Strided(start + begin, raw, shape, strides)
+        )
+    elif stored in _PACKED:
         dtype, bits = _PACKED[stored]
         why = f"{stored} values are packed into bytes, which cannot be shown yet"
         tensor = unsupported("Unsupported", name, shape, dtype, nbytes, path, why)
-    elif stored in _NAMES:
-        dtype, raw = _NAMES[stored], DTYPES[_NAMES[stored]].raw.newbyteorder("<")
-        bits = 8 * raw.itemsize
-        tensor = TensorInfo(
-            name, shape, dtype, nbytes, path, storage=Strided(start + begin, raw, shape, c_strides(shape))
-        )
     else:
         why = f"its type “{shown(stored, 40)}” is not known"
         return unsupported("Unsupported", name, shape, elide(stored, 40), nbytes, path, why)
-    if stored_bits(shape, bits) != 8 * nbytes:
+    if n * bits != 8 * nbytes:
         what = f"“{shown(name)}” takes {nbytes:,} bytes, which its shape {list(shape)} of {stored} does not fill."
         raise FormatError("BadHeader", where, what, _MEND)
     return tensor
+
+
+def _invalid(where: str, name: str) -> FormatError:
+    return FormatError("BadHeader", where, f"the dtype or the offsets of “{shown(name)}” are not valid.", _MEND)
 
 
 def _checked_layout(where: str, extents: list[tuple[int, int, str]], available: int) -> int:
