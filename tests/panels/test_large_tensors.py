@@ -1,0 +1,98 @@
+"""A tensor that is too large for a frame, in the window: said to be rough while it is, exact soon after."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QSettings, Qt
+from safetensors.numpy import save_file
+
+from qexplorer.engine import looks
+from qexplorer.engine.history import History
+from qexplorer.main_window import MainWindow
+from qexplorer.panels.distribution import DistributionPanel
+from qexplorer.panels.error import ErrorPanel
+from qexplorer.panels.metrics import MetricsPanel
+from qexplorer.quant import QuantSpec
+from qexplorer.state.app_state import AppState
+
+LEFT = Qt.MouseButton.LeftButton
+Open = Callable[..., MainWindow]
+
+
+@pytest.fixture
+def open_window(qtbot: Any, themes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+    monkeypatch.setattr(looks, "QUICK_FROM", 10_000)
+    rng = np.random.default_rng(0)
+    save_file({"w": rng.standard_t(4, (200, 600)).astype(np.float32)}, tmp_path / "w.safetensors")
+    windows: list[MainWindow] = []
+
+    def opened(**fields: str) -> MainWindow:
+        state = AppState(path=str(tmp_path / "w.safetensors"), spec=QuantSpec.from_json(fields))
+        window = MainWindow(
+            state, themes, History(tmp_path / "history.sqlite3"), session=tmp_path / "session.json",
+            settings=QSettings(str(tmp_path / "layout.ini"), QSettings.Format.IniFormat),
+        )  # fmt: skip
+        windows.append(window)
+        window.resize(1280, 800)
+        window.show()
+        window.start()
+        return window
+
+    yield opened
+    for window in windows:
+        window.close()
+
+
+def shown(qtbot: Any, window: MainWindow, coverage: str) -> None:
+    qtbot.waitUntil(
+        lambda: window.preview.analysis is not None and window.preview.analysis.coverage == coverage, timeout=20_000
+    )
+
+
+@pytest.mark.parametrize(("granularity", "coverage"), [("tensor", "sketch"), ("channel:0", "sampled")])
+def test_the_badge_and_the_figures_say_how_rough_they_are(
+    qtbot: Any, open_window: Open, granularity: str, coverage: str
+) -> None:
+    window = open_window(format="int4", granularity=granularity)
+    window.preview._calm.setInterval(1500)
+    badge, metrics = window.panel(DistributionPanel).head.badge, window.panel(MetricsPanel).list
+    shown(qtbot, window, coverage)
+    analysis = window.preview.analysis
+    assert analysis is not None
+    rough = float(metrics.figures()["SQNR"])
+    if coverage == "sketch":
+        bound = float(badge.text().removeprefix("sketch ± ").removesuffix(" dB"))
+        assert 0 < bound < 2
+        assert badge.text().removeprefix("sketch ") in metrics._band.text()
+    else:
+        bound = 0.5
+        assert badge.text() == f"sample of {analysis.coverage_n / 1000:.3g} k"
+        assert "of a sample" in metrics._band.text()
+    assert len(badge.toolTip()) > 40
+    assert badge.width() >= badge.fontMetrics().horizontalAdvance(badge.text()) + 10
+    shown(qtbot, window, "exact")
+    assert badge.text() == "exact"
+    assert "sample" not in metrics._band.text()
+    assert float(metrics.figures()["SQNR"]) == pytest.approx(rough, abs=bound + 0.01)
+
+
+def test_channels_wait_for_the_exact_pass(qtbot: Any, open_window: Open) -> None:
+    window = open_window(format="int4", granularity="channel:0")
+    panel = window.panel(ErrorPanel)
+    shown(qtbot, window, "exact")
+    qtbot.mouseClick(panel._view, LEFT, pos=panel._view.rect_of("channels").center().toPoint())
+    qtbot.waitUntil(panel.channels.isVisible)
+    window.store.update(spec=QuantSpec.from_json({"format": "int5", "granularity": "channel:0"}))
+    shown(qtbot, window, "sampled")
+    assert panel.channels.isVisible()
+    shown(qtbot, window, "exact")
+    assert panel.channels.isVisible()
+
+
+def test_sketches_are_kept_beside_the_session(qtbot: Any, open_window: Open, tmp_path: Path) -> None:
+    window = open_window(format="int4")
+    shown(qtbot, window, "exact")
+    assert (tmp_path / "sketches.sqlite3").stat().st_size > 10_000
