@@ -6,11 +6,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from qexplorer.progress import Progress, Steps, finish
-from qexplorer.quant.arrays import AnyArray, Doubles, Floats
+from qexplorer.quant.arrays import Counts, Doubles, Floats
 from qexplorer.quant.observers import Ends, Observer, Target, extremes, observers, zero_if_empty
 from qexplorer.quant.sample import Sample
 
 BINS = 2048
+TOGETHER = 512
+"""So many numbers of kept bins are compared at once."""
+ROUNDING = 1e-12
+"""Divergences below this differ from 0 by rounding only."""
 
 
 @observers.register
@@ -68,28 +72,37 @@ def _magnitudes(sample: Sample, g: int) -> tuple[Doubles, float]:
 def _best_clip(counts: Doubles, levels: int) -> Steps[float]:
     """Where to clip, in bins; half a bin beyond the best number of bins."""
     best, least = BINS - 0.5, np.inf
-    for i in range(levels, BINS + 1):
-        if i % 128 == 0:
-            yield Progress("Comparing histograms", i, BINS)
-        divergence = _divergence(counts, i, levels)
-        if divergence < least:
-            best, least = i + 0.5, divergence
+    for start in range(levels, BINS + 1, TOGETHER):
+        yield Progress("Comparing histograms", start, BINS)
+        kept = np.arange(start, min(start + TOGETHER, BINS + 1))
+        divergence = _divergences(counts, kept, levels)
+        at = int(np.argmin(divergence))
+        if divergence[at] < least:
+            best, least = kept[at] + 0.5, float(divergence[at])
     return min(best, float(BINS))
 
 
-def _divergence(counts: Doubles, i: int, levels: int) -> float:
-    """KL(P‖Q) in nats for `i` kept bins; infinite where Q has nothing and P has something."""
-    kept = counts[:i]
-    p = kept.copy()
-    p[-1] += counts[i:].sum()
-    firsts = np.arange(levels) * i // levels
-    present = (kept > 0).astype(np.float64)
-    sums, filled = np.add.reduceat(kept, firsts), np.add.reduceat(present, firsts)
-    each: AnyArray = np.divide(sums, filled, out=np.zeros(levels), where=filled > 0)
-    q = np.repeat(each, np.diff(np.append(firsts, i))) * present
-    total_p, total_q = p.sum(), q.sum()
-    used = p > 0
-    if not total_q or (q[used] == 0).any():
-        return np.inf
-    p, q = p[used] / total_p, q[used] / total_q
-    return float((p * np.log(p / q)).sum())
+def _divergences(counts: Doubles, kept: Counts, levels: int) -> Doubles:
+    """KL(P‖Q) in nats for each number of `kept` bins; infinite where Q has nothing and P has something.
+
+    With the counts c of the kept bins, their rest r and n = Σc + r: Σp·log p is (Σc·log c over all but the last bin,
+    and that of the last one with r) / n − log n, and q is the same for all filled bins of a cell, so that everything
+    follows from sums up to each bin.
+    """
+    upto, filled_upto = np.append(0.0, np.cumsum(counts)), np.append(0, np.cumsum(counts > 0))
+    entropy_upto = np.append(0.0, np.cumsum(_times_log(counts)))
+    firsts = np.arange(levels + 1) * kept[:, None] // levels
+    sums, filled = np.diff(upto[firsts], axis=1), np.diff(filled_upto[firsts], axis=1)
+    logs = np.log(np.divide(sums, filled, out=np.ones_like(sums), where=sums > 0))
+    rest, last = upto[-1] - upto[kept], counts[kept - 1]
+    own = entropy_upto[kept - 1] + _times_log(last + rest)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shift = np.log(upto[kept]) - np.log(upto[-1])
+        found = (own - (sums * logs).sum(axis=1) - rest * logs[:, -1]) / upto[-1] + shift
+    found[(upto[kept] == 0) | ((rest > 0) & (last == 0))] = np.inf
+    return np.where(found < ROUNDING, 0.0, found)
+
+
+def _times_log(x: Doubles) -> Doubles:
+    """x·log x; 0 for 0."""
+    return x * np.log(np.where(x > 0, x, 1.0))
