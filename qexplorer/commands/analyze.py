@@ -85,11 +85,12 @@ def _analyze(checkpoint: "Checkpoint", tensor: "TensorInfo", spec: "QuantSpec", 
              files: dict[str, Path]) -> "Analysis":  # fmt: skip
     from qexplorer.quant import analyze
     from qexplorer.quant.quantize import quantize
+    from qexplorer.quant.values import narrowed, widened
 
-    values = work(checkpoint.read_steps(tensor))
+    values = work(checkpoint.values_steps(tensor))
     analysis = work(analyze(values, spec, bins=bins or 400, original_bytes=tensor.nbytes))
     if files:
-        codes, dequantized, params = quantize(values, spec, analysis.params)
+        codes, dequantized, params = quantize(widened(narrowed(values.all())), spec, analysis.params)
         arrays: dict[str, Any] = {"dequantized": dequantized, "codes": codes, "scale": params.scale}
         arrays["zero_point"] = params.zero_point if params.offset is None else params.offset
         for name, path in files.items():
@@ -129,7 +130,8 @@ def _json(tensor: "TensorInfo", a: "Analysis", bins: int | None) -> dict[str, An
         "nonfinite": nonfinite,
         "spec": a.spec.to_json(),
         "coverage": a.coverage,
-        "coverage_n": n,
+        "coverage_n": a.coverage_n,
+        "ranged": a.ranged,
         "scale": span(a.params.scale, float) if scaled else None,
         "zero_point": zero_point,
         "range": {"min": a.lo, "max": a.hi},

@@ -23,6 +23,13 @@ class Line:
     value: Callable[[Analysis], str]
     meaning: str
 
+    def explained(self, a: Analysis) -> str:
+        """What it means, and between which figures the true one lies where this one is of a sketch."""
+        low, high = a.bounds.get(METRICS.get(self.label, ""), (math.nan, math.nan))
+        if math.isnan(low + high):
+            return self.meaning
+        return f"{self.meaning} Of a sketch; the true one is between {figure(low)} and {figure(high)}."
+
 
 def _spread(values: list[float]) -> str:
     """One figure, or the least and greatest of many."""
@@ -106,6 +113,12 @@ LINES = (
 NONFINITE = Line(
     "Not finite", lambda a: count(a.metrics.nonfinite), "NaN and infinite values in the file; in no figure here."
 )
+METRICS = {
+    "Mean squared error": "mse", "RMS error": "rmse", "Mean absolute error": "mae", "Worst error": "max_abs_error",
+    "Relative error": "relative_rmse", "Cosine": "cosine", "Clipped": "clipped_fraction",
+    "Codes used": "code_utilization", "Code entropy": "code_entropy_bits",
+}  # fmt: skip
+"""The lines that a sketch has a bound of."""
 BANDS = ((15.0, "poor: below 15 dB"), (25.0, "fair: 15 to 25 dB"), (float("inf"), "good: above 25 dB"))
 
 
@@ -187,6 +200,7 @@ class MetricsList(QWidget):
         self._band.setText(band.split(":")[0] + rough[analysis.coverage] if analysis.coverage in rough else band)
         for line, value in zip((*LINES, NONFINITE), self._values, strict=True):
             value.setText(line.value(analysis))
+            value.setToolTip(line.explained(analysis))
 
     def figures(self) -> dict[str, str]:
         """What is shown now, by label."""

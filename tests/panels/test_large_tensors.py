@@ -67,6 +67,7 @@ def test_the_badge_and_the_figures_say_how_rough_they_are(
         bound = float(badge.text().removeprefix("sketch ± ").removesuffix(" dB"))
         assert 0 < bound < 2
         assert badge.text().removeprefix("sketch ") in metrics._band.text()
+        assert "between" in metrics._values[0].toolTip()
     else:
         bound = 0.5
         assert badge.text() == f"sample of {analysis.coverage_n / 1000:.3g} k"
@@ -76,6 +77,7 @@ def test_the_badge_and_the_figures_say_how_rough_they_are(
     shown(qtbot, window, "exact")
     assert badge.text() == "exact"
     assert "sample" not in metrics._band.text()
+    assert "between" not in metrics._values[0].toolTip()
     assert float(metrics.figures()["SQNR"]) == pytest.approx(rough, abs=bound + 0.01)
 
 

@@ -25,6 +25,8 @@ from qexplorer.quant.params import QuantParams
 from qexplorer.quant.quantize import find_range, params_for
 
 ROOT = Path(__file__).parents[2]
+PACKED = r"[yz]mm\d|v\d+\.(?:2d|4s|8h|16b)|(?:add|sub|mul|cmp\w*)p[sd]\b|p(?:add|max|min|cmp\w+)[wdq]\b"
+"""Instructions on several values at once, of x86 and of ARM."""
 INTEGERS = [form for form in formats.values() if form.uniform]
 COUNTS = ("code_counts", "original", "dequantized", "errors")
 ROWS = hnp.arrays(
@@ -216,6 +218,11 @@ from qexplorer.quant import kernels
 from qexplorer.quant.params import QuantParams
 params = QuantParams(np.ones(1, np.float32), np.zeros(1, np.int32), -8, 7)
 print(kernels.squared_error(np.full((1, 4), 0.5, np.float32), params))
+for name in sys.argv[1:]:
+    print(name, bool(re.search(VECTOR, "".join(getattr(kernels, name).inspect_asm().values()))))
 """
     nowhere = {"NUMBA_CACHE_DIR": "", "NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator"}
-    assert python("-c", code, **nowhere) == "[1.]\n"
+    vectorized = ["_load_wide", "_load_half", "_quantize_each", "_add_sums", "_worst", "_count", "_count_tuples",
+                  "_extremes_wide", "_extremes_half", "_square_sum"]  # fmt: skip
+    said = python("-c", f"import re, sys\nVECTOR = {PACKED!r}\n{code}", *vectorized, **nowhere)
+    assert said == "".join(["[1.]\n", *(f"{name} True\n" for name in vectorized)])
