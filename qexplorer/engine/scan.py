@@ -207,7 +207,8 @@ class Scan:
 
     def _free(self, tensor: TensorInfo) -> LayerRow | None:
         """Its row, where nothing has to be read for it."""
-        first, known = self._by_name.get(tensor.tied_to), self._known.get(tensor.name)
+        first = self._by_name.get(tensor.tied_to) if tensor.tied_to else None
+        known = self._known.get(tensor.name)
         if first is not None:
             return replace(first, name=tensor.name, share=0.0, tied_to=tensor.tied_to)
         trouble = _trouble(tensor)

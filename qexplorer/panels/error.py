@@ -31,6 +31,7 @@ class ErrorPanel(Panel):
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)
         self.histogram, self.channels = ErrorPlot(), ChannelPlot()
+        self._channels_of = ("", "")
         self._empty = Placeholder("No error yet", "The error of each value appears here once a tensor is selected.")
         content = QWidget()
         self._stack = QStackedLayout(content)
@@ -66,7 +67,11 @@ class ErrorPanel(Panel):
         """Draw a result."""
         self.histogram.show_analysis(analysis)
         self.histogram.menu.subject = subject(self.parts)
-        if analysis.coverage == "exact":  # until then the channels are those of the choice before
+        state = self.parts.store.state
+        if analysis.coverage != "exact" and self._channels_of != (state.path, state.tensor):
+            self.channels.show_analysis(None)
+        elif analysis.coverage == "exact":  # until then the channels are those of the spec before
+            self._channels_of = (state.path, state.tensor)
             self.channels.show_analysis(analysis)
             self.channels.menu.subject = subject(self.parts)
             single = len(analysis.channel_sqnr_db) < 2

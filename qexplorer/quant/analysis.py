@@ -358,7 +358,9 @@ def _measure(values: Values, spec: QuantSpec, params: QuantParams, axes: _Axes) 
         part = params.take(piece.groups.start, piece.groups.stop, piece.first)
         return measure(rows, spec.format, part, axes.bins, axes.error_bins, by.together(piece.shape))
 
-    cut = by.whole_groups if params.rounding.startswith("stochastic") else by.pieces
+    cut = by.pieces
+    if params.rounding.startswith("stochastic") and not by.in_order(values.shape):
+        cut = by.whole_groups  # chance goes by the place of a value among the rows
     yield from each("Measuring", cut(values.shape, most), work, lambda piece, more: seen.add(spec, piece, more), _size,
                     values.n)  # fmt: skip
     return seen

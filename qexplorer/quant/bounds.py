@@ -29,10 +29,13 @@ NO_BOUNDS: Bounds = {}
 
 @dataclass(frozen=True)
 class _Buckets:
-    """Each bucket: how many values, their mean, the bound of their spread; levels of both ends and of the mean."""
+    """Each bucket: how many values, their mean, up to how much that was rounded to float32, the bound of their spread;
+    levels of both ends and of the mean.
+    """
 
     counts: Doubles
     mean: Doubles
+    off: Doubles
     spread: Doubles
     low: Doubles
     high: Doubles
@@ -57,10 +60,11 @@ def bounds_of(whole: Sketch, spec: QuantSpec, params: QuantParams, total: Measur
     codes = spec.format.quantize(ends.reshape(1, -1), params)
     y_low, y_high, y = spec.format.dequantize(codes, params).reshape(3, -1).astype(np.float64)
     low, high, mean = ends.astype(np.float64)
-    b = _Buckets(whole.counts.astype(np.float64), mean, whole.variance, low, high, y_low, y_high, y)
+    off = np.where(whole.variance > 0, np.spacing(np.abs(whole.values)).astype(np.float64) / 2, 0.0)
+    b = _Buckets(whole.counts.astype(np.float64), mean, off, whole.variance, low, high, y_low, y_high, y)
     n = float(whole.n)
     e2, e1, e_max = _errors(b, nearest=spec.rounding.startswith("half"))
-    x2 = b.sum(mean * mean), b.sum(mean * mean + b.spread)
+    x2 = b.sum(np.maximum(np.abs(mean) - off, 0) ** 2), b.sum((np.abs(mean) + off) ** 2 + b.spread)
     outside = spec.format.outside(ends.reshape(1, -1), params).reshape(3, -1)
     rmse = math.sqrt(e2[0] / n), math.sqrt(e2[1] / n)
     return {
@@ -79,23 +83,27 @@ def bounds_of(whole: Sketch, spec: QuantSpec, params: QuantParams, total: Measur
 def _errors(b: _Buckets, *, nearest: bool) -> tuple[tuple[float, float], tuple[float, float], tuple[float, float]]:
     """Σe², Σ|e| and the worst |e|: from where to where."""
     error, sigma = np.abs(b.y - b.mean), np.sqrt(b.spread)
+    near, far = np.maximum(error - b.off, 0), error + b.off
     farthest = np.maximum(np.abs(b.y_high - b.low), np.abs(b.y_low - b.high))
-    least = np.maximum(error - sigma, 0) if nearest else np.zeros_like(error)
-    most = np.minimum(error + sigma, farthest) if nearest else farthest
+    least = np.maximum(near - sigma, 0) if nearest else np.zeros_like(error)
+    most = np.minimum(far + sigma, farthest) if nearest else farthest
     one_side = b.alike & ((b.y <= b.low) | (b.y >= b.high))
-    squares = b.sum(np.where(b.alike, error**2, least**2)), b.sum(np.where(b.alike, error**2 + b.spread, most**2))
+    squares = b.sum(np.where(b.alike, near**2, least**2)), b.sum(np.where(b.alike, far**2 + b.spread, most**2))
     sums = (
-        b.sum(np.where(b.alike, error, least)),
-        b.sum(np.where(one_side, error, np.where(b.alike, error + sigma, most))),
+        b.sum(np.where(b.alike, near, least)),
+        b.sum(np.where(one_side, far, np.where(b.alike, far + sigma, most))),
     )
-    worst = float(np.where(b.alike, error, 0.0).max(initial=0.0)), float(farthest.max(initial=0.0))
+    worst = float(np.where(b.alike, near, 0.0).max(initial=0.0)), float(farthest.max(initial=0.0))
     return squares, sums, worst
 
 
 def _cosine(b: _Buckets, x2: tuple[float, float], e2: tuple[float, float]) -> tuple[float, float]:
     """Each Σ over a bucket lies between those of its ends; and the sine is at most ‖e‖/‖x‖."""
     corners = np.stack([x * y for x in (b.low, b.high) for y in (b.y_low, b.y_high)])
-    xy = [b.sum(np.where(b.alike, b.mean * b.y, corner)) for corner in (corners.min(axis=0), corners.max(axis=0))]
+    xy = [
+        b.sum(np.where(b.alike, b.mean * b.y + sign * b.off * np.abs(b.y), corner))
+        for sign, corner in ((-1, corners.min(axis=0)), (1, corners.max(axis=0)))
+    ]
     ends = np.stack([b.y_low**2, b.y_high**2])
     crossing = np.where((b.y_low < 0) & (b.y_high > 0), 0.0, ends.min(axis=0))
     y2 = b.sum(crossing), b.sum(ends.max(axis=0))

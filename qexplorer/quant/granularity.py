@@ -55,6 +55,11 @@ class Granularity(Plugin):
         """The same, with no group divided among pieces, however large it is."""
         return self.pieces(shape, most)
 
+    def in_order(self, shape: tuple[int, ...]) -> bool:
+        """Whether the values of a piece follow each other in the order of all rows, too."""
+        del shape
+        return True
+
     @abstractmethod
     def groups(self, shape: tuple[int, ...]) -> int:
         """How many groups a tensor has."""
@@ -152,6 +157,9 @@ class PerChannel(Granularity):
         for at, start, box in _boxes(shape, most):
             groups = range(at[axis], at[axis] + box[axis])
             yield Piece(start, box, groups, groups, start)
+
+    def in_order(self, shape: tuple[int, ...]) -> bool:
+        return not shape or self.axis % len(shape) == 0
 
     def whole_groups(self, shape: tuple[int, ...], most: int) -> Iterator[Piece]:
         """Where channels lie on another axis than the first they are spread over the tensor: one piece."""

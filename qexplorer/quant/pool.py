@@ -4,8 +4,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as NotYet
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
 from typing import TypeVar
 
@@ -39,13 +38,11 @@ def each(
                 item = queue.popleft()
                 underway.append((item, _pool().submit(_run, work, item, stopped)))
             item, future = underway[0]
-            try:
-                result = future.result(PATIENCE_S)
-            except NotYet:
+            if not wait([future], PATIENCE_S).done:
                 yield Progress(phase, done, total)
                 continue
             underway.popleft()
-            take(item, result)
+            take(item, future.result())
             done += size(item)
             yield Progress(phase, done, total)
     finally:

@@ -75,6 +75,8 @@ def _division(shape: tuple[int, ...], spec: QuantSpec) -> tuple[int, dict[int, i
     runs = {len(shape) - 1: -(-RUN // by.size) * by.size if isinstance(by, PerGroup) else RUN}
     if isinstance(by, PerBlock) and len(shape) > 1:
         runs[0] = by.height
+    elif len(shape) > 1:
+        runs[0] = max(RUN // max(math.prod(shape[1:]), 1), 1)  # each run is read by itself
     return axis, runs
 
 

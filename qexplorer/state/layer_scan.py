@@ -106,7 +106,7 @@ class LayerScan(QObject):
             self.scan = Scan(checkpoint, self.specs, self.scan if self.outdated else None)
             self.restarted.emit()
         self._first = None
-        self._task = self._runner.submit(self.scan.steps(), f"Scanning {checkpoint.path.name}")
+        self._task = self._runner.submit(self.scan.steps(), f"Scanning {checkpoint.path.name}", self.scan)
         self.changed.emit()
 
     def stop(self) -> None:
@@ -183,11 +183,13 @@ class LayerScan(QObject):
 
     @Slot(object)
     def _on_ended(self, task: Task) -> None:
-        if task is not self._task:
+        current = task is self._task
+        if current:
+            self._task = None
+        if task.about is not self.scan:
             return
-        self._task = None
-        self.grew.emit()
-        if isinstance(task.outcome, Failed):
+        self.grew.emit()  # of one that was stopped, too: it ends a step later
+        if current and isinstance(task.outcome, Failed):
             self._stopped = True
             self.failed.emit(task.outcome)
         self.changed.emit()

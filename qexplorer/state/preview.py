@@ -158,7 +158,7 @@ class Preview(QObject):
         elif (
             look.tensor and isinstance(outcome, Done) and (look.state.path, look.state.spec) == (state.path, state.spec)
         ):
-            self.scanned.emit(look.tensor, outcome.result.metrics.sqnr_db)
+            self._note(look.tensor, outcome.result)
         if self._scanning:
             self._scan_next()
 
@@ -204,7 +204,12 @@ class Preview(QObject):
     def _tell(self, analysis: Analysis) -> None:
         self.analysis = analysis
         self.analyzed.emit(analysis)
-        self.scanned.emit(self._store.state.tensor, analysis.metrics.sqnr_db)
+        self._note(self._store.state.tensor, analysis)
+
+    def _note(self, name: str, analysis: Analysis) -> None:
+        """Tell the SQNR of a tensor, where it is no rough one."""
+        if analysis.coverage == "exact":
+            self.scanned.emit(name, analysis.metrics.sqnr_db)
 
     def _show(self, analysis: Analysis) -> None:
         """An exact analysis of what is chosen; then there is time for all else."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PySide6.QtCore import Qt
@@ -25,10 +25,11 @@ class Line:
 
     def explained(self, a: Analysis) -> str:
         """What it means, and between which figures the true one lies where this one is of a sketch."""
-        low, high = a.bounds.get(METRICS.get(self.label, ""), (math.nan, math.nan))
-        if math.isnan(low + high):
+        metric = METRICS.get(self.label, "")
+        if metric not in a.bounds:
             return self.meaning
-        return f"{self.meaning} Of a sketch; the true one is between {figure(low)} and {figure(high)}."
+        low, high = (self.value(replace(a, metrics=replace(a.metrics, **{metric: end}))) for end in a.bounds[metric])
+        return f"{self.meaning} Of a sketch; the true one is between {low} and {high}."
 
 
 def _spread(values: list[float]) -> str:
@@ -126,8 +127,10 @@ def sqnr_bound(a: Analysis) -> str:
     """How far the SQNR of a sketch can be from the true one, e.g. ± 0.16 dB; empty where it is exact or unknown."""
     if "sqnr_db" not in a.bounds:
         return ""
-    low, high = a.bounds["sqnr_db"]
-    return f"± {figure(max(high - a.metrics.sqnr_db, a.metrics.sqnr_db - low), 2)} dB"
+    (low, high), db = a.bounds["sqnr_db"], a.metrics.sqnr_db
+    if not math.isfinite(high + db):
+        return f"≥ {low:.1f} dB" if math.isfinite(low) else ""
+    return f"± {figure(max(high - db, db - low, 0.001), 2)} dB" if math.isfinite(low) else f"≤ {high:.1f} dB"
 
 
 class MetricsList(QWidget):

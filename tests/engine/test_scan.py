@@ -296,3 +296,11 @@ def test_a_spec_of_blocks_serves_what_it_can(tmp_path):
     rows = named(finish(Scan(mixed(tmp_path), (BLOCKS,)).steps()))
     assert math.isfinite(rows["big"].figures[0].sqnr_db)
     assert rows["big"].figures[0].bits_per_weight == pytest.approx(4.5)
+
+
+def test_a_tensor_without_a_name_is_a_tensor_like_any_other(tmp_path):
+    save_file(
+        {"": np.ones(64, np.float32), "w": np.arange(128, dtype=np.float32).reshape(8, 16)}, tmp_path / "n.safetensors"
+    )
+    rows = named(finish(Scan(finish(open_checkpoint(tmp_path / "n.safetensors")), (INT4,)).steps()))
+    assert {name: row.shape for name, row in rows.items()} == {"": (64,), "w": (8, 16)}

@@ -15,8 +15,13 @@ from qexplorer.main_window import MainWindow
 from qexplorer.panels.distribution import DistributionPanel
 from qexplorer.panels.error import ErrorPanel
 from qexplorer.panels.metrics import MetricsPanel
+from qexplorer.progress import finish
 from qexplorer.quant import QuantSpec
+from qexplorer.quant.analysis import analyze_sketch
+from qexplorer.quant.sketch import sketch
+from qexplorer.quant.values import Values
 from qexplorer.state.app_state import AppState
+from qexplorer.widgets.metrics_list import sqnr_bound
 
 LEFT = Qt.MouseButton.LeftButton
 Open = Callable[..., MainWindow]
@@ -65,7 +70,7 @@ def test_the_badge_and_the_figures_say_how_rough_they_are(
     rough = float(metrics.figures()["SQNR"])
     if coverage == "sketch":
         bound = float(badge.text().removeprefix("sketch ± ").removesuffix(" dB"))
-        assert 0 < bound < 2
+        assert 0.001 <= bound < 2
         assert badge.text().removeprefix("sketch ") in metrics._band.text()
         assert "between" in metrics._values[0].toolTip()
     else:
@@ -98,3 +103,14 @@ def test_sketches_are_kept_beside_the_session(qtbot: Any, open_window: Open, tmp
     window = open_window(format="int4")
     shown(qtbot, window, "exact")
     assert (tmp_path / "sketches.sqlite3").stat().st_size > 10_000
+
+
+def test_a_figure_without_error_has_a_bound_on_one_side() -> None:
+    codes = np.random.default_rng(1).integers(-127, 128, 20_000)
+    codes[0] = 127
+    x = codes.astype(np.float32) * np.float32(0.0123)
+    rough = analyze_sketch(finish(sketch(Values.of(x))), x.shape, QuantSpec())
+    text = sqnr_bound(rough)
+    assert text.startswith(("≥ ", "± "))
+    assert "NaN" not in text
+    assert "∞" not in text

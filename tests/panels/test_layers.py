@@ -387,3 +387,18 @@ def test_closing_the_window_in_the_middle_ends_the_work(qtbot: Any, open_window:
     qtbot.waitUntil(lambda: panel.layers.running)
     window.close()
     assert not panel.layers._runner._thread.is_alive()
+
+
+def test_all_that_was_measured_before_a_stop_is_in_the_table(
+    qtbot: Any, open_window: Open, large: None, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "many.npz", **{f"w{i}": np.full((8, 8), i, np.float32) for i in range(600)})
+    window = open_window(AppState(path=str(tmp_path / "many.npz"), spec=INT8))
+    panel = in_front(qtbot, window)
+    qtbot.mouseClick(panel.scan, LEFT)
+    qtbot.waitUntil(lambda: panel.layers.scan is not None and panel.layers.scan.done > 20)
+    qtbot.mouseClick(panel.scan, LEFT)
+    qtbot.waitUntil(lambda: panel.layers.idle)
+    scan = panel.layers.scan
+    assert scan is not None
+    qtbot.waitUntil(lambda: len(names(panel)) == scan.done)

@@ -21,7 +21,8 @@ def run(values, spec=None, **settings):
 
 
 @pytest.mark.parametrize("spec", [QuantSpec(), QuantSpec(formats["fp16"]), QuantSpec(observer=Percentile(99.9)),
-                                  QuantSpec(formats["int4"], granularity=PerGroup(32), observer=Mse())],
+                                  QuantSpec(formats["int4"], granularity=PerGroup(32), observer=Mse()),
+                                  QuantSpec(rounding="stochastic:3")],
                          ids=lambda s: s.title)  # fmt: skip
 def test_the_generator_reports_a_rising_share_of_the_work(spec, rng, monkeypatch):
     monkeypatch.setattr(analysis, "BLOCK", 500)

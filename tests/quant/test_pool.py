@@ -54,6 +54,15 @@ def test_an_error_comes_out_and_the_rest_stops() -> None:
     assert len(begun) < 1000
 
 
+def test_a_timeout_of_the_work_itself_is_an_error_like_any_other() -> None:
+    def work(n: int) -> Steps[int]:
+        yield Progress("Working")
+        raise TimeoutError("the disk is far away")
+
+    with pytest.raises(TimeoutError, match="far away"):
+        finish(each("Working", range(3), work, lambda *_: None, lambda _: 1, 3))
+
+
 def test_closing_waits_for_what_is_underway_and_begins_nothing_more() -> None:
     begun, ended = [], []
 

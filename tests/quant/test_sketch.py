@@ -125,6 +125,17 @@ def test_the_bounds_hold_the_true_figures(words: str, seed: int, large: None) ->
     assert rough.metrics.sqnr_db == pytest.approx(truth.sqnr_db, abs=0.2)
 
 
+def test_the_bounds_know_that_means_are_rounded_too(large: None) -> None:
+    levels = np.arange(3, 127, 2, dtype=np.float32) * np.float32(0.01)
+    x = np.concatenate(
+        [[np.float32(1.27)], np.repeat(levels, 500), np.repeat(np.nextafter(levels, np.float32(9)), 500)]
+    )
+    rough, truth = analyze_sketch(of(x), x.shape, QuantSpec()), exact(x, QuantSpec()).metrics
+    for name in ("sqnr_db", "mse", "mae", "relative_rmse"):
+        low, high = rough.bounds[name]
+        assert low <= getattr(truth, name) <= high, name
+
+
 @pytest.mark.parametrize("words", SPECS)
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_of_sixteen_bits_the_sketch_says_all_that_an_exact_pass_does(words: str, dtype: str, large: None) -> None:

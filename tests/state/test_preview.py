@@ -385,6 +385,7 @@ def test_a_large_tensor_is_shown_roughly_and_then_exactly(qtbot, watch, file, qu
     seen.settle(qtbot)
     rough, exact = seen.of("analyzed")
     assert (rough.coverage, exact.coverage) == ("sampled", "exact")
+    assert [db for name, db in seen.of("scanned") if name == "wide.weight"][:1] == [exact.metrics.sqnr_db]
     assert seen.preview.analysis is exact
     assert rough.metrics.sqnr_db == pytest.approx(exact.metrics.sqnr_db, abs=0.5)
     np.testing.assert_array_equal(exact.original, direct(file, "wide.weight", exact.spec).original)
