@@ -11,8 +11,9 @@ import numpy as np
 
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, finish, within
-from qexplorer.quant.arrays import AnyArray, Counts, Doubles, Floats
-from qexplorer.quant.bins import Bins, even_bins, step_bins
+from qexplorer.quant.arrays import AnyArray, Counts, Doubles
+from qexplorer.quant.axes import Axes
+from qexplorer.quant.bins import Bins, even_bins
 from qexplorer.quant.bounds import NO_BOUNDS, Bounds, bounds_of
 from qexplorer.quant.granularity import Piece
 from qexplorer.quant.measure import WORTH_LOADING, Measured, ends_of, measure, measure_reference, plain
@@ -91,7 +92,7 @@ def analyze(tensor: AnyArray | Values, spec: QuantSpec, *, bins: int = 400, orig
     if bins or not _at_once(values, spec):
         ends = yield from within(_extremes(values, spec), 0.0, 0.2)
         params, ranged = yield from within(_params(values, spec, ends), 0.2, 0.5)
-        axes = _Axes.of(spec, params, ends, bins)
+        axes = Axes.of(spec, params, ends, bins)
         seen = yield from within(_measure(values, spec, params, axes), 0.5, 1.0)
     else:
         params, axes, seen = yield from _measure_at_once(values, spec)
@@ -110,7 +111,7 @@ def analyze_sketch(whole: Sketch, shape: tuple[int, ...], spec: QuantSpec, *, bi
     ends = (whole.values[:1], whole.values[-1:]) if whole.counts.size else no_ends(1)
     lo, hi = _ranges(spec, ends, lambda: spec.observer.of_sample(whole.sample))
     params = spec.format.choose(lo, hi, spec.choices)
-    axes = _Axes.of(spec, params, ends, bins)
+    axes = Axes.of(spec, params, ends, bins)
     total = measure_reference(whole.values[None], spec.format, params, axes.bins, axes.error_bins, whole.counts[None])
     kind = ("exact", "values") if whole.exact else ("sketch", "sketch")
     n = math.prod(shape)
@@ -154,7 +155,7 @@ def unsketched(spec: QuantSpec) -> str:
 
 
 def _analysis(
-    spec: QuantSpec, shape: tuple[int, ...], params: QuantParams, axes: "_Axes", seen: "_Seen", original_bytes: int,
+    spec: QuantSpec, shape: tuple[int, ...], params: QuantParams, axes: Axes, seen: "_Seen", original_bytes: int,
     start: float, *, coverage: str = "exact", coverage_n: int, ranged: str, bounds: Bounds = NO_BOUNDS,
 ) -> Analysis:  # fmt: skip
     total, size = seen.total, math.prod(shape)
@@ -194,40 +195,6 @@ def _analysis(
     )
 
 
-@dataclass(frozen=True)
-class _Axes:
-    """What is drawn and where: the reach of the grid and of the data, and the bins; none where none are wanted."""
-
-    lo: float
-    hi: float
-    data_lo: float
-    data_hi: float
-    bins: Bins | None
-    error_bins: Bins | None
-    seen: bool = True
-
-    @staticmethod
-    def of(spec: QuantSpec, params: QuantParams, ends: Ends, bins: int) -> "_Axes":
-        lows, highs = ends
-        seen = highs >= lows
-        data_lo, data_hi = (float(lows[seen].min()), float(highs[seen].max())) if seen.any() else (0.0, 0.0)
-        low, high = _reach(spec, params)
-        if not bins:
-            return _Axes(low, high, data_lo, data_hi, None, None, bool(seen.any()))
-        shown = _shown(spec, params, *zero_if_empty(lows, highs), data_lo, data_hi)
-        error_bins = even_bins(*_error_reach(spec, params, data_lo, data_hi), bins // 2 * 2 + 1)
-        return _Axes(low, high, data_lo, data_hi, _value_bins(spec, params, *shown, bins), error_bins)
-
-    def widened(self, other: "_Axes") -> "_Axes":
-        """What holds both, without bins; an other one that has seen no finite value adds nothing of the data."""
-        lo, hi = min(self.lo, other.lo), max(self.hi, other.hi)
-        if not other.seen or not self.seen:
-            data = (self if self.seen else other).data_lo, (self if self.seen else other).data_hi
-        else:
-            data = min(self.data_lo, other.data_lo), max(self.data_hi, other.data_hi)
-        return _Axes(lo, hi, *data, None, None, self.seen or other.seen)
-
-
 @dataclass
 class _Seen:
     """All that was measured so far: the pieces together, and Σx² and Σe² of each channel, `[C]`."""
@@ -237,7 +204,7 @@ class _Seen:
     e2: Doubles
 
     @staticmethod
-    def nothing(values: Values, spec: QuantSpec, params: QuantParams, axes: "_Axes | None" = None) -> "_Seen":
+    def nothing(values: Values, spec: QuantSpec, params: QuantParams, axes: Axes | None = None) -> "_Seen":
         bins, error_bins = (None, None) if axes is None else (axes.bins, axes.error_bins)
         empty = measure_reference(np.zeros((0, 1), np.float32), spec.format, params.take(0, 0), bins, error_bins)
         channels = spec.granularity.channels(values.shape)
@@ -347,7 +314,7 @@ def _params(values: Values, spec: QuantSpec, ends: Ends) -> Steps[tuple[QuantPar
     return (learned[0].join(learned[1:]) if learned else form.choose(lo, hi, spec.choices)), ranged
 
 
-def _measure(values: Values, spec: QuantSpec, params: QuantParams, axes: _Axes) -> Steps[_Seen]:
+def _measure(values: Values, spec: QuantSpec, params: QuantParams, axes: Axes) -> Steps[_Seen]:
     """Quantize and measure all pieces."""
     seen = _Seen.nothing(values, spec, params, axes)
     by, most = spec.granularity, BLOCK if plain(spec.format, params) else SEARCHED
@@ -376,24 +343,24 @@ def _at_once(values: Values, spec: QuantSpec) -> bool:
     return max(map(_size, spec.granularity.whole_groups(values.shape, BLOCK)), default=0) <= 2 * BLOCK
 
 
-def _measure_at_once(values: Values, spec: QuantSpec) -> Steps[tuple[QuantParams, _Axes, _Seen]]:
+def _measure_at_once(values: Values, spec: QuantSpec) -> Steps[tuple[QuantParams, Axes, _Seen]]:
     """The same with the range of each group found just before it is measured, while its values lie in the cache."""
     by, form = spec.granularity, spec.format
     none = np.zeros(by.groups(values.shape), np.float32)
     empty = form.choose(none, none, spec.choices)
-    axes, seen = _Axes.of(spec, empty.take(0, 0), no_ends(0), 0), _Seen.nothing(values, spec, empty)
+    axes, seen = Axes.of(spec, empty.take(0, 0), no_ends(0), 0), _Seen.nothing(values, spec, empty)
     chosen: list[QuantParams] = []
 
-    def work(piece: Piece) -> Steps[tuple[QuantParams, _Axes, Measured]]:
+    def work(piece: Piece) -> Steps[tuple[QuantParams, Axes, Measured]]:
         yield Progress("Measuring")
         rows = _rows(values, spec, piece)
         ends = ends_of(rows)
         params = form.choose(*_ranges(spec, ends, lambda: None), spec.choices)
         parts, placed = _in_channels(rows, spec, piece), replace(params, first=piece.first)
         measured = measure(parts, form, placed, together=by.together(piece.shape))
-        return params, _Axes.of(spec, params, ends, 0), measured
+        return params, Axes.of(spec, params, ends, 0), measured
 
-    def take(piece: Piece, result: tuple[QuantParams, _Axes, Measured]) -> None:
+    def take(piece: Piece, result: tuple[QuantParams, Axes, Measured]) -> None:
         nonlocal axes
         params, more, measured = result
         chosen.append(params)
@@ -414,39 +381,6 @@ def size_bits(spec: QuantSpec, n: int, groups: int) -> int:
         zero = {"symmetric": 0, "affine": form.code_bits, "affine_float": dtype.bits}[spec.scheme]
         return form.size_bits(n, groups) + dtype.total_bits(groups) + groups * zero
     return form.size_bits(n, groups)
-
-
-def _shown(spec: QuantSpec, params: QuantParams, lows: Floats, highs: Floats, lo: float, hi: float,
-           ) -> tuple[float, float]:  # fmt: skip
-    """The value axis: from `lo` to `hi`, and what they become. Quantization is monotone, so the extremes of each group
-    become the extremes of its dequantized values.
-    """
-    room = 0.0 if lo < hi else max(abs(lo), 1.0) / 2
-    become = spec.format.dequantize(spec.format.quantize(np.stack([lows, highs], axis=1), params), params)
-    become = become[np.isfinite(become)].astype(np.float64)
-    return float(become.min(initial=lo - room)), float(become.max(initial=hi + room))
-
-
-def _value_bins(spec: QuantSpec, params: QuantParams, lo: float, hi: float, count: int) -> Bins:
-    step = abs(float(params.scale[0])) if len(params.scale) == 1 else 0.0
-    if spec.format.uniform and 0 < step <= hi - lo:
-        return step_bins(lo, hi, step, 0.0 if params.offset is None else float(params.offset[0]), count)
-    return even_bins(lo, hi, count)
-
-
-def _error_reach(spec: QuantSpec, params: QuantParams, lo: float, hi: float) -> tuple[float, float]:
-    """An error axis that shows rounding (±S/2) well and the onset of clipping: at most four half steps wide."""
-    half = spec.format.half_step(params, max(-lo, hi))
-    least, most = _reach(spec, params)
-    overshoot = max(hi - most, least - lo, 0.0)
-    reach = max(min(half + overshoot, 4 * half) * 1.1, 1e-30)
-    return -reach, reach
-
-
-def _reach(spec: QuantSpec, params: QuantParams) -> tuple[float, float]:
-    """The least and greatest representable value over all groups."""
-    least, most = spec.format.reach(params)
-    return float(least.min(initial=0.0)), float(most.max(initial=0.0))
 
 
 def _levels(spec: QuantSpec, params: QuantParams, total: Measured) -> tuple[Doubles, Doubles, Counts]:

@@ -15,7 +15,8 @@ floats would not be vectorized. Places of counters are unsigned: for signed ones
 
 Rows are float32, float16, or uint16 for the bits of bfloat16.
 
-Importing this module loads numba and compiles, or loads what is cached: import it where it is first needed.
+Importing this module loads numba and compiles, or loads what is cached: import it where it is first needed. All kernels
+are in this file: a cache knows no change of another one.
 """
 
 from collections.abc import Callable
