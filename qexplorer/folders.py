@@ -22,6 +22,11 @@ def state_folder() -> Path:
     return _made(platformdirs.user_state_path(APP, appauthor=False))
 
 
+def cache_folder() -> Path:
+    """The folder of what can be fetched again (`XDG_CACHE_HOME` on Linux); made if it is missing."""
+    return _made(platformdirs.user_cache_path(APP, appauthor=False))
+
+
 def _made(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -165,6 +165,13 @@ def test_what_is_no_data_set_is_refused_with_what_there_is(tmp_path: Path) -> No
         finish(open_dataset("dijits"))
 
 
+@pytest.mark.parametrize("text", ["~nobody-of-that-name/x", "x" * 5000, "x\0y", ""])
+def test_a_text_that_is_no_path_is_refused(text: str) -> None:
+    with pytest.raises(UserError) as caught:
+        finish(open_dataset(text))
+    assert caught.value.field == "data"
+
+
 def test_real_mnist_files_are_read(mnist: Path) -> None:
     data = finish(open_dataset(mnist))
     check_shapes(data, len(data.y_train), len(data.y_test))

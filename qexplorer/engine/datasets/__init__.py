@@ -1,4 +1,4 @@
-"""Data sets of small grey images: each file here reads one kind, into NumPy arrays and never through torch."""
+"""Data sets of small images: each file here reads one kind, into NumPy arrays and never through torch."""
 
 import hashlib
 from abc import abstractmethod
@@ -14,15 +14,19 @@ from qexplorer.plugins import Plugin, Registry
 from qexplorer.progress import Steps
 
 SIDE = 32
-"""Height and width in pixels of every image that the models here take."""
+"""Height and width in pixels of what the shipped models take; some sources pad, enlarge or resize to it."""
+MOST_BYTES = 1 << 30
+"""What holds more, once it is unpacked, is refused; the largest file of MNIST has 47 million."""
 
 
 @dataclass(frozen=True)
 class Data:
     """Images and labels, split; the arrays are read-only.
 
-    `x_train`, `x_test`: float32 [N, 1, 32, 32], 0 is the background and 1 the darkest ink; `y_train`, `y_test`: int64
-    [N], the class. `sha256` is that of the stored pixels and labels, so it is the same for packed and unpacked files.
+    `x_train`, `x_test`: float32 [N, C, H, W], C 1 for grey and 3 for red, green, blue, all images of one size; what is
+    stored as whole numbers is scaled to 0 … 1. `y_train`, `y_test`: int64 [N], the class, from 0 on. `sha256` is that
+    of the stored pixels and labels, so it is the same for packed and unpacked files. `note` says in whole sentences
+    what was done that the person did not ask for.
     """
 
     name: str
@@ -31,6 +35,7 @@ class Data:
     x_test: NDArray[np.float32]
     y_test: NDArray[np.int64]
     sha256: str
+    note: str = ""
 
     def __post_init__(self) -> None:
         for array in (self.x_train, self.y_train, self.x_test, self.y_test):
@@ -55,18 +60,25 @@ datasets = Registry[Source]("data set")
 
 
 def open_dataset(text: str | Path) -> Steps[Data]:
-    """Read the data set of that name (`digits`) or at that path (a folder of MNIST IDX files)."""
+    """Read the data set of that name (`digits`, `mnist`) or at that path (a folder, a `.npz`)."""
     return (yield from find_dataset(text).read())
 
 
 def find_dataset(text: str | Path) -> Source:
-    """The source of that name or path; nothing of it is read yet. A `UserError` says what there is."""
-    for kind in datasets:
-        source = kind.claim(str(text))
-        if source is not None:
-            return source
-    where = Path(text).expanduser()
-    what = f"{where} is not a data set." if where.exists() else f"There is no data set “{text}”."
+    """The source of that name or path; nothing of it is read yet. A `UserError` says what there is.
+
+    A `Path` is never taken for a name, and neither is a text such as `./mnist`.
+    """
+    try:
+        where = Path(text).expanduser()
+        word = str(where.absolute()) if isinstance(text, Path) else text
+        source = next((found for kind in datasets if (found := kind.claim(word)) is not None), None)
+        exists = where.exists()
+    except (OSError, RuntimeError) as error:  # a RuntimeError where `~name` names nobody
+        raise UserError(f"There is no data set “{text}” to be seen: {error}.", field="data") from error
+    if source is not None:
+        return source
+    what = f"{where} is not a data set." if exists else f"There is no data set “{text}”."
     kinds = "; ".join(kind.help for kind in datasets)
     raise UserError(what, f"What can be opened: {kinds}.", field="data")
 

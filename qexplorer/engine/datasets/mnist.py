@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from qexplorer.engine.datasets import SIDE, Data, Source, datasets, fingerprint
+from qexplorer.engine.datasets import MOST_BYTES, SIDE, Data, Source, datasets, fingerprint
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps
 
@@ -17,8 +17,6 @@ FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3
 IMAGES_MAGIC, LABELS_MAGIC = 0x0803, 0x0801
 """IDX: two zero bytes, 0x08 for unsigned bytes, the number of dimensions; then each size as big-endian uint32."""
 IMAGE, CLASSES = 28, 10
-MOST_BYTES = 1 << 30
-"""A packed file that unpacks to more than this is refused; the largest of MNIST has 47 million."""
 
 
 @datasets.register
