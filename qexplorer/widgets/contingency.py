@@ -1,0 +1,203 @@
+"""Two models on the same images: how often both, one or neither is right, and whether that tells them apart."""
+
+import math
+from dataclasses import dataclass
+
+from PySide6.QtCore import QRectF, Qt
+from PySide6.QtGui import QFontMetricsF, QPainter, QPaintEvent, QPalette, QPen, QResizeEvent
+from PySide6.QtWidgets import QGridLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+
+from qexplorer.widgets.controls import RADIUS, caption
+from qexplorer.widgets.numbers import count, figure, percent
+from qexplorer.widgets.theme import LIGHT, Theme, scaled
+
+LEVEL = 0.05
+"""Below this, chance alone is not taken for an explanation."""
+NOTHING = "Two models that were tested on the same images are compared here."
+SIDES = ("✓ right", "✗ wrong", "all")
+
+
+@dataclass(frozen=True)
+class PairedCounts:
+    """On how many images both are right, only the first, only the second, or neither; and McNemar's exact p."""
+
+    first: str
+    second: str
+    both: int
+    only_first: int
+    only_second: int
+    neither: int
+    p: float
+
+    @property
+    def n(self) -> int:
+        """All images."""
+        return self.both + self.only_first + self.only_second + self.neither
+
+    @property
+    def rows(self) -> tuple[tuple[int, int, int], ...]:
+        """The table with its totals: the first model's answers downwards, the second's to the right."""
+        inner = ((self.both, self.only_first), (self.only_second, self.neither))
+        full = [(a, b, a + b) for a, b in inner]
+        return (*full, (full[0][0] + full[1][0], full[0][1] + full[1][1], self.n))
+
+    @property
+    def sentence(self) -> str:
+        """What the table says, in words."""
+        if not self.n:
+            return NOTHING
+        a, b = self.first, self.second
+        if not self.only_first + self.only_second:
+            return f"{a} and {b} are right on the same images: there is nothing that tells them apart."
+        text = (
+            f"{b} is right on {images(self.only_second)} on which {a} is wrong, and wrong on {count(self.only_first)}"
+        )
+        if not math.isfinite(self.p):
+            return f"{text}: not tested."
+        better = "better" if self.only_second > self.only_first else "worse"
+        found = f"evidence that {b} is {better}" if self.p < LEVEL else "no evidence of a difference"
+        p = "p < 0.001" if self.p < 0.001 else f"p = {figure(self.p, 2)}"
+        return f"{text}: {found} (McNemar, exact, {p})."
+
+
+class Grid(QWidget):
+    """The table: hairlines around the counts, a tint under the two cells that the test compares."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.theme = LIGHT
+        self.first, self.second = _name(), _name()
+        self.second.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        self.cells = [[_figure() for _ in range(3)] for _ in range(3)]
+        self._names = ("", "")
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setSpacing(0)
+        grid.setColumnStretch(0, 4)
+        grid.addWidget(self.second, 0, 1, 1, 3)
+        grid.addWidget(self.first, 1, 0)
+        for i, text in enumerate(SIDES):
+            head, side = caption(text), caption(text)
+            head.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+            head.setMargin(5)
+            side.setContentsMargins(0, 5, 5, 5)
+            grid.addWidget(head, 1, 1 + i)
+            grid.addWidget(side, 2 + i, 0)
+            grid.setColumnStretch(1 + i, 3)
+            for j in range(3):
+                grid.addWidget(self.cells[i][j], 2 + i, 1 + j)
+        for cell in (self.cells[0][1], self.cells[1][0]):
+            cell.setFont(scaled(1.0, bold=True))
+
+    def show_counts(self, counts: PairedCounts) -> None:
+        """Write the figures, and what each means into its tooltip."""
+        self._names = (counts.first, counts.second)
+        verbs = ("right", "wrong", "")
+        for i, row in enumerate(counts.rows):
+            for j, (cell, n) in enumerate(zip(self.cells[i], row, strict=True)):
+                told = [
+                    f"{name} {verb}" for name, verb in ((counts.first, verbs[i]), (counts.second, verbs[j])) if verb
+                ]
+                share = f" ({percent(n / counts.n)})" if counts.n else ""
+                meaning = f"{' and '.join(told) or 'All images'}: {images(n)}{share}"
+                cell.setText(count(n))
+                cell.setToolTip(meaning.replace("<", "‹"))
+                cell.setAccessibleName(meaning)
+        self._elide()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._elide()
+
+    def _elide(self) -> None:
+        left = float(self.cells[0][0].x() or self.width() * 0.3)
+        for label, name, room in (
+            (self.first, self._names[0], left),
+            (self.second, self._names[1], self.width() - left),
+        ):
+            shown = QFontMetricsF(label.font()).elidedText(name, Qt.TextElideMode.ElideMiddle, room - 12)
+            label.setText(shown)
+            label.setToolTip(name.replace("<", "‹"))
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(self.theme.color("selection"))
+        for cell in (self.cells[0][1], self.cells[1][0]):
+            painter.drawRoundedRect(QRectF(cell.geometry()).adjusted(2, 2, -1, -2), RADIUS, RADIUS)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
+        painter.setPen(QPen(self.theme.color("hairline"), 1))
+        for row in (0, 2):
+            y = self.cells[row][0].y()
+            painter.drawLine(0, y, self.width(), y)
+
+
+class PairedTest(QWidget):
+    """Value in: counts. A table of right and wrong, and one sentence that says what follows."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setAccessibleName("Paired comparison of two models")
+        self.grid = Grid()
+        self._sentence = QLabel()
+        self._sentence.setTextFormat(Qt.TextFormat.PlainText)
+        self._sentence.setWordWrap(True)
+        self._sentence.setTextInteractionFlags(
+            Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
+        )
+        self._sentence.setAccessibleName("What the comparison says")
+        self._sentence.setToolTip(
+            "McNemar's test looks only at the images on which one of the two is right: where the models are equally "
+            f"good, either is right as often. Below p = {LEVEL} that is not believed."
+        )
+        column = QVBoxLayout(self)
+        column.setContentsMargins(12, 4, 12, 8)
+        column.setSpacing(8)
+        column.addWidget(self.grid)
+        column.addWidget(self._sentence)
+        column.addStretch()
+        self.show_test(None)
+
+    @property
+    def text(self) -> str:
+        """The sentence."""
+        return self._sentence.text()
+
+    def show_theme(self, theme: Theme) -> None:
+        """Colours of a theme."""
+        self.grid.theme = theme
+        self.grid.update()
+
+    def show_test(self, counts: PairedCounts | None) -> None:
+        """Show a comparison, or that there is none."""
+        known = counts is not None and counts.n > 0
+        self.grid.setVisible(known)
+        if counts is not None and known:
+            self.grid.show_counts(counts)
+        self._sentence.setText(counts.sentence if counts is not None else NOTHING)
+        role = QPalette.ColorRole
+        self._sentence.setForegroundRole(role.WindowText if known else role.PlaceholderText)
+        self.setAccessibleDescription(self._sentence.text())
+
+
+def images(n: int) -> str:
+    """So many images."""
+    return "1 image" if n == 1 else f"{count(n)} images"
+
+
+def _name() -> QLabel:
+    label = QLabel()
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setFont(scaled(1.0, bold=True))
+    label.setContentsMargins(0, 5, 5, 5)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+    return label
+
+
+def _figure() -> QLabel:
+    label = QLabel()
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+    label.setMargin(5)
+    return label
