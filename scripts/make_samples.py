@@ -1,7 +1,9 @@
-"""Make what lies under resources/: the digits data and the sample model trained on them. Minutes on two cores.
+"""Make what lies under resources/: the digits data and the sample models trained on them. Minutes on two cores.
 
-    python scripts/make_samples.py                                       resources/digits.npz and the sample model
-    python scripts/make_samples.py --data FOLDER --out mnist.safetensors  the same network on a folder of MNIST files
+    python scripts/make_samples.py                                        resources/digits.npz and the sample models
+    python scripts/make_samples.py --model vit                            that one on the digits, which are left alone
+    python scripts/make_samples.py --data FOLDER --out mnist.safetensors  MobileNetV2 on a folder of MNIST files
+    python scripts/make_samples.py --data FOLDER --out vit.safetensors --model vit
 
 Everything is seeded: the same machine, torch and `--threads` give the same weights.
 """
@@ -9,6 +11,8 @@ Everything is seeded: the same machine, torch and `--threads` give the same weig
 import argparse
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +26,37 @@ sys.path.insert(0, str(ROOT))
 from qexplorer.engine.datasets import Data, open_dataset  # noqa: E402
 from qexplorer.engine.evaluate import Evaluation, evaluate  # noqa: E402
 from qexplorer.engine.networks.mobilenet_v2 import MobileNetV2  # noqa: E402
+from qexplorer.engine.networks.vit import VisionTransformer  # noqa: E402
 from qexplorer.progress import finish  # noqa: E402
 
 TEST_SAMPLES = 360
 BATCH = 64
 DIGITS_LICENCE = "Digits: Alpaydin and Kaynak 1998, UCI, doi.org/10.24432/C50P49, CC BY 4.0. Weights: MIT."
 OTHER_LICENCE = "Data: as the folder it came from says. Weights: MIT."
+RESOURCES = ROOT / "resources"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one network is trained; `model` and `other` are the names under which the program takes the weights.
+
+    `plain` is the share of each batch that is left as it is: a transformer does not know the edges between enlarged
+    pixels from images that were turned and smoothed, while a convolution does.
+    """
+
+    network: Callable[[], nn.Module]
+    model: str
+    other: str
+    epochs: int
+    other_epochs: int
+    rate: float
+    plain: float = 0.0
+
+
+RECIPES = {
+    "mobilenet_v2": Recipe(MobileNetV2, "mobilenet_v2_digits", "mobilenet_v2_mnist", 30, 8, 3e-3),
+    "vit": Recipe(VisionTransformer, "vit_digits", "vit_digits", 100, 8, 2e-3, plain=0.25),
+}
 
 
 def make_digits(path: Path) -> None:
@@ -52,8 +81,14 @@ def augment(x: Tensor, generator: torch.Generator) -> Tensor:
     return F.grid_sample(x, grid, align_corners=False)
 
 
-def train(data: Data, epochs: int, seed: int) -> nn.Module:
-    """Train MobileNetV2 from nothing with AdamW and one cycle of the learning rate.
+def mixed(x: Tensor, plain: float, generator: torch.Generator) -> Tensor:
+    """The images [N, 1, H, W] with all but the first share of them augmented."""
+    n = round(plain * len(x))
+    return torch.cat([x[:n], augment(x[n:], generator)])
+
+
+def train(recipe: Recipe, data: Data, epochs: int, seed: int) -> nn.Module:
+    """Train a network from nothing with AdamW and one cycle of the learning rate.
 
     Weight decay reaches every convolution, the depthwise ones and the batch norms too: it keeps the range of each
     channel near the others', which is what one scale for a whole int8 tensor needs.
@@ -61,10 +96,11 @@ def train(data: Data, epochs: int, seed: int) -> nn.Module:
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     x, y = torch.tensor(data.x_train), torch.tensor(data.y_train)
-    net = MobileNetV2()
+    net = recipe.network()
     steps = len(x) // BATCH
-    optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-3, total_steps=epochs * steps, pct_start=0.2)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=recipe.rate, weight_decay=0.05)
+    cycle = torch.optim.lr_scheduler.OneCycleLR
+    schedule = cycle(optimizer, max_lr=recipe.rate, total_steps=epochs * steps, pct_start=0.2)
     began = time.perf_counter()
     for epoch in range(epochs):
         net.train()
@@ -72,7 +108,8 @@ def train(data: Data, epochs: int, seed: int) -> nn.Module:
         total = 0.0
         for step in range(steps):
             batch = order[step * BATCH : (step + 1) * BATCH]
-            loss = F.cross_entropy(net(augment(x[batch], generator)), y[batch], label_smoothing=0.05)
+            outputs = net(mixed(x[batch], recipe.plain, generator))
+            loss = F.cross_entropy(outputs, y[batch], label_smoothing=0.05)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -91,7 +128,7 @@ def save(net: nn.Module, path: Path, facts: dict[str, str]) -> None:
     path.chmod(0o644)  # safetensors makes it private; it is shipped
 
 
-def facts_of(model: str, data: Data, result: Evaluation, options: argparse.Namespace) -> dict[str, str]:
+def facts_of(model: str, data: Data, result: Evaluation, epochs: int, seed: int) -> dict[str, str]:
     """What the header says about the weights; all strings, accuracy as fractions."""
     return {
         "model": model,
@@ -101,38 +138,49 @@ def facts_of(model: str, data: Data, result: Evaluation, options: argparse.Names
         "top5": f"{result.top5:.6f}",
         "n_train": str(len(data.x_train)),
         "n_test": str(result.n),
-        "seed": str(options.seed),
-        "epochs": str(options.epochs),
+        "seed": str(seed),
+        "epochs": str(epochs),
         "torch": torch.__version__,
         "licence": DIGITS_LICENCE if data.name == "digits" else OTHER_LICENCE,
     }
 
 
+def make(recipe: Recipe, data: Data, options: argparse.Namespace) -> None:
+    """Train, evaluate, write."""
+    digits = options.data == "digits"
+    model = recipe.model if digits else recipe.other
+    out = options.out or RESOURCES / f"{model}.safetensors"
+    epochs = options.epochs or (recipe.epochs if digits else recipe.other_epochs)
+    net = train(recipe, data, epochs, options.seed)
+    result = finish(evaluate(net, data.x_test, data.y_test))
+    save(net, out, facts_of(model, data, result, epochs, options.seed))
+    print(f"{out}: top-1 {result.top1:.2%}, top-5 {result.top5:.2%} of {result.n} test samples")
+
+
 def main() -> None:
-    """Read the options, train, evaluate, write."""
+    """Read the options and make what they name."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=RECIPES, help="default: all for digits, mobilenet_v2 for another data set")
     parser.add_argument("--data", default="digits", help="“digits” or a folder of MNIST IDX files")
     parser.add_argument("--out", type=Path, help="the weights' file; default for digits: the one in resources/")
-    parser.add_argument("--epochs", type=int, help="default: 30 for digits, 8 for another data set")
+    epochs = "; ".join(f"{name}: {r.epochs} for digits, {r.other_epochs} else" for name, r in RECIPES.items())
+    parser.add_argument("--epochs", type=int, help=f"default for {epochs}")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     digits = options.data == "digits"
     if options.out is None and not digits:
         parser.error("--data FOLDER needs --out FILE")
-    options.epochs = options.epochs or (30 if digits else 8)
-    resources = ROOT / "resources"
-    if digits:
-        resources.mkdir(exist_ok=True)
-        make_digits(resources / "digits.npz")
-    model = "mobilenet_v2_digits" if digits else "mobilenet_v2_mnist"
-    out = options.out or resources / f"{model}.safetensors"
+    if options.out is not None and digits and options.model is None:
+        parser.error("--out FILE needs --model, as it holds only one")
+    if digits and options.model is None:
+        RESOURCES.mkdir(exist_ok=True)
+        make_digits(RESOURCES / "digits.npz")
     torch.set_num_threads(options.threads)
     data = finish(open_dataset(options.data))
-    net = train(data, options.epochs, options.seed)
-    result = finish(evaluate(net, data.x_test, data.y_test))
-    save(net, out, facts_of(model, data, result, options))
-    print(f"{out}: top-1 {result.top1:.2%}, top-5 {result.top5:.2%} of {result.n} test samples")
+    everything = list(RECIPES) if digits else ["mobilenet_v2"]
+    for name in [options.model] if options.model else everything:
+        make(RECIPES[name], data, options)
 
 
 if __name__ == "__main__":

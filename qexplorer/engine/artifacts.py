@@ -21,19 +21,26 @@ REMEDIES = {
 def save_state(state: Mapping[str, Any], path: Path) -> int:
     """Write a state dict with `torch.save` and return the file's size in bytes.
 
-    It is written under another name, forced to the disk and then renamed, so that no half of it is ever found under
-    `path`. Raises `UserError` where the disk is full or may not be written.
+    No half of it is ever found under `path`. Raises `UserError` where the disk is full or may not be written.
     """
     import torch
 
     buffer = io.BytesIO()  # torch's own writer aborts where a write fails half-way
     torch.save(dict(state), buffer)
+    return write_whole(path, buffer.getbuffer())
+
+
+def write_whole(path: Path, content: bytes | memoryview) -> int:
+    """Write a file under another name, force it to the disk and rename it; returns its size in bytes.
+
+    Raises `UserError` where the disk is full or may not be written.
+    """
     part = path.with_name(path.name + ".part")
     with disk_errors(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with part.open("wb") as file:
-                file.write(buffer.getbuffer())
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(path)

@@ -11,6 +11,7 @@ from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 Z95 = 1.959963984540054
@@ -33,13 +34,14 @@ def evaluate(
     """Classify `x` [N, C, H, W] and compare with the labels `y` [N]. The module must be in eval mode."""
     import torch
 
+    device, dtype = place_of(module)
     first = second = 0
     predictions = np.empty(len(y), np.int64)
     for start in range(0, len(x), batch_size):
         yield Progress("Evaluating", start, len(x))
         part = slice(start, start + batch_size)
-        with torch.inference_mode():  # closed before each yield: it belongs to the thread, not to this generator
-            logits = module(torch.tensor(x[part]))
+        with torch.inference_mode():
+            logits = module(torch.tensor(x[part]).to(device, dtype)).float().cpu()
             if not torch.isfinite(logits).all():
                 raise UserError(f"The model's outputs are not finite at samples {start} to {start + len(logits)}.")
             best = logits.topk(min(5, logits.shape[1])).indices.numpy()
@@ -47,6 +49,16 @@ def evaluate(
         first += int((best[:, 0] == y[part]).sum())
         second += int((best == y[part, None]).any(axis=1).sum())
     return Evaluation(first / len(y), second / len(y), len(y), predictions)
+
+
+def place_of(module: "nn.Module") -> "tuple[torch.device, torch.dtype]":
+    """Where a module's weights lie and in which float type; the CPU and float32 for int8 kernels."""
+    import torch
+
+    first = next(module.parameters(), None)
+    if first is None or not first.is_floating_point():
+        return torch.device("cpu"), torch.float32
+    return first.device, first.dtype
 
 
 def wilson_interval(correct: int, n: int) -> tuple[float, float]:

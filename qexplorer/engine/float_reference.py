@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qexplorer.engine.backends import Backend
-from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps
 
 if TYPE_CHECKING:
@@ -29,20 +27,22 @@ class Reference:
     spec: dict[str, Any]
 
 
-def float_reference(module: "nn.Module", backend: Backend, x: NDArray[np.float32]) -> Steps[Reference]:
+def float_reference(module: "nn.Module", x: NDArray[np.float32]) -> Steps[Reference]:
     """A fused, channels-last copy of `module`, which is left as it is.
 
     An int8 graph is fused and channels-last too. Where the model cannot be fused, the copy is only channels-last; a
     copy whose outputs for the first images of `x` [N, C, H, W] are not the model's is not used.
     """
-    from qexplorer.engine.networks.channels_last import ChannelsLast
+    import torch
 
-    for form, make in (("fused, channels-last", backend.fuse), ("channels-last, not fused", copy.deepcopy)):
-        yield Progress("Preparing the float model for timing")
-        try:
-            candidate = ChannelsLast(make(module))
-        except UserError:
-            continue
+    from qexplorer.engine.networks.channels_last import ChannelsLast
+    from qexplorer.engine.simulation.prepared import prepare
+
+    yield Progress("Preparing the float model for timing")
+    prepared = prepare(module, torch.tensor(x[:2]))
+    fused = [("fused, channels-last", prepared.module)] if prepared.traced else []
+    for form, own in (*fused, ("channels-last, not fused", copy.deepcopy(module))):
+        candidate = ChannelsLast(own)
         difference = largest_difference(module, candidate, x[:CHECKED])
         if difference <= TOLERANCE:
             spec = {"form": form, "max_difference": difference, "compared_n": len(x[:CHECKED])}

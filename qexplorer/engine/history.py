@@ -11,21 +11,31 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from qexplorer.engine.journal import EVALUATED, POINT, Arrays, Journal, load_arrays, save_arrays
 from qexplorer.engine.process import host_name, is_alive, own_token
 from qexplorer.errors import UserError
 from qexplorer.folders import data_folder
 from qexplorer.weights import limits
 from qexplorer.weights.text import shown
 
-VERSION = 2
-"""1 had no `host`."""
+VERSION = 3
+"""1 had no `host`; 2 had no notes and no steps."""
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
     run_id TEXT PRIMARY KEY, job TEXT NOT NULL, status TEXT NOT NULL, started TEXT NOT NULL, ended TEXT,
     config_json TEXT NOT NULL, result_json TEXT, error TEXT, pid INTEGER NOT NULL, token TEXT NOT NULL,
-    host TEXT NOT NULL DEFAULT '')
+    host TEXT NOT NULL DEFAULT '', notes TEXT NOT NULL DEFAULT '');
+CREATE TABLE IF NOT EXISTS steps (
+    run_id TEXT NOT NULL, key TEXT NOT NULL, value_json TEXT NOT NULL, PRIMARY KEY (run_id, key));
 """
-COLUMNS = "run_id, job, status, started, ended, config_json, result_json, error"
+ADDED = {"host": "TEXT NOT NULL DEFAULT ''", "notes": "TEXT NOT NULL DEFAULT ''"}
+"""Columns that older versions lack."""
+RESUMABLE = ("interrupted", "cancelled", "failed")
+"""How a run may have ended that can be gone on with."""
+COLUMNS = "run_id, job, status, started, ended, config_json, result_json, error, notes"
 REMEDIES = {
     sqlite3.SQLITE_FULL: "Free some space on that disk.",
     sqlite3.SQLITE_READONLY: "Make the file and its folder writable.",
@@ -49,6 +59,7 @@ class Run:
     config_json: str
     result_json: str | None
     error: str | None
+    notes: str = ""
 
 
 class History:
@@ -66,18 +77,68 @@ class History:
         """Where the files of a run lie."""
         return self.path.parent / "runs" / run_id
 
-    def start(self, job: str, config: Mapping[str, Any]) -> str:
-        """Enter a run as running, by this process, and return its new id."""
+    def new_id(self, job: str) -> str:
+        """An id for a run that is about to start."""
+        return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{job}-{secrets.token_hex(3)}"
+
+    def start(self, job: str, config: Mapping[str, Any], run_id: str = "") -> str:
+        """Enter a run as running, by this process, and return its id."""
         now = datetime.now(UTC)
-        run_id = f"{now:%Y%m%d-%H%M%S}-{job}-{secrets.token_hex(3)}"
+        run_id = run_id or self.new_id(job)
         values = (run_id, job, "running", now.isoformat(), json.dumps(dict(config)), *own_token(), host_name())
-        with self._open() as database:
+        with self.open() as database:
             database.execute(
                 "INSERT INTO runs (run_id, job, status, started, config_json, pid, token, host) "
                 "VALUES (?,?,?,?,?,?,?,?)",
                 values,
             )
         return run_id
+
+    def resume(self, run_id: str) -> Run:
+        """Take a run up again in this process. Raises `UserError` where it is running or was done."""
+        run = self.get(run_id)
+        if run.status == "running" and self.mark_interrupted():
+            run = self.get(run_id)
+        query = "UPDATE runs SET status = 'running', ended = NULL, error = NULL, pid = ?, token = ?, host = ? "
+        query += f"WHERE run_id = ? AND status IN ({', '.join('?' * len(RESUMABLE))})"
+        with self.open() as database:
+            done = database.execute(query, (*own_token(), host_name(), run_id, *RESUMABLE))
+        if done.rowcount != 1:
+            what = f"The run “{shown(run_id)}” cannot be resumed: it is {run.status}."
+            raise UserError(what, "Only interrupted, cancelled and failed runs can.", field="run_id")
+        return run
+
+    def journal(self, run_id: str) -> "RunJournal":
+        """The finished steps of a run."""
+        return RunJournal(self, run_id)
+
+    def annotate(self, run_id: str, notes: str) -> None:
+        """Keep the person's own words about a run."""
+        with self.open() as database:
+            database.execute("UPDATE runs SET notes = ? WHERE run_id = ?", (notes, run_id))
+
+    def delete(self, run_id: str) -> None:
+        """Remove a run with its files. Raises `UserError` where it is running."""
+        run = self.get(run_id)
+        if run.status == "running":
+            raise UserError(f"The run “{shown(run_id)}” is running.", "Cancel it first.", field="run_id")
+        with self.open() as database:
+            for table in ("runs", "steps"):
+                database.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))  # noqa: S608
+        self._remove_files(run_id)
+
+    def predictions(self, run_id: str) -> dict[str, NDArray[np.int64]]:
+        """The class that each row of a run gave to each test sample; empty for runs of older versions."""
+        journal = self.journal(run_id)
+        rows = {key.removeprefix(EVALUATED): journal.get(key) for key in journal.keys(EVALUATED)}
+        return {row: np.array(value["predictions"], np.int64) for row, value in rows.items()}
+
+    def forget_steps(self, run_id: str) -> None:
+        """Remove the finished steps of a run that is done, but for what people want to see of it."""
+        query = "DELETE FROM steps WHERE run_id = ? AND substr(key, 1, ?) != ? AND substr(key, 1, ?) != ?"
+        with self.open() as database:
+            database.execute(query, (run_id, len(EVALUATED), EVALUATED, len(POINT), POINT))
+        shutil.rmtree(self.steps_folder(run_id), ignore_errors=True)
 
     def finish(self, run_id: str, result_json: str) -> None:
         """Enter the result; when this returns, it is on the disk.
@@ -101,36 +162,55 @@ class History:
     def runs(self, limit: int | None = None) -> list[Run]:
         """All runs, or the newest `limit` of them; the newest first."""
         query = f"SELECT {COLUMNS} FROM runs ORDER BY started DESC, rowid DESC LIMIT ?"  # noqa: S608
-        with self._open() as database:
+        with self.open() as database:
             return [Run(*row) for row in database.execute(query, (-1 if limit is None else limit,))]
 
     def get(self, run_id: str) -> Run:
         """One run; a `UserError` where there is none of that id."""
         run_id = shown(run_id)  # one that cannot be encoded is none of ours
-        with self._open() as database:
+        with self.open() as database:
             found = database.execute(f"SELECT {COLUMNS} FROM runs WHERE run_id = ?", (run_id,)).fetchone()  # noqa: S608
         if found is None:
             raise UserError(f"There is no run “{run_id}”.", "`qexplorer runs` lists them.", field="run_id")
         return Run(*found)
 
     def mark_interrupted(self) -> list[str]:
-        """Enter as interrupted the runs whose process is gone (a crash, a power cut), and remove their files.
+        """Enter as interrupted the runs whose process is gone (a crash, a power cut), and remove their half-done files.
 
-        Runs of other machines are left alone, for their processes cannot be seen from here. Returns the ids.
+        What they had finished stays, so that they can be resumed. Runs of other machines are left alone, for their processes cannot be seen from here. Returns the ids.
         """
         query = "SELECT run_id, pid, token FROM runs WHERE status = 'running' AND host IN ('', ?)"  # '': of version 1
-        with self._open() as database:
+        with self.open() as database:
             rows = database.execute(query, (host_name(),)).fetchall()
         stale = [run_id for run_id, pid, token in rows if not is_alive(pid, token)]
         marked = [run_id for run_id in stale if self._end(run_id, "interrupted")]  # not one that ended meanwhile
         for run_id in marked:
-            self._remove_files(run_id)
+            self.tidy(run_id)
         return marked
 
-    def _remove_files(self, run_id: str) -> None:
-        folder = self.folder(run_id)
-        if folder.parent == self.path.parent / "runs" and folder.name == run_id != "..":  # whatever the file may say
+    def tidy(self, run_id: str) -> None:
+        """Remove the files of a run that is not done, but for those of its finished steps."""
+        folder, steps = self.folder(run_id), self.steps_folder(run_id)
+        if not self._safe(folder):
+            return
+        if not steps.is_dir():
             shutil.rmtree(folder, ignore_errors=True)
+            return
+        for path in folder.iterdir():
+            if path != steps:
+                path.unlink(missing_ok=True) if path.is_file() else shutil.rmtree(path, ignore_errors=True)
+
+    def steps_folder(self, run_id: str) -> Path:
+        """Where the arrays of a run's finished steps lie."""
+        return self.folder(run_id) / "steps"
+
+    def _remove_files(self, run_id: str) -> None:
+        if self._safe(self.folder(run_id)):
+            shutil.rmtree(self.folder(run_id), ignore_errors=True)
+
+    def _safe(self, folder: Path) -> bool:
+        """Whether it is a folder of a run, whatever the history's file may say."""
+        return folder.parent == self.path.parent / "runs" and folder.name not in ("", ".", "..")
 
     def _end(
         self,
@@ -146,12 +226,13 @@ class History:
         allowed = ", ".join("?" * len(before))
         query = "UPDATE runs SET status = ?, ended = ?, result_json = ?, error = ? "
         query += f"WHERE run_id = ? AND status IN ({allowed})"
-        with self._open() as database:
+        with self.open() as database:
             done = database.execute(query, (status, ended, result_json, error, run_id, *before))
             return done.rowcount == 1
 
     @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
+    def open(self) -> Iterator[sqlite3.Connection]:
+        """A connection whose changes are committed at the end, or not made at all."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(self.path, timeout=self.busy_timeout_s)) as database, database:
@@ -172,8 +253,49 @@ class History:
             raise UserError(what, "Use that one, or move the file away.")
         if version < VERSION:
             database.execute("BEGIN IMMEDIATE")  # two programs may open an old file at the same time
-            database.execute(SCHEMA)
-            if "host" not in {row[1] for row in database.execute("PRAGMA table_info(runs)")}:
-                database.execute("ALTER TABLE runs ADD COLUMN host TEXT NOT NULL DEFAULT ''")
+            for statement in SCHEMA.split(";"):
+                database.execute(statement)
+            present = {row[1] for row in database.execute("PRAGMA table_info(runs)")}
+            for name, kind in ADDED.items():
+                if name not in present:
+                    database.execute(f"ALTER TABLE runs ADD COLUMN {name} {kind}")
             database.execute(f"PRAGMA user_version = {VERSION}")
             database.commit()
+
+
+class RunJournal(Journal):
+    """The finished steps of one run, in the history's own file; arrays lie beside it."""
+
+    def __init__(self, history: History, run_id: str) -> None:
+        super().__init__()
+        self._history = history
+        self._run_id = run_id
+
+    def get(self, key: str) -> Any:
+        query = "SELECT value_json FROM steps WHERE run_id = ? AND key = ?"
+        with self._history.open() as database:
+            found = database.execute(query, (self._run_id, key)).fetchone()
+        return None if found is None else json.loads(found[0])
+
+    def put(self, key: str, value: Any) -> None:
+        values = (self._run_id, key, json.dumps(value, allow_nan=False))
+        with self._history.open() as database:
+            database.execute("INSERT OR REPLACE INTO steps VALUES (?, ?, ?)", values)
+
+    def keys(self, prefix: str) -> list[str]:
+        query = "SELECT key FROM steps WHERE run_id = ? AND substr(key, 1, ?) = ? ORDER BY rowid"
+        with self._history.open() as database:
+            return [key for (key,) in database.execute(query, (self._run_id, len(prefix), prefix))]
+
+    def arrays(self, key: str) -> dict[str, NDArray[Any]] | None:
+        name = self.get(key)
+        return load_arrays(self._history.steps_folder(self._run_id) / name) if isinstance(name, str) else None
+
+    def put_arrays(self, key: str, arrays: Arrays) -> None:
+        """Each entry has a file of its own, so that the earlier one is whole until the new one is."""
+        folder, before = self._history.steps_folder(self._run_id), self.get(key)
+        name = f"{secrets.token_hex(8)}.npz"
+        save_arrays(folder / name, arrays)
+        self.put(key, name)
+        if isinstance(before, str):
+            (folder / before).unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qexplorer.engine.evaluate import place_of
 from qexplorer.progress import Progress, Steps
 
 if TYPE_CHECKING:
@@ -83,7 +84,11 @@ def _rounds(
 def _run(module: "nn.Module", x: "Tensor") -> float:
     import torch
 
+    device, dtype = place_of(module)
+    x = x.to(device, dtype)
     with torch.inference_mode():
         began = time.perf_counter()
         module(x)
+        if device.type != "cpu":
+            torch.accelerator.synchronize()
         return (time.perf_counter() - began) * 1000

@@ -14,7 +14,8 @@ import qexplorer
 from qexplorer.engine.artifacts import save_state
 from qexplorer.engine.evaluate import Evaluation, evaluate, wilson_interval
 from qexplorer.engine.latency import Latency
-from qexplorer.engine.results import Row, speed_note
+from qexplorer.engine.journal import EVALUATED, Journal
+from qexplorer.engine.results import REAL, Row, speed_note
 from qexplorer.engine.state_dict import theoretical_bytes
 from qexplorer.errors import UserError
 from qexplorer.progress import Steps
@@ -23,35 +24,57 @@ from qexplorer.weights.text import shown
 if TYPE_CHECKING:
     from torch import nn
 
+Test = tuple[NDArray[np.float32], NDArray[np.int64]]
+"""Test images [N, C, H, W] and their labels [N]."""
+
 
 @dataclass(frozen=True)
-class Measured:
-    """A module with what was measured of it; sizes in bytes, `kind` as in `Row`."""
+class Made:
+    """A model of a run: `kind` as in `Row`, `engine` its kernels.
+
+    `bytes_theoretical` is what its numbers take where `module` holds stand-ins for them; `note` says in a sentence what
+    one might not expect of it.
+    """
 
     name: str
     kind: str
     engine: str
     module: "nn.Module"
+    bytes_theoretical: int | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A model with what was measured of it; sizes in bytes."""
+
+    made: Made
     file: Path
     bytes_theoretical: int
     bytes_on_disk: int
     evaluation: Evaluation
+    shape: tuple[int, ...]
+    """That of one test image."""
 
 
-def measure(
-    name: str,
-    kind: str,
-    engine: str,
-    module: "nn.Module",
-    test: tuple[NDArray[np.float32], NDArray[np.int64]],
-    folder: Path,
-) -> Steps[Measured]:
-    """Save the module under `folder` as `name.pt`, and evaluate it on the test images and labels."""
-    file = folder / f"{name}.pt"
-    state = module.state_dict()
+def measure(made: Made, test: Test, folder: Path, journal: Journal) -> Steps[Measured]:
+    """Save the model under `folder` as `NAME.pt`, and evaluate it on the test images and labels."""
+    file = folder / f"{made.name}.pt"
+    state = made.module.state_dict()
     saved = save_state(state, file)
-    evaluation = yield from evaluate(module, *test)
-    return Measured(name, kind, engine, module, file, theoretical_bytes(state), saved, evaluation)
+    evaluation = yield from evaluated(made.name, made.module, test, journal)
+    size = theoretical_bytes(state) if made.bytes_theoretical is None else made.bytes_theoretical
+    return Measured(made, file, size, saved, evaluation, test[0].shape[1:])
+
+
+def evaluated(name: str, module: "nn.Module", test: Test, journal: Journal) -> Steps[Evaluation]:
+    """Evaluate a module on test images and labels, unless the journal has it under that name."""
+    found = journal.get(EVALUATED + name)
+    if found is not None:
+        return Evaluation(found["top1"], found["top5"], found["n"], np.array(found["predictions"], np.int64))
+    e = yield from evaluate(module, *test)
+    journal.put(EVALUATED + name, {"top1": e.top1, "top5": e.top5, "n": e.n, "predictions": e.predictions.tolist()})
+    return e
 
 
 def rows_of(
@@ -66,7 +89,7 @@ def rows_of(
 
     `kept` says whether the others' files stay.
     """
-    ms = {
+    ms: dict[str, dict[str, dict[str, float]]] = {
         name: {
             str(size): {"median": t.median, "p05": t.p05, "p95": t.p95, "runs": t.runs} for size, t in by_size.items()
         }
@@ -75,11 +98,12 @@ def rows_of(
     reference = measured[0]
     rows: list[Row] = []
     for m in measured:
-        e = m.evaluation
+        e, name = m.evaluation, m.made.name
+        speed = float_note if m is reference else speed_note(ms.get(reference.made.name, {}), ms.get(name, {}))
         row = Row(
-            name=m.name,
-            kind=m.kind,
-            engine=m.engine,
+            name=name,
+            kind=m.made.kind,
+            engine=m.made.engine,
             bytes_theoretical=m.bytes_theoretical,
             bytes_on_disk=m.bytes_on_disk,
             top1=e.top1,
@@ -87,9 +111,9 @@ def rows_of(
             top5=e.top5,
             n=e.n,
             flips=int((e.predictions != reference.evaluation.predictions).sum()),
-            latency_ms=ms[m.name],
+            latency_ms=ms.get(name, {}),
             threads=threads,
-            note=speed_note(ms[reference.name], ms[m.name]) if m is not reference else float_note,
+            note=" ".join(filter(None, (m.made.note, speed if m.made.kind == REAL else ""))),
             artifact=str(m.file) if kept and m is not reference else None,
         )
         rows.append(row)

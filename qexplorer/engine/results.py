@@ -58,6 +58,7 @@ class RunResult:
     rows: tuple[Row, ...]
     history: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     layers: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    findings: dict[str, Any] = field(default_factory=dict[str, Any])
     artifact: str | None = None
 
     def to_json(self) -> str:

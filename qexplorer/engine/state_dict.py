@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qexplorer.engine.tensor_names import Found, Shapes, match_names
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps
 from qexplorer.weights import TensorInfo, open_checkpoint
@@ -16,8 +17,6 @@ from qexplorer.weights.text import shown, some
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-COUNTER = "num_batches_tracked"
-"""Batch norm's count of training batches: inference does not use it, and old files lack it."""
 ZERO_POINT = "zero_point"
 """Part of the name under which torch keeps an activation's zero point."""
 SCALE_BYTES, ZERO_POINT_BYTES = 4, 1
@@ -36,33 +35,33 @@ def weight_files(path: Path) -> Steps[tuple[Path, ...]]:
 def load_weights(module: "nn.Module", path: Path, model: str) -> Steps[None]:
     """Give a module the tensors of a file, floats as float32. Nothing but the header of one that does not fit is read.
 
-    Raises `UserError` naming the tensors that are missing, too many, of another shape, no floats or not finite.
+    Names need not be the same to the letter: `match_names` says how they may differ. Raises `UserError` naming the
+    tensors that are missing, too many, of another shape, no floats or not finite.
     """
     import torch
 
     checkpoint = yield from open_checkpoint(path)
-    wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    _compare(wanted, checkpoint.by_name, shown(path.name), model)
+    own: dict[str, Any] = module.state_dict()
+    wanted = {name: tensor for name, tensor in own.items() if isinstance(tensor, torch.Tensor)}
+    shapes = {name: tuple(tensor.shape) for name, tensor in wanted.items()}
+    floats = {name for name, tensor in wanted.items() if tensor.is_floating_point()}
+    found = match_names(shapes, checkpoint.by_name, shown(path.name), model)
+    _compare(shapes, floats, found, shown(path.name), model)
     values: dict[str, NDArray[Any]] = {}
-    for name in wanted:
-        yield Progress(f"Reading {shown(path.name)}", len(values), len(wanted))
-        info = checkpoint.by_name.get(name)
-        array = np.zeros((), np.int64) if info is None else checkpoint.read(info)
+    for name, info in found.items():
+        yield Progress(f"Reading {shown(path.name)}", len(values), len(found))
         with np.errstate(over="ignore", invalid="ignore"):  # what no float32 can hold becomes Inf and is refused below
-            values[name] = np.array(array, np.int64 if name.endswith(COUNTER) else np.float32)
+            values[name] = np.array(checkpoint.read(info), np.float32 if name in floats else np.int64)
     not_finite = [name for name, array in values.items() if not np.isfinite(array).all()]
     _refuse(f"{shown(path.name)} has NaN or Inf in", not_finite, model)
-    module.load_state_dict({name: torch.from_numpy(array) for name, array in values.items()})
+    counters = {name: torch.zeros_like(wanted[name]) for name in wanted.keys() - found.keys()}
+    module.load_state_dict({**own, **counters, **{name: torch.from_numpy(array) for name, array in values.items()}})
 
 
-def _compare(wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, TensorInfo], file: str, model: str) -> None:
-    lacking = [name for name in wanted.keys() - found.keys() if not name.endswith(COUNTER)]
-    _refuse(f"{file} lacks", lacking, model)
-    _refuse(f"{file} has more than the model takes:", found.keys() - wanted.keys(), model)
-    both = {name: found[name] for name in wanted if name in found}
-    shapes = [f"{n} {list(info.shape)} for {list(wanted[n])}" for n, info in both.items() if info.shape != wanted[n]]
-    _refuse(f"{file} has tensors of another shape:", shapes, model)
-    integers = [n for n, info in both.items() if not (n.endswith(COUNTER) or _is_float(info))]
+def _compare(shapes: Shapes, floats: set[str], found: Found, file: str, model: str) -> None:
+    others = [f"{n} {list(info.shape)} for {list(shapes[n])}" for n, info in found.items() if info.shape != shapes[n]]
+    _refuse(f"{file} has tensors of another shape:", others, model)
+    integers = [name for name, info in found.items() if name in floats and not _is_float(info)]
     _refuse(f"{file} has no floating-point numbers in", integers, model)
 
 

@@ -108,9 +108,8 @@ def analyze_sketch(whole: Sketch, shape: tuple[int, ...], spec: QuantSpec, *, bi
     reason = unsketched(spec)
     if reason:
         raise UserError(reason, "Analyze the tensor itself.")
-    ends = (whole.values[:1], whole.values[-1:]) if whole.counts.size else no_ends(1)
-    lo, hi = _ranges(spec, ends, lambda: spec.observer.of_sample(whole.sample))
-    params = spec.format.choose(lo, hi, spec.choices)
+    ends = _ends_of(whole)
+    params = params_of_sketch(whole, spec)
     axes = Axes.of(spec, params, ends, bins)
     total = measure_reference(whole.values[None], spec.format, params, axes.bins, axes.error_bins, whole.counts[None])
     kind = ("exact", "values") if whole.exact else ("sketch", "sketch")
@@ -118,6 +117,16 @@ def analyze_sketch(whole: Sketch, shape: tuple[int, ...], spec: QuantSpec, *, bi
     return _analysis(spec, shape, params, axes, _Seen(total, np.zeros(0), np.zeros(0)),
                      n * 4 if original_bytes is None else original_bytes, start, coverage=kind[0], coverage_n=n,
                      ranged=kind[1], bounds=bounds_of(whole, spec, params, total))  # fmt: skip
+
+
+def params_of_sketch(whole: Sketch, spec: QuantSpec) -> QuantParams:
+    """The parameters of one group with the values of a sketch."""
+    lo, hi = _ranges(spec, _ends_of(whole), lambda: spec.observer.of_sample(whole.sample))
+    return spec.format.choose(lo, hi, spec.choices)
+
+
+def _ends_of(whole: Sketch) -> Ends:
+    return (whole.values[:1], whole.values[-1:]) if whole.counts.size else no_ends(1)
 
 
 def for_all(

@@ -81,7 +81,7 @@ def sketch(values: Values) -> Steps[Sketch]:
         yield Progress("Counting", 0, values.n)
         return _sorted(widened(narrowed(values.read(0, values.n))))
     half = values.dtype.itemsize == 2
-    tally = _HalfTally(values.dtype) if half else _Tally()
+    tally = _HalfTally(values.dtype) if half else Tally()
     ends = np.array([np.inf, -np.inf], np.float32)
     step = PIECE * min(-(-values.n // (PIECE * cores())), tally.together)
     shares = [range(at, min(at + step, values.n)) for at in range(0, values.n, step)]
@@ -148,7 +148,7 @@ class _HalfTally:
         return Sketch(values, counts, values, values, np.zeros(len(values)), int(counts.sum()), n - int(counts.sum()))
 
 
-class _Tally:
+class Tally:
     """Each bucket of float32 values has a count and the sum of their lower bits, in one number of 64 bits: 24 for the
     count, which so many values in one table cannot fill, and 40 for the sum.
     """

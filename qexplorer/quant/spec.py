@@ -137,6 +137,28 @@ class QuantSpec:
             return f"{self.format.title} per {self.granularity.title.lower()}"
         return f"{self.format.title} {self.scheme.replace('_', ' ')} per {self.granularity.title.lower()}"
 
+    @property
+    def short(self) -> str:
+        """One line as `parse` reads it: the format, and whatever is not its default; `int4 channel:0 mse`."""
+        chosen = (name for name in list(DEFAULTS)[1:] if getattr(self, name) != self.default(name))
+        return " ".join([self.format.name, *(_text(getattr(self, name)) for name in chosen)])
+
+    @classmethod
+    def parse(cls, text: str) -> "QuantSpec":
+        """The spec of a line such as `int4 channel:0 mse`: a format, then values of other fields in any order.
+
+        Raises `UserError` for a word that is no field's value, and where two words are values of the same field.
+        """
+        first, *words = text.split() or [""]
+        fields = {"format": first}
+        parse_format(first)
+        for word in words:
+            name = _field_of(word)
+            if name in fields:
+                raise UserError(f"“{text}” gives the {name.replace('_', ' ')} twice.", field=name)
+            fields[name] = word
+        return cls.from_json(fields)
+
     def to_json(self) -> dict[str, str]:
         """Every field as text, as the command line writes it."""
         return {"format": self.format.name, **{name: _text(getattr(self, name)) for name in list(DEFAULTS)[1:]}}
@@ -149,6 +171,20 @@ class QuantSpec:
         if unknown:
             raise UserError(f"A spec has no field “{min(unknown)}”.", f"Known: {', '.join(DEFAULTS)}.")
         return cls(**{k: parsers[k](v) if k in parsers else v for k, v in fields.items()})  # pyright: ignore[reportArgumentType]
+
+
+def _field_of(word: str) -> str:
+    """The field whose value a word is; no two fields have a value of the same name."""
+    name = word.partition(":")[0]
+    plugins = {"granularity": granularities, "observer": observers}
+    for field, registry in plugins.items():
+        if any(cls.name == name for cls in registry):
+            return field
+    for field, choices in QuantSpec.CHOICES.items():
+        if name in choices:
+            return field
+    raise UserError(f"“{word}” is no part of a spec.", "Write a format first, then scheme, granularity, observer …, "
+                    "for example “int4 channel:0 mse”.", field="spec")  # fmt: skip
 
 
 def _text(value: Any) -> str:

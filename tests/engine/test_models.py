@@ -9,9 +9,11 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
+from qexplorer.engine.datasets import open_dataset
+from qexplorer.engine.evaluate import evaluate
 from qexplorer.engine.measure import sha256_of
-from qexplorer.engine.models import models
-from qexplorer.engine.state_dict import theoretical_bytes, weight_files
+from qexplorer.engine.models import find_model, models
+from qexplorer.engine.state_dict import load_weights, theoretical_bytes, weight_files
 from qexplorer.errors import UserError
 from qexplorer.progress import finish
 from qexplorer.quant import QuantSpec, analyze
@@ -20,6 +22,7 @@ from qexplorer.resources import resource
 from qexplorer.weights import Checkpoint, open_checkpoint
 
 SAMPLE = resource("mobilenet_v2_digits.safetensors")
+VIT = resource("vit_digits.safetensors")
 
 
 def altered(tmp_path: Path, changes: Mapping[str, np.ndarray | None]) -> Path:
@@ -50,6 +53,51 @@ def test_the_sample_says_in_its_header_how_good_it_is() -> None:
     assert "CC BY 4.0" in facts["licence"]
 
 
+def test_the_other_sample_is_a_vision_transformer_of_a_quarter_million_parameters() -> None:
+    model = models["vit_digits"]()
+    net = finish(model.load(None))
+    assert sum(p.numel() for p in net.parameters()) == 267_290
+    assert VIT.stat().st_size < 1_100_000
+    assert not net.training
+    assert (model.input_shape, model.classes, model.code_files()) == ((1, 32, 32), 10, ())
+    model.check_trust()
+
+
+def test_the_vision_transformer_is_as_good_as_its_header_says() -> None:
+    facts = finish(open_checkpoint(VIT)).metadata
+    data = finish(open_dataset("digits"))
+    found = finish(evaluate(finish(models["vit_digits"]().load(None)), data.x_test, data.y_test))
+    assert facts["model"] == "vit_digits"
+    assert facts["data_sha256"] == data.sha256
+    assert found.top1 >= 0.97
+    assert found.top1 == pytest.approx(float(facts["top1"]), abs=1 / 360)
+    assert "CC BY 4.0" in facts["licence"]
+
+
+def test_the_vision_transformer_can_be_traced_and_has_layers_to_quantize() -> None:
+    net = finish(models["vit_digits"]().load(None))
+    traced = torch.fx.symbolic_trace(net)
+    x = torch.rand(3, 1, 32, 32)
+    assert torch.equal(traced(x), net(x))
+    linear = [node.target for node in traced.graph.nodes if node.op == "call_module"]
+    for name in ("blocks.0.attention.qkv", "blocks.3.attention.proj", "blocks.3.mlp.0", "head"):
+        assert name in linear
+        assert type(traced.get_submodule(name)) is torch.nn.Linear
+
+
+def test_a_model_is_found_by_its_name() -> None:
+    for kind in models:
+        assert find_model(kind.name) == kind()
+
+
+def test_what_is_no_model_says_what_there_is() -> None:
+    with pytest.raises(UserError, match="There is no model “resnet”") as caught:
+        find_model("resnet")
+    assert caught.value.field == "model"
+    for word in ("mobilenet_v2_digits", "vit_digits", "FILE.py:FACTORY", ".pt2"):
+        assert word in caught.value.remedy
+
+
 def test_loading_leaves_the_random_numbers_as_they_are() -> None:
     before = torch.random.get_rng_state()
     finish(models["mobilenet_v2_digits"]().load(None))
@@ -74,8 +122,12 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"classifier.1.bias": None}, "lacks classifier.1.bias"),
-        ({"head.weight": np.zeros(3, np.float32)}, "more than the model takes: head.weight"),
+        ({"classifier.1.bias": None}, "lacks 1 tensor (classifier.1.bias) that the model takes."),
+        ({"head.weight": np.zeros(3, np.float32)}, "has 1 tensor (head.weight) more than the model takes."),
+        (
+            {"classifier.1.bias": None, "head.weight": np.zeros(3, np.float32), "head.bias": np.zeros(3, np.float32)},
+            "the model takes and has 2 tensors (head.bias, head.weight) more than the model takes. Choose weights of",
+        ),
         ({"classifier.1.bias": np.zeros(7, np.float32)}, "another shape: classifier.1.bias [7] for [10]"),
         ({"classifier.1.bias": np.zeros(10, np.int8)}, "no floating-point numbers in classifier.1.bias"),
         ({"classifier.1.bias": np.full(10, np.nan, np.float32)}, "NaN or Inf in classifier.1.bias"),
@@ -104,7 +156,9 @@ def test_weights_that_do_not_fit_are_refused_before_any_is_read(
 
 def test_names_from_a_file_cannot_move_the_cursor_or_fill_the_screen(tmp_path: Path) -> None:
     odd = {name: np.zeros(3, np.float32) for name in ("a\x1b[2J\u202eb", "c\r\nd", "e" * 5000, "f")}
-    with pytest.raises(UserError, match=r"takes: a\\x1b\[2J\\u202eb, c\\x0d\\x0ad, e+…e+ and 1 more") as caught:
+    with pytest.raises(
+        UserError, match=r"has 4 tensors \(a\\x1b\[2J\\u202eb, c\\x0d\\x0ad, e+…e+ and 1 more\)"
+    ) as caught:
         finish(models["mobilenet_v2_digits"]().load(altered(tmp_path, odd)))
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 400
@@ -190,3 +244,97 @@ def test_batch_counters_may_be_missing(tmp_path: Path) -> None:
     counters = {name: None for name in load_file(SAMPLE) if name.endswith("num_batches_tracked")}
     assert counters
     assert not finish(models["mobilenet_v2_digits"]().load(altered(tmp_path, counters))).training
+
+
+class Small(torch.nn.Module):
+    """Four tensors and a counter; in a wrapper, all their names begin alike."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(1, 2, 1, bias=False)
+        self.norm = torch.nn.BatchNorm2d(2, affine=False)
+        self.register_buffer("order", torch.tensor([1, 0]))
+
+
+class Wrapped(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = Small()
+
+
+def values(value: float = 1.0) -> dict[str, torch.Tensor]:
+    return {name: torch.full_like(tensor, value) for name, tensor in Small().state_dict().items()}
+
+
+def under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {prefix + name: tensor for name, tensor in tensors.items()}
+
+
+def check_loaded(tmp_path: Path, content: object, net: torch.nn.Module | None = None) -> None:
+    net = Small() if net is None else net
+    path = tmp_path / "some.pt"
+    torch.save(content, path)
+    finish(load_weights(net, path, "small"))
+    for name, tensor in net.state_dict().items():
+        assert bool((tensor == 1).all()), name
+        assert tensor.dtype == (torch.float32 if not name.endswith(("order", "tracked")) else torch.int64)
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "model.", "_orig_mod.", "net.module._orig_mod.", "encoder."])
+def test_a_prefix_that_all_names_of_a_file_share_does_not_hinder(tmp_path: Path, prefix: str) -> None:
+    check_loaded(tmp_path, under(prefix, values()))
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "model.", "_orig_mod.model."])
+def test_nor_does_one_that_all_names_of_the_module_share(tmp_path: Path, prefix: str) -> None:
+    check_loaded(tmp_path, under(prefix, values()), Wrapped())
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model", "model_state_dict", "net"])
+def test_weights_are_found_in_the_file_of_a_training_script(tmp_path: Path, key: str) -> None:
+    slow = {"state": {i: {"exp_avg": t} for i, t in enumerate(values(2.0).values())}}
+    document = {key: under("module.", values()), "optimizer": slow, "epoch": torch.tensor(3), "seconds": 3.5}
+    check_loaded(tmp_path, document)
+    check_loaded(tmp_path, {key: values(), "optimizer_states": [values(2.0)], "scaler": {"scale": torch.ones(1)}})
+
+
+def test_beside_a_state_dict_anything_may_lie(tmp_path: Path) -> None:
+    check_loaded(tmp_path, {"state_dict": under("model.", values()), "callbacks": {"best": torch.ones(1)}})
+
+
+def refused(tmp_path: Path, content: object, net: torch.nn.Module | None = None) -> str:
+    path = tmp_path / "some.pt"
+    torch.save(content, path)
+    with pytest.raises(UserError) as caught:
+        finish(load_weights(Small() if net is None else net, path, "small"))
+    assert caught.value.field == "weights"
+    return str(caught.value)
+
+
+def test_a_part_that_may_be_the_wrong_one_is_not_guessed(tmp_path: Path) -> None:
+    both = {"state_dict": values(), "ema": values(2.0)}
+    assert "holds weights that fit small more than once: state_dict.*, ema.*." in refused(tmp_path, both)
+    assert "more than once: encoder.*, ema.*." in refused(tmp_path, {"encoder": values(), "ema": values(2.0)})
+    larger = {**under("model.", values()), "head.weight": torch.ones(3)}
+    assert "has 1 tensor (head.weight) more than the model takes" in refused(tmp_path, larger)
+    nested = {"state_dict": {**under("model.", values()), "loss.weight": torch.ones(3)}}
+    assert "has 1 tensor (state_dict.loss.weight) more than" in refused(tmp_path, nested)
+
+
+def test_of_two_parts_the_one_with_the_right_shapes_is_meant(tmp_path: Path) -> None:
+    other = {name: torch.ones(7) for name in values()}
+    check_loaded(tmp_path, {"state_dict": values(), "teacher": other})
+    assert "of another shape: conv.weight [7] for [2, 1, 1, 1]" in refused(tmp_path, {"state_dict": other, "t": other})
+
+
+def test_what_is_missing_is_counted_without_the_prefix(tmp_path: Path) -> None:
+    lacking = under("module.", {name: tensor for name, tensor in values().items() if name != "conv.weight"})
+    message = "some.pt lacks 1 tensor (conv.weight) that the model takes. Choose weights of small."
+    assert refused(tmp_path, lacking) == message
+    assert refused(tmp_path, lacking, Wrapped()) == message.replace("conv.weight", "model.conv.weight")
+    assert "lacks 4 tensors (conv.weight, norm.running_mean, norm.running_var and 1 more)" in refused(tmp_path, {})
+    assert "has 5 tensors (conv.weight, " in refused(tmp_path, values(), torch.nn.ReLU())
+
+
+def test_a_module_without_tensors_takes_a_file_without_tensors(tmp_path: Path) -> None:
+    check_loaded(tmp_path, {}, torch.nn.ReLU())

@@ -90,3 +90,6 @@ def choose_engine(wanted: str) -> str:
 
 
 backends.discover(__name__, list(__path__))
+
+BACKEND = backends["graph_mode"]
+"""The one that jobs use."""

@@ -47,9 +47,10 @@ class GraphMode(Backend):
 
             try:
                 return fuse_fx(copy.deepcopy(module))
-            except TraceError as error:
-                what = f"This model cannot be traced: {error}."
-                raise UserError(what, "Graph mode needs a forward without branches on values.") from error
+            except (TraceError, TypeError, RuntimeError, ValueError, NotImplementedError, AttributeError) as error:
+                what = f"This model cannot be traced for int8 kernels: {str(error).splitlines()[0]}."
+                raise UserError(what, "Take the preset “none” and a spec: simulation needs no graph.",
+                                field="preset") from error  # fmt: skip
 
     def quantize(self, module: "nn.Module", preset: str, batches: Sequence[NDArray[np.float32]]) -> Steps[Quantized]:
         import torch

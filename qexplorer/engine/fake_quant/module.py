@@ -107,6 +107,12 @@ class FakeQuantize(nn.Module):
         values = StraightThrough.apply(rows, plan.scale, plan, self._gain(x.numel() / tiles.groups))
         return tiles.restore(values).to(x.dtype)  # pyright: ignore[reportArgumentType]
 
+    def plan(self) -> Plan:
+        """What groups are quantized with, one entry a group. Raises `UserError` where each input has its own."""
+        if self.scale is None:
+            raise UserError("There are no parameters yet.", "Calibrate first.")
+        return Plan.of(self.spec.format, self._plain, {name: getattr(self, name) for name in (*ARRAYS, *DERIVED)})
+
     def extra_repr(self) -> str:
         """The spec in words, as the module is printed."""
         return self.spec.title + (", learned scale" if self.learn_scale else "")

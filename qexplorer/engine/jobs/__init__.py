@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qexplorer.engine.journal import Journal
 from qexplorer.engine.results import RunResult
 from qexplorer.errors import UserError
 from qexplorer.plugins import Plugin, Registry
@@ -15,8 +16,8 @@ from qexplorer.progress import Steps
 def setting(default: Any, title: str, help_text: str, **bounds: Any) -> Any:
     """A field with what a form or a command line needs to ask for it.
 
-    `bounds`: `choices`, `minimum`, `maximum`; `browse` (`file` or `folder`) for a path; `minor=True` for what a form
-    may fold away.
+    `bounds`: `choices`, `minimum`, `maximum`; `browse` (`file` or `folder`) for a path; `offers`, texts that are
+    offered beside any other; `minor=True` for what a form may fold away.
     """
     return dataclasses.field(default=default, metadata={"title": title, "help": help_text, **bounds})
 
@@ -40,10 +41,10 @@ class Job(Plugin):
         """Raise a `UserError` now for what would stop the job at its first step, such as a file that is not there."""
 
     @abstractmethod
-    def run(self, folder: Path | None = None) -> Steps[RunResult]:
+    def run(self, folder: Path | None = None, journal: Journal | None = None) -> Steps[RunResult]:
         """Do it. Files go to `folder`; without one they are written, measured and thrown away.
 
-        Raises `UserError` for what the person can mend. The result has no run id yet: `recorded` gives it one.
+        What the `journal` has as done is not done again, and what is finished is entered there. Raises `UserError` for what the person can mend. The result has no run id yet: `recorded` gives it one.
         """
         raise NotImplementedError
 

@@ -1,15 +1,11 @@
 """The float model alone: its size, how often it is right, and how long it takes."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from qexplorer.engine.datasets import Data
 from qexplorer.engine.jobs import jobs
-from qexplorer.engine.jobs.model_job import Conversion, ModelJob
+from qexplorer.engine.jobs.model_job import Conversion, ModelJob, Workshop
 from qexplorer.progress import Steps
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 @jobs.register
@@ -22,6 +18,7 @@ class Evaluate(ModelJob):
     help: ClassVar[str] = "Size, accuracy and latency of the float model"
     order: ClassVar[int] = 90
 
-    def convert(self, module: "nn.Module", data: Data) -> Steps[Conversion]:
+    def convert(self, shop: Workshop) -> Steps[Conversion]:
+        del shop
         yield from ()
         return Conversion()

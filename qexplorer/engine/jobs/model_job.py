@@ -10,112 +10,203 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qexplorer.engine.backends import backends
+import numpy as np
+from numpy.typing import NDArray
+
 from qexplorer.engine.datasets import Data, find_dataset, open_dataset
-from qexplorer.engine.float_reference import float_reference
+from qexplorer.engine.devices import DEVICES, choose_device
+from qexplorer.engine.float_reference import Reference, float_reference
 from qexplorer.engine.jobs import Job, setting
-from qexplorer.engine.latency import measure_latency
-from qexplorer.engine.measure import Measured, measure, rows_of, sha256_of, versions
-from qexplorer.engine.models import models
+from qexplorer.engine.journal import Journal
+from qexplorer.engine.latency import Latency, measure_latency
+from qexplorer.engine.measure import Made, Measured, Test, measure, rows_of, sha256_of, versions
+from qexplorer.engine.models import find_model, models
 from qexplorer.engine.results import REAL, RunResult
 from qexplorer.engine.state_dict import weight_files
 from qexplorer.engine.torch_settings import default_threads, torch_settings
+from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, within
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
-BACKEND = backends["graph_mode"]
 BATCH_SIZES = (1, 64)
-READ, FLOAT, CONVERTED, EVALUATED = 0.04, 0.15, 0.6, 0.7
-"""Where each part ends, as fractions of the whole; timing is the rest."""
+READ, FLOAT, EVALUATED, TIMED = 0.04, 0.1, 0.15, 0.15
+"""The shares of reading and of measuring the float model, and those of evaluating and timing what came of it."""
+CALIBRATION_BATCH = 32
+MODELS = tuple(m.name for m in models)
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """What a job made of a float module: modules by row name, what its settings resolved to, figures per layer.
+    """What a job made of a float module: models, what its settings resolved to, figures per layer, and what it found.
 
-    `kind` is that of the modules, as in `Row`.
+    `history` are points of curves, such as epochs; `notes` say in sentences what one might not expect.
     """
 
-    modules: "Mapping[str, nn.Module]" = field(default_factory=dict[str, "nn.Module"])
+    made: tuple[Made, ...] = ()
     spec: Mapping[str, Any] = field(default_factory=dict[str, Any])
     layers: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     calibration_n: int = 0
-    kind: str = REAL
+    history: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    findings: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What a job works with: the float module, which is to be left as it is, on the CPU; the data; the float model's
+    measurement; the device for simulations; where finished steps are entered.
+    """
+
+    module: "nn.Module"
+    data: Data
+    test: Test
+    first: Measured
+    device: "torch.device"
+    journal: Journal
+    seed: int
+
+    @property
+    def example(self) -> "torch.Tensor":
+        """Two images, to try a module on."""
+        import torch
+
+        return torch.tensor(self.data.x_test[:2])
+
+    def batches(self, n: int, size: int = CALIBRATION_BATCH) -> list[NDArray[np.float32]]:
+        """The seed's choice of `n` training images in batches, each image drawn once."""
+        chosen = self.chosen(n)
+        return [self.data.x_train[chosen[start : start + size]] for start in range(0, len(chosen), size)]
+
+    def chosen(self, n: int) -> NDArray[np.int64]:
+        """The places of the seed's choice of `n` training images."""
+        total = len(self.data.x_train)
+        return np.random.default_rng(self.seed).permutation(total)[: min(n, total)]
 
 
 @dataclass(frozen=True)
 class ModelJob(Job):
     """The settings of every job on a model, and its course; a job fills in `convert`."""
 
-    model: str = setting("mobilenet_v2_digits", "Model", "The float model", choices=tuple(m.name for m in models))
-    data: str = setting("digits", "Data", "“digits” or a folder with the four MNIST IDX files", browse="folder")
+    model: str = setting("mobilenet_v2_digits", "Model", "A sample, FILE.py:FACTORY or a .pt2 file", offers=MODELS,
+                         browse="file")  # fmt: skip
+    data: str = setting("digits", "Data", "“digits”, “mnist” (downloads it), a folder of MNIST files or of class folders "
+                        "of images, or a .npz with x and y", offers=("digits", "mnist"), browse="folder")  # fmt: skip
     weights: str = setting("", "Weights", "A file of weights; empty: those shipped with the model", browse="file")
     seed: int = setting(0, "Seed", "Decides all that is left to chance", minimum=0, maximum=2**63 - 1, minor=True)
     limit: int = setting(0, "Test samples", "The first so many test samples; 0: all", minimum=0, minor=True)
     threads: int = setting(0, "Threads", "0: all cores but one, at least one", minimum=0, maximum=256, minor=True)
+    device: str = setting("auto", "Device", "Where simulated models, training and evaluation run; int8 kernels are the "
+                          "CPU's", choices=DEVICES, minor=True)  # fmt: skip
+    timing: str = setting("on", "Timing", "Whether latencies are measured", choices=("on", "off"), minor=True)
 
     def int8_engine(self) -> str:
         """The int8 kernels to use; "" where the job needs none."""
         return ""
 
     def check(self) -> None:
-        models[self.model]().resolve(Path(self.weights).expanduser() if self.weights else None)
+        model = find_model(self.model)
+        model.check_trust()
+        model.resolve(Path(self.weights).expanduser() if self.weights else None)
         find_dataset(self.data)
 
     @abstractmethod
-    def convert(self, module: "nn.Module", data: Data) -> Steps[Conversion]:
-        """Make the models to compare with the float `module`, which is left as it is."""
+    def convert(self, shop: Workshop) -> Steps[Conversion]:
+        """Make the models to compare with the float one."""
         raise NotImplementedError
 
-    def run(self, folder: Path | None = None) -> Steps[RunResult]:
+    def run(self, folder: Path | None = None, journal: Journal | None = None) -> Steps[RunResult]:
         began = time.perf_counter()
         yield Progress("Starting torch", fraction=0.0)  # its import takes seconds the first time
+        journal = journal or Journal()
         engine, threads = self.int8_engine(), self.threads or default_threads()
-        model = models[self.model]()
-        weights = model.resolve(Path(self.weights).expanduser() if self.weights else None)
+        timed = TIMED if self.timing == "on" else 0.0
+        converted = 1 - EVALUATED - timed
         with torch_settings(threads, engine, self.seed), _files(folder) as files:
-            module = yield from within(model.load(weights), 0.0, READ / 2)
-            files_read = yield from within(weight_files(weights), READ / 2, READ / 2)
-            sha256 = sha256_of(files_read)  # now: nobody keeps the file still until the run ends
+            module, sha256 = yield from within(self._load(), 0.0, READ / 2)
             data = yield from within(open_dataset(self.data), READ / 2, READ)
+            _check_fit(module, data)
             test = (data.x_test[: self.limit or None], data.y_test[: self.limit or None])
-            first = yield from within(measure("fp32", REAL, "float", module, test, files), READ, FLOAT)
+            first = yield from within(measure(Made("fp32", REAL, "float", module), test, files, journal), READ, FLOAT)
             first.file.unlink()  # it was written to be weighed; the person has those weights already
-            reference = yield from within(float_reference(module, BACKEND(), test[0]), FLOAT, FLOAT)
-            made = yield from within(self.convert(module, data), FLOAT, CONVERTED)
+            reference = yield from within(float_reference(module, test[0]), FLOAT, FLOAT)
+            shop = Workshop(module, data, test, first, choose_device(self.device), journal, self.seed)
+            made = yield from within(self.convert(shop), FLOAT, converted)
             measured: list[Measured] = [first]
-            for i, (name, own) in enumerate(made.modules.items()):
-                part = (EVALUATED - CONVERTED) / len(made.modules)
-                steps = measure(name, made.kind, engine, own, test, files)
-                measured.append((yield from within(steps, CONVERTED + i * part, CONVERTED + (i + 1) * part)))
-            modules = {m.name: m.module for m in measured} | {first.name: reference.module}
-            # closed here and not when it is collected: it puts back torch's threads before `torch_settings` does
-            steps = measure_latency(modules, model.input_shape, BATCH_SIZES, threads)
-            latencies = yield from within(steps, EVALUATED, 1.0)
-        n = sum(p.numel() for p in module.parameters())
-        resolved = {"engine": engine, "threads": threads, "float_timing": reference.spec, **made.spec}
+            for i, own in enumerate(made.made):
+                part = EVALUATED / len(made.made)
+                steps = measure(own, test, files, journal)
+                measured.append((yield from within(steps, converted + i * part, converted + (i + 1) * part)))
+            latencies = yield from within(self._time(measured, reference, threads), 1 - timed, 1.0)
         kept = folder is not None and len(measured) > 1
         return RunResult(
             run_id="",
             job=self.name,
-            model={"name": self.model, "params": n, "sha256": sha256},
+            model={"name": self.model, "params": sum(p.numel() for p in module.parameters()), "sha256": sha256},
             data={
                 "name": data.name,
                 "train_n": len(data.x_train),
                 "calibration_n": made.calibration_n,
                 "test_n": len(test[0]),
                 "sha256": data.sha256,
+                "note": data.note,
             },
             seed=self.seed,
-            spec={**dataclasses.asdict(self), **resolved},
+            spec={
+                **dataclasses.asdict(self),
+                "engine": engine,
+                "threads": threads,
+                "device": str(shop.device),
+                "float_timing": reference.spec,
+                **made.spec,
+            },
             versions=versions(),
             seconds=time.perf_counter() - began,
-            rows=rows_of(measured, latencies, threads, float_note=reference.note, kept=kept),
+            rows=rows_of(measured, latencies, threads, float_note=reference.note if timed else "", kept=kept),
+            history=made.history,
             layers=made.layers,
+            findings=made.findings,
             artifact=str(folder) if kept else None,
         )
+
+    def _load(self) -> "Steps[tuple[nn.Module, str]]":
+        """The module, and the SHA-256 of all that it was made of."""
+        model = find_model(self.model)
+        weights = model.resolve(Path(self.weights).expanduser() if self.weights else None)
+        module = yield from model.load(weights)
+        files = model.code_files()
+        if weights is not None:
+            files += yield from weight_files(weights)
+        return module, sha256_of(files)  # now: nobody keeps the files still until the run ends
+
+    def _time(self, measured: list[Measured], reference: Reference, threads: int,
+              ) -> Steps[dict[str, dict[int, Latency]]]:  # fmt: skip
+        if self.timing == "off":
+            return {}
+        modules = {m.made.name: m.made.module for m in measured} | {measured[0].made.name: reference.module}
+        shape = measured[0].shape
+        # closed here and not when it is collected: it puts back torch's threads before `torch_settings` does
+        return (yield from measure_latency(modules, shape, BATCH_SIZES, threads))
+
+
+def _check_fit(module: "nn.Module", data: Data) -> None:
+    """Raise a `UserError` where the model does not take the data's images or knows fewer classes than the labels."""
+    import torch
+
+    shape = list(data.x_test.shape[1:])
+    try:
+        with torch.inference_mode():
+            out = module(torch.tensor(data.x_test[:2]))
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        reason = str(error).split("\n")[0][:160]
+        raise UserError(f"The model does not take images of {shape}: {reason}.", "Choose other data.",
+                        field="data") from error  # fmt: skip
+    most = int(max(data.y_train.max(), data.y_test.max())) + 1
+    if not isinstance(out, torch.Tensor) or out.ndim != 2 or out.shape[1] < most:
+        found = list(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
+        raise UserError(f"The model is no classifier of {most} classes: two images give {found}.",
+                        "It has to give one number a class.", field="model")  # fmt: skip
 
 
 @contextmanager

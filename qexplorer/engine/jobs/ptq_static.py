@@ -1,57 +1,67 @@
-"""Static post-training quantization to int8: calibrated once, no training."""
+"""Static post-training quantization: calibrated once, no training; to int8 kernels, or to any format in simulation."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from qexplorer.engine.backends import ENGINES, choose_engine
-from qexplorer.engine.datasets import Data
+from qexplorer.engine.backends import BACKEND, ENGINES, choose_engine
 from qexplorer.engine.jobs import jobs, setting
-from qexplorer.engine.jobs.model_job import BACKEND, Conversion, ModelJob
+from qexplorer.engine.jobs.model_job import Conversion, Workshop
+from qexplorer.engine.jobs.simulated_job import ACTIVATION_SPECS, SPEC_HELP, WEIGHT_SPECS, SimulatedJob
+from qexplorer.engine.jobs.simulations import simulated_row
+from qexplorer.engine.measure import Made
+from qexplorer.errors import UserError
 from qexplorer.progress import Steps, within
 
-if TYPE_CHECKING:
-    from torch import nn
-
 PRESETS = tuple(preset.name for preset in BACKEND.presets)
-BATCH = 32
-"""Calibration samples a step."""
 
 
 @jobs.register
 @dataclass(frozen=True)
-class PtqStatic(ModelJob):
-    """Fuse, calibrate and convert a float model to int8 kernels, and compare size, accuracy and speed."""
+class PtqStatic(SimulatedJob):
+    """Fuse, calibrate and convert a float model to int8 kernels, simulate any other spec beside it, and compare."""
 
-    preset: str = setting("both", "Preset", "Which observers and scales", choices=("both", *PRESETS))
+    preset: str = setting("both", "Preset", "The real int8 kernels' observers and scales; none: simulation only",
+                          choices=("both", *PRESETS, "none"))  # fmt: skip
     engine: str = setting("auto", "Engine", "The int8 kernels; auto: the best supported", choices=("auto", *ENGINES))
-    calibration: int = setting(320, "Calibration samples", "Training images, chosen by the seed", minimum=1, minor=True)
+    weight_spec: str = setting("", "Weights as", f"Simulated beside: {SPEC_HELP}; empty: none", offers=("", *WEIGHT_SPECS))
+    activation_spec: str = setting("", "Activations as", "Of the simulation: what each layer reads; empty: float",
+                                   offers=("", *ACTIVATION_SPECS))  # fmt: skip
 
     name: ClassVar[str] = "ptq-static"
     title: ClassVar[str] = "PTQ static"
     help: ClassVar[str] = "Convert to int8 with calibrated activations; no training"
     order: ClassVar[int] = 10
 
-    def int8_engine(self) -> str:
-        return choose_engine(self.engine)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.preset == "none" and not self.simulates:
+            raise UserError("Without a preset there is nothing to do.", f"Choose one, or {SPEC_HELP}.",
+                            field="weight_spec")  # fmt: skip
 
-    def convert(self, module: "nn.Module", data: Data) -> Steps[Conversion]:
-        names = PRESETS if self.preset == "both" else (self.preset,)
-        batches = self._calibration(data)
-        modules: dict[str, nn.Module] = {}
+    @property
+    def simulates(self) -> bool:
+        """Whether a simulation stands beside the int8 kernels."""
+        every = self.recipe().every
+        return every.weights is not None or every.activations is not None
+
+    def int8_engine(self) -> str:
+        return choose_engine(self.engine) if self.preset != "none" else ""
+
+    def convert(self, shop: Workshop) -> Steps[Conversion]:
+        names = {"both": PRESETS, "none": ()}.get(self.preset, (self.preset,))
+        parts = len(names) + self.simulates
+        batches = shop.batches(self.calibration)
+        made: list[Made] = []
         specs: dict[str, Any] = {}
         layers: list[dict[str, Any]] = []
         for i, name in enumerate(names):
-            steps = BACKEND().quantize(module, name, batches)
-            made = yield from within(steps, i / len(names), (i + 1) / len(names))
-            modules[name], specs[name] = made.module, made.spec
-            layers += [{"row": name, **layer} for layer in made.layers]
-        return Conversion(modules, {"presets": specs}, layers, sum(map(len, batches)), BACKEND.kind)
-
-    def _calibration(self, data: Data) -> list[NDArray[np.float32]]:
-        """Batches of the seed's choice of training images, each drawn once."""
-        n = min(self.calibration, len(data.x_train))
-        chosen = np.random.default_rng(self.seed).permutation(len(data.x_train))[:n]
-        return [data.x_train[chosen[start : start + BATCH]] for start in range(0, n, BATCH)]
+            own = yield from within(BACKEND().quantize(shop.module, name, batches), i / parts, (i + 1) / parts)
+            made.append(Made(name, BACKEND.kind, self.int8_engine(), own.module))
+            specs[name] = own.spec
+            layers += [{"row": name, **layer} for layer in own.layers]
+        real = Conversion(tuple(made), {"presets": specs}, layers, sum(map(len, batches)))
+        if not self.simulates:
+            return real
+        more = yield from within(simulated_row(self, shop), len(names) / parts, 1.0)
+        return replace(more, made=real.made + more.made, spec={**real.spec, **more.spec}, layers=layers + more.layers,
+                       calibration_n=real.calibration_n)  # fmt: skip

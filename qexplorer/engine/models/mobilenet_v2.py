@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from qexplorer.engine.models import Model, models
-from qexplorer.engine.state_dict import load_weights
 from qexplorer.progress import Steps
 from qexplorer.resources import resource
 
@@ -17,8 +16,13 @@ if TYPE_CHECKING:
 class MobileNetV2Model(Model):
     """What both have in common."""
 
-    input_shape: ClassVar[tuple[int, int, int]] = (1, 32, 32)
-    classes: ClassVar[int] = 10
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        return (1, 32, 32)
+
+    @property
+    def classes(self) -> int:
+        return 10
 
     def load(self, weights: Path | None) -> "Steps[nn.Module]":
         path = self.resolve(weights)
@@ -28,7 +32,7 @@ class MobileNetV2Model(Model):
 
         with torch.random.fork_rng(devices=[]):  # a fresh network draws random weights; whoever runs this keeps theirs
             net = MobileNetV2(self.classes)
-        yield from load_weights(net, path, self.name)
+        yield from self.fill(net, path)
         return net.eval()
 
 

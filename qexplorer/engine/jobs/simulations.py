@@ -1,0 +1,37 @@
+"""From the settings of a simulation to a row of the result."""
+
+from typing import Any
+
+from qexplorer.engine.jobs.model_job import Conversion, Workshop
+from qexplorer.engine.jobs.simulated_job import SimulatedJob, row_name
+from qexplorer.engine.measure import Made
+from qexplorer.engine.repair import parse_repairs
+from qexplorer.engine.results import SIMULATED
+from qexplorer.progress import Steps
+
+ON_DISK = "The file holds float32 stand-ins; packed it takes the theoretical size."
+
+
+def simulated_row(job: SimulatedJob, shop: Workshop, *, dynamic: bool = False, name: str = "") -> Steps[Conversion]:
+    """Quantize by the settings of a job: one row, SIMULATED."""
+    from qexplorer.engine.simulation.simulate import simulate
+
+    prepared, plan = job.prepared(shop), job.plan(shop, dynamic=dynamic)
+    every = job.recipe().every
+    name = name or row_name(every.weights, every.activations)
+    made = yield from simulate(prepared, plan, shop.journal, name)
+    uses_data = (every.activations is not None and not dynamic) or any(r.needs_data for r in plan.repairs)
+    spec: dict[str, Any] = {
+        "layers": job.recipe().to_json(),
+        "repairs": [step.text for step in parse_repairs(job.repairs)],
+        "traced": prepared.traced,
+        "folded": prepared.folded,
+        "average_bits": made.average_bits,
+    }
+    row = Made(
+        name, SIMULATED, str(shop.device), made.model.module, made.bytes_theoretical,
+        " ".join(filter(None, (prepared.note, ON_DISK))),
+    )  # fmt: skip
+    layers = [{"row": name, **layer} for layer in made.layers]
+    n = sum(map(len, plan.batches)) if uses_data else 0
+    return Conversion((row,), spec, layers, n, findings={"repairs": made.repairs} if made.repairs else {})

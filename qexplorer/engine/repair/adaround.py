@@ -1,0 +1,119 @@
+"""AdaRound: learn which weights to round up and which down."""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from qexplorer.engine.repair import LayerTask, Repair, repairs
+from qexplorer.errors import UserError
+from qexplorer.progress import Progress, Steps
+from qexplorer.quant.formats.integer import Integer
+from qexplorer.quant.spec import QuantSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from qexplorer.engine.simulation.gram import Gram
+    from qexplorer.engine.simulation.grid import WeightGrid
+
+GAMMA, ZETA = -0.1, 1.1
+"""The sigmoid is stretched to γ … ζ and then clipped to 0 … 1."""
+BETA = (20.0, 2.0)
+"""The exponent of the regularizer, at first and at last."""
+WARM_UP = 0.2
+"""The share of the steps without regularizer."""
+WEIGHT = 0.01
+RATE = 0.02
+EVERY = 20
+"""Optimizer steps between two steps of work."""
+
+
+@repairs.register
+@dataclass(frozen=True)
+class AdaRound(Repair):
+    """Nagel et al. 2020, “Up or Down?”: Ŵ = s·clip(⌊W/s⌋ + h(V), n, p) with h a stretched sigmoid; V minimizes the
+    squared error of the layer's output plus λ·Σ(1 − |2h − 1|^β), which drives h to 0 or 1.
+
+    The output is that before the activation function, so that the error depends on two matrices of products of
+    inputs alone, and a step costs the same for any number of samples. Where the float inputs differ from those of the
+    quantized model, the output of the float ones is aimed at.
+    """
+
+    iterations: int = 500
+    name: ClassVar[str] = "adaround"
+    title: ClassVar[str] = "AdaRound"
+    help: ClassVar[str] = "Learns for each weight whether to round up or down, by the error of the layer's output"
+    order: ClassVar[int] = 32
+    needs_data: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.iterations <= 100_000:
+            raise UserError(f"AdaRound cannot take {self.iterations} steps.", "Take 1 to 100,000.", field="repairs")
+
+    def adapt(self, spec: QuantSpec) -> QuantSpec:
+        if not isinstance(spec.format, Integer):
+            raise UserError(f"AdaRound rounds to whole numbers; {spec.format.title} {spec.format.kind}.",
+                            "Take GPTQ, or an integer format.", field="repairs")  # fmt: skip
+        return spec
+
+    def choose(self, task: LayerTask) -> Steps[None]:
+        from qexplorer.engine.simulation.gram import gram, grouped
+        from qexplorer.engine.simulation.grid import WeightGrid
+
+        yield Progress(f"AdaRound {task.name}")
+        grid = WeightGrid(task.weight, task.quantizer)
+        weights = grouped(task.layer, task.weight)
+        chosen = yield from rounded(weights, gram(task), grid, self.iterations, task.name)
+        task.chosen = chosen.reshape(task.weight.shape)
+
+
+def rounded(
+    weights: "Tensor", products: "Gram", grid: "WeightGrid", iterations: int, name: str = ""
+) -> "Steps[Tensor]":
+    """Weights [g, out, K] on the grid; see `Gram` for the products."""
+    import torch
+
+    with torch.no_grad():
+        scale, low, high, offset = (part.reshape(weights.shape) for part in grid.whole())
+        quotient = (weights - offset) * (1 / scale)
+        floor = quotient.floor()
+        aim = weights @ products.cross
+        unit = scale.square().mean() * products.own.diagonal(dim1=1, dim2=2).mean().clamp(min=1e-12)
+        rest = ((quotient - floor) - GAMMA) / (ZETA - GAMMA)
+        logits = torch.logit(rest.clamp(1e-4, 1 - 1e-4))
+    v = logits.requires_grad_()
+    optimizer = torch.optim.Adam([v], lr=RATE)
+    for i in range(iterations):
+        if i % EVERY == 0:
+            yield Progress(f"AdaRound {name}", i, iterations)
+        with torch.no_grad():
+            h, slope = _soft(v)
+            soft = (floor + h).clamp(low, high)
+            free = ((floor + h) >= low) & ((floor + h) <= high)
+            error = (soft * scale + offset) @ products.own - aim
+            gradient = 2 * error * scale * free / unit
+            v.grad = (gradient + _pull(h, i / iterations)) * slope
+        optimizer.step()
+    with torch.no_grad():
+        h, _ = _soft(v)
+        return (floor + (h >= 0.5)).clamp(low, high) * scale + offset
+
+
+def _soft(v: "Tensor") -> "tuple[Tensor, Tensor]":
+    """h(V) and its derivative."""
+    import torch
+
+    s = torch.sigmoid(v)
+    stretched = s * (ZETA - GAMMA) + GAMMA
+    inside = (stretched > 0) & (stretched < 1)
+    return stretched.clamp(0, 1), s * (1 - s) * (ZETA - GAMMA) * inside
+
+
+def _pull(h: "Tensor", done: float) -> "Tensor | float":
+    """The derivative of λ·Σ(1 − |2h − 1|^β) in h, at this share of the steps."""
+    if done < WARM_UP:
+        return 0.0
+    share = (done - WARM_UP) / (1 - WARM_UP)
+    beta = BETA[1] + (BETA[0] - BETA[1]) * (1 + math.cos(share * math.pi)) / 2
+    centred = 2 * h - 1
+    return -WEIGHT * 2 * beta * centred.abs().pow(beta - 1) * centred.sign()

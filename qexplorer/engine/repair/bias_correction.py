@@ -1,0 +1,41 @@
+"""Bias correction: put right the mean of a layer's output that quantization has shifted."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from qexplorer.engine.repair import LayerTask, Repair, repairs
+from qexplorer.progress import Progress, Steps
+
+
+@repairs.register
+@dataclass(frozen=True)
+class BiasCorrection(Repair):
+    """b ← b + E[W·x] − E[Ŵ·x̂], the means over the calibration samples (Nagel et al. 2019, section 4.2, empirical)."""
+
+    name: ClassVar[str] = "bias_correction"
+    title: ClassVar[str] = "Bias correction"
+    help: ClassVar[str] = "Puts each channel's mean output back to that of the float model"
+    order: ClassVar[int] = 40
+    needs_data: ClassVar[bool] = True
+
+    def after(self, task: LayerTask) -> Steps[None]:
+        import torch
+        from torch import nn
+
+        yield Progress(f"Bias correction {task.name}")
+        layer: Any = task.layer
+        total = torch.zeros(len(task.weight), device=task.weight.device)
+        count = 0
+        with torch.no_grad():
+            for x, twin in zip(task.visit.inputs, task.visit.float_inputs, strict=True):
+                difference = task.float_layer(twin) - layer(x)  # the layer's own hook quantizes x
+                axis = difference.ndim - 1 if isinstance(layer, nn.Linear) else 1
+                flat = difference.movedim(axis, 0).reshape(len(task.weight), -1)
+                total += flat.sum(dim=1)
+                count += flat.shape[1]
+            shift = total / max(count, 1)
+            if layer.bias is None:
+                layer.bias = nn.Parameter(shift)
+            else:
+                layer.bias.data = layer.bias.data + shift
+        task.notes["bias_shift"] = float(shift.abs().max())

@@ -1,0 +1,87 @@
+"""Cross-layer equalization: let neighbouring layers have channel ranges that are alike."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from qexplorer.engine.repair import Repair, repairs
+from qexplorer.progress import Progress, Steps
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from qexplorer.engine.simulation.calibrate import Batches
+    from qexplorer.engine.simulation.prepared import Prepared
+
+ROUNDS = 20
+SETTLED = 1e-3
+"""The rounds end when no scale differs from 1 by more."""
+
+
+@repairs.register
+@dataclass(frozen=True)
+class CrossLayerEqualization(Repair):
+    """Nagel et al. 2019, section 4.1: for layers W1, ReLU, W2 and the ranges r1, r2 of the channel between them,
+    s = √(r1·r2)/r2; W1 and b1 are divided by s and W2 is multiplied by it. ReLU lets it pass, so outputs stay.
+    """
+
+    name: ClassVar[str] = "cle"
+    title: ClassVar[str] = "Cross-layer equalization"
+    help: ClassVar[str] = "Makes channel ranges of neighbouring layers alike; the float model computes the same"
+    order: ClassVar[int] = 10
+
+    def mend_model(self, model: "Prepared", recipe: Any, batches: "Batches") -> Steps[list[dict[str, Any]]]:
+        from qexplorer.engine.simulation.graph import pairs
+
+        del recipe, batches
+        found = list(pairs(model))
+        spread = {p.first: _spread(model.layers[p.first]) for p in found}
+        for done in range(ROUNDS):
+            yield Progress("Equalizing", done, ROUNDS)
+            farthest = max((equalize(model.layers[p.first], model.layers[p.second]) for p in found), default=0.0)
+            if farthest < SETTLED:
+                break
+        if not found:
+            why = "no layer alone reads another's output" if model.traced else "the model does not trace"
+            return [{"repair": self.name, "note": f"Nothing to equalize: {why}."}]
+        return [{"repair": self.name, "name": p.first, "before": p.second, "channel_spread": spread[p.first],
+                 "channel_spread_after": _spread(model.layers[p.first])} for p in found]  # fmt: skip
+
+
+def equalize(first: "nn.Module", second: "nn.Module") -> float:
+    """Equalize one pair; how far the scales were from 1."""
+    import torch
+
+    one, two = _outgoing(first), _incoming(second)
+    r1, r2 = one.abs().amax(dim=1), two.abs().amax(dim=(0, 2))
+    if len(r1) != len(r2):
+        return 0.0
+    s = torch.where((r1 > 0) & (r2 > 0), torch.sqrt(r1 * r2) / r2, torch.ones_like(r1))
+    with torch.no_grad():
+        one /= s[:, None]
+        if first.bias is not None:
+            first.bias.data /= s  # pyright: ignore[reportOperatorIssue, reportArgumentType, reportCallIssue]
+        two *= s[None, :, None]
+    return float((s - 1).abs().max())
+
+
+def _outgoing(layer: "nn.Module") -> "Tensor":
+    """A view of the weights by output channel, [out, …]."""
+    weight: Any = layer.weight
+    return weight.data.view(len(weight), -1)
+
+
+def _incoming(layer: "nn.Module") -> "Tensor":
+    """A view of the weights by input channel, [out/g, in, …]."""
+    weight, groups = layer.weight, int(getattr(layer, "groups", 1))
+    data: Any = weight.data
+    if groups == 1:
+        return data.view(len(data), data.shape[1], -1)
+    if groups == len(data) and data.shape[1] == 1:  # depthwise: an output channel reads the input channel of its number
+        return data.view(1, len(data), -1)
+    return data.new_zeros((1, 0, 1))
+
+
+def _spread(layer: "nn.Module") -> float:
+    """The greatest channel range over the median one."""
+    ranges = _outgoing(layer).abs().amax(dim=1)
+    return float(ranges.max() / ranges.median().clamp(min=1e-12))

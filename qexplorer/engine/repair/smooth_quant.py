@@ -1,0 +1,93 @@
+"""SmoothQuant: move outliers of activations into the weights that read them."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from qexplorer.engine.repair import Repair, repairs
+from qexplorer.errors import UserError
+from qexplorer.progress import Progress, Steps
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from qexplorer.engine.simulation.calibrate import Batches
+    from qexplorer.engine.simulation.prepared import Prepared
+
+LEAST = 1e-5
+
+
+@repairs.register
+@dataclass(frozen=True)
+class SmoothQuant(Repair):
+    """Xiao et al. 2023: s = max|X|^α / max|W|^(1 − α) for each channel between a layer norm and the linear layers that
+    read it; the norm's weight and bias are divided by s and the linear weights multiplied. Outputs stay.
+    """
+
+    alpha: float = 0.5
+    name: ClassVar[str] = "smooth_quant"
+    title: ClassVar[str] = "SmoothQuant"
+    help: ClassVar[str] = "Moves outliers of activations behind a layer norm into the weights that read them"
+    order: ClassVar[int] = 12
+    needs_data: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.alpha <= 1:
+            raise UserError(f"SmoothQuant's alpha cannot be {self.alpha:g}.", "Take 0 to 1.", field="repairs")
+
+    def mend_model(self, model: "Prepared", recipe: Any, batches: "Batches") -> Steps[list[dict[str, Any]]]:
+        import torch
+
+        from qexplorer.engine.simulation.graph import norm_readers
+
+        del recipe
+        found = list(norm_readers(model))
+        if not found:
+            return [{"repair": self.name, "note": "Nothing to smooth: no layer norm is read by linear layers alone."}]
+        peaks = [_Peak() for _ in found]
+        handles = [norm.register_forward_hook(peak) for (norm, _), peak in zip(found, peaks, strict=True)]
+        try:
+            for i, batch in enumerate(batches):
+                yield Progress("Looking for outliers", i, len(batches))
+                with torch.inference_mode():
+                    model.module(torch.tensor(batch, device=model.device))
+        finally:
+            for handle in handles:
+                handle.remove()
+        done: list[dict[str, Any]] = []
+        for (norm, readers), peak in zip(found, peaks, strict=True):
+            assert peak.largest is not None  # noqa: S101  every norm was run
+            largest = peak.largest.clone()
+            s = smooth(norm, [model.layers[name] for name in readers], largest, self.alpha)
+            done += [{"repair": self.name, "name": name, "activation_spread": _ratio(largest),
+                      "activation_spread_after": _ratio(largest / s)} for name in readers]  # fmt: skip
+        return done
+
+
+class _Peak:
+    def __init__(self) -> None:
+        self.largest: Tensor | None = None
+
+    def __call__(self, module: "nn.Module", args: Any, output: "Tensor") -> None:
+        del module, args
+        own = output.detach().abs().reshape(-1, output.shape[-1]).amax(dim=0)
+        self.largest = own if self.largest is None else self.largest.maximum(own)
+
+
+def smooth(norm: "nn.LayerNorm", readers: "list[nn.Module]", largest: "Tensor", alpha: float) -> "Tensor":
+    """Smooth the channels whose largest magnitudes are `largest` [C]; returns s [C]."""
+    import torch
+
+    weights: list[Any] = [reader.weight for reader in readers]
+    with torch.no_grad():
+        columns = torch.stack([w.abs().amax(dim=0) for w in weights]).amax(dim=0).clamp(min=LEAST)
+        s = (largest.clamp(min=LEAST) ** alpha / columns ** (1 - alpha)).clamp(min=LEAST)
+        norm.weight.data /= s
+        if norm.bias is not None:
+            norm.bias.data /= s
+        for w in weights:
+            w.data *= s
+    return s
+
+
+def _ratio(largest: "Tensor") -> float:
+    return float(largest.max() / largest.median().clamp(min=1e-12))

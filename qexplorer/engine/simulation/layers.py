@@ -1,0 +1,95 @@
+"""One layer quantized: its weights on a grid, its input through a fake-quantize, and what both take."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from qexplorer.engine.fake_quant import FakeQuantize
+from qexplorer.errors import UserError
+from qexplorer.quant.analysis import size_bits
+from qexplorer.quant.granularity import PerChannel
+from qexplorer.quant.spec import QuantSpec
+
+INPUT_BYTES = 5
+"""Scale (float32) and zero point (8 bits) of a static activation."""
+
+
+def as_matrix(weight: Tensor, spec: QuantSpec) -> Tensor:
+    """Weights as they are cut into groups: [out, the rest], unless the spec names an axis."""
+    return weight if isinstance(spec.granularity, PerChannel) or weight.ndim < 2 else weight.flatten(1)
+
+
+def weight_quantizer(name: str, weight: Tensor, spec: QuantSpec) -> FakeQuantize:
+    """A fake-quantize with the parameters that the spec's observer chooses for these weights.
+
+    Raises `UserError` naming the layer where its shape does not fit the spec.
+    """
+    try:
+        return FakeQuantize(spec).calibrate([as_matrix(weight.detach(), spec)])
+    except UserError as error:
+        what = f"The weights of {name} {list(weight.shape)} do not fit {spec.short}: {error.what}"
+        raise UserError(what, "Give this layer another spec in Overrides, or “float”.", field="weight_spec") from error
+
+
+def dequantized(weight: Tensor, quantizer: FakeQuantize) -> Tensor:
+    """The values that the weights have after quantization, in their shape."""
+    with torch.no_grad():
+        return quantizer(as_matrix(weight, quantizer.spec)).reshape(weight.shape)
+
+
+def layer_bits(weight: Tensor, spec: QuantSpec | None) -> int:
+    """The bits of a layer's weights: codes, scales and zero points, or 32 each where it stays float."""
+    if spec is None:
+        return weight.numel() * 32
+    shape = tuple(as_matrix(weight, spec).shape)
+    return size_bits(spec, weight.numel(), spec.granularity.groups(shape))
+
+
+def sqnr_db(original: Tensor, other: Tensor) -> float:
+    """10·log10(Σ x² / Σ (x − x̂)²) in float64 (the CPU's, for some devices have none); infinite where equal."""
+    a, b = original.detach().cpu().double(), other.detach().cpu().double()
+    return ratio_db(float(a.square().sum()), float((a - b).square().sum()))
+
+
+def ratio_db(signal: float, noise: float) -> float:
+    """10·log10(signal / noise); infinite without noise, and 0 where there is neither."""
+    if noise == 0:
+        return math.inf if signal else 0.0
+    return 10 * math.log10(signal / noise) if signal else -math.inf
+
+
+def json_db(value: float) -> float | str:
+    """A level in dB as JSON has it: infinity is a word."""
+    return value if math.isfinite(value) else ("inf" if value > 0 else "-inf")
+
+
+class QuantizeInput:
+    """A hook that a layer's first input passes through."""
+
+    def __init__(self, quantizer: FakeQuantize) -> None:
+        self.quantizer = quantizer
+
+    def __call__(self, layer: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        del layer
+        return (self.quantizer(args[0]), *args[1:])
+
+
+def quantize_input(layer: nn.Module, quantizer: FakeQuantize) -> Any:
+    """Let the layer read quantized values; returns the hook's handle."""
+    return layer.register_forward_pre_hook(QuantizeInput(quantizer))
+
+
+@contextmanager
+def with_weight(layer: nn.Module, weight: Tensor) -> Iterator[None]:
+    """The layer with other weights, for a while."""
+    own: Any = layer.weight
+    before = own.data
+    own.data = weight
+    try:
+        yield
+    finally:
+        own.data = before

@@ -1,0 +1,203 @@
+"""A float model → its simulated quantized copy: repairs, calibration, and the weights of each layer on their grid."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from qexplorer.engine.fake_quant import FakeQuantize
+from qexplorer.engine.journal import Journal
+from qexplorer.engine.repair import LayerTask, Repair
+from qexplorer.engine.simulation.calibrate import Batches, calibrate
+from qexplorer.engine.simulation.layers import (
+    INPUT_BYTES,
+    dequantized,
+    json_db,
+    layer_bits,
+    quantize_input,
+    ratio_db,
+    sqnr_db,
+    weight_quantizer,
+)
+from qexplorer.engine.simulation.prepared import Prepared
+from qexplorer.engine.simulation.recipe import LayerSpec, Recipe
+from qexplorer.engine.simulation.walk import Visit, walk
+from qexplorer.engine.state_dict import theoretical_bytes
+from qexplorer.errors import UserError
+from qexplorer.progress import Progress, Steps, within
+from qexplorer.quant.spec import QuantSpec
+
+REPAIR_BATCHES = 8
+"""Calibration batches that lie in memory at once where a repair follows the layers' inputs."""
+MENDED, CALIBRATED = 0.1, 0.3
+"""Where those parts end, as fractions of the whole."""
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """A quantized copy and the float model that it stands for, mended so far as repairs do that.
+
+    `layers` are figures per layer, `repairs` what was done before any was rounded. Sizes are in bytes, with scales,
+    zero points, biases and all that stays float; `average_bits` are those of a weight.
+    """
+
+    float_model: Prepared
+    model: Prepared
+    layers: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    repairs: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    bytes_theoretical: int = 0
+    average_bits: float = 32.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to quantize: the recipe, the repairs in their order, the calibration batches [n, C, H, W].
+
+    `dynamic` finds the parameters of activations for each input anew. `only` names the one layer to be quantized.
+    """
+
+    recipe: Recipe
+    repairs: Sequence[Repair] = ()
+    batches: Batches = ()
+    dynamic: bool = False
+    only: str = ""
+
+    @property
+    def walks(self) -> bool:
+        """Whether a repair looks at what each layer reads."""
+        return any(type(r).choose is not Repair.choose or type(r).after is not Repair.after for r in self.repairs)
+
+    def of(self, layer: str) -> LayerSpec:
+        """The specs of a layer, with what the repairs make of them."""
+        spec = self.recipe.of(layer) if self.only in ("", layer) else LayerSpec()
+        weights = spec.weights
+        for repair in self.repairs if weights is not None else ():
+            weights = repair.adapt(weights)  # pyright: ignore[reportArgumentType]
+        return LayerSpec(weights, spec.activations)
+
+
+def simulate(source: Prepared, plan: Plan, journal: Journal | None = None, key: str = "") -> Steps[Simulated]:
+    """Quantize a copy of `source`. Layers that the `journal` has under `key` are taken from there.
+
+    Raises `UserError` where a spec does not fit a layer or a repair a spec.
+    """
+    journal = journal or Journal()
+    model, done = source.copy(), []
+    plan.recipe.check(model.layers)
+    mending = [repair.mend_model(model, plan.recipe, plan.batches) for repair in plan.repairs]
+    for i, steps in enumerate(mending):
+        done += yield from within(steps, MENDED * i / len(mending), MENDED * (i + 1) / len(mending))
+    specs = {name: plan.of(name) for name in model.layers}
+    reads = {name: spec.activations for name, spec in specs.items() if spec.activations is not None}
+    steps = calibrate(model, reads, plan.batches, dynamic=plan.dynamic)
+    inputs = (yield from within(steps, MENDED, CALIBRATED)) if reads else {}
+    quantized = model.copy()
+    for name, fake in inputs.items():
+        quantize_input(quantized.layers[name], fake)
+    builder = _Builder(model, quantized, plan, specs, inputs, journal, key)
+    layers = yield from within(builder.build(), CALIBRATED if reads or done else 0.0, 1.0)
+    return Simulated(model, quantized, layers, done, *_sizes(model, specs, inputs))
+
+
+@dataclass(frozen=True)
+class _Builder:
+    model: Prepared
+    quantized: Prepared
+    plan: Plan
+    specs: dict[str, LayerSpec]
+    inputs: dict[str, FakeQuantize]
+    journal: Journal
+    key: str
+
+    def build(self) -> Steps[list[dict[str, Any]]]:
+        """Put the weights of every layer on their grid."""
+        figures: dict[str, dict[str, Any]] = {}
+        names = list(self.model.layers)
+        if self.plan.walks:
+            visits = walk(self.model, self.quantized, self.plan.batches[:REPAIR_BATCHES])
+            for i, visit in enumerate(visits):
+                steps = self._layer(visit.name, visit)
+                figures[visit.name] = yield from within(steps, i / len(names), (i + 1) / len(names))
+        for i, name in enumerate(names):
+            if name not in figures:
+                figures[name] = yield from within(self._layer(name, None), i / len(names), (i + 1) / len(names))
+        return [figures[name] for name in names]
+
+    def _layer(self, name: str, visit: Visit | None) -> Steps[dict[str, Any]]:
+        yield Progress(f"Quantizing {name}")
+        layer: Any = self.quantized.layers[name]
+        spec = self.specs[name]
+        weight: Tensor = layer.weight.detach()
+        figure: dict[str, Any] = {"name": name, "shape": list(weight.shape), "spec": spec.text}
+        if spec.weights is None:
+            return figure | {"weight_sqnr_db": "inf"}
+        kept = self.journal.arrays(self._key(name)) if visit else None
+        if kept is not None:
+            _restore(layer, kept)
+        else:
+            task = LayerTask(name, layer, self.model.layers[name], weight, weight_quantizer(name, weight, spec.weights),
+                             visit or Visit(name, [], []), self.inputs.get(name))  # fmt: skip
+            figure |= yield from self._mend(task, walked=visit is not None)
+            if visit:
+                self.journal.put_arrays(self._key(name), _kept(layer))
+        with torch.no_grad():
+            if visit:
+                figure["output_sqnr_db"] = json_db(_output_sqnr(self.model.layers[name], layer, visit))
+            figure["weight_sqnr_db"] = json_db(sqnr_db(weight, layer.weight))
+            figure["bits"] = layer_bits(weight, spec.weights) / weight.numel()
+        return figure
+
+    def _key(self, name: str) -> str:
+        return f"layer/{self.key}/{name}"
+
+    def _mend(self, task: LayerTask, *, walked: bool) -> Steps[dict[str, Any]]:
+        layer: Any = task.layer
+        if walked:
+            for repair in self.plan.repairs:
+                try:
+                    yield from repair.choose(task)
+                except UserError as error:  # a layer that it is not made for is rounded to nearest
+                    task.notes["note"] = f"{repair.title}: {error.what}"
+        chosen = dequantized(task.weight, task.quantizer) if task.chosen is None else task.chosen
+        layer.weight = nn.Parameter(chosen, requires_grad=False)
+        for repair in self.plan.repairs if walked else ():
+            yield from repair.after(task)
+        return task.notes
+
+
+def _kept(layer: Any) -> dict[str, Any]:
+    parts = {"weight": layer.weight, **({"bias": layer.bias} if layer.bias is not None else {})}
+    return {name: tensor.detach().cpu().numpy() for name, tensor in parts.items()}
+
+
+def _restore(layer: Any, kept: dict[str, Any]) -> None:
+    for name, array in kept.items():
+        setattr(layer, name, nn.Parameter(torch.tensor(array, device=layer.weight.device), requires_grad=False))
+
+
+def _output_sqnr(float_layer: nn.Module, layer: nn.Module, visit: Visit) -> float:
+    """Of a layer's output in the quantized model so far, against that in the float model."""
+    signal = noise = 0.0
+    for x, twin in zip(visit.inputs, visit.float_inputs, strict=True):
+        y = float_layer(twin)
+        signal += float(y.square().sum(dtype=torch.float32))
+        noise += float((y - layer(x)).square().sum(dtype=torch.float32))
+    return ratio_db(signal, noise)
+
+
+def _sizes(model: Prepared, specs: dict[str, LayerSpec], inputs: dict[str, FakeQuantize]) -> tuple[int, float]:
+    weights: list[Any] = [model.layers[name].weight for name in specs]
+    bits = sum(layer_bits(w, spec.weights) for w, spec in zip(weights, specs.values(), strict=True))
+    stored = sum(w.numel() * w.element_size() for w in weights)
+    rest = theoretical_bytes(model.module.state_dict()) - stored
+    static = sum(INPUT_BYTES for fake in inputs.values() if fake.params is not None and fake.spec.format.scaled)
+    return rest + -(-bits // 8) + static, bits / max(sum(w.numel() for w in weights), 1)
+
+
+def adapted(plan_repairs: Sequence[Repair], spec: QuantSpec) -> QuantSpec:
+    """What the repairs make of a spec of weights. Raises `UserError` where one cannot go with it."""
+    for repair in plan_repairs:
+        spec = repair.adapt(spec)
+    return spec
