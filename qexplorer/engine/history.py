@@ -177,7 +177,8 @@ class History:
     def mark_interrupted(self) -> list[str]:
         """Enter as interrupted the runs whose process is gone (a crash, a power cut), and remove their half-done files.
 
-        What they had finished stays, so that they can be resumed. Runs of other machines are left alone, for their processes cannot be seen from here. Returns the ids.
+        What they had finished stays, so that they can be resumed. Runs of other machines are left alone, for their
+        processes cannot be seen from here. Returns the ids.
         """
         query = "SELECT run_id, pid, token FROM runs WHERE status = 'running' AND host IN ('', ?)"  # '': of version 1
         with self.open() as database:

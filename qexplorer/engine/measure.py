@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 import qexplorer
 from qexplorer.engine.artifacts import save_state
 from qexplorer.engine.evaluate import Evaluation, evaluate, wilson_interval
-from qexplorer.engine.latency import Latency
 from qexplorer.engine.journal import EVALUATED, Journal
+from qexplorer.engine.latency import Latency
 from qexplorer.engine.results import REAL, Row, speed_note
 from qexplorer.engine.state_dict import theoretical_bytes
 from qexplorer.errors import UserError

@@ -1,7 +1,7 @@
 """What makes real int8 kernels of a float model: each file here wraps one library that does."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,7 +13,7 @@ from qexplorer.plugins import Plugin, Registry
 from qexplorer.progress import Steps
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 ENGINES = {
     "x86": "it needs an x86 processor with AVX2",
@@ -64,6 +64,33 @@ class Backend(Plugin):
         The kernels are those of torch's current quantized engine. Raises `UserError` where the module does not fit.
         """
         raise NotImplementedError
+
+    @abstractmethod
+    def quantize_dynamic(self, module: "nn.Module") -> Quantized:
+        """A copy whose Linear and LSTM layers have int8 weights and quantize their input anew each time.
+
+        `layers` is empty where there are none.
+        """
+        raise NotImplementedError
+
+    @abstractmethod
+    def kernels(self, module: "nn.Module") -> "list[Kernel]":
+        """The int8 layers of a module that `quantize` made, in the order in which they run."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """An int8 layer taken apart: `compute` is the same in float, from dequantized inputs and weights, before its output
+    is quantized with `scale` and `zero_point` to codes of `dtype`.
+    """
+
+    name: str
+    module: "nn.Module"
+    compute: "Callable[[Tensor], Tensor]"
+    scale: float
+    zero_point: int
+    dtype: str
 
 
 backends = Registry[Backend]("backend")

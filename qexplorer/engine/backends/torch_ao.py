@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from qexplorer.engine.backends import Backend, Preset, Quantized, backends
+from qexplorer.engine.backends import Backend, Kernel, Preset, Quantized, backends
 from qexplorer.engine.results import REAL
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 PREPARED, CALIBRATED = 0.1, 0.7
 """Where calibration begins and ends, as fractions of the whole."""
@@ -77,6 +77,48 @@ class GraphMode(Backend):
             layers = _layers(fused, converted)
         return Quantized(converted, spec, layers)
 
+    def quantize_dynamic(self, module: "nn.Module") -> Quantized:
+        import torch
+        from torch import nn
+
+        with _quietly():
+            from torch.ao.nn.quantized import dynamic as nnqd
+            from torch.ao.quantization import quantize_dynamic
+
+            converted = quantize_dynamic(copy.deepcopy(module), {nn.Linear, nn.LSTM}, dtype=torch.qint8)
+        layers: list[dict[str, Any]] = []
+        for name, own in converted.named_modules():
+            if isinstance(own, nnqd.Linear):
+                original: Any = module.get_submodule(name)
+                weight, sqnr = _error(original.weight, own.weight().dequantize())
+                layers.append({"name": name, "shape": list(weight.shape), "weight_sqnr_db": sqnr})
+            elif isinstance(own, nnqd.LSTM):
+                layers.append({"name": name, "shape": [own.hidden_size, own.input_size]})
+        spec = {"weights": "int8 per tensor, symmetric", "activations": "uint8 per tensor, anew for each input"}
+        return Quantized(converted, spec, layers)
+
+    def kernels(self, module: "nn.Module") -> list[Kernel]:
+        from torch.ao.nn import intrinsic as nni
+        from torch.ao.nn import quantized as nnq
+        from torch.nn import functional as F  # noqa: N812  torch's own name for it
+
+        found: list[Kernel] = []
+        for name, own in module.named_modules():
+            if not isinstance(own, nnq.Conv2d | nnq.Linear):
+                continue
+            weight, bias = own.weight().dequantize(), own.bias()
+            relu = isinstance(own, nni.quantized.ConvReLU2d | nni.quantized.LinearReLU)
+
+            def compute(x: Any, own: Any = own, weight: Any = weight, bias: Any = bias, relu: bool = relu) -> Any:
+                if isinstance(own, nnq.Linear):
+                    y = F.linear(x, weight, bias)
+                else:
+                    y = F.conv2d(x, weight, bias, own.stride, own.padding, own.dilation, own.groups)
+                return y.relu() if relu else y
+
+            found.append(Kernel(name, own, compute, float(own.scale), int(own.zero_point), "quint8"))
+        return found
+
 
 @contextmanager
 def _quietly() -> Iterator[None]:
@@ -122,9 +164,13 @@ def _layers(fused: "nn.Module", converted: "nn.Module") -> list[dict[str, Any]]:
             continue
         original: Any = fused.get_submodule(name)
         original = original[0] if isinstance(original, nn.Sequential) else original  # Conv + ReLU, fused
-        weight = original.weight.detach().double()
-        error = weight - module.weight().dequantize().double()
-        noise = float(error.square().sum())
-        sqnr = 10 * math.log10(float(weight.square().sum()) / noise) if noise else math.inf
-        layers.append({"name": name, "shape": list(weight.shape), "weight_sqnr_db": sqnr if noise else "inf"})
+        weight, sqnr = _error(original.weight, module.weight().dequantize())
+        layers.append({"name": name, "shape": list(weight.shape), "weight_sqnr_db": sqnr})
     return layers
+
+
+def _error(original: "Tensor", dequantized: "Tensor") -> "tuple[Tensor, float | str]":
+    """The original weight, and the SQNR in dB of what stands in for it."""
+    weight = original.detach().double()
+    noise = float((weight - dequantized.double()).square().sum())
+    return weight, 10 * math.log10(float(weight.square().sum()) / noise) if noise else "inf"

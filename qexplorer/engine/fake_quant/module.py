@@ -7,12 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qexplorer.engine.fake_quant.calibration import Calibration, lsq_refusal
+from qexplorer.engine.fake_quant.calibration import Calibration
 from qexplorer.engine.fake_quant.executor import StraightThrough
 from qexplorer.engine.fake_quant.plan import ARRAYS, DERIVED, PLAIN, Plan, tensors
 from qexplorer.engine.fake_quant.tiles import Tiles, tiles_for
 from qexplorer.errors import UserError
 from qexplorer.quant.arrays import Floats
+from qexplorer.quant.lsq import lsq_refusal
 from qexplorer.quant.params import QuantParams
 from qexplorer.quant.quantize import params_for
 from qexplorer.quant.scale_dtypes import EPS

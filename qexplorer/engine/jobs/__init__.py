@@ -44,7 +44,8 @@ class Job(Plugin):
     def run(self, folder: Path | None = None, journal: Journal | None = None) -> Steps[RunResult]:
         """Do it. Files go to `folder`; without one they are written, measured and thrown away.
 
-        What the `journal` has as done is not done again, and what is finished is entered there. Raises `UserError` for what the person can mend. The result has no run id yet: `recorded` gives it one.
+        What the `journal` has as done is not done again, and what is finished is entered there. Raises `UserError` for
+        what the person can mend. The result has no run id yet: `recorded` gives it one.
         """
         raise NotImplementedError
 

@@ -91,8 +91,9 @@ class ModelJob(Job):
 
     model: str = setting("mobilenet_v2_digits", "Model", "A sample, FILE.py:FACTORY or a .pt2 file", offers=MODELS,
                          browse="file")  # fmt: skip
-    data: str = setting("digits", "Data", "“digits”, “mnist” (downloads it), a folder of MNIST files or of class folders "
-                        "of images, or a .npz with x and y", offers=("digits", "mnist"), browse="folder")  # fmt: skip
+    data: str = setting("digits", "Data", "digits, mnist (downloads it), a folder of MNIST files or of class "
+                        "folders of images, or a .npz with x and y",
+                        offers=("digits", "mnist"), browse="folder")  # fmt: skip
     weights: str = setting("", "Weights", "A file of weights; empty: those shipped with the model", browse="file")
     seed: int = setting(0, "Seed", "Decides all that is left to chance", minimum=0, maximum=2**63 - 1, minor=True)
     limit: int = setting(0, "Test samples", "The first so many test samples; 0: all", minimum=0, minor=True)

@@ -98,7 +98,7 @@ def simulate(source: Prepared, plan: Plan, journal: Journal | None = None, key: 
         quantize_input(quantized.layers[name], fake)
     builder = _Builder(model, quantized, plan, specs, inputs, journal, key)
     layers = yield from within(builder.build(), CALIBRATED if reads or done else 0.0, 1.0)
-    return Simulated(model, quantized, layers, done, *_sizes(model, specs, inputs))
+    return Simulated(model, quantized, layers, done, *sizes_of(model, specs, inputs))
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,9 @@ def _output_sqnr(float_layer: nn.Module, layer: nn.Module, visit: Visit) -> floa
     return ratio_db(signal, noise)
 
 
-def _sizes(model: Prepared, specs: dict[str, LayerSpec], inputs: dict[str, FakeQuantize]) -> tuple[int, float]:
+def sizes_of(model: Prepared, specs: dict[str, LayerSpec], inputs: dict[str, FakeQuantize]) -> tuple[int, float]:
+    """The bytes of a model whose layers are quantized so, with all that stays float, and the average bits of a weight.
+    """
     weights: list[Any] = [model.layers[name].weight for name in specs]
     bits = sum(layer_bits(w, spec.weights) for w, spec in zip(weights, specs.values(), strict=True))
     stored = sum(w.numel() * w.element_size() for w in weights)

@@ -10,6 +10,7 @@ from qexplorer.engine.simulation.prepared import Prepared, layer_nodes
 
 Values = dict[str, Any]
 """What is alive between two nodes, by the nodes' names."""
+Swap = tuple[str, nn.Module]
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,16 @@ class Stages:
                     seen.add(used.name)
                     self._dead[i].append(used.name)
 
-    def run(self, module: nn.Module, values: Values, start: int, stop: int) -> Values:
-        """Run the nodes `start` … `stop` − 1 of `module`, and return what is alive then; `values` stays as it is."""
+    def run(self, module: nn.Module, values: Values, start: int, stop: int, swap: Swap | None = None) -> Values:
+        """Run the nodes `start` … `stop` − 1 of `module`, and return what is alive then; `values` stays as it is.
+
+        `swap` names a layer and the module whose layer of that name is run in its stead.
+        """
         alive = dict(values)
         for i in range(start, stop):
             node = self.nodes[i]
-            alive[node.name] = self._call(module, node, alive)
+            own = swap[1] if swap is not None and node.target == swap[0] else module
+            alive[node.name] = self._call(own, node, alive)
             for name in self._dead[i]:
                 del alive[name]
         return alive
@@ -56,9 +61,9 @@ class Stages:
         place = next(i for i, node in enumerate(self.nodes) if node.op == "placeholder")
         return {self.nodes[place].name: x}, place + 1
 
-    def finish(self, module: nn.Module, values: Values, start: int) -> Tensor:
+    def finish(self, module: nn.Module, values: Values, start: int, swap: Swap | None = None) -> Tensor:
         """Run to the end and return the output."""
-        return self.run(module, values, start, self.end)[self.nodes[-1].name]
+        return self.run(module, values, start, self.end, swap)[self.nodes[-1].name]
 
     def _call(self, module: nn.Module, node: fx.Node, alive: Mapping[str, Any]) -> Any:
         args: Any = fx.map_arg(node.args, lambda n: alive[n.name])

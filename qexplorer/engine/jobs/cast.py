@@ -1,0 +1,118 @@
+"""Casting: a narrower float for all layers but those that are kept."""
+
+import fnmatch
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from qexplorer.engine.jobs import jobs, setting
+from qexplorer.engine.jobs.model_job import Conversion, Workshop
+from qexplorer.engine.jobs.simulated_job import SimulatedJob
+from qexplorer.engine.jobs.simulations import ON_DISK
+from qexplorer.engine.measure import Made
+from qexplorer.engine.results import REAL, SIMULATED
+from qexplorer.errors import UserError
+from qexplorer.progress import Steps, within
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from qexplorer.engine.simulation.prepared import Prepared
+
+KINDS = ("fp16", "bf16", "fp8_e4m3fn", "fp8_e5m2")
+SPECS = {"fp8_e4m3fn": "fp8_e4m3fn channel:0", "fp8_e5m2": "fp8_e5m2 channel:0"}
+PROBED = 0.5
+PROBES = 2
+"""Calibration batches on which the layers are compared where the most sensitive ones are to be kept."""
+
+
+@jobs.register
+@dataclass(frozen=True)
+class Cast(SimulatedJob):
+    """FP16 and BF16 are REAL: weights are stored and computed in them. FP8 is SIMULATED: CPUs have no such kernels."""
+
+    to: str = setting("bf16", "To", "The narrower float", choices=KINDS)
+    keep: str = setting("first,last", "Keep in float32", "Layers with commas: names, patterns, first, last, or auto:N "
+                        "for the N whose casting changes the output most; empty: none",
+                        offers=("first,last", "auto:3", ""))  # fmt: skip
+    weight_spec: str = setting("", "Weights as", "Follows from To", choices=("",), minor=True)
+    activation_spec: str = setting("", "Activations as", "Of FP8: what each layer reads; empty: float",
+                                   choices=("", "fp8_e4m3fn", "fp8_e5m2"), minor=True)  # fmt: skip
+
+    name: ClassVar[str] = "cast"
+    title: ClassVar[str] = "Cast"
+    help: ClassVar[str] = "Mixed precision: FP16, BF16 or FP8, with critical layers kept"
+    order: ClassVar[int] = 40
+
+    def convert(self, shop: Workshop) -> Steps[Conversion]:
+        prepared = self.prepared(shop)
+        kept = yield from within(self._kept(prepared, shop), 0.0, PROBED)
+        name = f"{self.to}{'-mixed' if kept else ''}"
+        spec: dict[str, Any] = {"to": self.to, "kept": kept, "traced": prepared.traced}
+        if self.to in SPECS:
+            made = yield from within(self._simulated(prepared, kept, shop), PROBED, 1.0)
+            row = Made(name, SIMULATED, str(shop.device), made.model.module, made.bytes_theoretical, ON_DISK)
+            return Conversion((row,), spec, made.layers)
+        module = _cast(prepared, self.to, kept)
+        layers = [{"name": n, "shape": list(_weight(m).shape), "dtype": "float32" if n in kept else self.to}
+                  for n, m in prepared.layers.items()]  # fmt: skip
+        return Conversion((Made(name, REAL, f"{shop.device} {self.to}", module, note=prepared.note),), spec, layers)
+
+    def _kept(self, prepared: "Prepared", shop: Workshop) -> Steps[list[str]]:
+        """The names of the layers to keep, in the order in which they run."""
+        names, kept = list(prepared.layers), set[str]()
+        for word in filter(None, (w.strip() for w in self.keep.split(","))):
+            if word.startswith("auto"):
+                kept |= yield from self._most_sensitive(prepared, shop, _count(word))
+                continue
+            found = {"first": names[:1], "last": names[-1:]}.get(word) or fnmatch.filter(names, word)
+            if not found:
+                raise UserError(f"No layer is called “{word}”.", f"Layers are {', '.join(names[:3])} …", field="keep")
+            kept |= set(found)
+        return [name for name in names if name in kept]
+
+    def _most_sensitive(self, prepared: "Prepared", shop: Workshop, n: int) -> Steps[set[str]]:
+        from qexplorer.engine.simulation.one_at_a_time import output_errors
+
+        made = yield from within(self._simulated(prepared, [], shop), 0.0, 0.1)
+        batches = shop.batches(self.calibration)[:PROBES]
+        errors = yield from within(
+            output_errors(made.float_model, made.model, list(prepared.layers), batches), 0.1, 1.0
+        )
+        return set(sorted(errors, key=lambda name: -errors[name])[:n])
+
+    def _simulated(self, prepared: "Prepared", kept: list[str], shop: Workshop) -> Any:
+        from qexplorer.engine.simulation.recipe import Recipe
+        from qexplorer.engine.simulation.simulate import Plan, simulate
+
+        overrides = "; ".join(f"{name}=float" for name in kept)
+        activations = self.activation_spec if self.to in SPECS else ""
+        recipe = Recipe.parse(SPECS.get(self.to, self.to), activations, overrides)
+        return simulate(prepared, Plan(recipe, (), shop.batches(self.calibration)))
+
+
+def _count(word: str) -> int:
+    number = word.partition(":")[2]
+    if not number.isdigit() or not int(number):
+        raise UserError(f"“{word}” does not say how many layers.", "Write auto:3.", field="keep")
+    return int(number)
+
+
+def _weight(layer: "nn.Module") -> Any:
+    return layer.weight
+
+
+def _cast(prepared: "Prepared", to: str, kept: list[str]) -> "nn.Module":
+    """A copy in the narrower float, whose kept layers compute in float32 and hand on the narrower one."""
+    import torch
+
+    dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}[to]
+    copy = prepared.copy()
+    copy.module.to(dtype)
+    for name in kept:
+        layer = copy.layers[name]
+        layer.to(torch.float32)
+        layer.load_state_dict(prepared.layers[name].state_dict())  # the values from before they were cast
+        layer.register_forward_pre_hook(lambda _, args: (args[0].float(), *args[1:]))
+        layer.register_forward_hook(lambda _, args, output: output.to(dtype))
+    copy.module.register_forward_pre_hook(lambda _, args: (args[0].to(dtype), *args[1:]))
+    return copy.module

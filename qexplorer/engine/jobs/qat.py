@@ -1,0 +1,208 @@
+"""Quantization-aware training."""
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from qexplorer.engine.backends import BACKEND, choose_engine
+from qexplorer.engine.jobs import jobs, setting
+from qexplorer.engine.jobs.model_job import Conversion, Workshop
+from qexplorer.engine.jobs.simulated_job import (
+    ACTIVATION_SPECS,
+    SPEC_HELP,
+    WEIGHT_SPECS,
+    SimulatedJob,
+    require_spec,
+    row_name,
+)
+from qexplorer.engine.jobs.simulations import ON_DISK
+from qexplorer.engine.measure import Made
+from qexplorer.engine.results import SIMULATED
+from qexplorer.errors import UserError
+from qexplorer.progress import Steps, within
+from qexplorer.quant.granularity import PerChannel
+from qexplorer.quant.lsq import lsq_refusal
+
+if TYPE_CHECKING:
+    from qexplorer.engine.measure import Test
+    from qexplorer.engine.qat.model import QatModel
+    from qexplorer.engine.qat.train import Trainer
+    from qexplorer.engine.simulation.prepared import Prepared
+
+VALIDATION, MOST_VALIDATION = 0.1, 1000
+"""The share of the training samples that the best epoch is chosen by, and their greatest number."""
+STARTED, TRAINED = 0.1, 0.92
+METHODS = {"ste": False, "lsq": True}
+
+
+@jobs.register
+@dataclass(frozen=True)
+class Qat(SimulatedJob):
+    """Train on with fake quantization of weights and activations, straight-through or with learned scales (LSQ)."""
+
+    weight_spec: str = setting("int4 channel:0 mse", "Weights as", SPEC_HELP, offers=WEIGHT_SPECS)
+    activation_spec: str = setting(
+        "uint8 affine mse", "Activations as", "What each layer reads", offers=ACTIVATION_SPECS
+    )
+    epochs: int = setting(3, "Epochs", "Passes over the training samples", minimum=1, maximum=10_000)
+    rate: float = setting(5e-4, "Learning rate", "The greatest; it rises at first, then follows a cosine to 0")
+    method: str = setting(
+        "ste", "Gradient", "ste: straight-through. lsq: scales are learned too", choices=tuple(METHODS)
+    )
+    start: str = setting("float", "Start from", "float, or ptq: repaired and rounded first, then trained",
+                         choices=("float", "ptq"), minor=True)  # fmt: skip
+    batch: int = setting(64, "Batch", "Images a step", minimum=2, maximum=65_536, minor=True)
+    teacher: str = setting("float", "Teacher", "float: half of the loss is the distance to the float model's outputs",
+                           choices=("float", "none"), minor=True)  # fmt: skip
+    observers_until: int = setting(2, "Ranges until", "The epoch from which on ranges stay", minimum=0, minor=True)
+    norms_until: int = setting(
+        1, "Batch norm until", "The epoch from which on its statistics stay", minimum=0, minor=True
+    )
+    checkpointing: str = setting("off", "Checkpointing", "on: keep fewer activations and compute them twice",
+                                 choices=("off", "on"), minor=True)  # fmt: skip
+
+    name: ClassVar[str] = "qat"
+    title: ClassVar[str] = "QAT"
+    help: ClassVar[str] = "Train on with fake quantization, then convert to int8 where possible"
+    order: ClassVar[int] = 45
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_spec(self.weight_spec, "weight_spec")
+        if not 0 < self.rate < 10:
+            raise UserError(f"The learning rate cannot be {self.rate:g}.", "Take 0.0001 to 0.1.", field="rate")
+        self._check_lsq()
+
+    def _check_lsq(self) -> None:
+        if not METHODS[self.method]:
+            return
+        recipe = self.recipe()
+        for spec in (recipe.every, *(spec for _, spec in recipe.overrides)):
+            for own, field in ((spec.weights, "weight_spec"), (spec.activations, "activation_spec")):
+                refusal = lsq_refusal(own) if own is not None else ""
+                if refusal:
+                    raise UserError(refusal, "Take the straight-through gradient.", field=field)
+
+    @property
+    def real(self) -> bool:
+        """Whether there are int8 kernels for these specs."""
+        every = self.recipe().every
+        names = [spec.format.name for spec in (every.weights, every.activations) if spec is not None]
+        return names in (["int8", "uint8"], ["int8", "int8"]) and not self.overrides
+
+    def int8_engine(self) -> str:
+        return choose_engine("auto") if self.real else ""
+
+    def convert(self, shop: Workshop) -> Steps[Conversion]:
+        from qexplorer.engine.qat.model import qat_model
+
+        source = yield from within(self._source(shop), 0.0, STARTED)
+        model = qat_model(source, self.recipe(), learn=METHODS[self.method])
+        trainer, notes = self._trainer(model, shop)
+        footprint = _footprints(trainer, shop) if shop.journal.get("qat/footprint") is None else None
+        if footprint is not None:
+            shop.journal.put("qat/footprint", footprint)
+        points, note = yield from within(trainer.run(), STARTED, TRAINED)
+        every = self.recipe().every
+        size, average = model.sizes()
+        name = f"qat-{row_name(every.weights, every.activations)}"
+        said = " ".join(filter(None, (note, *notes, source.note, ON_DISK)))
+        made = [Made(name, SIMULATED, str(shop.device), model.module, size, said)]
+        spec: dict[str, Any] = {"layers": self.recipe().to_json(), "traced": source.traced, "average_bits": average}
+        if self.real:
+            made.append((yield from within(self._int8(model, shop, spec), TRAINED, 1.0)))
+        findings = {"training_memory": shop.journal.get("qat/footprint"), "stopped": note}
+        layers = [{"row": name, "name": n, "shape": list(layer.layer.weight.shape), "scale": model.scales().get(n)}
+                  for n, layer in model.layers.items()]  # fmt: skip
+        n = sum(map(len, trainer.batches)) if every.activations is not None else 0
+        return Conversion(tuple(made), spec, layers, n, points, findings)
+
+    def _source(self, shop: Workshop) -> "Steps[Prepared]":
+        """The model to train: as it is, its batch norm beside its layers; or what PTQ with these settings gives."""
+        from qexplorer.engine.simulation.prepared import prepare
+        from qexplorer.engine.simulation.simulate import simulate
+
+        if self.start == "float":
+            source = prepare(shop.module, shop.example, fold=False)
+            source.module.to(shop.device)
+            return source
+        plan = self.plan(shop)
+        weights_only = replace(plan, recipe=replace(self, activation_spec="").recipe())
+        return (yield from simulate(self.prepared(shop), weights_only, shop.journal, "start")).model
+
+    def _trainer(self, model: "QatModel", shop: Workshop) -> "tuple[Trainer, list[str]]":
+        import copy
+
+        from qexplorer.engine.qat.memory import Checkpointed
+        from qexplorer.engine.qat.train import Schedule, Trainer
+
+        train, validation = _split(shop, self.seed)
+        schedule = Schedule(self.epochs, self.batch, self.rate, self.observers_until, self.norms_until, self.seed)
+        teacher = copy.deepcopy(shop.module).to(shop.device) if self.teacher == "float" else None
+        forward, notes = None, []
+        if self.checkpointing == "on" and model.prepared.traced:
+            forward = Checkpointed(model.prepared, _places(model))
+        elif self.checkpointing == "on":
+            notes.append("Gradient checkpointing needs a traced model; it was left out.")
+        batches = shop.batches(self.calibration)
+        return Trainer(model, schedule, train, validation, batches, shop.journal, teacher, forward), notes
+
+    def _int8(self, model: "QatModel", shop: Workshop, spec: dict[str, Any]) -> Steps[Made]:
+        """The trained weights in int8 kernels, whose activations are calibrated anew."""
+        every = self.recipe().every
+        per_channel = every.weights is not None and isinstance(every.weights.granularity, PerChannel)
+        preset = "x86" if per_channel else "pytorch_default"
+        plain = model.plain().module.to("cpu")
+        real = yield from BACKEND().quantize(plain, preset, shop.batches(self.calibration))
+        spec["int8"] = real.spec
+        return Made("qat-int8", BACKEND.kind, self.int8_engine(), real.module,
+                    note="The trained weights; activation ranges are calibrated anew.")  # fmt: skip
+
+
+def _split(shop: Workshop, seed: int) -> "tuple[Test, Test]":
+    """The training samples without the validation samples, and those; the test samples are never looked at."""
+    x, y = shop.data.x_train, shop.data.y_train
+    order = np.random.default_rng([seed, 1]).permutation(len(x))
+    n = min(max(int(len(x) * VALIDATION), 1), MOST_VALIDATION)
+    return (x[order[n:]], y[order[n:]]), (x[order[:n]], y[order[:n]])
+
+
+def _places(model: "QatModel") -> list[int]:
+    """Where the layers stand in the graph."""
+    from qexplorer.engine.simulation.stages import Stages
+
+    stages = Stages(model.prepared)
+    return [i for i, node in enumerate(stages.nodes) if node.op == "call_module" and str(node.target) in model.layers]
+
+
+def _footprints(trainer: "Trainer", shop: Workshop) -> dict[str, Any] | None:
+    """One step of training with gradient checkpointing and without: bytes of activations, and seconds."""
+    import copy
+
+    import torch
+
+    from qexplorer.engine.qat.memory import Checkpointed, formula, measured_peak
+
+    if not trainer.model.prepared.traced:
+        return None
+    model = trainer.model
+    x = torch.tensor(trainer.train[0][: trainer.schedule.batch], device=model.device)
+    places = _places(model)
+    found: dict[str, Any] = {"batch": len(x)}
+    for name in ("off", "on"):
+        prepared = replace(model.prepared, module=copy.deepcopy(model.module).train())
+        forward = Checkpointed(prepared, places)
+        run = forward if name == "on" else prepared.module
+
+        def step(run: Any = run) -> None:
+            run(x).square().mean().backward()
+
+        step()  # gradients are there from the second step on
+        began = time.perf_counter()
+        step()
+        seconds = time.perf_counter() - began
+        found[name] = {"measured_bytes": measured_peak(step), "seconds": seconds,
+                       "formula_bytes": formula(prepared, x, forward.cuts if name == "on" else None)}  # fmt: skip
+    return found

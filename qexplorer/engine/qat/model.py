@@ -1,0 +1,131 @@
+"""A model whose layers train with their quantization."""
+
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from qexplorer.engine.qat.layer import QatLayer, norms_after, replace_module
+from qexplorer.engine.simulation.calibrate import Batches, watcher
+from qexplorer.engine.simulation.prepared import Prepared
+from qexplorer.engine.simulation.recipe import Recipe
+from qexplorer.engine.simulation.simulate import sizes_of
+from qexplorer.progress import Progress, Steps
+
+
+@dataclass(frozen=True)
+class QatModel:
+    """`prepared.module` with every layer that the recipe quantizes replaced by a `QatLayer`, by their names."""
+
+    prepared: Prepared
+    recipe: Recipe
+    layers: dict[str, QatLayer]
+    learn: bool
+
+    @property
+    def module(self) -> nn.Module:
+        """What is trained."""
+        return self.prepared.module
+
+    @property
+    def device(self) -> torch.device:
+        """Where it lies."""
+        return next(self.module.parameters()).device
+
+    def norms(self) -> Iterator[nn.Module]:
+        """The batch norms, folded or not."""
+        return (m for m in self.module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
+
+    def scales(self) -> dict[str, float]:
+        """The mean scale of each layer's weights."""
+        found: dict[str, float] = {}
+        for name, layer in self.layers.items():
+            if layer.weight_fake is not None and layer.weight_fake.scale is not None:
+                found[name] = float(layer.weight_fake.scale.detach().abs().mean())
+        return found
+
+    def observe(self, batches: Batches) -> Steps[None]:
+        """Choose the parameters of weights and of inputs anew, from what they are now."""
+        for layer in self.layers.values():
+            layer.observe_weights()
+        specs = {n: s for n in self.layers if (s := self.recipe.of(n).activations) is not None}
+        watchers = {name: watcher(spec) for name, spec in specs.items()}
+        handles = [self.layers[n].register_forward_pre_hook(_Look(w)) for n, w in watchers.items()]
+        fakes = {name: self.layers[name].input_fake for name in specs}
+        for name in specs:
+            self.layers[name].input_fake = None  # ranges are those of float inputs
+        training = self.module.training
+        self.module.eval()
+        try:
+            for i, batch in enumerate(batches if specs else []):
+                yield Progress("Calibrating", i, len(batches))
+                with torch.no_grad():
+                    self.module(torch.tensor(batch, device=self.device))
+        finally:
+            for handle in handles:
+                handle.remove()
+            for name, fake in fakes.items():
+                self.layers[name].input_fake = fake
+            self.module.train(training)
+        for name, found in watchers.items():
+            yield Progress("Finding ranges")
+            self._set_input(name, found.quantizer())
+
+    def _set_input(self, name: str, found: Any) -> None:
+        from qexplorer.engine.fake_quant import FakeQuantize
+
+        layer = self.layers[name]
+        params = found.params
+        if layer.input_fake is None:
+            learn = self.learn and params is not None
+            layer.input_fake = FakeQuantize(found.spec, params, learn_scale=learn).to(self.device)
+        elif params is not None:
+            layer.input_fake.set_params(params)
+
+    def plain(self) -> Prepared:
+        """A float copy whose weights are the quantized values, batch norm folded, inputs as they come."""
+        copy = deepcopy(self.module)
+        for name in self.layers:
+            layer = copy.get_submodule(name)
+            assert isinstance(layer, QatLayer)  # noqa: S101  it is a copy
+            replace_module(copy, name, layer.plain())
+        return Prepared(copy.eval(), {n: copy.get_submodule(n) for n in self.layers}, self.prepared.traced)
+
+    def sizes(self) -> tuple[int, float]:
+        """Bytes in theory, and the average bits of a weight."""
+        plain = self.plain()
+        specs = {name: self.recipe.of(name) for name in self.layers}
+        inputs = {n: layer.input_fake for n, layer in self.layers.items() if layer.input_fake is not None}
+        return sizes_of(plain, specs, inputs)
+
+
+def qat_model(prepared: Prepared, recipe: Recipe, *, learn: bool) -> QatModel:
+    """A trainable copy; where the model was traced, each batch norm after a layer goes into it."""
+    recipe.check(prepared.layers)
+    copy = prepared.copy()
+    after = norms_after(copy.module) if isinstance(copy.module, fx.GraphModule) else {}
+    layers: dict[str, QatLayer] = {}
+    for name, layer in copy.layers.items():
+        spec = recipe.of(name)
+        if spec.weights is None and spec.activations is None:
+            continue
+        norm = copy.module.get_submodule(after[name]) if name in after else None
+        layers[name] = QatLayer(layer, norm, spec, learn=learn)
+        replace_module(copy.module, name, layers[name])
+        if norm is not None:
+            replace_module(copy.module, after[name], nn.Identity())
+    for parameter in copy.module.parameters():
+        parameter.requires_grad_(True)
+    return QatModel(copy, recipe, layers, learn)
+
+
+class _Look:
+    def __init__(self, watcher: Any) -> None:
+        self._watcher = watcher
+
+    def __call__(self, layer: nn.Module, args: tuple[Any, ...]) -> None:
+        del layer
+        self._watcher.see(args[0])

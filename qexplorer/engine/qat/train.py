@@ -1,0 +1,169 @@
+"""The training loop: epochs that are journalled one by one, the best of which is kept."""
+
+import io
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  torch's own name for it
+
+from qexplorer.engine.evaluate import evaluate, wilson_interval
+from qexplorer.engine.journal import Journal
+from qexplorer.engine.measure import Test
+from qexplorer.engine.qat.model import QatModel
+from qexplorer.engine.simulation.calibrate import Batches
+from qexplorer.errors import UserError
+from qexplorer.progress import Progress, Steps, within
+
+STATE = "qat/state"
+WARM_UP = 0.05
+"""The share of all steps in which the learning rate rises to its greatest."""
+SOFTNESS = 2.0
+"""The temperature at which outputs are compared with the teacher's (Hinton et al. 2015)."""
+TRAINED = 0.9
+"""The share of an epoch that is training; the rest is validation."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """`epochs` of batches of `batch` images; learning rate `rate`, rising at first and then following a cosine to 0.
+
+    From epoch `observers_until` on ranges stay, and from `norms_until` on batch norm does.
+    """
+
+    epochs: int
+    batch: int
+    rate: float
+    observers_until: int
+    norms_until: int
+    seed: int
+
+    def rate_at(self, step: int, steps: int) -> float:
+        """The learning rate of a step, of so many in all."""
+        warm = max(int(steps * WARM_UP), 1)
+        if step < warm:
+            return self.rate * (step + 1) / warm
+        return self.rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(steps - warm, 1)))
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """What training works with. `teacher` gives the outputs that are also aimed at, if there is one."""
+
+    model: QatModel
+    schedule: Schedule
+    train: Test
+    validation: Test
+    batches: Batches
+    journal: Journal
+    teacher: nn.Module | None = None
+    forward: Callable[[Tensor], Tensor] | None = None
+
+    def run(self) -> Steps[tuple[list[dict[str, Any]], str]]:
+        """Train, from the last epoch that the journal has, and leave the best epoch's state in the model.
+
+        Returns the epochs' figures, and a sentence where training ended early. Raises `UserError` where it diverged
+        before any epoch was done.
+        """
+        yield from self.model.observe(self.batches)  # before a state is loaded, too: it makes the inputs' quantizers
+        optimizer = torch.optim.AdamW(self.model.module.parameters(), lr=self.schedule.rate, weight_decay=1e-4)
+        state = self._load(optimizer)
+        points, best = state["points"], state["best"]
+        note = ""
+        for epoch in range(len(points), self.schedule.epochs):
+            share = 1 / self.schedule.epochs
+            point = yield from within(self._epoch(epoch, optimizer), epoch * share, (epoch + 1) * share)
+            if "stopped" in point:
+                note = point["stopped"]
+                break
+            points.append(point)
+            if best is None or point["validation_top1"] >= best["validation_top1"]:
+                best = {"epoch": epoch, "validation_top1": point["validation_top1"], "model": _copy(self.model.module)}
+            self._save(optimizer, points, best)
+            self.journal.put(f"point/{epoch:06}", point)
+        if best is None:
+            raise UserError(note, "Lower the learning rate, or start from a PTQ run.", field="rate")
+        self.model.module.load_state_dict(best["model"])
+        self.model.module.eval()
+        for point in points:
+            point["best"] = point["epoch"] == best["epoch"]
+        return points, f"{note} The best epoch before it was kept." if note else ""
+
+    def _epoch(self, epoch: int, optimizer: torch.optim.Optimizer) -> Steps[dict[str, Any]]:
+        torch.manual_seed(self.schedule.seed * 100_003 + epoch)  # so that an epoch is the same after a resume
+        if 0 < epoch < self.schedule.observers_until and not self.model.learn:
+            yield from self.model.observe(self.batches)
+        self.model.module.train()
+        if epoch >= self.schedule.norms_until:
+            for norm in self.model.norms():
+                norm.eval()
+        x, y = self.train
+        order = torch.randperm(len(x)).numpy()
+        per_epoch = max(len(x) // self.schedule.batch, 1)
+        total, right, seen, rate = 0.0, 0, 0, self.schedule.rate
+        for step in range(per_epoch):
+            yield Progress(f"Epoch {epoch + 1}/{self.schedule.epochs}", step, per_epoch, TRAINED * step / per_epoch)
+            rate = self.schedule.rate_at(epoch * per_epoch + step, self.schedule.epochs * per_epoch)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            chosen = order[step * self.schedule.batch : (step + 1) * self.schedule.batch]
+            loss, correct = self._step(optimizer, x[chosen], y[chosen])
+            if not math.isfinite(loss):
+                where = f"epoch {epoch + 1}, step {step + 1} of {per_epoch}"
+                return {
+                    "stopped": f"Training diverged in {where}: the loss is {loss}, at a learning rate of {rate:.2g}."
+                }
+            total, right, seen = total + loss * len(chosen), right + correct, seen + len(chosen)
+        self.model.module.eval()
+        result = yield from within(evaluate(self.model.module, *self.validation), TRAINED, 1.0)
+        interval = wilson_interval(round(result.top1 * result.n), result.n)
+        return {"epoch": epoch, "loss": total / seen, "train_top1": right / seen, "validation_top1": result.top1,
+                "validation_ci95": list(interval), "validation_n": result.n, "rate": rate,
+                "scales": self.model.scales()}  # fmt: skip
+
+    def _step(
+        self, optimizer: torch.optim.Optimizer, x: NDArray[np.float32], y: NDArray[np.int64]
+    ) -> tuple[float, int]:
+        device = self.model.device
+        images, labels = torch.tensor(x, device=device), torch.tensor(y, device=device)
+        outputs = (self.forward or self.model.module)(images)
+        loss = self.loss(outputs, images, labels)
+        value = float(loss.detach())
+        if math.isfinite(value):
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return value, int((outputs.detach().argmax(dim=1) == labels).sum())
+
+    def loss(self, outputs: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy with the labels, and, half and half, with what the teacher says at a softer temperature."""
+        own = F.cross_entropy(outputs, labels)
+        if self.teacher is None:
+            return own
+        with torch.no_grad():
+            wanted = F.softmax(self.teacher(images) / SOFTNESS, dim=1)
+        return 0.5 * own + 0.5 * SOFTNESS**2 * F.cross_entropy(outputs / SOFTNESS, wanted)
+
+    def _save(self, optimizer: torch.optim.Optimizer, points: list[dict[str, Any]], best: dict[str, Any]) -> None:
+        buffer = io.BytesIO()
+        torch.save({"model": self.model.module.state_dict(), "optimizer": optimizer.state_dict(), "points": points,
+                    "best": best}, buffer)  # fmt: skip
+        self.journal.put_arrays(STATE, {"state": np.frombuffer(buffer.getvalue(), np.uint8)})
+
+    def _load(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+        found = self.journal.arrays(STATE)
+        if found is None:
+            return {"points": [], "best": None}
+        state = torch.load(io.BytesIO(found["state"].tobytes()), weights_only=True)
+        self.model.module.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        return state
+
+
+def _copy(module: nn.Module) -> dict[str, Any]:
+    return {k: v.detach().clone() if isinstance(v, Tensor) else v for k, v in module.state_dict().items()}
