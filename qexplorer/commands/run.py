@@ -2,18 +2,26 @@
 
 import argparse
 import dataclasses
+import sys
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from qexplorer.commands import say, say_json, say_table, work
-from qexplorer.engine.jobs import jobs
+from qexplorer.engine.jobs import Job, jobs
+from qexplorer.errors import UserError
 
 if TYPE_CHECKING:
     from qexplorer.engine.results import RunResult
 
 EXAMPLES = """examples:
   qexplorer run ptq-static --model mobilenet_v2_digits --data digits
-  qexplorer run ptq-static --preset x86 --limit 100 --json
-  qexplorer run ptq-static --model mobilenet_v2_mnist --weights mnist.safetensors --data MNIST_FOLDER"""
+  qexplorer run ptq-static --preset none --weight-spec "int3 channel:0" --activation-spec "uint8 affine mse" \\
+      --repairs fold,cle,mse_clip,adaround:500,bias_correction
+  qexplorer run weight-only --weight-spec "nf4 group:64" --json
+  qexplorer run sensitivity --weight-spec "int4 channel:0" --modes both
+  qexplorer run bit-budget --target "4 bits"
+  qexplorer run qat --weight-spec "int4 channel:0 mse" --activation-spec "uint4 affine mse" --epochs 3
+  qexplorer run evaluate --model MODEL.py:make --data IMAGES_FOLDER --trust
+  qexplorer run qat --resume RUN_ID"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,22 +40,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 default=field.default,
                 help=f"{text}; default {field.default!r}".replace("%", "%%"),
             )
+        sub.add_argument("--resume", metavar="RUN_ID", help="go on with a run that was interrupted, with its settings")
+        sub.add_argument("--trust", action="store_true", help="allow the model's own code to run, from now on")
         sub.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def run(args: argparse.Namespace) -> None:
     """Run the job, with an entry in the run history."""
-    cls = jobs[args.job]
-    settings: dict[str, Any] = {f.name: getattr(args, f.name) for f in dataclasses.fields(cls)}  # pyright: ignore[reportArgumentType]
-    job = cls(**settings)
     from qexplorer.engine.history import History
-    from qexplorer.engine.record import recorded
+    from qexplorer.engine.record import job_of, recorded, resumed
 
-    result = work(recorded(job, History()))
+    history = History()
+    if args.resume:
+        job = job_of(history.get(args.resume))
+        if job.name != args.job:
+            raise UserError(f"The run {args.resume} is a {job.name}.", f"`qexplorer run {job.name} --resume …`.")
+    else:
+        cls = jobs[args.job]
+        settings: dict[str, Any] = {f.name: getattr(args, f.name) for f in dataclasses.fields(cls)}  # pyright: ignore[reportArgumentType]
+        job = cls(**settings)
+    _ask_for_trust(job, yes=args.trust)
+    result = work(resumed(args.resume, history) if args.resume else recorded(job, history))
     if args.json:
         say_json(dataclasses.asdict(result))
     else:
         say_result(result)
+
+
+def _ask_for_trust(job: Job, *, yes: bool) -> None:
+    """Ask, where somebody can answer, before the model's own code runs; without an answer the job itself refuses."""
+    from qexplorer.engine.trust import Untrusted, trust
+
+    while True:
+        try:
+            job.check()
+        except Untrusted as question:
+            if not yes and not (sys.stdin.isatty() and _answered_yes(question)):
+                raise UserError(question.what, f"{question.remedy} `--trust` says so.", field="model") from question
+            trust(question.path, question.fingerprint)
+        else:
+            return
+
+
+def _answered_yes(question: UserError) -> bool:
+    sys.stderr.write(f"{question}\nRun it? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def say_result(result: "RunResult") -> None:
@@ -67,7 +105,30 @@ def say_result(result: "RunResult") -> None:
     batches = [f"batch {b}" for b in first.latency_ms]
     titles = ("run", "kernels", "top-1 [95 %]", "top-5", "flips", "on disk", "theoretical", *batches)
     say_table(titles, rows, right=range(3, len(titles)))
+    say_layers(result)
     say(f"run {result.run_id}: {first.n} test samples, {first.threads} thread(s), {result.seconds:.1f} s")
     for row in result.rows:
         if row.note:
             say(f"{row.name}: {row.note}")
+
+
+FIGURES = {"output_sqnr_db": "output dB", "local_sqnr_db": "local dB", "cumulative_sqnr_db": "cumulative dB",
+           "top1": "top-1", "flips": "flips", "rest_top1": "top-1 of the rest", "equal": "equal",
+           "largest_lsb": "most LSBs", "weight_sqnr_db": "weights dB", "bits": "bits"}  # fmt: skip
+"""What of the figures per layer is printed, where it is there."""
+SHOWN = 60
+
+
+def say_layers(result: "RunResult") -> None:
+    """The layers of jobs that are about them."""
+    if result.job not in ("sensitivity", "parity", "bit-budget") or not result.layers:
+        return
+    names = [name for name in FIGURES if any(name in layer for layer in result.layers)]
+    rows = [(str(layer["name"]), *(_figure(layer.get(name)) for name in names)) for layer in result.layers[:SHOWN]]
+    say_table(("layer", *(FIGURES[name] for name in names)), rows, right=range(1, len(names) + 1))
+    if result.job == "bit-budget":
+        say(f'--overrides "{result.findings["overrides"]}"')
+
+
+def _figure(value: Any) -> str:
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -133,6 +133,12 @@ class History:
         rows = {key.removeprefix(EVALUATED): journal.get(key) for key in journal.keys(EVALUATED)}
         return {row: np.array(value["predictions"], np.int64) for row, value in rows.items()}
 
+    def labels(self, run_id: str) -> NDArray[np.int64] | None:
+        """The labels of the samples that a run was tested on; None for runs of older versions."""
+        journal = self.journal(run_id)
+        keys = journal.keys(EVALUATED)
+        return np.array(journal.get(keys[0])["labels"], np.int64) if keys else None
+
     def forget_steps(self, run_id: str) -> None:
         """Remove the finished steps of a run that is done, but for what people want to see of it."""
         query = "DELETE FROM steps WHERE run_id = ? AND substr(key, 1, ?) != ? AND substr(key, 1, ?) != ?"

@@ -73,7 +73,14 @@ def evaluated(name: str, module: "nn.Module", test: Test, journal: Journal) -> S
     if found is not None:
         return Evaluation(found["top1"], found["top5"], found["n"], np.array(found["predictions"], np.int64))
     e = yield from evaluate(module, *test)
-    journal.put(EVALUATED + name, {"top1": e.top1, "top5": e.top5, "n": e.n, "predictions": e.predictions.tolist()})
+    entry = {
+        "top1": e.top1,
+        "top5": e.top5,
+        "n": e.n,
+        "predictions": e.predictions.tolist(),
+        "labels": test[1].tolist(),
+    }
+    journal.put(EVALUATED + name, entry)
     return e
 
 
