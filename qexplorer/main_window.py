@@ -15,10 +15,12 @@ from qexplorer.folders import state_folder
 from qexplorer.menus import Menus
 from qexplorer.panels import Panel, Parts, panels
 from qexplorer.panels.jobs import JobsPanel
+from qexplorer.panels.runs import RunsPanel
 from qexplorer.panels.weights import READS, WeightsPanel
 from qexplorer.quant import Analysis
 from qexplorer.resources import resource
 from qexplorer.state.app_state import AppState
+from qexplorer.state.chosen_runs import ChosenRuns
 from qexplorer.state.layer_scan import LayerScan
 from qexplorer.state.preview import Preview
 from qexplorer.state.runner import Failed, Runner, Task
@@ -32,7 +34,7 @@ from qexplorer.widgets.messages import Banner
 from qexplorer.widgets.numbers import many
 from qexplorer.widgets.theme import Themes
 
-LAYOUT_VERSION = 3
+LAYOUT_VERSION = 4
 SAVE_DELAY_MS = 800
 RECENT = 10
 SAMPLE = "mobilenet_v2_digits.safetensors"
@@ -59,12 +61,17 @@ class MainWindow(QMainWindow):
         self.surveys = Surveys(self.store, self.preview, self)
         self.layers = LayerScan(self.store, self.preview, self)
         self.jobs = Runner("jobs", parent=self)
-        self.parts = Parts(self.store, self.preview, self.surveys, self.layers, self.jobs, history or History(), themes)
+        history = history or History()
+        self.runs = ChosenRuns(history, self)
+        self.parts = Parts(
+            self.store, self.preview, self.surveys, self.layers, self.jobs, history, themes, self.runs
+        )
         self.docks: dict[str, Dock] = {}
         self.panels: dict[str, Panel] = {}
         self._subject, self._closing = "", False
         self._add_panels()
         self._add_bars()
+        self.panel(RunsPanel).resume_asked.connect(self.panel(JobsPanel).resume)
         self._default_layout()
         self._saver = QTimer(self, singleShot=True, interval=SAVE_DELAY_MS)
         self._saver.timeout.connect(self.save)
@@ -178,7 +185,7 @@ class MainWindow(QMainWindow):
             [docks["weights"], docks["distribution"], docks["scheme"]], [22 * em, 41 * em, 21 * em], across
         )
         upright = [docks[name] for name in ("distribution", "error", "jobs", "runs")]
-        self.resizeDocks(upright, [24 * em, 12 * em, 6 * em, 10 * em], down)
+        self.resizeDocks(upright, [22 * em, 11 * em, 9 * em, 10 * em], down)
         self.resizeDocks([docks["scheme"], docks["metrics"]], [26 * em, 24 * em], down)
 
     def reset_layout(self) -> None:
@@ -322,6 +329,8 @@ class MainWindow(QMainWindow):
         self.layers.close()
         self.preview.close()
         self.jobs.close()
+        for panel in self.panels.values():
+            panel.close_work()
         self.closed.emit(self)
         event.accept()
 

@@ -9,6 +9,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from qexplorer.engine.history import History
+from qexplorer.state.chosen_runs import ChosenRuns
 from qexplorer.state.layer_scan import LayerScan
 from qexplorer.state.preview import Preview
 from qexplorer.state.runner import Runner
@@ -29,6 +30,7 @@ class Parts:
     jobs: Runner
     history: History
     themes: Themes
+    runs: ChosenRuns
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,9 @@ class Panel(QWidget):
 
     def fill_title(self, row: QHBoxLayout) -> None:
         """Put something into the row of the dock's title."""
+
+    def close_work(self) -> None:
+        """End what the panel has running by itself; the window is closing."""
 
     def show_in_sight(self, in_sight: bool) -> None:
         """Learn whether the person can see the panel: it is neither closed nor behind another."""

@@ -5,13 +5,17 @@ from typing import ClassVar
 
 from PySide6.QtCore import QEvent, Qt
 from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QMessageBox, QVBoxLayout, QWidget
 
 from qexplorer.engine.backends import backends
 from qexplorer.engine.jobs import Job, jobs
 from qexplorer.engine.models import models
-from qexplorer.engine.record import recorded
+from qexplorer.engine.record import job_of, recorded, resumed
+from qexplorer.engine.results import RunResult
+from qexplorer.engine.trust import Untrusted, trust
+from qexplorer.errors import UserError
 from qexplorer.panels import Panel, Parts, Place, register
+from qexplorer.progress import Steps
 from qexplorer.state.app_state import AppState
 from qexplorer.state.runner import Cancelled, Failed, Task
 from qexplorer.widgets.controls import Button, Combo, caption, field_height
@@ -19,7 +23,7 @@ from qexplorer.widgets.job_form import JobForm
 from qexplorer.widgets.task_row import TaskRow
 from qexplorer.widgets.theme import scaled
 
-WORDS = {"both": "Both presets", "auto": "Automatic"}
+WORDS = {"both": "Both presets", "auto": "Automatic", "none": "None", "on": "On", "off": "Off"}
 
 
 def _titles() -> dict[str, str]:
@@ -86,9 +90,10 @@ class JobsPanel(Panel):
         self.body.addLayout(column, 1)
         self.run_button.clicked.connect(self.start)
         parts.store.changed.connect(self._on_changed)
-        parts.jobs.started.connect(self._on_progressed)
+        parts.jobs.started.connect(self._on_started)
         parts.jobs.progressed.connect(self._on_progressed)
         parts.jobs.ended.connect(self._on_ended)
+        self._offer_spec(parts.store.state)
         self._show_job(parts.store.state.job)
 
     def event(self, event: QEvent) -> bool:
@@ -108,7 +113,54 @@ class JobsPanel(Panel):
         if not self._form.commit():
             return
         job = self.parts.store.state.job
-        task = self.parts.jobs.submit(recorded(job, self.parts.history), job.title, job)
+        if self._allowed(job):
+            run_id = self.parts.history.new_id(job.name)
+            self._submit(recorded(job, self.parts.history, run_id), job, run_id)
+
+    def resume(self, run_id: str) -> None:
+        """Go on with a run, with the settings that it was started with."""
+        self.banner.clear()
+        try:
+            job = job_of(self.parts.history.get(run_id))
+        except UserError as error:
+            self.banner.show_message(str(error))
+            return
+        if self._allowed(job):
+            self._submit(resumed(run_id, self.parts.history), job, run_id)
+
+    def _allowed(self, job: Job) -> bool:
+        """Whether it can begin; else the reason stands beside the settings, or the person is asked for trust."""
+        try:
+            job.check()
+        except Untrusted as question:
+            self._ask_for_trust(question)
+            return False
+        except UserError as error:
+            self._form.show_refusal(str(error))
+            return False
+        return True
+
+    def _ask_for_trust(self, question: Untrusted) -> None:
+        box = QMessageBox(QMessageBox.Icon.Warning, "Run this code?", question.what, parent=self)
+        box.setInformativeText(question.remedy)
+        box.setTextFormat(Qt.TextFormat.PlainText)
+        run = box.addButton("Trust it and run", QMessageBox.ButtonRole.AcceptRole)
+        run.setObjectName("trust")
+        box.setDefaultButton(box.addButton("Do not run it", QMessageBox.ButtonRole.RejectRole))
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        box.accepted.connect(lambda: self._on_trusted(question))
+        box.open()
+
+    def _on_trusted(self, question: Untrusted) -> None:
+        try:
+            trust(question.path, question.fingerprint)
+        except UserError as error:
+            self._form.show_refusal(str(error))
+            return
+        self.start()
+
+    def _submit(self, steps: Steps[RunResult], job: Job, run_id: str) -> None:
+        task = self.parts.jobs.submit(steps, job.title, run_id)
         row = TaskRow(task.number, job.title)
         row.cancel_pressed.connect(self._on_cancel)
         self._rows[task.number] = row
@@ -121,6 +173,15 @@ class JobsPanel(Panel):
     def _on_changed(self, old: AppState, new: AppState) -> None:
         if new.job != old.job:
             self._show_job(new.job)
+        if new.spec != old.spec:
+            self._offer_spec(new)
+
+    def _offer_spec(self, state: AppState) -> None:
+        """The spec of the Scheme panel stands first among the offers."""
+        for form in self._forms.values():
+            for each in dataclasses.fields(form.job):  # pyright: ignore[reportArgumentType]
+                if each.name.endswith("_spec") and "offers" in each.metadata:
+                    form.show_offers(each.name, list(dict.fromkeys((state.spec.short, *each.metadata["offers"]))))
 
     def _show_job(self, job: Job) -> None:
         self._kind.setCurrentIndex(self._kind.findData(job.name))
@@ -145,6 +206,10 @@ class JobsPanel(Panel):
             if task.number == number:
                 self.parts.jobs.cancel(task)
 
+    def _on_started(self, task: Task) -> None:
+        self.parts.runs.follow(str(task.about))
+        self._on_progressed(task)
+
     def _on_progressed(self, task: Task) -> None:
         row = self._rows.get(task.number)
         if row is not None:
@@ -159,11 +224,12 @@ class JobsPanel(Panel):
             row.hide()
             row.deleteLater()
         self._hint.setVisible(not self._rows)
+        self.parts.runs.follow("")
         outcome = task.outcome
         if isinstance(outcome, Failed):
             self.banner.show_message(f"{task.title} failed. {outcome.message}", outcome.details)
             self._hint.setText(f"{task.title} failed; the window and earlier results are as they were.")
         elif isinstance(outcome, Cancelled):
-            self._hint.setText(f"{task.title} was cancelled; nothing of it was kept.")
+            self._hint.setText(f"{task.title} was cancelled; Resume in Runs goes on with it.")
         else:
             self._hint.setText(f"{task.title} is done: its results are in Runs.")

@@ -1,19 +1,23 @@
 """Runs: the results of every run, newest first."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import ClassVar
 
-from PySide6.QtCore import Slot
-from PySide6.QtWidgets import QHBoxLayout, QStackedLayout, QWidget
+from PySide6.QtCore import QPoint, Qt, Signal, Slot
+from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QInputDialog, QMenu, QMessageBox, QStackedLayout, QWidget
 
-from qexplorer.engine.backends import backends
-from qexplorer.engine.history import Run
+from qexplorer.engine.backends import ENGINES, backends
+from qexplorer.engine.history import RESUMABLE, Run
 from qexplorer.engine.jobs import jobs
 from qexplorer.engine.models import models
+from qexplorer.engine.report import export
 from qexplorer.engine.results import Row, RunResult
 from qexplorer.errors import UserError
 from qexplorer.panels import Panel, Parts, Place, register
+from qexplorer.state.chosen_runs import Line
 from qexplorer.state.runner import Task
-from qexplorer.widgets.controls import caption
+from qexplorer.widgets.controls import Button, caption
 from qexplorer.widgets.messages import Placeholder
 from qexplorer.widgets.runs_table import RunLine, RunsTable, Timing
 
@@ -23,12 +27,13 @@ SHOWN = 50
 
 @register
 class RunsPanel(Panel):
-    """The result table over the run history."""
+    """The result table over the run history, and what can be done with a run."""
 
     name: ClassVar[str] = "runs"
     title: ClassVar[str] = "Runs"
     order: ClassVar[int] = 70
     place: ClassVar[Place] = Place(6, "jobs")
+    resume_asked = Signal(str)
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)
@@ -38,13 +43,24 @@ class RunsPanel(Panel):
             "Press Run: the float model is measured, then converted, and each result appears here beside it.",
         )
         self._remark = caption("")
+        self.resume = self._button("Resume …", "Go on with a run that was interrupted, was cancelled or failed")
+        self.note = self._button("Note …", "Keep a note about the selected run")
+        self.export = self._button("Export …", "Write the selected runs, or all, as HTML or CSV")
+        self.delete = self._button("Delete …", "Remove the selected runs with their files")
+        self.resume.clicked.connect(self._on_resume)
+        self.note.clicked.connect(self._on_note)
+        self.export.clicked.connect(self._on_export)
+        self.delete.clicked.connect(self._on_delete)
+        self._unfinished: list[Run] = []
         content = QWidget()
         self._stack = QStackedLayout(content)
         self._stack.addWidget(self._empty)
         self._stack.addWidget(self.table)
         content.setContentsMargins(8, 0, 8, 0)
         self.body.addWidget(content, 1)
+        self.table.chosen.connect(self._on_chosen)
         parts.jobs.ended.connect(self._on_ended)
+        parts.runs.history_changed.connect(self.reload)
         parts.themes.changed.connect(self.table.show_theme)
         self.table.show_theme(parts.themes.current)
         self.reload()
@@ -52,6 +68,8 @@ class RunsPanel(Panel):
     def fill_title(self, row: QHBoxLayout) -> None:
         row.addStretch()
         row.addWidget(self._remark)
+        for button in (self.resume, self.note, self.export, self.delete):
+            row.addWidget(button)
 
     @Slot()
     def reload(self) -> None:
@@ -73,10 +91,86 @@ class RunsPanel(Panel):
         self._stack.setCurrentWidget(self.table if lines else self._empty)
         self._remark.setText(f"{broken} failed, interrupted or unreadable" if broken else "")
         self._remark.setToolTip("`qexplorer runs` lists them with their errors")
+        self._unfinished = [run for run in runs if run.status in RESUMABLE][:SHOWN]
+        self._enable()
+
+    def _button(self, text: str, tip: str) -> Button:
+        button = Button(text)
+        button.setToolTip(tip)
+        button.setAccessibleName(f"{text.removesuffix(' …')} run")
+        button.setObjectName(f"runs_{text.split(maxsplit=1)[0].lower()}")
+        return button
+
+    def _enable(self) -> None:
+        self.resume.setEnabled(bool(self._unfinished))
+        self.export.setEnabled(bool(self.table.runs.lines))
+        for button in (self.note, self.delete):
+            button.setEnabled(bool(self._chosen_ids()))
+
+    def _chosen_ids(self) -> list[str]:
+        return list(dict.fromkeys(key[0] for key in self.table.chosen_keys if isinstance(key, tuple)))
+
+    def _on_chosen(self, keys: tuple[Line, ...]) -> None:
+        self._enable()
+        self.parts.runs.choose(keys)
 
     def _on_ended(self, task: Task) -> None:
         del task
-        self.reload()
+        self.parts.runs.history_changed.emit()
+
+    def _on_resume(self) -> None:
+        menu = QMenu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        for run in self._unfinished:
+            done = len(self.parts.history.journal(run.run_id).keys(""))
+            action = menu.addAction(f"{run.job}, {run.started[:16].replace('T', ' ')}: {run.status}, {done} steps done")
+            action.setData(run.run_id)
+        menu.triggered.connect(lambda action: self.resume_asked.emit(action.data()))
+        menu.popup(self.resume.mapToGlobal(QPoint(0, self.resume.height())))
+
+    def _on_note(self) -> None:
+        run_id = self._chosen_ids()[0]
+        dialog = QInputDialog(self)
+        dialog.setWindowTitle("Note")
+        dialog.setLabelText(f"Note about {run_id}")
+        dialog.setTextValue(self.parts.history.get(run_id).notes)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.textValueSelected.connect(lambda text: self._do(lambda: self.parts.history.annotate(run_id, text)))
+        dialog.open()
+
+    def _on_export(self) -> None:
+        dialog = QFileDialog(self, "Export runs", "runs.html", "Report (*.html);;Table (*.csv)")
+        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.fileSelected.connect(self.write)
+        dialog.open()
+
+    def write(self, path: str) -> None:
+        """Write the selected runs, or all, to a file."""
+        ids = self._chosen_ids()
+        runs = [run for run in self.parts.history.runs() if not ids or run.run_id in ids]
+        self._do(lambda: export(runs, Path(path)))
+
+    def _on_delete(self) -> None:
+        ids = self._chosen_ids()
+        what = (
+            f"Delete {len(ids)} runs with their files?" if len(ids) > 1 else f"Delete the run {ids[0]} with its files?"
+        )
+        question = QMessageBox(QMessageBox.Icon.Question, "Delete runs", what, parent=self)
+        question.addButton("Delete", QMessageBox.ButtonRole.AcceptRole)
+        question.addButton("Keep", QMessageBox.ButtonRole.RejectRole)
+        question.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        question.accepted.connect(lambda: self._do(lambda: [self.parts.history.delete(run_id) for run_id in ids]))
+        question.open()
+
+    def _do(self, change: Callable[[], object]) -> None:
+        try:
+            change()
+        except UserError as error:
+            self.banner.show_message(str(error))
+            return
+        self.banner.clear()
+        self.parts.runs.history_changed.emit()
 
 
 def lines_of(run: Run) -> list[RunLine]:
@@ -86,7 +180,7 @@ def lines_of(run: Run) -> list[RunLine]:
     result = RunResult.from_json(run.result_json)
     lines: list[RunLine] = []
     for row in result.rows:
-        lines.append(_line(result, row, lines[0] if lines else None))
+        lines.append(_line(run, result, row, lines[0] if lines else None))
     return lines
 
 
@@ -95,19 +189,20 @@ def _float_title(model: str, data: str) -> str:
     return f"FP32 · {model}" if data in model else f"FP32 · {model}, on {data}"
 
 
-def _line(result: RunResult, row: Row, first: RunLine | None) -> RunLine:
+def _line(run: Run, result: RunResult, row: Row, first: RunLine | None) -> RunLine:
     name = str(result.model["name"])
     model = next((m.title for m in models if m.name == name), name)
     presets = {p.name: p.title for backend in backends for p in backend.presets}
     job = next((j.title for j in jobs if j.name == result.job), result.job)
     versions = ", ".join(f"{k} {v}" for k, v in result.versions.items())
     return RunLine(
+        key=(run.run_id, row.name),
         title=_float_title(model, str(result.data["name"]))
         if first is None
         else f"{job} · {presets.get(row.name, row.name)}",
         about=f"{job}, run {result.run_id}\ndata {result.data['name']}, calibrated on {result.data['calibration_n']}, "
-        f"tested on {row.n}; seed {result.seed}\n{versions}",
-        kernels="float32" if first is None else f"{row.kind} int8 ({row.engine})",
+        f"tested on {row.n}; seed {result.seed}\n{versions}" + (f"\n{run.notes}" if run.notes else ""),
+        kernels="float32" if first is None else _kernels(row),
         real=row.kind == "REAL",
         top1=row.top1,
         top1_ci95=row.top1_ci95,
@@ -121,3 +216,7 @@ def _line(result: RunResult, row: Row, first: RunLine | None) -> RunLine:
         first=first,
         note=row.note,
     )
+
+
+def _kernels(row: Row) -> str:
+    return f"{row.kind} int8 ({row.engine})" if row.engine in ENGINES else f"{row.kind} {row.engine}"

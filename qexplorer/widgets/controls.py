@@ -29,7 +29,8 @@ def border(palette: QPalette) -> QColor:
     return palette.color(QPalette.ColorRole.Dark)
 
 
-def _paint_chevron(painter: QPainter, center: QPointF, color: QColor) -> None:
+def paint_chevron(painter: QPainter, center: QPointF, color: QColor) -> None:
+    """The sign of what opens downwards."""
     painter.setPen(QPen(color, 1.5, Qt.PenStyle.SolidLine, Qt.PenCapStyle.RoundCap, Qt.PenJoinStyle.RoundJoin))
     painter.setBrush(Qt.BrushStyle.NoBrush)
     painter.drawPolyline(QPolygonF([center + QPointF(-3.5, -2), center + QPointF(0, 2), center + QPointF(3.5, -2)]))
@@ -52,7 +53,7 @@ class Combo(QComboBox):
         palette = self.palette()
         paint_frame(self, painter, palette.color(QPalette.ColorRole.Base), focus=self.hasFocus())
         text = palette.color(QPalette.ColorRole.Text)
-        _paint_chevron(painter, QPointF(self.width() - 13.0, self.height() / 2), text)
+        paint_chevron(painter, QPointF(self.width() - 13.0, self.height() / 2), text)
         painter.setPen(text)
         area = self.rect().adjusted(PAD, 0, -22, 0)
         shown = self.fontMetrics().elidedText(self.currentText(), Qt.TextElideMode.ElideRight, area.width())

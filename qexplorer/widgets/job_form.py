@@ -1,7 +1,7 @@
 """The settings of a job in a row, built from the fields of its dataclass and their metadata."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, get_type_hints
 
 from PySide6.QtCore import Qt, Signal
@@ -10,15 +10,19 @@ from PySide6.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLabel, QVB
 from qexplorer.errors import UserError
 from qexplorer.plugins import Plugin
 from qexplorer.widgets.controls import Button, Combo, Field, caption
+from qexplorer.widgets.offered import Offered
 from qexplorer.widgets.settings_row import NumberField
 from qexplorer.widgets.theme import scaled
 
 Control = Combo | NumberField | Field
+IN_A_ROW = 4
+"""So many fields stand beside each other."""
 
 
 class JobForm(QWidget):
     """Value in: a job; signal out: a copy with other settings. A field's metadata gives its title, help and choices;
-    `browse` (`file` or `folder`) gives it a button that asks for a path, `minor` folds it away.
+    `offers` are texts that it offers, `browse` (`file` or `folder`) gives it a button that asks for a path, `minor`
+    folds it away.
     """
 
     edited = Signal(object)
@@ -37,19 +41,15 @@ class JobForm(QWidget):
         self._more.toggled.connect(self._on_more)
         self._rest = QWidget()
         self._rest.hide()
-        first, rest = QHBoxLayout(), QHBoxLayout(self._rest)
-        for each in dataclasses.fields(job):  # pyright: ignore[reportArgumentType]
-            stretch = 3 if "choices" in each.metadata else 2
-            (rest if each.metadata.get("minor") else first).addLayout(self._build(each), stretch)
-        for row in (first, rest):
-            row.setSpacing(10)
-            row.setContentsMargins(0, 0, 0, 0)
-        rest.addStretch(1)
-        head = QHBoxLayout()
-        head.addLayout(first, 1)
+        fields = dataclasses.fields(job)  # pyright: ignore[reportArgumentType]
+        first = _rows([self._build(each) for each in fields if not each.metadata.get("minor")])
+        rest = _rows([self._build(each) for each in fields if each.metadata.get("minor")])
+        self._rest.setLayout(rest)
         beside = QVBoxLayout()
         beside.addStretch()
         beside.addWidget(self._more)
+        head = QHBoxLayout()
+        head.addLayout(first, 1)
         head.addLayout(beside)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -70,7 +70,14 @@ class JobForm(QWidget):
                 control.show_number(value)
             elif control.text() != value:
                 control.setText(value)
+                control.setCursorPosition(0)  # the beginning says what it is
         self.show_refusal("")
+
+    def show_offers(self, name: str, offers: Sequence[str]) -> None:
+        """Offer these texts for a field from now on, where it has such."""
+        control = self.controls.get(name)
+        if isinstance(control, Offered):
+            control.show_offers(offers)
 
     def commit(self) -> bool:
         """Take over what stands in the fields, though the cursor is still in one; whether it is possible so."""
@@ -91,9 +98,13 @@ class JobForm(QWidget):
             for choice in each.metadata["choices"]:
                 control.addItem(str(self._titles.get(choice, choice)), choice)
             control.activated.connect(self._on_edited)
-        elif kind is int:
-            control = NumberField(int)
+        elif kind in (int, float):
+            control = NumberField(kind)
             control.committed.connect(self._on_edited)
+        elif "offers" in each.metadata:
+            control = Offered(each.metadata["offers"])
+            control.editingFinished.connect(self._on_edited)
+            control.picked.connect(self._on_edited)
         else:
             control = Field()
             control.editingFinished.connect(self._on_edited)
@@ -101,7 +112,8 @@ class JobForm(QWidget):
         control.setObjectName(f"job_{each.name}")
         control.setToolTip(text)
         texts = [control.itemText(i) for i in range(control.count())] if isinstance(control, Combo) else []
-        widest = max((control.fontMetrics().horizontalAdvance(text) + 36 for text in texts), default=56)
+        least = 96 if isinstance(control, Offered) else 56
+        widest = min(max((control.fontMetrics().horizontalAdvance(text) + 36 for text in texts), default=least), 220)
         control.setMinimumWidth(widest)
         label = QLabel(title)
         label.setFont(scaled(0.88))
@@ -157,7 +169,8 @@ class JobForm(QWidget):
                     else control.text().strip()
                 )
             except ValueError:
-                reason = f"{control.accessibleName()}: that is not a whole number."
+                whole = "whole " if isinstance(control, NumberField) and control.kind is int else ""
+                reason = f"{control.accessibleName()}: that is not a {whole}number."
                 if isinstance(control, Field):
                     control.show_wrong(reason)
                 self.show_refusal(reason)
@@ -175,3 +188,16 @@ class JobForm(QWidget):
         self.show_refusal("")
         if job != self.job:
             self.edited.emit(job)
+
+
+def _rows(cells: Sequence[QGridLayout]) -> QGridLayout:
+    """Fields beside and below each other, in columns of the same width."""
+    grid = QGridLayout()
+    grid.setContentsMargins(0, 0, 0, 0)
+    grid.setHorizontalSpacing(10)
+    grid.setVerticalSpacing(4)
+    for i, cell in enumerate(cells):
+        grid.addLayout(cell, i // IN_A_ROW, i % IN_A_ROW)
+    for column in range(min(IN_A_ROW, max(len(cells), 1))):
+        grid.setColumnStretch(column, 1)
+    return grid

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
+from PySide6.QtCore import QAbstractTableModel, QItemSelectionModel, QModelIndex, QPersistentModelIndex, Qt, Signal
 from PySide6.QtGui import QGuiApplication, QKeySequence, QPainter, QPalette, QPen
-from PySide6.QtWidgets import QHeaderView, QStyleOptionViewItem, QTableView, QWidget
+from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QStyleOptionViewItem, QTableView, QWidget
 
 from qexplorer.widgets import numbers
 from qexplorer.widgets.theme import LIGHT, Theme, scaled
@@ -27,8 +27,12 @@ class Timing:
 
 @dataclass(frozen=True)
 class RunLine:
-    """One model of a run, as the table shows it. `first` marks the float model; ratios are against it."""
+    """One model of a run, as the table shows it. `first` marks the float model; ratios are against it.
 
+    `key` says which one it is, to whoever made the line.
+    """
+
+    key: object
     title: str
     about: str
     kernels: str
@@ -176,7 +180,9 @@ class RunDelegate(RowDelegate):
 
 
 class RunsTable(QTableView):
-    """Value in: lines. Ctrl+C copies the whole table with its titles, for a spreadsheet."""
+    """Value in: lines; signal out: the keys of those that are selected. Ctrl+C copies the whole table."""
+
+    chosen = Signal(tuple)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -185,6 +191,9 @@ class RunsTable(QTableView):
         calm(self, "Results of runs")
         self.setItemDelegate(RunDelegate(self))
         self.setTabKeyNavigation(False)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        self.selectionModel().selectionChanged.connect(self._on_selected)
         self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 9)
         header = self.horizontalHeader()
         header.setStretchLastSection(True)
@@ -200,7 +209,27 @@ class RunsTable(QTableView):
 
     def show_lines(self, lines: Sequence[RunLine]) -> None:
         """Show other lines."""
+        keys = self.chosen_keys
+        blocked = self.blockSignals(True)
         self.runs.show_lines(lines)
+        self._select(keys)
+        self.blockSignals(blocked)
+
+    @property
+    def chosen_keys(self) -> tuple[object, ...]:
+        """The keys of the selected lines, from top to bottom."""
+        rows = sorted({index.row() for index in self.selectionModel().selectedRows()})
+        return tuple(self.runs.lines[row].key for row in rows)
+
+    def _select(self, keys: Sequence[object]) -> None:
+        model = self.selectionModel()
+        for row, line in enumerate(self.runs.lines):
+            if line.key in keys:
+                flags = QItemSelectionModel.SelectionFlag.Select | QItemSelectionModel.SelectionFlag.Rows
+                model.select(self.runs.index(row, 0), flags)
+
+    def _on_selected(self) -> None:
+        self.chosen.emit(self.chosen_keys)
 
     def as_text(self) -> str:
         """The table as tab-separated text."""

@@ -55,7 +55,7 @@ class TaskRow(QWidget):
         self.cancel = Button("Cancel")
         self.cancel.setObjectName(f"cancel_{number}")
         self.cancel.setAccessibleName(f"Cancel {title}")
-        self.cancel.setToolTip("Stop this job; nothing of it is kept")
+        self.cancel.setToolTip("Stop this job; Resume in Runs goes on from its last finished step")
         self.cancel.clicked.connect(self._on_cancel)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)

@@ -34,8 +34,8 @@ class Cast(SimulatedJob):
     keep: str = setting("first,last", "Keep in float32", "Layers with commas: names, patterns, first, last, or auto:N "
                         "for the N whose casting changes the output most; empty: none",
                         offers=("first,last", "auto:3", ""))  # fmt: skip
-    weight_spec: str = setting("", "Weights as", "Follows from To", choices=("",), minor=True)
-    activation_spec: str = setting("", "Activations as", "Of FP8: what each layer reads; empty: float",
+    weight_spec: str = setting("", "Weight spec", "Follows from To", choices=("",), minor=True)
+    activation_spec: str = setting("", "Activation spec", "Of FP8: what each layer reads; empty: float",
                                    choices=("", "fp8_e4m3fn", "fp8_e5m2"), minor=True)  # fmt: skip
 
     name: ClassVar[str] = "cast"

@@ -27,7 +27,7 @@ FEWEST = 8
 class Convergence(SimulatedJob):
     """Calibrate on 8, 16, 32 … of the seed's choice of samples, each a part of the next, and evaluate each time."""
 
-    activation_spec: str = setting("uint8 affine", "Activations as", "What each layer reads: its range is calibrated",
+    activation_spec: str = setting("uint8 affine", "Activation spec", "What each layer reads: its range is calibrated",
                                    offers=ACTIVATION_SPECS[1:])  # fmt: skip
 
     name: ClassVar[str] = "convergence"

@@ -21,10 +21,10 @@ PER_TOKEN = f"int8 group:{1 << 20}"
 class PtqDynamic(SimulatedJob):
     """Real int8 kernels for Linear and LSTM, and a simulation with one scale for each token."""
 
-    weight_spec: str = setting("int8 channel:0", "Weights as", f"Of the simulation: {SPEC_HELP}",
+    weight_spec: str = setting("int8 channel:0", "Weight spec", f"Of the simulation: {SPEC_HELP}",
                                offers=("int8 channel:0", "int8", "int4 channel:0", "int4 group:32"))  # fmt: skip
-    activation_spec: str = setting(PER_TOKEN, "Activations as", "Of the simulation, found anew for each input; a group "
-                                   "as long as a token gives each its own scale", offers=(PER_TOKEN, "uint8 affine",
+    activation_spec: str = setting(PER_TOKEN, "Activation spec", "Of the simulation, found anew for each input; a "
+                                   "group as long as a token gives each its own scale", offers=(PER_TOKEN, "uint8 affine",
                                    f"int4 group:{1 << 20}", "fp8_e4m3fn"))  # fmt: skip
     engine: str = setting("auto", "Engine", "The int8 kernels; auto: the best supported", choices=("auto", *ENGINES))
 

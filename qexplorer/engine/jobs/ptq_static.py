@@ -24,9 +24,9 @@ class PtqStatic(SimulatedJob):
                           choices=("both", *PRESETS, "none"))  # fmt: skip
     engine: str = setting("auto", "Engine", "The int8 kernels; auto: the best supported", choices=("auto", *ENGINES))
     weight_spec: str = setting(
-        "", "Weights as", f"Simulated beside: {SPEC_HELP}; empty: none", offers=("", *WEIGHT_SPECS)
+        "", "Weight spec", f"Simulated beside: {SPEC_HELP}; empty: none", offers=("", *WEIGHT_SPECS)
     )
-    activation_spec: str = setting("", "Activations as", "Of the simulation: what each layer reads; empty: float",
+    activation_spec: str = setting("", "Activation spec", "Of the simulation: what each layer reads; empty: float",
                                    offers=("", *ACTIVATION_SPECS))  # fmt: skip
 
     name: ClassVar[str] = "ptq-static"

@@ -42,9 +42,9 @@ METHODS = {"ste": False, "lsq": True}
 class Qat(SimulatedJob):
     """Train on with fake quantization of weights and activations, straight-through or with learned scales (LSQ)."""
 
-    weight_spec: str = setting("int4 channel:0 mse", "Weights as", SPEC_HELP, offers=WEIGHT_SPECS)
+    weight_spec: str = setting("int4 channel:0 mse", "Weight spec", SPEC_HELP, offers=WEIGHT_SPECS)
     activation_spec: str = setting(
-        "uint8 affine mse", "Activations as", "What each layer reads", offers=ACTIVATION_SPECS
+        "uint8 affine mse", "Activation spec", "What each layer reads", offers=ACTIVATION_SPECS
     )
     epochs: int = setting(3, "Epochs", "Passes over the training samples", minimum=1, maximum=10_000)
     rate: float = setting(5e-4, "Learning rate", "The greatest; it rises at first, then follows a cosine to 0")

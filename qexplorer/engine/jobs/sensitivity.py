@@ -33,9 +33,9 @@ class Sensitivity(SimulatedJob):
     Weights alone, activations alone or both, as the specs say.
     """
 
-    weight_spec: str = setting("int4 channel:0", "Weights as", f"{SPEC_HELP}; “float”: activations alone",
+    weight_spec: str = setting("int4 channel:0", "Weight spec", f"{SPEC_HELP}; “float”: activations alone",
                                offers=WEIGHT_SPECS)  # fmt: skip
-    activation_spec: str = setting("float", "Activations as", "What each layer reads; “float”: weights alone",
+    activation_spec: str = setting("float", "Activation spec", "What each layer reads; “float”: weights alone",
                                    offers=ACTIVATION_SPECS)  # fmt: skip
     modes: str = setting("alone", "Layers", "One quantized; all but one quantized; or both",
                          choices=("alone", "rest", "both"))  # fmt: skip

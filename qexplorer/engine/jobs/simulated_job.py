@@ -28,9 +28,9 @@ SPEC_HELP = "a format, then scheme, granularity, observer …, for example “in
 class SimulatedJob(ModelJob):
     """What all simulations share."""
 
-    weight_spec: str = setting("int8 channel:0", "Weights as", f"Spec of weights: {SPEC_HELP}; “float”: as they are",
+    weight_spec: str = setting("int8 channel:0", "Weight spec", f"Spec of weights: {SPEC_HELP}; “float”: as they are",
                                offers=WEIGHT_SPECS)  # fmt: skip
-    activation_spec: str = setting("float", "Activations as", "Spec of what each layer reads, such as “uint8 affine”",
+    activation_spec: str = setting("float", "Activation spec", "Spec of what each layer reads, such as “uint8 affine”",
                                    offers=ACTIVATION_SPECS)  # fmt: skip
     repairs: str = setting("fold", "Repairs", f"Steps, with commas: {', '.join(r.name for r in repairs)}",
                            offers=REPAIRS)  # fmt: skip

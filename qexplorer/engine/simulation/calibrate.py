@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from qexplorer.engine.fake_quant import FakeQuantize
+from qexplorer.engine.simulation.layers import input_of
 from qexplorer.engine.simulation.prepared import Prepared
+from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps
 from qexplorer.quant.analysis import params_of_sketch
-from qexplorer.quant.granularity import PerGroup, PerTensor
+from qexplorer.quant.granularity import PerBlock, PerChannel, PerGroup, PerTensor
 from qexplorer.quant.observers.moving_average import MovingAverage
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.quant.stream import SketchStream
@@ -38,7 +40,7 @@ class Sketched:
         self.spec, self.stream = spec, SketchStream()
 
     def see(self, x: Tensor) -> None:
-        self.stream.add(x.detach().cpu().numpy())
+        self.stream.add(x.detach().to(torch.float32).cpu().numpy())
 
     def quantizer(self) -> FakeQuantize:
         return FakeQuantize(self.spec, params_of_sketch(self.stream.sketch(), self.spec))
@@ -51,6 +53,9 @@ class Folded:
         self._quantizer = FakeQuantize(spec)
 
     def see(self, x: Tensor) -> None:
+        by = self._quantizer.spec.granularity
+        if isinstance(by, PerChannel) and by.axis % x.ndim == 0:
+            raise UserError("Axis 0 counts the samples, of which the next batch may have others.")
         self._quantizer.observe(x)
 
     def quantizer(self) -> FakeQuantize:
@@ -72,7 +77,8 @@ class Dynamic:
 
 def watcher(spec: QuantSpec, *, dynamic: bool = False) -> Watcher:
     """What finds the range for a spec; one without a scale needs none."""
-    if dynamic or not spec.format.scaled or isinstance(spec.granularity, PerGroup):  # as many groups as rows: no fold
+    many = isinstance(spec.granularity, PerGroup | PerBlock)  # as many groups as there are rows: no fold
+    if dynamic or many or not spec.format.scaled:
         return Dynamic(spec)
     plain = isinstance(spec.granularity, PerTensor) and not spec.format.learns
     return Sketched(spec) if plain and not isinstance(spec.observer, MovingAverage) else Folded(spec)
@@ -82,30 +88,42 @@ def calibrate(prepared: Prepared, specs: dict[str, QuantSpec], batches: Batches,
               ) -> Steps[dict[str, FakeQuantize]]:  # fmt: skip
     """What quantizes the input of each layer named in `specs`, calibrated on `batches` [n, C, H, W] of the float model.
 
-    A batch is forgotten as soon as it was seen.
+    A batch is forgotten as soon as it was seen. A layer that no sample goes through has no range, and is left out.
+    Raises `UserError` where what a layer reads does not fit its spec, and where there are no samples.
     """
-    watchers = {name: watcher(spec, dynamic=dynamic) for name, spec in specs.items()}
-    handles = [prepared.layers[name].register_forward_pre_hook(_Look(each)) for name, each in watchers.items()]
-    idle = all(isinstance(each, Dynamic) for each in watchers.values())
+    looks = {name: _Look(name, watcher(spec, dynamic=dynamic)) for name, spec in specs.items()}
+    idle = all(isinstance(look.watcher, Dynamic) for look in looks.values())
+    if not idle and not any(map(len, batches)):
+        raise UserError("Ranges of activations are found from samples, and there are none.",
+                        "Take calibration samples.", field="calibration")  # fmt: skip
+    handles = [prepared.layers[n].register_forward_pre_hook(look, with_kwargs=True) for n, look in looks.items()]
     try:
         for i, batch in enumerate([] if idle else batches):
             yield Progress("Calibrating", i, len(batches))
-            with torch.inference_mode():
+            with torch.no_grad():
                 prepared.module(torch.tensor(batch, device=prepared.device))
     finally:
         for handle in handles:
             handle.remove()
     found: dict[str, FakeQuantize] = {}
-    for name, each in watchers.items():
-        yield Progress("Finding ranges", len(found), len(watchers))
-        found[name] = each.quantizer().to(prepared.device)
+    for i, (name, look) in enumerate(looks.items()):
+        yield Progress("Finding ranges", i, len(looks))
+        if look.seen or isinstance(look.watcher, Dynamic):
+            found[name] = look.watcher.quantizer().to(prepared.device)
     return found
 
 
 class _Look:
-    def __init__(self, watcher: Watcher) -> None:
-        self._watcher = watcher
+    def __init__(self, name: str, watcher: Watcher) -> None:
+        self.name, self.watcher, self.seen = name, watcher, False
 
-    def __call__(self, layer: nn.Module, args: tuple[Any, ...]) -> None:
+    def __call__(self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         del layer
-        self._watcher.see(args[0])
+        x = input_of(args, kwargs)
+        try:
+            self.watcher.see(x)
+        except UserError as error:
+            what = f"What {self.name} reads, {list(x.shape)}, does not fit its spec: {error.what}"
+            raise UserError(what, "Take another granularity, or give this layer another spec in Overrides.",
+                            field="activation_spec") from error  # fmt: skip
+        self.seen = self.seen or x.numel() > 0

@@ -1,21 +1,27 @@
 """Which layers follow which in a traced model, as far as repairs need to know."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import fx, nn
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
 from qexplorer.engine.simulation.prepared import Prepared
+from qexplorer.engine.simulation.uses import used_once
 
 RELUS = (nn.ReLU, nn.LeakyReLU, nn.Identity, nn.Dropout)
 """Modules f with f(s·x) = s·f(x) for s > 0."""
-RELU_FUNCTIONS: tuple[Callable[..., object], ...] = (F.relu, F.leaky_relu)
+RELU_FUNCTIONS: set[Any] = {F.relu, F.leaky_relu, torch.relu, torch.ops.aten.relu.default,
+                            torch.ops.aten.leaky_relu.default}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two layers of which the second alone reads the first's output, through nothing but what scales with its input."""
+    """Two layers of one kind of which the second alone reads the first's output, through nothing but what scales with
+    its input; nothing else reads their tensors.
+    """
 
     first: str
     second: str
@@ -23,15 +29,18 @@ class Pair:
 
 def pairs(model: Prepared) -> Iterator[Pair]:
     """All of them, in the order in which they run."""
-    if not isinstance(model.module, fx.GraphModule):
+    graph = model.module
+    if not isinstance(graph, fx.GraphModule):
         return
-    called = [str(node.target) for node in model.module.graph.nodes if node.op == "call_module"]
-    for node in model.module.graph.nodes:
-        if node.op != "call_module" or str(node.target) not in model.layers or called.count(str(node.target)) > 1:
+    alone = used_once(graph)
+    for node in graph.graph.nodes:
+        first = str(node.target) if node.op == "call_module" else ""
+        second = _follower(model, node) if first in model.layers else None
+        if second is None or not {first, second} <= alone:
             continue
-        after = _follower(model, node)
-        if after is not None and called.count(after) == 1:
-            yield Pair(str(node.target), after)
+        linear = [isinstance(model.layers[name], nn.Linear) for name in (first, second)]
+        if linear[0] == linear[1]:  # else channels of the one are not those of the other
+            yield Pair(first, second)
 
 
 def _follower(model: Prepared, node: fx.Node) -> str | None:
@@ -40,26 +49,33 @@ def _follower(model: Prepared, node: fx.Node) -> str | None:
         node = next(iter(node.users))
         if node.op == "call_module" and str(node.target) in model.layers:
             return str(node.target)
-        if node.op == "call_module" and isinstance(model.module.get_submodule(str(node.target)), RELUS):
-            continue
-        name = getattr(node.target, "__name__", str(node.target))
-        if node.op in ("call_function", "call_method") and (node.target in RELU_FUNCTIONS or name.startswith("relu.")):
-            continue
-        if node.op == "call_method" and name == "relu":
-            continue
-        return None
+        if not _scales(model.module, node):
+            return None
     return None
 
 
+def _scales(module: nn.Module, node: fx.Node) -> bool:
+    """Whether a step's output is as many times larger as its input is, if that is a number above zero."""
+    match node.op:
+        case "call_module":
+            return isinstance(module.get_submodule(str(node.target)), RELUS)
+        case "call_function":
+            return node.target in RELU_FUNCTIONS
+        case _:
+            return node.op == "call_method" and node.target == "relu"
+
+
 def norm_readers(model: Prepared) -> Iterator[tuple[nn.LayerNorm, list[str]]]:
-    """Each layer norm with weights whose output goes to linear layers only, and their names."""
-    if not isinstance(model.module, fx.GraphModule):
+    """Each layer norm with weights whose output goes to linear layers only, and their names; all are called once."""
+    graph = model.module
+    if not isinstance(graph, fx.GraphModule):
         return
-    for node in model.module.graph.nodes:
-        norm = model.module.get_submodule(str(node.target)) if node.op == "call_module" else None
+    alone = used_once(graph)
+    for node in graph.graph.nodes:
+        norm = graph.get_submodule(str(node.target)) if node.op == "call_module" and str(node.target) in alone else None
         if not isinstance(norm, nn.LayerNorm) or norm.weight is None or len(norm.normalized_shape) != 1:
             continue
         readers = [str(user.target) for user in node.users if user.op == "call_module"]
-        linear = all(isinstance(model.layers.get(name), nn.Linear) for name in readers)
+        linear = all(isinstance(model.layers.get(name), nn.Linear) and name in alone for name in readers)
         if readers and linear and len(readers) == len(node.users):
             yield norm, readers

@@ -18,10 +18,8 @@ class WeightGrid:
     def __init__(self, weight: Tensor, quantizer: FakeQuantize) -> None:
         own = as_matrix(weight, quantizer.spec)
         tiles = tiles_for(quantizer.spec.granularity, tuple(own.shape))
-        places = torch.arange(tiles.groups, device=weight.device, dtype=torch.float32)
-        width = tiles.rows(own).shape[1]
-        groups = tiles.restore(places[:, None].expand(tiles.groups, width)).reshape(len(weight), -1)
-        self.groups = groups.to(torch.int64)
+        places = torch.arange(tiles.groups, device=weight.device)[:, None]
+        self.groups = tiles.restore(places.expand(-1, tiles.height * tiles.width)).reshape(len(weight), -1)
         self.plan = quantizer.plan()
 
     def nearest(self, values: Tensor, column: int) -> Tensor:

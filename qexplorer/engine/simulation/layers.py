@@ -14,9 +14,6 @@ from qexplorer.quant.analysis import size_bits
 from qexplorer.quant.granularity import PerChannel
 from qexplorer.quant.spec import QuantSpec
 
-INPUT_BYTES = 5
-"""Scale (float32) and zero point (8 bits) of a static activation."""
-
 
 def as_matrix(weight: Tensor, spec: QuantSpec) -> Tensor:
     """Weights as they are cut into groups: [out, the rest], unless the spec names an axis."""
@@ -67,20 +64,32 @@ def json_db(value: float) -> float | str:
     return value if math.isfinite(value) else ("inf" if value > 0 else "-inf")
 
 
+def input_bits(quantizer: FakeQuantize) -> int:
+    """The bits of the scales, and zero points, of what a layer reads; none where each input has its own."""
+    params = quantizer.params
+    return 0 if params is None else size_bits(quantizer.spec, 0, len(params.scale))
+
+
 class QuantizeInput:
-    """A hook that a layer's first input passes through."""
+    """A hook that a layer's input passes through. It goes wherever the layer is moved to."""
 
     def __init__(self, quantizer: FakeQuantize) -> None:
         self.quantizer = quantizer
 
-    def __call__(self, layer: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    def __call__(self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         del layer
-        return (self.quantizer(args[0]), *args[1:])
+        x = input_of(args, kwargs)
+        return (self.quantizer.to(x.device)(x),), {}
 
 
 def quantize_input(layer: nn.Module, quantizer: FakeQuantize) -> Any:
     """Let the layer read quantized values; returns the hook's handle."""
-    return layer.register_forward_pre_hook(QuantizeInput(quantizer))
+    return layer.register_forward_pre_hook(QuantizeInput(quantizer), with_kwargs=True)
+
+
+def input_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """What a layer is called with: it takes one tensor, which may be named."""
+    return args[0] if args else kwargs["input"]
 
 
 @contextmanager

@@ -25,13 +25,13 @@ def outputs_with_swaps(
     """For each of `layers` in the order in which they run: its name, and the outputs of `base` for a batch `x` with
     that layer taken from `other`, a copy of `base` quantized otherwise.
     """
-    with torch.no_grad():
-        if base.traced:
-            yield from _staged(base, other, x, set(layers))
-            return
-        for name in layers:
-            with swapped(base, other, name):
-                yield name, base.module(x)
+    if base.traced:
+        yield from _staged(base, other, x, set(layers))
+        return
+    for name in layers:
+        with swapped(base, other, name), torch.no_grad():
+            outputs = base.module(x.clone())  # it may work in place
+        yield name, outputs
 
 
 def _staged(base: Prepared, other: Prepared, x: Tensor, layers: set[str]) -> Iterator[tuple[str, Tensor]]:
@@ -39,8 +39,10 @@ def _staged(base: Prepared, other: Prepared, x: Tensor, layers: set[str]) -> Ite
     values, at = stages.begin(x)
     for stage in stages.stages:
         if stage.layer in layers:
-            values, at = stages.run(base.module, values, at, stage.at), stage.at
-            yield stage.layer, stages.finish(base.module, values, at, (stage.layer, other.module))
+            with torch.no_grad():
+                values, at = stages.run(base.module, values, at, stage.at), stage.at
+                outputs = stages.finish(base.module, values, at, (stage.layer, other.module))
+            yield stage.layer, outputs
 
 
 def output_errors(base: Prepared, other: Prepared, layers: Sequence[str], batches: Batches) -> Steps[dict[str, float]]:
@@ -51,7 +53,7 @@ def output_errors(base: Prepared, other: Prepared, layers: Sequence[str], batche
     for i, batch in enumerate(batches):
         x = torch.tensor(batch, device=base.device)
         with torch.no_grad():
-            expected = base.module(x)
+            expected = base.module(x.clone())
         signal += float(expected.square().sum())
         for name, outputs in outputs_with_swaps(base, other, x, layers):
             yield Progress("Swapping layers", i, len(batches))

@@ -1,27 +1,37 @@
 """A float model made ready to be quantized: a copy of its own, traced and with batch norm folded where possible."""
 
 import copy
-import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
+from torch.nn.utils import parametrize
+
+from qexplorer.engine.simulation.folding import NORMS
+from qexplorer.engine.simulation.folding import fold as fold_norms
+from qexplorer.engine.simulation.in_place import remove_in_place
+from qexplorer.weights.text import some
+
+__all__ = ["LAYERS", "NORMS", "Prepared", "is_layer", "layer_nodes", "prepare"]
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+COMPUTE = ("forward", "_conv_forward")
+"""The methods in which a layer computes."""
 TOLERANCE = 1e-4
 """How far outputs of the traced copy may be from the model's, in units of the largest one, or of 1 if that is less."""
-IN_PLACE = {operator.iadd: operator.add, operator.isub: operator.sub, operator.imul: operator.mul}
 UNTRACED = "It does not trace ({reason}), so its layers are quantized by hooks: batch norm stays apart."
+LEFT = "Not run as layers, and so left as they are: {names}."
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A module in eval mode and its layers by name, in the order in which they run where it was `traced`.
+    """A module in eval mode and its layers by name, in the order in which they run.
 
-    A layer is a convolution or a linear map. `note` says in a sentence why the module could not be traced.
+    A layer is a convolution or a linear map. `note` says in sentences why the module could not be traced, and which
+    modules that one takes for layers are none.
     """
 
     module: nn.Module
@@ -47,25 +57,36 @@ def prepare(module: nn.Module, example: Tensor, *, fold: bool = True) -> Prepare
 
     Where it cannot be traced by torch.fx, or the traced copy gives other outputs, it is only copied.
     """
-    with torch.inference_mode():
-        expected = module(example)
-    try:
-        graph = fx.symbolic_trace(copy.deepcopy(module).eval())
-        _without_in_place(graph)
-        folded = _fold(graph) if fold else 0
-        graph.recompile()
-        with torch.inference_mode():
-            found = [graph(example), graph(example[:1])]
-            right = all(_alike(expected[: len(own)], own) for own in found)
-        reason = "" if right else "the traced copy gives other outputs"
-    except Exception as error:  # noqa: BLE001  tracing runs the model's own code
-        reason, graph, folded = f"{type(error).__name__}: {error}".split("\n")[0][:120], None, 0
-    if reason or graph is None:
-        plain = copy.deepcopy(module).eval()
-        found_layers: dict[str, nn.Module] = {n: m for n, m in plain.named_modules() if isinstance(m, LAYERS)}
-        return Prepared(plain, found_layers, traced=False, note=UNTRACED.format(reason=reason))
-    layers = {name: m for _, name, m in layer_nodes(graph)}
-    return Prepared(graph, layers, traced=True, folded=folded)
+    plain = copy.deepcopy(module).eval()
+    for each in list(plain.modules()):
+        if parametrize.is_parametrized(each):
+            _settle(each)
+    with torch.no_grad():
+        expected = plain(example.clone())  # a model may work on its input in place
+    reason = ""
+    for folding in dict.fromkeys((fold, False)):  # where folding spoils the outputs the norms stay
+        try:
+            graph, folded = _traced(plain, folding)
+            if _alike(graph, example, expected):
+                layers = {name: layer for _, name, layer in layer_nodes(graph)}
+                return Prepared(graph, layers, True, folded, _left(plain, layers))
+            reason = "the traced copy gives other outputs"
+        except Exception as error:  # noqa: BLE001  tracing runs the model's own code
+            reason = f"{type(error).__name__}: {error}".split("\n")[0][:120]
+    layers = _as_they_run(plain, example)
+    note = " ".join(filter(None, (UNTRACED.format(reason=reason), _left(plain, layers))))
+    return Prepared(plain, layers, False, note=note)
+
+
+def is_layer(module: nn.Module) -> bool:
+    """Whether a module computes as torch's own convolutions and linear layers do.
+
+    The last step of torch's attention is no layer: its weights are read, but it is never called.
+    """
+    kind = next((cls for cls in LAYERS if isinstance(module, cls)), None)
+    if kind is None or isinstance(module, NonDynamicallyQuantizableLinear):
+        return False
+    return all(getattr(type(module), name, None) is getattr(kind, name, None) for name in COMPUTE)
 
 
 def layer_nodes(graph: fx.GraphModule) -> Iterator[tuple[fx.Node, str, nn.Module]]:
@@ -74,66 +95,75 @@ def layer_nodes(graph: fx.GraphModule) -> Iterator[tuple[fx.Node, str, nn.Module
     for node in graph.graph.nodes:
         if node.op == "call_module":
             module = graph.get_submodule(str(node.target))
-            if isinstance(module, LAYERS) and id(module) not in seen:
+            if is_layer(module) and id(module) not in seen:
                 seen.add(id(module))
                 yield node, str(node.target), module
 
 
-def _alike(expected: Tensor, found: Tensor) -> bool:
-    scale = expected.abs().max().clamp(min=1)
-    return expected.shape == found.shape and bool(((expected - found).abs().max() / scale) <= TOLERANCE)
+class _Tracer(fx.Tracer):
+    """Layers are what a trace ends at; what torch puts together from layers is traced through."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        composed = any(is_layer(each) for each in m.modules() if each is not m)
+        return is_layer(m) or (super().is_leaf_module(m, module_qualified_name) and not composed)
 
 
-def _without_in_place(graph: fx.GraphModule) -> None:
-    """Give every step a result of its own, so that the inputs of a step can be used again."""
-    for module in graph.modules():
-        if getattr(module, "inplace", False) is True:
-            module.inplace = False  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
-    for node in graph.graph.nodes:
-        if node.op == "call_function" and node.target in IN_PLACE:
-            node.target = IN_PLACE[node.target]
-        if node.kwargs.get("inplace"):
-            node.kwargs = {**node.kwargs, "inplace": False}
-        name = str(node.target)
-        if node.op == "call_method" and name.endswith("_") and not name.endswith("__") and hasattr(Tensor, name[:-1]):
-            node.target = name[:-1]
-        if node.op == "call_function" and isinstance(node.target, torch._ops.OpOverload):
-            _functional(node)
+def _traced(plain: nn.Module, fold: bool) -> tuple[fx.GraphModule, int]:
+    """A traced copy without steps in place, and how many norms were folded."""
+    root = copy.deepcopy(plain)
+    graph = fx.GraphModule(root, _Tracer().trace(root))
+    remove_in_place(graph)
+    for node, _, _ in layer_nodes(graph):
+        if not node.args:
+            node.args, node.kwargs = (node.kwargs["input"],), {}
+    folded = fold_norms(graph) if fold else 0
+    graph.recompile()
+    return graph, folded
 
 
-def _functional(node: fx.Node) -> None:
-    """The form of an ATen operator that leaves its input as it is."""
-    assert isinstance(node.target, torch._ops.OpOverload)  # noqa: S101
-    packet = node.target.overloadpacket.__name__
-    own = getattr(torch.ops.aten, packet[:-1], None) if packet.endswith("_") and not packet.endswith("__") else None
-    if own is not None and node.target.namespace == "aten":
-        node.target = getattr(own, node.target._overloadname)
+def _alike(graph: fx.GraphModule, example: Tensor, expected: Tensor) -> bool:
+    """Whether a graph gives the expected outputs, for all samples and for the first alone."""
+    for inputs in (example, example[:1]):
+        with torch.no_grad():
+            found = graph(inputs.clone())
+        wanted = expected[: len(inputs)]
+        scale = expected.abs().max().clamp(min=1)
+        if found.shape != wanted.shape or not bool((wanted - found).abs().max() / scale <= TOLERANCE):
+            return False
+    return True
 
 
-def _fold(graph: fx.GraphModule) -> int:
-    """Put every batch norm that follows a layer, alone, into it; how many there were."""
-    uses: dict[str, int] = {}
-    for node in graph.graph.nodes:
-        if node.op == "call_module":
-            uses[str(node.target)] = uses.get(str(node.target), 0) + 1
-    modules = dict(graph.named_modules())
-    folded = 0
-    for node in list(graph.graph.nodes):
-        norm = modules.get(str(node.target)) if node.op == "call_module" else None
-        before = node.args[0] if isinstance(norm, NORMS) and node.args else None
-        if not isinstance(before, fx.Node) or before.op != "call_module" or len(before.users) != 1:
-            continue
-        name = str(before.target)
-        layer = modules[name]
-        if not isinstance(layer, LAYERS) or uses[name] != 1 or not isinstance(norm, NORMS) or norm.running_mean is None:
-            continue
-        fuse = fuse_linear_bn_eval if isinstance(layer, nn.Linear) else fuse_conv_bn_eval
-        fused = fuse(layer, norm)  # pyright: ignore[reportArgumentType]
-        parent, _, leaf = name.rpartition(".")
-        setattr(graph.get_submodule(parent), leaf, fused)
-        modules[name] = fused
-        node.replace_all_uses_with(before)
-        graph.graph.erase_node(node)
-        folded += 1
-    graph.delete_all_unused_submodules()
-    return folded
+def _settle(module: nn.Module) -> None:
+    """Make parameters of what a module computes from others; torch's own way would change the module copied from."""
+    parts: Any = module.parametrizations
+    values = {name: getattr(module, name).detach() for name in parts}
+    module.__class__ = type(module).__bases__[0]
+    del module.parametrizations
+    for name, value in values.items():
+        module.register_parameter(name, nn.Parameter(value))
+
+
+def _as_they_run(module: nn.Module, example: Tensor) -> dict[str, nn.Module]:
+    """The layers of a module that is not traced: those first that the example goes through, in that order."""
+    layers = {name: each for name, each in module.named_modules() if is_layer(each)}
+    order: dict[nn.Module, None] = {}
+
+    def look(layer: nn.Module, args: Any) -> None:
+        del args
+        order.setdefault(layer)
+
+    handles = [layer.register_forward_pre_hook(look) for layer in layers.values()]
+    try:
+        with torch.no_grad():
+            module(example.clone())
+    finally:
+        for handle in handles:
+            handle.remove()
+    places = {layer: i for i, layer in enumerate(order)}
+    return dict(sorted(layers.items(), key=lambda item: places.get(item[1], len(places))))
+
+
+def _left(plain: nn.Module, layers: dict[str, nn.Module]) -> str:
+    """A sentence on the modules that look like layers and are none of `layers`."""
+    names = [name for name, each in plain.named_modules() if isinstance(each, LAYERS) and name not in layers]
+    return LEFT.format(names=some(names, 3)) if names else ""

@@ -12,8 +12,8 @@ from qexplorer.engine.journal import Journal
 from qexplorer.engine.repair import LayerTask, Repair
 from qexplorer.engine.simulation.calibrate import Batches, calibrate
 from qexplorer.engine.simulation.layers import (
-    INPUT_BYTES,
     dequantized,
+    input_bits,
     json_db,
     layer_bits,
     quantize_input,
@@ -55,7 +55,8 @@ class Simulated:
 class Plan:
     """How to quantize: the recipe, the repairs in their order, the calibration batches [n, C, H, W].
 
-    `dynamic` finds the parameters of activations for each input anew. `only` names the one layer to be quantized.
+    `dynamic` finds the parameters of activations for each input anew. `only` names the one layer to be quantized. What
+    layers read and give is looked at where a repair needs it, or `always`.
     """
 
     recipe: Recipe
@@ -63,11 +64,14 @@ class Plan:
     batches: Batches = ()
     dynamic: bool = False
     only: str = ""
+    always: bool = False
 
     @property
     def walks(self) -> bool:
         """Whether a repair looks at what each layer reads."""
-        return any(type(r).choose is not Repair.choose or type(r).after is not Repair.after for r in self.repairs)
+        return self.always or any(
+            type(r).choose is not Repair.choose or type(r).after is not Repair.after for r in self.repairs
+        )
 
     def of(self, layer: str) -> LayerSpec:
         """The specs of a layer, with what the repairs make of them."""
@@ -98,7 +102,7 @@ def simulate(source: Prepared, plan: Plan, journal: Journal | None = None, key: 
         quantize_input(quantized.layers[name], fake)
     builder = _Builder(model, quantized, plan, specs, inputs, journal, key)
     layers = yield from within(builder.build(), CALIBRATED if reads or done else 0.0, 1.0)
-    return Simulated(model, quantized, layers, done, *sizes_of(model, specs, inputs))
+    return Simulated(model, quantized, layers, done, *sizes_of(quantized, specs, inputs))
 
 
 @dataclass(frozen=True)
@@ -120,9 +124,12 @@ class _Builder:
             for i, visit in enumerate(visits):
                 steps = self._layer(visit.name, visit)
                 figures[visit.name] = yield from within(steps, i / len(names), (i + 1) / len(names))
-        for i, name in enumerate(names):
+                if visit.name == self.plan.only:
+                    break
+        for name in names:
             if name not in figures:
-                figures[name] = yield from within(self._layer(name, None), i / len(names), (i + 1) / len(names))
+                start, stop = len(figures) / len(names), (len(figures) + 1) / len(names)
+                figures[name] = yield from within(self._layer(name, None), start, stop)
         return [figures[name] for name in names]
 
     def _layer(self, name: str, visit: Visit | None) -> Steps[dict[str, Any]]:
@@ -132,15 +139,18 @@ class _Builder:
         weight: Tensor = layer.weight.detach()
         figure: dict[str, Any] = {"name": name, "shape": list(weight.shape), "spec": spec.text}
         if spec.weights is None:
-            return figure | {"weight_sqnr_db": "inf"}
+            return figure | {"weight_sqnr_db": "inf", "bits": layer_bits(weight, None) / weight.numel()}
         kept = self.journal.arrays(self._key(name)) if visit else None
         if kept is not None:
             _restore(layer, kept)
+            figure |= self.journal.get(f"{self._key(name)}/notes") or {}
         else:
             task = LayerTask(name, layer, self.model.layers[name], weight, weight_quantizer(name, weight, spec.weights),
                              visit or Visit(name, [], []), self.inputs.get(name))  # fmt: skip
-            figure |= yield from self._mend(task, walked=visit is not None)
+            notes = yield from self._mend(task, walked=visit is not None)
+            figure |= notes
             if visit:
+                self.journal.put(f"{self._key(name)}/notes", notes)
                 self.journal.put_arrays(self._key(name), _kept(layer))
         with torch.no_grad():
             if visit:
@@ -169,12 +179,13 @@ class _Builder:
 
 def _kept(layer: Any) -> dict[str, Any]:
     parts = {"weight": layer.weight, **({"bias": layer.bias} if layer.bias is not None else {})}
-    return {name: tensor.detach().cpu().numpy() for name, tensor in parts.items()}
+    return {name: tensor.detach().to(torch.float32).cpu().numpy() for name, tensor in parts.items()}
 
 
 def _restore(layer: Any, kept: dict[str, Any]) -> None:
+    like = layer.weight.detach()
     for name, array in kept.items():
-        setattr(layer, name, nn.Parameter(torch.tensor(array, device=layer.weight.device), requires_grad=False))
+        setattr(layer, name, nn.Parameter(torch.tensor(array).to(like), requires_grad=False))
 
 
 def _output_sqnr(float_layer: nn.Module, layer: nn.Module, visit: Visit) -> float:
@@ -188,14 +199,13 @@ def _output_sqnr(float_layer: nn.Module, layer: nn.Module, visit: Visit) -> floa
 
 
 def sizes_of(model: Prepared, specs: dict[str, LayerSpec], inputs: dict[str, FakeQuantize]) -> tuple[int, float]:
-    """The bytes of a model whose layers are quantized so, with all that stays float, and the average bits of a weight.
-    """
+    """The bytes of a model of quantized layers, all that stays float included, and the average bits of a weight."""
     weights: list[Any] = [model.layers[name].weight for name in specs]
     bits = sum(layer_bits(w, spec.weights) for w, spec in zip(weights, specs.values(), strict=True))
     stored = sum(w.numel() * w.element_size() for w in weights)
     rest = theoretical_bytes(model.module.state_dict()) - stored
-    static = sum(INPUT_BYTES for fake in inputs.values() if fake.params is not None and fake.spec.format.scaled)
-    return rest + -(-bits // 8) + static, bits / max(sum(w.numel() for w in weights), 1)
+    whole = bits + sum(map(input_bits, inputs.values()))
+    return rest + -(-whole // 8), bits / max(sum(w.numel() for w in weights), 1)
 
 
 def adapted(plan_repairs: Sequence[Repair], spec: QuantSpec) -> QuantSpec:

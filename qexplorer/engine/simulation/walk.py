@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from qexplorer.engine.simulation.calibrate import Batches
+from qexplorer.engine.simulation.layers import input_of
 from qexplorer.engine.simulation.prepared import Prepared
 from qexplorer.engine.simulation.stages import Stages
 
@@ -26,11 +29,10 @@ class Visit:
 def walk(model: Prepared, quantized: Prepared, batches: Batches) -> Iterator[Visit]:
     """Visit every layer in order. What the visitor changes in `quantized` at a layer, later layers read.
 
-    A traced model is run through once; the batches lie in memory as far as they are alive. One that is not traced is
-    run up to each layer anew.
+    A layer that is called several times is visited at its first call. A traced model is run through once; the batches
+    lie in memory as far as they are alive. One that is not traced is run up to each layer anew.
     """
-    with torch.no_grad():
-        yield from _staged(model, quantized, batches) if model.traced else _hooked(model, quantized, batches)
+    return _staged(model, quantized, batches) if model.traced else _hooked(model, quantized, batches)
 
 
 def _staged(model: Prepared, quantized: Prepared, batches: Batches) -> Iterator[Visit]:
@@ -54,27 +56,27 @@ class _Seen(Exception):  # noqa: N818  no error: it ends a run that has gone far
 
 def _hooked(model: Prepared, quantized: Prepared, batches: Batches) -> Iterator[Visit]:
     for name in model.layers:
-        float_inputs, inputs = (_inputs(p, name, batches) for p in (model, quantized))
-        if float_inputs and inputs:  # a layer may be there without being used
-            yield Visit(name, float_inputs, inputs)
+        pairs = [(_input(model, name, batch), _input(quantized, name, batch)) for batch in batches]
+        seen = [(a, b) for a, b in pairs if a is not None and b is not None]
+        if seen:  # a layer may be there without being used
+            yield Visit(name, [a for a, _ in seen], [b for _, b in seen])
 
 
-def _inputs(prepared: Prepared, name: str, batches: Batches) -> list[Tensor]:
-    """What a layer reads first of all in each run."""
+def _input(prepared: Prepared, name: str, batch: NDArray[np.float32]) -> Tensor | None:
+    """What a layer reads first of all when a batch is run; None where the run does not come to it."""
     found: list[Tensor] = []
 
-    def look(layer: nn.Module, args: tuple[Any, ...]) -> None:
+    def look(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         del layer
-        found.append(args[0])
+        found.append(input_of(args, kwargs))
         raise _Seen
 
-    handle = prepared.layers[name].register_forward_pre_hook(look, prepend=True)
+    handle = prepared.layers[name].register_forward_pre_hook(look, prepend=True, with_kwargs=True)
     try:
-        for batch in batches:
-            try:
-                prepared.module(torch.tensor(batch, device=prepared.device))
-            except _Seen:
-                continue
+        with torch.no_grad():
+            prepared.module(torch.tensor(batch, device=prepared.device))
+    except _Seen:
+        pass
     finally:
         handle.remove()
-    return found
+    return found[0] if found else None

@@ -1,0 +1,28 @@
+"""How often the modules of a traced model are called, and whether anything else reads their tensors."""
+
+from collections import Counter
+from typing import Any
+
+from torch import fx
+
+
+def used_once(graph: fx.GraphModule) -> set[str]:
+    """The modules that are called once and whose tensors are no one else's: changing them changes one step alone."""
+    nodes = list(graph.graph.nodes)
+    calls = Counter(str(node.target) for node in nodes if node.op == "call_module")
+    owners: Counter[int] = Counter()
+    for name in calls:
+        owners.update({id(tensor) for tensor in graph.get_submodule(name).parameters()})
+    owners.update(id(_attribute(graph, target)) for target in {n.target for n in nodes if n.op == "get_attr"})
+    return {
+        name
+        for name, times in calls.items()
+        if times == 1 and all(owners[id(tensor)] == 1 for tensor in graph.get_submodule(name).parameters())
+    }
+
+
+def _attribute(graph: fx.GraphModule, path: Any) -> Any:
+    found: Any = graph
+    for part in str(path).split("."):
+        found = getattr(found, part)
+    return found

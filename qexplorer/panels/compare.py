@@ -1,0 +1,199 @@
+"""Compare: every run's size against its accuracy, and two of them sample by sample."""
+
+from typing import ClassVar
+
+import numpy as np
+from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QStackedLayout, QVBoxLayout, QWidget
+
+from qexplorer.engine.compare import Candidate, Paired, candidate, paired
+from qexplorer.engine.datasets import Data, open_dataset
+from qexplorer.engine.results import RunResult
+from qexplorer.errors import UserError
+from qexplorer.panels import Panel, Parts, Place, register
+from qexplorer.progress import Progress, Steps
+from qexplorer.state.chosen_runs import Line
+from qexplorer.state.runner import Done, Failed, Runner, Task
+from qexplorer.widgets.contingency import PairedCounts, PairedTest
+from qexplorer.widgets.controls import Button, caption
+from qexplorer.widgets.flips_grid import Flip, FlipsGrid
+from qexplorer.widgets.messages import Placeholder
+from qexplorer.widgets.segmented import Segmented
+from qexplorer.widgets.size_accuracy_plot import SizeAccuracyPlot, SizePoint
+from qexplorer.widgets.theme import Theme
+
+SHOWN = 50
+MOST_IMAGES = 500
+
+
+@register
+class ComparePanel(Panel):
+    """A scatter of all rows tested on the same data; the paired test of two rows, and the images that changed."""
+
+    name: ClassVar[str] = "compare"
+    title: ClassVar[str] = "Compare"
+    order: ClassVar[int] = 28
+    place: ClassVar[Place] = Place(10, "distribution", tabbed=True)
+
+    def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
+        super().__init__(parts, parent)
+        self._reading = Runner("reading", newest_wins=True, parent=self)
+        self._reading.ended.connect(self._on_read)
+        self.plot, self.test, self.flips = SizeAccuracyPlot(), PairedTest(), FlipsGrid()
+        self._empty = Placeholder(
+            "Nothing to compare yet", "Run a job: each model appears here by its size and its accuracy."
+        )
+        pair = QWidget()
+        column = QVBoxLayout(pair)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.test)
+        column.addWidget(self.flips, 1)
+        self._pair_hint = Placeholder(
+            "Choose two rows", "Select two rows in Runs (Ctrl and click): who is right where the other is wrong?"
+        )
+        content = QWidget()
+        self._stack = QStackedLayout(content)
+        for widget in (self._empty, self.plot, self._pair_hint, pair):
+            self._stack.addWidget(widget)
+        self._pair = pair
+        content.setContentsMargins(8, 0, 8, 4)
+        self.body.addWidget(content, 1)
+        self._subject = caption("")
+        self._which = Segmented([("size", "Size"), ("pair", "Pair")], "What is compared")
+        self._which.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        self._which.show_value("size")
+        self._which.chosen.connect(self._on_which)
+        self._images = Button("Show images")
+        self._images.setObjectName("show_images")
+        self._images.setToolTip("Read the data set, and show the images on which the two differ")
+        self._images.clicked.connect(self._on_images)
+        self._found: tuple[Candidate, Candidate, Paired] | None = None
+        self.plot.chosen.connect(self._on_point)
+        parts.runs.changed.connect(self.reload)
+        parts.runs.history_changed.connect(self.reload)
+        parts.themes.changed.connect(self.show_theme)
+        self.show_theme(parts.themes.current)
+        self.reload()
+
+    def fill_title(self, row: QHBoxLayout) -> None:
+        row.addStretch()
+        row.addWidget(self._subject)
+        row.addWidget(self._images)
+        row.addWidget(self._which)
+
+    def close_work(self) -> None:
+        self._reading.close()
+
+    def show_theme(self, theme: Theme) -> None:
+        """Colours of a theme."""
+        for widget in (self.plot, self.test, self.flips):
+            widget.show_theme(theme)
+
+    def reload(self) -> None:
+        """Show what is chosen now."""
+        pair = self._which.value == "pair"
+        self._images.setVisible(False)
+        self._show_pair() if pair else self._show_points()
+
+    def _show_points(self) -> None:
+        results = self._results()
+        points = [point for result in results for point in _points(result)]
+        self.plot.show_points(points)
+        lines = self.parts.runs.lines
+        if lines:
+            self.plot.show_chosen(lines[0])
+        self._subject.setText(f"{results[0].model['name']} on {results[0].data['name']}" if results else "")
+        self._stack.setCurrentWidget(self.plot if points else self._empty)
+
+    def _results(self) -> list[RunResult]:
+        """The results on the same model's weights and the same data as the run that is looked at."""
+        own = self.parts.runs.result
+        if own is None:
+            return []
+        found: list[RunResult] = []
+        try:
+            runs = self.parts.history.runs()
+        except UserError:
+            return []
+        for run in runs:
+            if run.result_json is None or len(found) == SHOWN:
+                continue
+            try:
+                result = RunResult.from_json(run.result_json)
+            except UserError:
+                continue
+            same = all(getattr(result, part)["sha256"] == getattr(own, part)["sha256"] for part in ("model", "data"))
+            if same and result.rows[0].n == own.rows[0].n:
+                found.append(result)
+        return found
+
+    def _show_pair(self) -> None:
+        lines = self.parts.runs.lines
+        self._found = None
+        self.flips.show_flips([])
+        self._subject.setText("")
+        if len(lines) != 2:
+            self._stack.setCurrentWidget(self._pair_hint)
+            return
+        try:
+            first, second = (candidate(self.parts.history, *line) for line in lines)
+            found = paired(first, second)
+        except UserError as error:
+            self.banner.show_message(str(error))
+            self._stack.setCurrentWidget(self._pair_hint)
+            return
+        self.banner.clear()
+        names = (first.row, second.row) if first.row != second.row else (f"{first.row} (1)", f"{second.row} (2)")
+        self.test.show_test(
+            PairedCounts(*names, found.both, found.only_first, found.only_second, found.neither, found.p)
+        )
+        self._found = first, second, found
+        self._subject.setText(f"{len(found.changed)} predictions differ")
+        self._images.setVisible(bool(len(found.changed)))
+        self._stack.setCurrentWidget(self._pair)
+
+    def _on_which(self, value: object) -> None:
+        self._which.show_value(value)
+        self.reload()
+
+    def _on_point(self, key: object) -> None:
+        if isinstance(key, tuple):
+            self.parts.runs.choose((key,))
+
+    def _on_images(self) -> None:
+        result = self.parts.runs.result
+        if self._found is not None and result is not None:
+            self._images.setEnabled(False)
+            data = str(result.spec["data"])
+            self._reading.submit(
+                _images(data, self._found[0].data, self._found[2].changed), "Reading images", self._found
+            )
+
+    def _on_read(self, task: Task) -> None:
+        self._images.setEnabled(True)
+        if isinstance(task.outcome, Failed):
+            self.banner.show_message(task.outcome.message, task.outcome.details)
+        elif isinstance(task.outcome, Done) and task.about is self._found and self._found is not None:
+            first, second, found = self._found
+            flips = [Flip(image, int(first.labels[i]), int(first.predictions[i]), int(second.predictions[i]), int(i))
+                     for i, image in zip(found.changed, task.outcome.result, strict=False)]  # fmt: skip
+            self.flips.show_flips(flips)
+            self._images.setVisible(False)
+
+
+def _images(name: str, sha256: str, places: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> Steps[list[object]]:
+    """The test images at these places, the first of them. Raises `UserError` where the data is not what it was."""
+    yield Progress("Reading the data set")
+    data: Data = yield from open_dataset(name)
+    if data.sha256 != sha256:
+        raise UserError(f"The data {name} is not what it was when the runs were made.", "Run both again.")
+    return [data.x_test[i] for i in places[:MOST_IMAGES]]
+
+
+def _points(result: RunResult) -> list[SizePoint]:
+    points: list[SizePoint] = []
+    for i, row in enumerate(result.rows):
+        key: Line = (result.run_id, row.name)
+        title = row.name if i else "FP32"
+        points.append(SizePoint(key, title, row.bytes_on_disk, row.bytes_theoretical, row.top1, row.top1_ci95,
+                                row.kind == "REAL", reference=i == 0))  # fmt: skip
+    return points

@@ -1,0 +1,68 @@
+"""A line of text beside which some are offered: any may be written, and the usual ones are a click away."""
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import QPoint, QPointF, Qt, Signal
+from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPalette
+from PySide6.QtWidgets import QMenu, QWidget
+
+from qexplorer.widgets.controls import PAD, Field, paint_chevron
+
+EMPTY = "(empty)"
+ROOM = 20
+
+
+class Offered(Field):
+    """Value in: texts to offer; signal out: that one was taken. The chevron, or Down, opens them."""
+
+    picked = Signal()
+
+    def __init__(self, offers: Sequence[str] = (), parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.offers = list(offers)
+        self.setTextMargins(PAD - 2, 0, ROOM, 0)
+
+    def show_offers(self, offers: Sequence[str]) -> None:
+        """Offer these from now on."""
+        self.offers = list(offers)
+
+    def open_offers(self) -> QMenu:
+        """Show what is offered, below the field."""
+        menu = QMenu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        for text in self.offers:
+            action = menu.addAction((text or EMPTY).replace("&", "&&"))
+            action.setData(text)
+            action.setCheckable(True)
+            action.setChecked(text == self.text())
+        menu.triggered.connect(self._on_triggered)
+        menu.popup(self.mapToGlobal(QPoint(0, self.height())))
+        return menu
+
+    def _on_triggered(self, action: object) -> None:
+        self.setText(action.data())  # pyright: ignore[reportAttributeAccessIssue]
+        self.picked.emit()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() == Qt.Key.Key_Down:
+            self.open_offers()
+        else:
+            super().keyPressEvent(event)
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        if event.position().x() > self.width() - ROOM and event.button() == Qt.MouseButton.LeftButton:
+            self.open_offers()
+        else:
+            super().mousePressEvent(event)
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        over = event.position().x() > self.width() - ROOM
+        self.setCursor(Qt.CursorShape.ArrowCursor if over else Qt.CursorShape.IBeamCursor)
+        super().mouseMoveEvent(event)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        color = self.palette().color(QPalette.ColorRole.Text)
+        paint_chevron(painter, QPointF(self.width() - 12.0, self.height() / 2), color)
