@@ -17,6 +17,7 @@ COMMANDS = {
     "list": "every tensor of a file",
     "analyze": "quantize tensors and measure what it does",
     "run": "run a job on a model",
+    "study": "a grid of runs, here or on a Dask cluster",
     "runs": "the run history",
     "formats": "every number format",
 }

@@ -14,6 +14,7 @@ from qexplorer.errors import UserError
 from qexplorer.folders import state_folder
 from qexplorer.menus import Menus
 from qexplorer.panels import Panel, Parts, panels
+from qexplorer.panels.advice import AdvicePanel
 from qexplorer.panels.jobs import JobsPanel
 from qexplorer.panels.runs import RunsPanel
 from qexplorer.panels.weights import READS, WeightsPanel
@@ -72,6 +73,7 @@ class MainWindow(QMainWindow):
         self._add_panels()
         self._add_bars()
         self.panel(RunsPanel).resume_asked.connect(self.panel(JobsPanel).resume)
+        self.panel(AdvicePanel).picture_asked.connect(self.show_panel)
         self._default_layout()
         self._saver = QTimer(self, singleShot=True, interval=SAVE_DELAY_MS)
         self._saver.timeout.connect(self.save)

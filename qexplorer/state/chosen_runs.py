@@ -1,5 +1,8 @@
 """Which runs the person looks at: what the table of runs chooses, the panels beside it show."""
 
+import json
+from typing import Any
+
 from PySide6.QtCore import QObject, Signal
 
 from qexplorer.engine.history import History, Run
@@ -43,6 +46,11 @@ class ChosenRuns(QObject):
             return next((run for run in self.history.runs(20) if run.status == "done"), None)
         except UserError:
             return None
+
+    def job_settings(self) -> dict[str, Any]:
+        """The settings with which that run was started."""
+        run = self.run
+        return {} if run is None else json.loads(run.config_json)
 
     @property
     def result(self) -> RunResult | None:

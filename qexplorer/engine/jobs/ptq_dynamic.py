@@ -24,8 +24,8 @@ class PtqDynamic(SimulatedJob):
     weight_spec: str = setting("int8 channel:0", "Weight spec", f"Of the simulation: {SPEC_HELP}",
                                offers=("int8 channel:0", "int8", "int4 channel:0", "int4 group:32"))  # fmt: skip
     activation_spec: str = setting(PER_TOKEN, "Activation spec", "Of the simulation, found anew for each input; a "
-                                   "group as long as a token gives each its own scale", offers=(PER_TOKEN, "uint8 affine",
-                                   f"int4 group:{1 << 20}", "fp8_e4m3fn"))  # fmt: skip
+                                   "group as long as a token gives each its own scale", 
+                                   offers=(PER_TOKEN, "uint8 affine", f"int4 group:{1 << 20}", "fp8_e4m3fn"))  # fmt: skip
     engine: str = setting("auto", "Engine", "The int8 kernels; auto: the best supported", choices=("auto", *ENGINES))
 
     name: ClassVar[str] = "ptq-dynamic"

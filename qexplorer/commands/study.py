@@ -1,0 +1,125 @@
+"""`qexplorer study`: a grid of runs, here or on a Dask cluster."""
+
+import argparse
+import dataclasses
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qexplorer.commands import say, say_json, say_table, work
+from qexplorer.errors import UserError
+
+if TYPE_CHECKING:
+    from qexplorer.engine.study.board import CellState, StudyResult
+
+EXAMPLES = """examples:
+  qexplorer study four_bits.toml
+  qexplorer study four_bits.toml --json --resume 20261121-101500-study-ab12cd
+  qexplorer study four_bits.toml --on tcp://192.168.0.7:8786
+  qexplorer study four_bits.toml --on tls://cluster:8786 --tls-ca ca.pem --tls-cert own.pem --tls-key own.key
+
+four_bits.toml:
+  title = "Four bits"
+  job = "weight-only"               # the job of every run; or a list of jobs
+  [settings]                        # what all runs share: any field of the job (`qexplorer run JOB --help`)
+  data = "digits"
+  limit = 100
+  [grid]                            # lists, of which every combination is a run; any field of the job
+  model = ["mobilenet_v2_digits", "vit_digits"]
+  weight_spec = ["int8 channel:0", "int4 channel:0 mse"]
+  repairs = ["fold", "fold,mse_clip,gptq"]
+  seed = [0, 1]
+
+Every run is in the run history (`qexplorer runs`). A run that fails does not stop the others; the exit code is then 2.
+--resume takes a study up again with the same file: runs that are done are not run again, others go on.
+
+on a cluster (pip install "qexplorer[cluster]"):
+  dask scheduler                                          on one machine
+  dask worker tcp://HOST:8786 --nthreads 1                on each that shall work, once a process
+Each worker needs qexplorer and torch in the versions of this program. Files of your own (models, weights, data) have to
+lie on every worker under the same path; code among them has to be trusted there. Runs that share a machine slow each
+other down: measure latencies with one worker a machine, or write timing = "off". Everyone who can reach a tcp://
+scheduler can run programs on its workers: use it in a network that you trust, and tls:// elsewhere."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument("study", metavar="STUDY.toml", help="what to run; the format is shown below")
+    place = "here, or on the Dask scheduler at tcp://HOST:PORT or tls://HOST:PORT; default local"
+    parser.add_argument("--on", default="local", metavar="local|ADDRESS", help=place)
+    parser.add_argument("--resume", default="", metavar="STUDY_ID", help="go on with a study that was begun earlier")
+    parser.add_argument("--tls-ca", default="", metavar="FILE", help="for tls://: the authority's certificate, PEM")
+    parser.add_argument("--tls-cert", default="", metavar="FILE", help="for tls://: your certificate, PEM")
+    parser.add_argument("--tls-key", default="", metavar="FILE", help="for tls://: its key, PEM")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the study; every run gets an entry in the run history."""
+    from qexplorer.engine.history import History
+    from qexplorer.engine.study.book import Book
+    from qexplorer.engine.study.course import run_study
+    from qexplorer.engine.study.place import Tls, place_of
+    from qexplorer.engine.study.study import Study
+
+    tls = Tls(args.tls_ca, args.tls_cert, args.tls_key)
+    place_of(args.on, tls)
+    study, history = Study.read(Path(args.study)), History()
+    book = Book.open(args.resume, history) if args.resume else Book.begin(study, history)
+    again = f"qexplorer study {shlex.quote(args.study)} --resume {book.study_id}"
+    before = dict(book.runs)
+    try:
+        result = work(run_study(study, history, args.on, tls=tls, book=book))
+    except UserError as error:
+        if book.runs == before:
+            raise
+        raise UserError(error.what, f"{error.remedy} Go on with: {again}".lstrip(), field=error.field) from error
+    except BaseException:
+        if book.runs != before:
+            print(f"qexplorer: what is done is kept; go on with: {again}", file=sys.stderr)
+        raise
+    if args.json:
+        say_json(_document(result))
+    else:
+        _say(result)
+    if result.failed:
+        raise UserError(f"{result.failed} of {len(result.cells)} runs failed.", f"Try them again with: {again}")
+
+
+def _document(result: "StudyResult") -> dict[str, Any]:
+    """What `--json` prints."""
+    names = ("number", "job", "settings", "run_id", "status", "error", "seconds", "worker")
+    cells = [
+        {name: getattr(cell, name) for name in names} | {"rows": [dataclasses.asdict(row) for row in cell.rows]}
+        for cell in result.cells
+    ]
+    return {"study_id": result.study_id, "title": result.title, "notes": list(result.notes), "cells": cells}
+
+
+def _say(result: "StudyResult") -> None:
+    """The table of a study: a line for each model that a cell made, or for the float model where it made none."""
+    names = list(dict.fromkeys(name for cell in result.cells for name in cell.settings))
+    lines = [line for cell in result.cells for line in _lines(cell, names)]
+    titles = ("", *names, "run", "top-1 [95 %]", "on disk", "theoretical", "seconds", "status")
+    say_table(titles, lines, right=(0, *range(len(names) + 3, len(titles) - 1)))
+    say(f"study {result.study_id}, “{result.title}”: {len(result.cells)} run(s), {result.failed} failed")
+    for note in result.notes:
+        say(note)
+    for cell in result.cells:
+        if cell.error:
+            say(f"{cell.number}: {cell.error}")
+
+
+def _lines(cell: "CellState", names: list[str]) -> list[tuple[str, ...]]:
+    own = (str(cell.number), *(str(cell.settings.get(name, "")) for name in names))
+    if not cell.rows:
+        return [(*own, "", "", "", "", "", cell.status)]
+    lines: list[tuple[str, ...]] = []
+    for row in cell.rows[1:] or cell.rows:
+        low, high = row.top1_ci95
+        lines.append(
+            (*own, row.name, f"{row.top1:.2%} [{low:.2%}, {high:.2%}]", f"{row.bytes_on_disk / 1e6:.2f} MB",
+             f"{row.bytes_theoretical / 1e6:.2f} MB", f"{cell.seconds:.1f}", cell.status)
+        )  # fmt: skip
+    return lines

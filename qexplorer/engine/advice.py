@@ -1,0 +1,110 @@
+"""Rules that see a problem in a run's result, say it in a sentence, and name the job that mends it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from qexplorer.engine.backends import ENGINES
+from qexplorer.engine.results import NO_FASTER, REAL, SIMULATED, Row, RunResult
+
+DROP = 0.005
+FEW_BITS = 4.5
+SHARE = 0.3
+REPAIRED = "fold,cle,mse_clip,adaround:500,bias_correction"
+REPAIRED_WITHOUT_CLE = "fold,mse_clip,gptq,bias_correction"
+
+
+@dataclass(frozen=True)
+class JobAdvice:
+    """What is wrong, in a sentence with its figures; a remedy in a few words, and the job's name and settings.
+
+    Settings that are not named are those of the run. `job` is empty where nothing can be done.
+    """
+
+    sentence: str
+    remedy: str
+    job: str
+    settings: dict[str, Any]
+
+
+def advise_on(result: RunResult) -> list[JobAdvice]:
+    """All that is to be said of a run."""
+    return [advice for rule in RULES for advice in rule(result)]
+
+
+def _no_faster(result: RunResult) -> Iterator[JobAdvice]:
+    first = result.rows[0]
+    for row in result.rows[1:]:
+        slow = [b for b, ms in row.latency_ms.items() if first.latency_ms[b]["median"] / ms["median"] < NO_FASTER]
+        if row.kind == REAL and row.engine in ENGINES and slow:
+            yield JobAdvice(
+                f"{row.name} is no faster at batch {' and '.join(slow)}: {why_no_faster(result, row, slow)}",
+                "Try another engine" if row.engine != "onednn" else "", "ptq-static", {"engine": "onednn"},
+            )  # fmt: skip
+
+
+def why_no_faster(result: RunResult, row: Row, slow: list[str]) -> str:
+    """One sentence on why int8 kernels did not pay."""
+    cpu = result.versions.get("cpu", "")
+    if "AVX512" not in cpu and "VNNI" not in cpu and cpu:
+        return f"this processor ({cpu}) has no int8 dot products, so int8 costs as many instructions as float."
+    float_share = result.job == "ptq-dynamic"
+    if float_share:
+        return "only Linear and LSTM layers became int8, and quantizing their inputs anew each time costs time too."
+    if slow == ["1"]:
+        return "with one image the work of a layer is so small that calling it and converting its input dominate."
+    return f"the {row.engine} kernels gain less on these layers than converting between float and int8 costs."
+
+
+def _dropped(result: RunResult) -> Iterator[JobAdvice]:
+    first = result.rows[0]
+    bits = float(result.spec.get("average_bits", 32))
+    for row in result.rows[1:]:
+        drop = first.top1 - row.top1
+        tried = str(result.spec.get("repairs", []))
+        if (
+            row.kind == SIMULATED
+            and drop > DROP
+            and bits <= FEW_BITS
+            and "adaround" not in tried
+            and result.job != "qat"
+        ):
+            has_norms = bool(result.spec.get("folded"))
+            yield JobAdvice(
+                f"{row.name} loses {100 * drop:.1f} points of top-1 by rounding to nearest at {bits:.1f} bits a weight.",
+                "Repair: clip, choose the rounding, correct biases", result.job,
+                {"repairs": REPAIRED if has_norms else REPAIRED_WITHOUT_CLE},
+            )  # fmt: skip
+        elif repaired:
+            yield JobAdvice(
+                f"{row.name} still loses {100 * drop:.1f} points of top-1 after repair: what is left, training mends.",
+                "Train with quantization (QAT)", "qat", {"epochs": 3},
+            )  # fmt: skip
+
+
+def _one_layer(result: RunResult) -> Iterator[JobAdvice]:
+    errors = [(layer["output_error"], layer["name"]) for layer in result.layers if "output_error" in layer]
+    total = sum(error for error, _ in errors)
+    if len(errors) > 2 and total > 0:
+        worst, name = max(errors)
+        if worst > SHARE * total:
+            spec = result.spec.get("weight_spec", "int4 channel:0")
+            yield JobAdvice(
+                f"{name} alone makes {worst / total:.0%} of the error of the output.",
+                "Give this layer 8 bits", "weight-only",
+                {"overrides": f"{name}=int8 channel:0", "weight_spec": spec},
+            )  # fmt: skip
+
+
+def _more_samples(result: RunResult) -> Iterator[JobAdvice]:
+    points = result.history
+    if result.job == "convergence" and len(points) > 1 and points[-2]["range_change"] > 0.05:
+        change, n = points[-2]["range_change"], points[-1]["samples"]
+        yield JobAdvice(
+            f"Ranges still change by {change:.0%} from {points[-2]['samples']} to {n} samples: they are not enough.",
+            f"Calibrate on {2 * n}", "convergence", {"calibration": 2 * n},
+        )  # fmt: skip
+
+
+Rule = Callable[[RunResult], Iterator[JobAdvice]]
+RULES: tuple[Rule, ...] = (_dropped, _no_faster, _one_layer, _more_samples)

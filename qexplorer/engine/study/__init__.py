@@ -1,0 +1,19 @@
+"""A study: a grid of runs, described in a TOML file, here or on a Dask cluster.
+
+```
+title = "Four bits"                # left out: the file's name
+job = "weight-only"                # the job of every run; or a list of jobs
+
+[settings]                         # what all runs share: any field of the job
+data = "digits"
+limit = 100
+
+[grid]                             # a list for any field of the job; every combination is a run
+model = ["mobilenet_v2_digits", "vit_digits"]
+weight_spec = ["int8 channel:0", "int4 channel:0 mse"]
+repairs = ["fold", "fold,mse_clip,gptq"]
+seed = [0, 1]
+```
+
+Nothing here imports torch or `distributed` before a function is called.
+"""

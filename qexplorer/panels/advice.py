@@ -1,0 +1,83 @@
+"""Advice: what is wrong with the selected tensor's quantization and with the run that is looked at, and the remedy."""
+
+import dataclasses
+from typing import ClassVar
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QWidget
+
+from qexplorer.engine.advice import JobAdvice, advise_on
+from qexplorer.engine.jobs import jobs
+from qexplorer.errors import UserError
+from qexplorer.panels import Panel, Parts, Place, register
+from qexplorer.quant import Analysis
+from qexplorer.quant.advice import Advice, advise
+from qexplorer.widgets.advice_list import AdviceList, Hint
+
+NOTHING = (
+    "Nothing to mend: of this tensor under this spec, and of the run that is looked at, no rule has anything to say."
+)
+
+
+@register
+class AdvicePanel(Panel):
+    """Rules over the analysis and over the result; each with a button that applies its remedy."""
+
+    name: ClassVar[str] = "advice"
+    title: ClassVar[str] = "Advice"
+    order: ClassVar[int] = 55
+    place: ClassVar[Place] = Place(8, "metrics", tabbed=True)
+    picture_asked = Signal(str)
+
+    def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
+        super().__init__(parts, parent)
+        self.list = AdviceList()
+        self.body.addWidget(self.list, 1)
+        self._analysis: Analysis | None = None
+        self.list.applied.connect(self._on_applied)
+        self.list.shown.connect(self._on_shown)
+        parts.preview.analyzed.connect(self._on_analyzed)
+        parts.runs.changed.connect(self.reload)
+        parts.runs.history_changed.connect(self.reload)
+        self.reload()
+
+    def reload(self) -> None:
+        """Ask the rules again."""
+        result = self.parts.runs.result
+        of_tensor = advise(self._analysis) if self._analysis is not None else []
+        of_run = advise_on(result) if result is not None else []
+        hints = [Hint(a, a.sentence, a.remedy, a.picture) for a in of_tensor]
+        hints += [Hint(a, a.sentence, a.remedy, "result") for a in of_run]
+        self.list.show_hints(hints, NOTHING)
+
+    def _on_analyzed(self, analysis: Analysis) -> None:
+        self._analysis = analysis
+        self.reload()
+
+    def _on_applied(self, advice: object) -> None:
+        self.banner.clear()
+        if isinstance(advice, Advice):
+            self.parts.store.update(spec=advice.spec)
+        elif isinstance(advice, JobAdvice):
+            self._set_job(advice)
+
+    def _set_job(self, advice: JobAdvice) -> None:
+        """The run's settings with those of the advice, as the next job; it is not started."""
+        result = self.parts.runs.result
+        if result is None:
+            return
+        cls = jobs[advice.job]
+        names = {f.name for f in dataclasses.fields(cls)}  # pyright: ignore[reportArgumentType]
+        own = self.parts.runs.job_settings()
+        try:
+            job = cls(**{k: v for k, v in {**own, **advice.settings}.items() if k in names})
+        except UserError as error:
+            self.banner.show_message(str(error))
+            return
+        self.parts.store.update(job=job)
+        self.picture_asked.emit("jobs")
+
+    def _on_shown(self, picture: str) -> None:
+        if picture == "error":
+            self.parts.store.update(error_view="channels")
+        self.picture_asked.emit(picture)
