@@ -59,19 +59,15 @@ def why_no_faster(result: RunResult, row: Row, slow: list[str]) -> str:
 def _dropped(result: RunResult) -> Iterator[JobAdvice]:
     first = result.rows[0]
     bits = float(result.spec.get("average_bits", 32))
+    repaired = any(step in str(result.spec.get("repairs", [])) for step in ("adaround", "gptq"))
     for row in result.rows[1:]:
         drop = first.top1 - row.top1
-        tried = str(result.spec.get("repairs", []))
-        if (
-            row.kind == SIMULATED
-            and drop > DROP
-            and bits <= FEW_BITS
-            and "adaround" not in tried
-            and result.job != "qat"
-        ):
+        if row.kind != SIMULATED or drop <= DROP or result.job == "qat":
+            continue
+        if bits <= FEW_BITS and not repaired:
             has_norms = bool(result.spec.get("folded"))
             yield JobAdvice(
-                f"{row.name} loses {100 * drop:.1f} points of top-1 by rounding to nearest at {bits:.1f} bits a weight.",
+                f"{row.name} loses {100 * drop:.1f} points of top-1 by rounding to nearest at {bits:.1f} bits.",
                 "Repair: clip, choose the rounding, correct biases", result.job,
                 {"repairs": REPAIRED if has_norms else REPAIRED_WITHOUT_CLE},
             )  # fmt: skip

@@ -70,4 +70,5 @@ def wilson_interval(correct: int, n: int) -> tuple[float, float]:
     p, z2 = correct / n, Z95 * Z95
     middle = p + z2 / (2 * n)
     half = Z95 * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
-    return max(0.0, (middle - half) / (1 + z2 / n)), min(1.0, (middle + half) / (1 + z2 / n))
+    low, high = (middle - half) / (1 + z2 / n), (middle + half) / (1 + z2 / n)
+    return min(max(0.0, low), p), max(min(1.0, high), p)  # p lies inside, also after rounding

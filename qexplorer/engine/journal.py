@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from qexplorer.engine.artifacts import write_whole
 EVALUATED, POINT = "evaluated/", "point/"
 """What keys begin with: of rows that were evaluated, and of points of curves that are shown while the run goes on."""
 Arrays = Mapping[str, NDArray[Any]]
+DAMAGE = (OSError, ValueError, KeyError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
+"""What reading a file of arrays may fail with whose bytes are not those that were written."""
 
 
 class Journal:
@@ -68,7 +71,7 @@ def save_arrays(path: Path, arrays: Arrays) -> None:
 def load_arrays(path: Path) -> dict[str, NDArray[Any]] | None:
     """What `save_arrays` wrote; None where it is gone or damaged."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except DAMAGE:
         return None

@@ -18,7 +18,8 @@ TITLES = ("Model", "Kind", "Top-1", "95 % interval", "Top-5", "Flips", "On disk"
           "Note")  # fmt: skip
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:80rem;padding:0 1rem;color:#1a1c1e}
 h1{font-size:1.4rem}h2{font-size:1.05rem;margin:2rem 0 .3rem}p{margin:.2rem 0;color:#555}
-table{border-collapse:collapse;font-variant-numeric:tabular-nums;width:100%}th,td{padding:.3rem .6rem;text-align:right;border-bottom:1px solid #ddd}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums;width:100%}
+th,td{padding:.3rem .6rem;text-align:right;border-bottom:1px solid #ddd}
 th:first-child,td:first-child,th:last-child,td:last-child{text-align:left}.sim{color:#9a4b00}.real{color:#00613f}
 @media(prefers-color-scheme:dark){body{background:#16181a;color:#e6e6e6}th,td{border-color:#333}p{color:#aaa}
 .sim{color:#f0a35c}.real{color:#5fd0a0}}"""

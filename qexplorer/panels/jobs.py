@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QMessageBox, QVBoxLayout, QWi
 
 from qexplorer.engine.backends import backends
 from qexplorer.engine.jobs import Job, jobs
+from qexplorer.engine.jobs.model_job import ModelJob
 from qexplorer.engine.models import models
 from qexplorer.engine.record import job_of, recorded, resumed
 from qexplorer.engine.results import RunResult
@@ -198,8 +199,7 @@ class JobsPanel(Panel):
 
     def _on_kind(self) -> None:
         old, cls = self.parts.store.state.job, jobs[self._kind.currentData()]
-        common = {f.name for f in dataclasses.fields(cls)} & {f.name for f in dataclasses.fields(old)}
-        self.parts.store.update(job=cls(**{name: getattr(old, name) for name in common}))
+        self.parts.store.update(job=with_settings_of(cls, old))
 
     def _on_cancel(self, number: int) -> None:
         for task in self.parts.jobs.tasks:
@@ -233,3 +233,15 @@ class JobsPanel(Panel):
             self._hint.setText(f"{task.title} was cancelled; Resume in Runs goes on with it.")
         else:
             self._hint.setText(f"{task.title} is done: its results are in Runs.")
+
+
+def with_settings_of(cls: type[Job], old: Job) -> Job:
+    """A job of that kind with what was chosen for another one, as far as it has such settings and they are possible."""
+    names = {f.name for f in dataclasses.fields(cls)}  # pyright: ignore[reportArgumentType]
+    chosen = {f.name: getattr(old, f.name) for f in dataclasses.fields(old) if getattr(old, f.name) != f.default}  # pyright: ignore[reportArgumentType]
+    common = {name: value for name, value in chosen.items() if name in names}
+    try:
+        return cls(**common)
+    except UserError:
+        plain = {f.name for f in dataclasses.fields(ModelJob)}
+        return cls(**{name: value for name, value in common.items() if name in plain})

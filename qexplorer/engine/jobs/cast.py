@@ -14,6 +14,7 @@ from qexplorer.errors import UserError
 from qexplorer.progress import Steps, within
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
     from qexplorer.engine.simulation.prepared import Prepared
@@ -53,8 +54,7 @@ class Cast(SimulatedJob):
             row = Made(name, SIMULATED, str(shop.device), made.model.module, made.bytes_theoretical, ON_DISK)
             return Conversion((row,), spec, made.layers)
         module = _cast(prepared, self.to, kept)
-        layers = [{"name": n, "shape": list(_weight(m).shape), "dtype": "float32" if n in kept else self.to}
-                  for n, m in prepared.layers.items()]  # fmt: skip
+        layers = [_figure(n, m, self.to, kept=n in kept) for n, m in prepared.layers.items()]
         return Conversion((Made(name, REAL, f"{shop.device} {self.to}", module, note=prepared.note),), spec, layers)
 
     def _kept(self, prepared: "Prepared", shop: Workshop) -> Steps[list[str]]:
@@ -101,11 +101,26 @@ def _weight(layer: "nn.Module") -> Any:
     return layer.weight
 
 
+def _figure(name: str, layer: "nn.Module", to: str, *, kept: bool) -> dict[str, Any]:
+    from qexplorer.engine.simulation.layers import json_db, sqnr_db
+
+    weight = _weight(layer)
+    short = weight if kept else weight.to(_dtype(to))
+    return {"name": name, "shape": list(weight.shape), "spec": "fp32" if kept else to,
+            "weight_sqnr_db": json_db(sqnr_db(weight, short))}  # fmt: skip
+
+
+def _dtype(to: str) -> "torch.dtype":
+    import torch
+
+    return {"fp16": torch.float16, "bf16": torch.bfloat16}[to]
+
+
 def _cast(prepared: "Prepared", to: str, kept: list[str]) -> "nn.Module":
     """A copy in the narrower float, whose kept layers compute in float32 and hand on the narrower one."""
     import torch
 
-    dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}[to]
+    dtype = _dtype(to)
     copy = prepared.copy()
     copy.module.to(dtype)
     for name in kept:

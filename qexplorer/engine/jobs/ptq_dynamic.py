@@ -14,6 +14,7 @@ from qexplorer.progress import Progress, Steps, within
 
 PER_TOKEN = f"int8 group:{1 << 20}"
 """One scale for each vector along the last axis: a group as long as that is cut to it."""
+OFFERS = (PER_TOKEN, "uint8 affine", f"int4 group:{1 << 20}", "fp8_e4m3fn")
 
 
 @jobs.register
@@ -24,8 +25,7 @@ class PtqDynamic(SimulatedJob):
     weight_spec: str = setting("int8 channel:0", "Weight spec", f"Of the simulation: {SPEC_HELP}",
                                offers=("int8 channel:0", "int8", "int4 channel:0", "int4 group:32"))  # fmt: skip
     activation_spec: str = setting(PER_TOKEN, "Activation spec", "Of the simulation, found anew for each input; a "
-                                   "group as long as a token gives each its own scale", 
-                                   offers=(PER_TOKEN, "uint8 affine", f"int4 group:{1 << 20}", "fp8_e4m3fn"))  # fmt: skip
+                                   "group as long as a token gives each its own scale", offers=OFFERS)  # fmt: skip
     engine: str = setting("auto", "Engine", "The int8 kernels; auto: the best supported", choices=("auto", *ENGINES))
 
     name: ClassVar[str] = "ptq-dynamic"

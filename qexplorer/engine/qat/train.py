@@ -119,6 +119,9 @@ class Trainer:
                     "stopped": f"Training diverged in {where}: the loss is {loss}, at a learning rate of {rate:.2g}."
                 }
             total, right, seen = total + loss * len(chosen), right + correct, seen + len(chosen)
+        if not all(bool(torch.isfinite(p).all()) for p in self.model.module.parameters()):
+            rate = self.schedule.rate
+            return {"stopped": f"Training diverged in epoch {epoch + 1}: weights are not finite, at {rate:.2g}."}
         self.model.module.eval()
         result = yield from within(evaluate(self.model.module, *self.validation), TRAINED, 1.0)
         interval = wilson_interval(round(result.top1 * result.n), result.n)

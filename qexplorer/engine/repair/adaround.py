@@ -20,10 +20,11 @@ GAMMA, ZETA = -0.1, 1.1
 """The sigmoid is stretched to γ … ζ and then clipped to 0 … 1."""
 BETA = (20.0, 2.0)
 """The exponent of the regularizer, at first and at last."""
-WARM_UP = 0.2
+WARM_UP = 0.1
 """The share of the steps without regularizer."""
-WEIGHT = 0.01
-RATE = 0.02
+WEIGHT = 0.3
+"""λ, for errors in units of a step. With a tenth of it h hardly leaves the weight itself, and is cut off at the end."""
+RATE = 0.05
 EVERY = 20
 """Optimizer steps between two steps of work."""
 
@@ -64,13 +65,17 @@ class AdaRound(Repair):
         grid = WeightGrid(task.weight, task.quantizer)
         weights = grouped(task.layer, task.weight)
         chosen = yield from rounded(weights, gram(task), grid, self.iterations, task.name)
-        task.chosen = chosen.reshape(task.weight.shape)
+        task.chosen = chosen.reshape(task.weight.shape).to(task.weight.dtype)
 
 
 def rounded(
     weights: "Tensor", products: "Gram", grid: "WeightGrid", iterations: int, name: str = ""
 ) -> "Steps[Tensor]":
-    """Weights [g, out, K] on the grid; see `Gram` for the products."""
+    """Weights [g, out, K] on the grid; see `Gram` for the products.
+
+    The error of each output channel is counted in units of that of a whole step of its weights, so that channels of
+    all scales are pulled alike.
+    """
     import torch
 
     with torch.no_grad():
@@ -78,7 +83,8 @@ def rounded(
         quotient = (weights - offset) * (1 / scale)
         floor = quotient.floor()
         aim = weights @ products.cross
-        unit = scale.square().mean() * products.own.diagonal(dim1=1, dim2=2).mean().clamp(min=1e-12)
+        power = products.own.diagonal(dim1=1, dim2=2).mean(dim=1).clamp(min=1e-12)
+        unit = scale.square().mean(dim=2, keepdim=True) * power[:, None, None]
         rest = ((quotient - floor) - GAMMA) / (ZETA - GAMMA)
         logits = torch.logit(rest.clamp(1e-4, 1 - 1e-4))
     v = logits.requires_grad_()

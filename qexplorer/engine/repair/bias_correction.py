@@ -28,14 +28,12 @@ class BiasCorrection(Repair):
         count = 0
         with torch.no_grad():
             for x, twin in zip(task.visit.inputs, task.visit.float_inputs, strict=True):
-                difference = task.float_layer(twin) - layer(x)  # the layer's own hook quantizes x
+                difference = (task.float_layer(twin) - layer(x)).float()  # the layer's own hook quantizes x
                 axis = difference.ndim - 1 if isinstance(layer, nn.Linear) else 1
                 flat = difference.movedim(axis, 0).reshape(len(task.weight), -1)
                 total += flat.sum(dim=1)
                 count += flat.shape[1]
             shift = total / max(count, 1)
-            if layer.bias is None:
-                layer.bias = nn.Parameter(shift)
-            else:
-                layer.bias.data = layer.bias.data + shift
+            before = 0 if layer.bias is None else layer.bias.detach()
+            layer.bias = nn.Parameter((before + shift).to(layer.weight.dtype), requires_grad=False)
         task.notes["bias_shift"] = float(shift.abs().max())

@@ -51,37 +51,31 @@ def equalize(first: "nn.Module", second: "nn.Module") -> float:
     """Equalize one pair; how far the scales were from 1."""
     import torch
 
-    one, two = _outgoing(first), _incoming(second)
-    r1, r2 = one.abs().amax(dim=1), two.abs().amax(dim=(0, 2))
-    if len(r1) != len(r2):
-        return 0.0
-    s = torch.where((r1 > 0) & (r2 > 0), torch.sqrt(r1 * r2) / r2, torch.ones_like(r1))
+    one: Any = first.weight
+    two: Any = second.weight
+    groups = int(getattr(second, "groups", 1))
     with torch.no_grad():
-        one /= s[:, None]
+        r1, r2 = _ranges(one), _split(two, groups).abs().amax(dim=(1, 3)).flatten()
+        s = torch.where((r1 > 0) & (r2 > 0), torch.sqrt(r1 * r2) / r2, torch.ones_like(r1))
+        one.div_(s.reshape(-1, *[1] * (one.ndim - 1)))
         if first.bias is not None:
-            first.bias.data /= s  # pyright: ignore[reportOperatorIssue, reportArgumentType, reportCallIssue]
-        two *= s[None, :, None]
+            first.bias.div_(s)  # pyright: ignore[reportCallIssue]
+        two.copy_((_split(two, groups) * s.reshape(groups, 1, -1, 1)).reshape(two.shape))
     return float((s - 1).abs().max())
 
 
-def _outgoing(layer: "nn.Module") -> "Tensor":
-    """A view of the weights by output channel, [out, …]."""
-    weight: Any = layer.weight
-    return weight.data.view(len(weight), -1)
+def _ranges(weight: "Tensor") -> "Tensor":
+    """The largest magnitude of each output channel, [out]."""
+    return weight.detach().flatten(1).abs().amax(dim=1)
 
 
-def _incoming(layer: "nn.Module") -> "Tensor":
-    """A view of the weights by input channel, [out/g, in, …]."""
-    weight, groups = layer.weight, int(getattr(layer, "groups", 1))
-    data: Any = weight.data
-    if groups == 1:
-        return data.view(len(data), data.shape[1], -1)
-    if groups == len(data) and data.shape[1] == 1:  # depthwise: an output channel reads the input channel of its number
-        return data.view(1, len(data), -1)
-    return data.new_zeros((1, 0, 1))
+def _split(weight: "Tensor", groups: int) -> "Tensor":
+    """Weights by the input channels of each group: [out, in/g, …] as [g, out/g, in/g, the rest]."""
+    return weight.detach().reshape(groups, len(weight) // groups, weight.shape[1], -1)
 
 
 def _spread(layer: "nn.Module") -> float:
     """The greatest channel range over the median one."""
-    ranges = _outgoing(layer).abs().amax(dim=1)
+    weight: Any = layer.weight
+    ranges = _ranges(weight)
     return float(ranges.max() / ranges.median().clamp(min=1e-12))

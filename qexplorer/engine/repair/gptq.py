@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from qexplorer.engine.repair import LayerTask, Repair, repairs
+from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps
+from qexplorer.quant.spec import QuantSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -13,8 +15,8 @@ if TYPE_CHECKING:
 
 DAMPING = 0.01
 """Of the mean of H's diagonal, added to it."""
-EVERY = 64
-"""Columns between two steps."""
+BLOCK = 64
+"""Columns between two steps. The columns after a block learn of its errors when it is done, all at once."""
 
 
 @repairs.register
@@ -30,6 +32,12 @@ class Gptq(Repair):
     order: ClassVar[int] = 30
     needs_data: ClassVar[bool] = True
 
+    def adapt(self, spec: QuantSpec) -> QuantSpec:
+        if spec.rounding.startswith("stochastic"):
+            raise UserError("GPTQ makes up for each error, so chance cannot decide how a weight is rounded.",
+                            "Take another rounding, or leave GPTQ out.", field="repairs")  # fmt: skip
+        return spec
+
     def choose(self, task: LayerTask) -> Steps[None]:
         from qexplorer.engine.simulation.gram import gram, grouped
         from qexplorer.engine.simulation.grid import WeightGrid
@@ -38,25 +46,33 @@ class Gptq(Repair):
         weights = grouped(task.layer, task.weight)
         grid = WeightGrid(task.weight, task.quantizer)
         chosen = yield from rounded(weights, gram(task).own, grid, task.name)
-        task.chosen = chosen.reshape(task.weight.shape)
+        task.chosen = chosen.reshape(task.weight.shape).to(task.weight.dtype)
 
 
 def rounded(weights: "Tensor", products: "Tensor", grid: "WeightGrid", name: str = "") -> "Steps[Tensor]":
-    """Weights [g, out, K] on the grid, for products of inputs [g, K, K]."""
+    """Weights [g, out, K] on the grid, for products of inputs [g, K, K], which must have an inverse, or `UserError`."""
+    upper = _factor(products)
+    rest, n = weights.clone(), weights.shape[2]
+    for start in range(0, n, BLOCK):
+        yield Progress(f"GPTQ {name}", start, n)
+        _round_block(rest, upper, grid, start, min(start + BLOCK, n))
+    return rest
+
+
+def _round_block(rest: "Tensor", upper: "Tensor", grid: "WeightGrid", start: int, stop: int) -> None:
+    """Put the columns `start` … `stop` − 1 of `rest` on the grid, and take their errors from those after them."""
     import torch
 
     with torch.no_grad():
-        upper = _factor(products)
-        rest, result = weights.clone(), torch.empty_like(weights)
-        n = weights.shape[2]
-        for k in range(n):
-            if k % EVERY == 0:
-                yield Progress(f"GPTQ {name}", k, n)
+        errors = torch.zeros_like(rest[:, :, start:stop])
+        for k in range(start, stop):
             column = rest[:, :, k]
-            result[:, :, k] = grid.nearest(column.reshape(-1), k).reshape(column.shape)
-            error = (column - result[:, :, k]) / upper[:, k, k, None]
-            rest[:, :, k:] -= error[:, :, None] * upper[:, None, k, k:]
-    return result
+            chosen = grid.nearest(column.reshape(-1), k).reshape(column.shape)
+            error = (column - chosen) / upper[:, k, k, None]
+            rest[:, :, k:stop] -= error[:, :, None] * upper[:, None, k, k:stop]
+            rest[:, :, k] = chosen
+            errors[:, :, k - start] = error
+        rest[:, :, stop:] -= errors @ upper[:, start:stop, stop:]
 
 
 def _factor(products: "Tensor") -> "Tensor":
@@ -67,5 +83,9 @@ def _factor(products: "Tensor") -> "Tensor":
     diagonal = damped.diagonal(dim1=1, dim2=2)
     mean = diagonal.mean(dim=1, keepdim=True)
     diagonal += torch.where(mean > 0, DAMPING * mean, torch.ones_like(mean))
-    lower = torch.linalg.cholesky(damped)
-    return torch.linalg.cholesky(torch.cholesky_inverse(lower), upper=True)
+    lower, failed = torch.linalg.cholesky_ex(damped)
+    upper, failed_again = torch.linalg.cholesky_ex(torch.cholesky_inverse(lower), upper=True)
+    if failed.any() or failed_again.any() or not upper.isfinite().all():
+        raise UserError("The products of the layer's inputs have no inverse.", "Take more samples.",
+                        field="calibration")  # fmt: skip
+    return upper

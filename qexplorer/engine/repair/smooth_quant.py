@@ -43,12 +43,15 @@ class SmoothQuant(Repair):
         found = list(norm_readers(model))
         if not found:
             return [{"repair": self.name, "note": "Nothing to smooth: no layer norm is read by linear layers alone."}]
+        if not any(map(len, batches)):
+            raise UserError("SmoothQuant looks at activations, and there are no samples.", "Take calibration samples.",
+                            field="calibration")  # fmt: skip
         peaks = [_Peak() for _ in found]
         handles = [norm.register_forward_hook(peak) for (norm, _), peak in zip(found, peaks, strict=True)]
         try:
             for i, batch in enumerate(batches):
                 yield Progress("Looking for outliers", i, len(batches))
-                with torch.inference_mode():
+                with torch.no_grad():
                     model.module(torch.tensor(batch, device=model.device))
         finally:
             for handle in handles:
@@ -56,7 +59,7 @@ class SmoothQuant(Repair):
         done: list[dict[str, Any]] = []
         for (norm, readers), peak in zip(found, peaks, strict=True):
             assert peak.largest is not None  # noqa: S101  every norm was run
-            largest = peak.largest.clone()
+            largest = peak.largest
             s = smooth(norm, [model.layers[name] for name in readers], largest, self.alpha)
             done += [{"repair": self.name, "name": name, "activation_spread": _ratio(largest),
                       "activation_spread_after": _ratio(largest / s)} for name in readers]  # fmt: skip
@@ -81,11 +84,11 @@ def smooth(norm: "nn.LayerNorm", readers: "list[nn.Module]", largest: "Tensor", 
     with torch.no_grad():
         columns = torch.stack([w.abs().amax(dim=0) for w in weights]).amax(dim=0).clamp(min=LEAST)
         s = (largest.clamp(min=LEAST) ** alpha / columns ** (1 - alpha)).clamp(min=LEAST)
-        norm.weight.data /= s
+        norm.weight.div_(s)
         if norm.bias is not None:
-            norm.bias.data /= s
+            norm.bias.div_(s)
         for w in weights:
-            w.data *= s
+            w.mul_(s)
     return s
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from qexplorer.engine.simulation.uses import used_once
+from qexplorer.engine.simulation.uses import readers, used_once
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -19,7 +19,7 @@ def fold(graph: fx.GraphModule) -> int:
     alone, folded = used_once(graph), 0
     for node in list(graph.graph.nodes):
         before = node.args[0] if node.op == "call_module" and node.args else None
-        if not isinstance(before, fx.Node) or len(before.users) != 1 or str(before.target) not in alone:
+        if not isinstance(before, fx.Node) or readers(before) != [node] or str(before.target) not in alone:
             continue
         layer, norm = graph.get_submodule(str(before.target)), graph.get_submodule(str(node.target))
         if not _fits(layer, norm):

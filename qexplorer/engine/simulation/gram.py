@@ -57,7 +57,8 @@ def columns(layer: nn.Module, x: Tensor) -> Tensor:
     shape = x.shape[: 1 + dims]
     places = torch.unravel_index(_chosen(math.prod(shape)), shape)
     patches = x[places]
-    return patches.reshape(len(patches), layer.groups, -1).permute(1, 2, 0)
+    wide = math.prod(patches.shape[1:]) // layer.groups
+    return patches.reshape(len(patches), layer.groups, wide).permute(1, 2, 0)
 
 
 def grouped(layer: nn.Module, weight: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import fx, nn
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
 from qexplorer.engine.simulation.prepared import Prepared
-from qexplorer.engine.simulation.uses import used_once
+from qexplorer.engine.simulation.uses import readers, used_once
 
 RELUS = (nn.ReLU, nn.LeakyReLU, nn.Identity, nn.Dropout)
 """Modules f with f(s·x) = s·f(x) for s > 0."""
@@ -45,8 +45,8 @@ def pairs(model: Prepared) -> Iterator[Pair]:
 
 def _follower(model: Prepared, node: fx.Node) -> str | None:
     """The layer that alone reads a node's output, if there is one."""
-    while len(node.users) == 1:
-        node = next(iter(node.users))
+    while len(found := readers(node)) == 1:
+        node = found[0]
         if node.op == "call_module" and str(node.target) in model.layers:
             return str(node.target)
         if not _scales(model.module, node):
@@ -75,7 +75,6 @@ def norm_readers(model: Prepared) -> Iterator[tuple[nn.LayerNorm, list[str]]]:
         norm = graph.get_submodule(str(node.target)) if node.op == "call_module" and str(node.target) in alone else None
         if not isinstance(norm, nn.LayerNorm) or norm.weight is None or len(norm.normalized_shape) != 1:
             continue
-        readers = [str(user.target) for user in node.users if user.op == "call_module"]
-        linear = all(isinstance(model.layers.get(name), nn.Linear) and name in alone for name in readers)
-        if readers and linear and len(readers) == len(node.users):
-            yield norm, readers
+        names = [str(user.target) if user.op == "call_module" else "" for user in readers(node)]
+        if names and all(isinstance(model.layers.get(name), nn.Linear) and name in alone for name in names):
+            yield norm, names

@@ -1,0 +1,235 @@
+"""Each job chosen, set and started by mouse and keyboard, and its result seen."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QAbstractButton, QApplication, QInputDialog, QLineEdit, QMenu, QMessageBox
+from pytestqt.qtbot import QtBot
+
+from qexplorer.engine.jobs import jobs
+from qexplorer.main_window import MainWindow
+from qexplorer.panels.advice import AdvicePanel
+from qexplorer.panels.compare import ComparePanel
+from qexplorer.panels.jobs import JobsPanel
+from qexplorer.panels.result import ResultPanel
+from qexplorer.panels.runs import RunsPanel
+from qexplorer.widgets.controls import Button, Combo
+from qexplorer.widgets.job_form import JobForm
+from qexplorer.widgets.segmented import Segmented
+from tests.widgets.hands import pick, type_text
+
+LEFT = Qt.MouseButton.LeftButton
+Open = Callable[..., MainWindow]
+SETTINGS = {
+    "ptq-static": {"weight_spec": "int4 channel:0", "activation_spec": "uint8 affine", "calibration": "32"},
+    "ptq-dynamic": {},
+    "weight-only": {"weight_spec": "int3 channel:0", "repairs": "fold,mse_clip,gptq", "calibration": "32"},
+    "cast": {"keep": "first"},
+    "evaluate": {},
+    "qat": {"epochs": "1", "calibration": "32"},
+    "sensitivity": {"weight_spec": "int3 channel:0"},
+    "bit-budget": {"target": "4 bits", "calibration": "32", "checked": "1", "widths": "2,4,8"},
+    "repair": {"layer": "head", "calibration": "32"},
+    "parity": {"calibration": "32", "compared": "8"},
+    "convergence": {"calibration": "16"},
+}
+SHOWN = {"qat": "curves", "convergence": "curves", "bit-budget": "front", "evaluate": "_empty"}
+
+
+def form_of(window: MainWindow) -> JobForm:
+    return window.panel(JobsPanel)._form
+
+
+def set_job(qtbot: QtBot, window: MainWindow, name: str, settings: dict[str, str]) -> None:
+    """Choose a job and type its settings, those that are folded away too."""
+    kind = window.findChild(Combo, "job")
+    assert kind is not None
+    pick(kind, name)
+    form = form_of(window)
+    more = form._more
+    if not more.isChecked():
+        qtbot.mouseClick(more, LEFT)
+    small = {"model": "vit_digits", "limit": "24", "threads": "1"}
+    for field, text in {**small, **settings}.items():
+        control = form.controls[field]
+        assert isinstance(control, QLineEdit), field
+        type_text(control, text)
+    timing = form.controls["timing"]
+    assert isinstance(timing, Combo)
+    pick(timing, "off")
+    assert form._refusal.isHidden(), form._refusal.text()
+
+
+def show(qtbot: QtBot, window: MainWindow, panel: str) -> None:
+    """Bring a panel to the front, and let it be laid out."""
+    window.show_panel(panel)
+    qtbot.waitUntil(window.panels[panel].isVisible)
+    qtbot.wait(50)
+
+
+def run_job(qtbot: QtBot, window: MainWindow) -> None:
+    qtbot.mouseClick(window.panel(JobsPanel).run_button, LEFT)
+    qtbot.waitUntil(lambda: not window.jobs.unfinished, timeout=120_000)
+    assert not window.failure
+
+
+def select_lines(window: MainWindow, *rows: int) -> None:
+    """Click lines of the table of runs, with Ctrl from the second on."""
+    table = window.panel(RunsPanel).table
+    for i, row in enumerate(rows):
+        index = table.runs.index(row, 0)
+        table.scrollTo(index)
+        modifier = Qt.KeyboardModifier.ControlModifier if i else Qt.KeyboardModifier.NoModifier
+        QTest.mouseClick(table.viewport(), LEFT, modifier, table.visualRect(index).center())
+
+
+@pytest.mark.parametrize("name", [job.name for job in jobs])
+def test_a_job_is_run_by_mouse_and_its_result_is_seen(qtbot: QtBot, run_window: Open, name: str) -> None:
+    window = run_window()
+    set_job(qtbot, window, name, SETTINGS[name])
+    run_job(qtbot, window)
+    (run,) = window.parts.history.runs()
+    assert (run.job, run.status) == (name, "done")
+    table = window.panel(RunsPanel).table
+    assert len(table.runs.lines) == len(json.loads(run.result_json or "{}")["rows"])
+    panel = window.panel(ResultPanel)
+    assert panel._stack.currentWidget() is getattr(panel, SHOWN.get(name, "bars"))
+
+
+def test_the_bits_of_a_budget_are_taken_over_by_mouse(qtbot: QtBot, run_window: Open) -> None:
+    window = run_window()
+    set_job(qtbot, window, "bit-budget", SETTINGS["bit-budget"])
+    run_job(qtbot, window)
+    show(qtbot, window, "result")
+    panel = window.panel(ResultPanel)
+    slider = panel.front.slider
+    slider.setFocus()
+    QTest.keyClick(slider, Qt.Key.Key_End)
+    use = panel.window().findChild(Button, "use_bits")
+    assert use is not None
+    qtbot.mouseClick(use, LEFT)
+    job = window.store.state.job
+    assert job.name == "weight-only"
+    assert getattr(job, "overrides").count("int8") >= 17  # noqa: B009  a field of this kind of job alone
+    window.store.undo()
+    assert window.store.state.job.name == "bit-budget"
+
+
+def test_two_runs_are_compared_sample_by_sample(qtbot: QtBot, run_window: Open) -> None:
+    window = run_window()
+    for spec in ("int2 channel:0", "int2"):
+        set_job(qtbot, window, "weight-only", {"weight_spec": spec, "repairs": "fold", "calibration": "32"})
+        run_job(qtbot, window)
+    show(qtbot, window, "compare")
+    panel = window.panel(ComparePanel)
+    assert panel._stack.currentWidget() is panel.plot
+    select_lines(window, 1, 3)
+    pair = panel.window().findChildren(Segmented)
+    which = next(each for each in pair if each.accessibleName() == "What is compared")
+    qtbot.mouseClick(which, LEFT, pos=which.rect_of("pair").center().toPoint())
+    assert panel._stack.currentWidget() is panel._pair
+    assert "McNemar" in panel.test.text
+    changed = window.findChild(Button, "show_images")
+    assert changed is not None
+    qtbot.mouseClick(changed, LEFT)
+    qtbot.waitUntil(lambda: "changed" in panel.flips.text, timeout=20_000)
+
+
+def test_a_note_is_kept_and_a_run_deleted(qtbot: QtBot, run_window: Open, tmp_path: Path) -> None:
+    window = run_window()
+    set_job(qtbot, window, "evaluate", {})
+    run_job(qtbot, window)
+    select_lines(window, 0)
+    panel = window.panel(RunsPanel)
+    qtbot.mouseClick(panel.note, LEFT)
+    dialog = panel.findChild(QInputDialog)
+    assert dialog is not None
+    dialog.setTextValue("the one that ships")
+    dialog.accept()
+    (run,) = window.parts.history.runs()
+    assert run.notes == "the one that ships"
+    panel.write(str(tmp_path / "runs.html"))
+    assert "the one that ships" in (tmp_path / "runs.html").read_text()
+    select_lines(window, 0)
+    qtbot.mouseClick(panel.delete, LEFT)
+    question = panel.findChild(QMessageBox)
+    assert question is not None
+    qtbot.mouseClick(next(b for b in question.buttons() if b.text() == "Delete"), LEFT)
+    assert window.parts.history.runs() == []
+
+
+def test_a_cancelled_run_is_resumed_by_mouse(qtbot: QtBot, run_window: Open) -> None:
+    window = run_window()
+    set_job(qtbot, window, "qat", {"epochs": "3", "calibration": "32"})
+    qtbot.mouseClick(window.panel(JobsPanel).run_button, LEFT)
+    history = window.parts.history
+
+    def has_an_epoch() -> bool:
+        return any(history.journal(run.run_id).points() for run in history.runs())
+
+    qtbot.waitUntil(has_an_epoch, timeout=90_000)
+    panel = window.panel(ResultPanel)
+    qtbot.waitUntil(lambda: panel._stack.currentWidget() is panel.curves, timeout=10_000)
+    window.cancel_job()
+    qtbot.waitUntil(lambda: not window.jobs.unfinished, timeout=60_000)
+    runs = window.panel(RunsPanel)
+    assert runs.resume.isEnabled()
+    qtbot.mouseClick(runs.resume, LEFT)
+    menu = next(w for w in QApplication.topLevelWidgets() if isinstance(w, QMenu) and w.isVisible())
+    qtbot.mouseClick(menu, LEFT, pos=menu.actionGeometry(menu.actions()[0]).center())
+    qtbot.waitUntil(lambda: bool(window.jobs.unfinished), timeout=5_000)
+    qtbot.waitUntil(lambda: not window.jobs.unfinished, timeout=120_000)
+    (run,) = history.runs()
+    assert run.status == "done"
+
+
+def test_ones_own_code_is_run_only_after_a_yes(qtbot: QtBot, run_window: Open, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    own = tmp_path / "mine.py"
+    own.write_text(
+        f"import pathlib, torch\npathlib.Path({str(ran)!r}).touch()\n"
+        "def make():\n    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(1024, 10))\n"
+    )
+    window = run_window()
+    set_job(qtbot, window, "evaluate", {"model": f"{own}:make"})
+    qtbot.mouseClick(window.panel(JobsPanel).run_button, LEFT)
+    box = window.panel(JobsPanel).findChild(QMessageBox)
+    assert box is not None
+    assert "everything that you can do" in box.informativeText()
+    assert not ran.exists()
+    trust = box.findChild(QAbstractButton, "trust")
+    assert trust is not None
+    qtbot.mouseClick(trust, LEFT)
+    qtbot.waitUntil(lambda: not window.jobs.unfinished and bool(window.parts.history.runs()), timeout=60_000)
+    assert ran.exists()
+    assert window.parts.history.runs()[0].status == "done"
+
+
+def test_a_setting_that_cannot_be_is_told_beside_the_form(qtbot: QtBot, run_window: Open) -> None:
+    window = run_window()
+    kind = window.findChild(Combo, "job")
+    assert kind is not None
+    pick(kind, "weight-only")
+    form = form_of(window)
+    field = form.controls["weight_spec"]
+    assert isinstance(field, QLineEdit)
+    type_text(field, "int4 banana")
+    assert "banana" in form._refusal.text()
+    qtbot.mouseClick(window.panel(JobsPanel).run_button, LEFT)
+    assert not window.jobs.tasks
+
+
+def test_advice_is_applied_with_one_click(qtbot: QtBot, run_window: Open) -> None:
+    window = run_window()
+    set_job(qtbot, window, "weight-only", {"weight_spec": "int2", "repairs": "fold", "calibration": "32"})
+    run_job(qtbot, window)
+    show(qtbot, window, "advice")
+    panel = window.panel(AdvicePanel)
+    repair = next(b for b in panel.list.buttons if b.text().startswith("Repair"))
+    qtbot.mouseClick(repair, LEFT)
+    chosen = getattr(window.store.state.job, "repairs")  # noqa: B009  a field of such jobs alone
+    assert "gptq" in chosen or "adaround" in chosen
