@@ -64,9 +64,7 @@ class MainWindow(QMainWindow):
         self.jobs = Runner("jobs", parent=self)
         history = history or History()
         self.runs = ChosenRuns(history, self)
-        self.parts = Parts(
-            self.store, self.preview, self.surveys, self.layers, self.jobs, history, themes, self.runs
-        )
+        self.parts = Parts(self.store, self.preview, self.surveys, self.layers, self.jobs, history, themes, self.runs)
         self.docks: dict[str, Dock] = {}
         self.panels: dict[str, Panel] = {}
         self._subject, self._closing = "", False

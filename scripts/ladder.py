@@ -60,7 +60,10 @@ TRAINED = (
     Rung("QAT W3A8", "qat", {"weight_spec": "int3 channel:0 mse", "activation_spec": "uint8 affine mse"}),
     Rung("QAT W4A4", "qat", {"weight_spec": "int4 channel:0 mse", "activation_spec": "uint4 affine mse"}),
 )
-REAL = Rung("REAL int8 per tensor", "ptq-static", {"timing": "on", "calibration": 1024}), Rung("REAL int8 per channel", "", {}, 2)
+REAL = (
+    Rung("REAL int8 per tensor", "ptq-static", {"timing": "on", "calibration": 1024}),
+    Rung("REAL int8 per channel", "", {}, 2),
+)
 
 
 @dataclass(frozen=True)

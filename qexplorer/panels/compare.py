@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 import numpy as np
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QStackedLayout, QVBoxLayout, QWidget
 
 from qexplorer.engine.compare import Candidate, Paired, candidate, paired
@@ -58,6 +59,8 @@ class ComparePanel(Panel):
         content.setContentsMargins(8, 0, 8, 4)
         self.body.addWidget(content, 1)
         self._subject = caption("")
+        self._subject.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        self._subject.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._which = Segmented([("size", "Size"), ("pair", "Pair")], "What is compared")
         self._which.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self._which.show_value("size")
@@ -75,8 +78,7 @@ class ComparePanel(Panel):
         self.reload()
 
     def fill_title(self, row: QHBoxLayout) -> None:
-        row.addStretch()
-        row.addWidget(self._subject)
+        row.addWidget(self._subject, 1)
         row.addWidget(self._images)
         row.addWidget(self._which)
 
@@ -96,7 +98,7 @@ class ComparePanel(Panel):
 
     def _show_points(self) -> None:
         results = self._results()
-        points = [point for result in results for point in _points(result)]
+        points = [point for i, result in enumerate(results) for point in _points(result)[bool(i) :]]  # one float model
         self.plot.show_points(points)
         lines = self.parts.runs.lines
         if lines:

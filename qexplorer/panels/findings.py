@@ -48,7 +48,7 @@ KINDS = (
     Kind("weight_sqnr_db", "Weights", "SQNR of the layer's weights", "dB", low_is_worst=True),
     Kind("bits", "Bits", "Bits of a weight, scales included", "bits"),
 )
-SHOWN_KINDS = 5
+SHOWN_KINDS = 6
 
 
 def figures_of(result: RunResult) -> Figures:
@@ -116,7 +116,7 @@ def live_curves(points: Sequence[Mapping[str, Any]]) -> Sequence[Curve]:
     for name in points[0].get("scales", {}):
         first = points[0]["scales"][name] or 1.0
         ys = [p["scales"].get(name, float("nan")) / first for p in points]
-        curves.append(Curve(name, xs, ys, "Weight scale (of the first)", "line"))
+        curves.append(Curve(name, xs, ys, "Scale", "line"))
     return curves
 
 

@@ -3,6 +3,7 @@
 import time
 from typing import ClassVar
 
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QStackedLayout, QWidget
 
 from qexplorer.engine.jobs import jobs
@@ -11,12 +12,11 @@ from qexplorer.errors import UserError
 from qexplorer.panels import Panel, Parts, Place, register
 from qexplorer.panels.findings import Figures, curves_of, figures_of, front_of, live_curves, remark_of, x_title
 from qexplorer.state.runner import Task
-from qexplorer.widgets.controls import Button, caption
+from qexplorer.widgets.controls import Button, Combo, caption
 from qexplorer.widgets.curves_plot import CurvesPlot
 from qexplorer.widgets.front_plot import FrontPlot
 from qexplorer.widgets.messages import Placeholder
 from qexplorer.widgets.ranked_bars import RankedBars
-from qexplorer.widgets.segmented import Segmented
 from qexplorer.widgets.theme import Theme
 
 ADOPTED = ("model", "data", "weights", "weight_spec", "activation_spec", "repairs")
@@ -54,9 +54,14 @@ class ResultPanel(Panel):
         self._remark.setWordWrap(True)
         self.body.addWidget(self._remark)
         self._subject = caption("")
-        self._which = Segmented([("", "")], "Figure shown")
+        self._subject.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        self._subject.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._which = Combo()
+        self._which.setAccessibleName("Figure shown")
+        self._which.setToolTip("Which figure of the layers is shown")
         self._which.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
-        self._which.chosen.connect(self._on_which)
+        self._which.setMinimumContentsLength(10)
+        self._which.activated.connect(self._show_bars)
         self._adopt = Button("Use these bits")
         self._adopt.setObjectName("use_bits")
         self._adopt.setToolTip("Put these widths into the overrides of the job Weight only")
@@ -70,8 +75,7 @@ class ResultPanel(Panel):
         self.reload()
 
     def fill_title(self, row: QHBoxLayout) -> None:
-        row.addStretch()
-        row.addWidget(self._subject)
+        row.addWidget(self._subject, 1)
         row.addWidget(self._which)
         row.addWidget(self._adopt)
 
@@ -92,7 +96,8 @@ class ResultPanel(Panel):
         self._subject.setText("" if result is None else f"{title} · {result.model['name']}")
         self._figures = {} if result is None else figures_of(result)
         self._which.setVisible(len(self._figures) > 1)
-        self._which.show_options([(name, name) for name in self._figures])
+        self._which.clear()
+        self._which.addItems(list(self._figures))
         self._adopt.setVisible(False)
         self._remark.setText("" if result is None else remark_of(result))
         self._remark.setVisible(bool(self._remark.text()))
@@ -111,13 +116,12 @@ class ResultPanel(Panel):
             self._stack.setCurrentWidget(self.curves)
             self._which.setVisible(False)
         elif self._figures:
-            self._which.show_value(next(iter(self._figures)))
             self._show_bars()
         else:
             self._stack.setCurrentWidget(self._empty)
 
     def _show_bars(self) -> None:
-        figure = self._figures[str(self._which.value)]
+        figure = self._figures[self._which.currentText()]
         self.bars.show_bars(figure.bars, figure.unit, figure.title, low_is_worst=figure.low_is_worst)
         self._stack.setCurrentWidget(self.bars)
 
@@ -143,10 +147,6 @@ class ResultPanel(Panel):
         if self.parts.runs.running and now - self._asked >= POLL_S:
             self._asked = now
             self._show_live()
-
-    def _on_which(self, name: object) -> None:
-        self._which.show_value(name)
-        self._show_bars()
 
     def _on_layer(self, layer: str) -> None:
         """Select the layer's weights, where they are in the open file."""

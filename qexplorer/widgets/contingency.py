@@ -79,13 +79,15 @@ class Grid(QWidget):
         for i, text in enumerate(SIDES):
             head, side = caption(text), caption(text)
             head.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-            head.setMargin(5)
-            side.setContentsMargins(0, 5, 5, 5)
+            head.setContentsMargins(5, 2, 5, 2)
+            side.setContentsMargins(0, 2, 5, 2)
             grid.addWidget(head, 1, 1 + i)
             grid.addWidget(side, 2 + i, 0)
             grid.setColumnStretch(1 + i, 3)
             for j in range(3):
                 grid.addWidget(self.cells[i][j], 2 + i, 1 + j)
+        for row in range(5):
+            grid.setRowMinimumHeight(row, self.fontMetrics().height() + 4)
         for cell in (self.cells[0][1], self.cells[1][0]):
             cell.setFont(scaled(1.0, bold=True))
 
@@ -151,6 +153,7 @@ class PairedTest(QWidget):
             "McNemar's test looks only at the images on which one of the two is right: where the models are equally "
             f"good, either is right as often. Below p = {LEVEL} that is not believed."
         )
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
         column = QVBoxLayout(self)
         column.setContentsMargins(12, 4, 12, 8)
         column.setSpacing(8)
@@ -190,7 +193,7 @@ def _name() -> QLabel:
     label = QLabel()
     label.setTextFormat(Qt.TextFormat.PlainText)
     label.setFont(scaled(1.0, bold=True))
-    label.setContentsMargins(0, 5, 5, 5)
+    label.setContentsMargins(0, 2, 5, 2)
     label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
     return label
 
@@ -199,5 +202,5 @@ def _figure() -> QLabel:
     label = QLabel()
     label.setTextFormat(Qt.TextFormat.PlainText)
     label.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-    label.setMargin(5)
+    label.setContentsMargins(5, 2, 5, 2)
     return label

@@ -47,6 +47,7 @@ class UnitPlot(Plot):
         super().__init__(unit, "", unit, parent)
         self.unit = unit
         self.x_title = ""
+        self.y_axis.setStyle(hideOverlappingLabels=True, maxTickLevel=0)
         self.x_axis.setStyle(hideOverlappingLabels=16)  # the last figure may stand beyond the end of its axis
         self.curves: tuple[Curve, ...] = ()
         self.legend: list[tuple[int, str, QRectF]] = []

@@ -199,5 +199,5 @@ def _rows(cells: Sequence[QGridLayout]) -> QGridLayout:
     for i, cell in enumerate(cells):
         grid.addLayout(cell, i // IN_A_ROW, i % IN_A_ROW)
     for column in range(min(IN_A_ROW, max(len(cells), 1))):
-        grid.setColumnStretch(column, 1)
+        grid.setColumnStretch(column, 5 if column else 6)  # the first has the longest texts
     return grid

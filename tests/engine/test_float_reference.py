@@ -1,17 +1,15 @@
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from qexplorer.engine.backends import Backend, Preset, Quantized, backends
 from qexplorer.engine.float_reference import TOLERANCE, float_reference, largest_difference
 from qexplorer.engine.models import models
-from qexplorer.progress import Steps, finish
+from qexplorer.engine.simulation.prepared import Prepared
+from qexplorer.progress import finish
 
-BACKEND = backends["graph_mode"]()
 IMAGES = np.random.default_rng(0).random((5, 3, 8, 8), np.float32)
 
 
@@ -30,25 +28,9 @@ class Net(nn.Module):
         return (y if not self.branches or y.sum() > 0 else -y).flatten(1)
 
 
-@dataclass(frozen=True)
-class WrongFusion(Backend):
-    """Forgets the batch norm."""
-
-    name: ClassVar[str] = "wrong"
-    title: ClassVar[str] = "Wrong"
-    kind: ClassVar[str] = "REAL"
-    presets: ClassVar[tuple[Preset, ...]] = ()
-
-    def fuse(self, module: Any) -> nn.Module:
-        return nn.Sequential(module.conv, nn.ReLU(), nn.Flatten())
-
-    def quantize(self, *_: Any) -> Steps[Quantized]:
-        raise NotImplementedError
-
-
 def test_the_copy_is_fused_and_channels_last_and_computes_the_same() -> None:
     net = Net().eval()
-    found = finish(float_reference(net, BACKEND, IMAGES))
+    found = finish(float_reference(net, IMAGES))
     assert found.spec["form"] == "fused, channels-last"
     assert found.spec["compared_n"] == 5
     assert found.spec["max_difference"] <= TOLERANCE
@@ -63,19 +45,25 @@ def test_the_copy_is_fused_and_channels_last_and_computes_the_same() -> None:
 def test_the_model_itself_is_left_as_it_is() -> None:
     net = finish(models["mobilenet_v2_digits"]().load(None))
     before = {name: (t.clone(), t.stride()) for name, t in net.state_dict().items()}
-    finish(float_reference(net, BACKEND, np.zeros((2, 1, 32, 32), np.float32)))
+    finish(float_reference(net, np.zeros((2, 1, 32, 32), np.float32)))
     assert {name: t.stride() for name, t in net.state_dict().items()} == {n: s for n, (_, s) in before.items()}
     assert all(torch.equal(t, before[name][0]) for name, t in net.state_dict().items())
 
 
 def test_a_model_that_cannot_be_fused_is_at_least_channels_last() -> None:
-    found = finish(float_reference(Net(branches=True).eval(), BACKEND, IMAGES))
+    found = finish(float_reference(Net(branches=True).eval(), IMAGES))
     assert found.note == "Timed as a channels-last, not fused copy with the same outputs."
     assert found.spec["form"] == "channels-last, not fused"
 
 
-def test_a_fused_copy_with_other_outputs_is_not_timed() -> None:
-    assert finish(float_reference(Net().eval(), WrongFusion(), IMAGES)).spec["form"] == "channels-last, not fused"
+def test_a_fused_copy_with_other_outputs_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_the_norm(module: Any, example: Tensor) -> Prepared:
+        del example
+        wrong = nn.Sequential(module.conv, nn.ReLU(), nn.Flatten())
+        return Prepared(wrong, {"0": module.conv}, traced=True)
+
+    monkeypatch.setattr("qexplorer.engine.simulation.prepared.prepare", without_the_norm)
+    assert finish(float_reference(Net().eval(), IMAGES)).spec["form"] == "channels-last, not fused"
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -85,11 +73,11 @@ def test_where_no_copy_has_the_same_outputs_the_model_is_timed_as_given() -> Non
             return super().forward(x) + torch.rand(1)
 
     net = Noise().eval()
-    found = finish(float_reference(net, BACKEND, IMAGES))
+    found = finish(float_reference(net, IMAGES))
     assert found.module is net
     assert found.note == "Timed as given: no faster copy of it has the same outputs."
 
 
 def test_nothing_is_left_in_inference_mode() -> None:
-    for _ in float_reference(Net().eval(), BACKEND, IMAGES):
+    for _ in float_reference(Net().eval(), IMAGES):
         assert not torch.is_inference_mode_enabled()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from qexplorer.engine.history import History
+from qexplorer.engine.history import VERSION, History
 from qexplorer.errors import UserError
 
 
@@ -249,7 +249,7 @@ def test_a_file_of_the_first_version_is_opened_and_goes_on(history: History) -> 
     assert history.mark_interrupted() == ["old-dead"]
     history.finish(history.start("a", {}), "{}")
     with closing(sqlite3.connect(history.path)) as database:
-        assert database.execute("PRAGMA user_version").fetchone() == (2,)
+        assert database.execute("PRAGMA user_version").fetchone() == (VERSION,)
         assert database.execute("SELECT host FROM runs WHERE run_id = 'old-done'").fetchone() == ("",)
         assert database.execute("SELECT count(*) FROM runs WHERE host = ?", (platform.node(),)).fetchone() == (1,)
 

@@ -16,6 +16,7 @@ from qexplorer.engine.jobs import jobs
 from qexplorer.engine.journal import Journal
 from qexplorer.engine.knapsack import front
 from qexplorer.engine.models import models
+from qexplorer.engine.qat.train import Trainer
 from qexplorer.engine.record import recorded, resumed
 from qexplorer.engine.results import RunResult
 from qexplorer.engine.simulation.one_at_a_time import outputs_with_swaps
@@ -224,9 +225,25 @@ def test_learned_scales_move() -> None:
     assert any(first["scales"][name] != second["scales"][name] for name in first["scales"])
 
 
-def test_training_that_diverges_is_stopped_and_explained() -> None:
-    with pytest.raises(UserError, match=r"diverged in epoch 1.*Lower the learning rate"):
-        finish(jobs["qat"](**{**SMALL, **QUICK["qat"], "rate": 9.9, "teacher": "none", "epochs": 1}).run())
+@pytest.mark.parametrize("good_steps", [3, 20])
+def test_training_that_diverges_is_stopped_and_explained(monkeypatch: pytest.MonkeyPatch, good_steps: int) -> None:
+    """In the first epoch there is nothing to keep; in the second one the first is kept."""
+    own, steps = Trainer.loss, itertools.count()
+
+    def loss(trainer: Trainer, *args: Any) -> torch.Tensor:
+        value = own(trainer, *args)
+        return value if next(steps) < good_steps else value * torch.nan
+
+    monkeypatch.setattr(Trainer, "loss", loss)
+    job = jobs["qat"](**{**SMALL, **QUICK["qat"], "epochs": 2, "batch": 100, "weight_spec": "int4 channel:0"})
+    if good_steps < 12:  # of 12 steps an epoch
+        with pytest.raises(UserError, match=r"diverged in epoch 1, step 4 of 12.*Lower the learning rate"):
+            finish(job.run())
+        return
+    result = finish(job.run())
+    assert "diverged in epoch 2, step 9 of 12: the loss is nan" in result.findings["stopped"]
+    assert [epoch["best"] for epoch in result.history] == [True]
+    assert result.rows[1].top1 > 0.5
 
 
 @pytest.mark.parametrize(

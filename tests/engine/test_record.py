@@ -11,6 +11,7 @@ import pytest
 from qexplorer.engine.artifacts import save_state
 from qexplorer.engine.history import History
 from qexplorer.engine.jobs import Job, setting
+from qexplorer.engine.journal import Journal
 from qexplorer.engine.record import recorded
 from qexplorer.engine.results import Row, RunResult
 from qexplorer.errors import UserError
@@ -31,8 +32,9 @@ class Small(Job):
     name: ClassVar[str] = "small"
     title: ClassVar[str] = "Small"
 
-    def run(self, folder: Path | None = None) -> Steps[RunResult]:
+    def run(self, folder: Path | None = None, journal: Journal | None = None) -> Steps[RunResult]:
         assert folder is not None
+        assert journal is not None
         yield Progress("first", 0, 2)
         save_state({}, folder / "x.pt")
         yield Progress("second", 1, 2)

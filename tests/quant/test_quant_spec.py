@@ -12,7 +12,8 @@ from hypothesis.extra import numpy as hnp
 from qexplorer.errors import UserError
 from qexplorer.quant import QuantSpec
 from qexplorer.quant.formats import formats
-from qexplorer.quant.granularity import PerChannel, PerGroup, PerTensor
+from qexplorer.quant.granularity import PerChannel, PerGroup, PerTensor, granularities
+from qexplorer.quant.observers import observers
 from qexplorer.quant.observers.fixed import Fixed
 from qexplorer.quant.observers.histogram import Histogram
 from qexplorer.quant.observers.minmax import MinMax
@@ -174,3 +175,89 @@ def test_codes_stay_within_the_format_and_minmax_errs_by_half_a_step_unless_it_c
     tolerance = 1.001 if spec.convention == "signed_extreme" else 0.501  # the opposite extreme may lose a whole step
     rounding = np.abs(tensor).max() * 2.0**-21  # of the quotient and the product, in float32
     assert np.abs(values.astype(np.float64) - tensor).max() <= step * tolerance + rounding
+
+
+# one line of text
+
+
+@pytest.mark.parametrize("name", formats)
+def test_every_formats_default_spec_is_its_name(name):
+    spec = QuantSpec(formats[name])
+    assert spec.short == name
+    assert QuantSpec.parse(name) == spec
+
+
+def test_every_allowed_spec_is_read_from_its_own_line():
+    for spec in ALLOWED:
+        assert QuantSpec.parse(spec.short) == spec
+
+
+EVERY = {
+    "scheme": QuantSpec.CHOICES["scheme"],
+    "convention": QuantSpec.CHOICES["convention"],
+    "scale_dtype": QuantSpec.CHOICES["scale_dtype"],
+    "rounding": (*(r for r in QuantSpec.CHOICES["rounding"] if r != "stochastic"), "stochastic:0", "stochastic:77"),
+    "division": QuantSpec.CHOICES["division"],
+    "granularity": ("tensor", "channel:0", "channel:-1", "group:48", "block:16x8"),
+    "observer": ("minmax", "mse", "percentile:99.5", "fixed:-0.25,3", "moving_average:0.1", "hqq", "absmean"),
+}
+
+
+@given(st.sampled_from(list(formats)), st.data())
+def test_any_spec_is_read_from_its_own_line_in_any_order_of_words(name, data):
+    fields = {"format": name}
+    for field in data.draw(st.lists(st.sampled_from(list(EVERY)), unique=True)):
+        fields[field] = data.draw(st.sampled_from(EVERY[field]))
+    try:
+        spec = QuantSpec.from_json(fields)
+    except UserError:
+        return
+    first, *words = spec.short.split()
+    assert QuantSpec.parse(" ".join([first, *data.draw(st.permutations(words))])) == spec
+    assert QuantSpec.parse(QuantSpec.parse(spec.short).short) == spec
+    chosen = [field for field in EVERY if spec.to_json()[field] != QuantSpec.parse(name).to_json()[field]]
+    assert len(words) <= len(chosen) + ("convention" in fields)
+
+
+def test_no_two_fields_have_a_value_of_the_same_name():
+    owners: dict[str, list[str]] = {}
+    words = {**QuantSpec.CHOICES, "format": tuple(formats), "granularity": tuple(cls.name for cls in granularities),
+             "observer": tuple(cls.name for cls in observers)}  # fmt: skip
+    for field, values in words.items():
+        for value in values:
+            owners.setdefault(value, []).append(field)
+    assert {value: fields for value, fields in owners.items() if len(fields) > 1} == {}
+
+
+def test_a_line_says_only_what_is_not_a_default():
+    assert QuantSpec.parse("int4 channel:0 mse").short == "int4 channel:0 mse"
+    assert QuantSpec.parse("  int4   mse channel:0\t").short == "int4 channel:0 mse"
+    assert QuantSpec.parse("int8 symmetric restricted tensor float32 minmax half_even reciprocal").short == "int8"
+    assert QuantSpec.parse("uint8 affine stochastic").short == "uint8 affine stochastic:0"
+    assert QuantSpec.parse("int1 full_span").short == "int1 full_span"
+    assert QuantSpec.parse("int1 signed_extreme").short == "int1"
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "message"),
+    [
+        ("", "format", "There is no format “”"),
+        ("int9", "format", "There is no format “int9”"),
+        ("channel:0 int4", "format", "There is no format “channel:0”"),
+        ("int4 loud", "spec", "“loud” is no part of a spec.*for example “int4 channel:0 mse”"),
+        ("int4 int8", "spec", "“int8” is no part of a spec"),
+        ("int4 channel:0 group:32", "granularity", "gives the granularity twice"),
+        ("int4 mse minmax", "observer", "gives the observer twice"),
+        ("int4 float16 bfloat16", "scale_dtype", "gives the scale dtype twice"),
+        ("int4 group:0", "granularity", "not possible"),
+        ("int4 group:x", "", "is not a whole number"),
+        ("int4 stochastic:x", "rounding", "“x” is not a seed"),
+        ("int4 half_up:3", "rounding", "There is no rounding"),
+        ("int4 affine full_span", "convention", "does not apply"),
+        ("fp16 mse", "observer", "does not apply"),
+    ],
+)
+def test_a_line_that_makes_no_sense_is_refused(text, field, message):
+    with pytest.raises(UserError, match=message) as refused:
+        QuantSpec.parse(text)
+    assert refused.value.field == field

@@ -20,8 +20,8 @@ class QatLayer(nn.Module):
     """A convolution or linear map, and the batch norm after it if there is one.
 
     With batch norm the weights that are quantized are W·γ/σ, σ from the running variance. While the norm trains, the
-    quantized weights are divided by γ/σ again and the norm works with the batch's own statistics; once it is frozen, the
-    output is that of the folded layer, which is what is deployed (Jacob et al. 2018, section 3.2; the correction is
+    quantized weights are divided by γ/σ again and the norm works with the batch's own statistics; once it is frozen,
+    the output is that of the folded layer, which is what is deployed (Jacob et al. 2018, section 3.2; the correction is
     that of Krishnamoorthi 2018, section 3.2.2).
     """
 

@@ -20,6 +20,8 @@ from qexplorer.quant.spec import QuantSpec
 from qexplorer.quant.stream import SketchStream
 
 Batches = Sequence[NDArray[np.float32]]
+RAN = 0.8
+"""Where running the samples ends, as a fraction of the whole."""
 
 
 class Watcher(Protocol):
@@ -99,7 +101,7 @@ def calibrate(prepared: Prepared, specs: dict[str, QuantSpec], batches: Batches,
     handles = [prepared.layers[n].register_forward_pre_hook(look, with_kwargs=True) for n, look in looks.items()]
     try:
         for i, batch in enumerate([] if idle else batches):
-            yield Progress("Calibrating", i, len(batches))
+            yield Progress("Calibrating", i, len(batches), RAN * i / len(batches))
             with torch.no_grad():
                 prepared.module(torch.tensor(batch, device=prepared.device))
     finally:
@@ -107,7 +109,7 @@ def calibrate(prepared: Prepared, specs: dict[str, QuantSpec], batches: Batches,
             handle.remove()
     found: dict[str, FakeQuantize] = {}
     for i, (name, look) in enumerate(looks.items()):
-        yield Progress("Finding ranges", i, len(looks))
+        yield Progress("Finding ranges", i, len(looks), RAN + (1 - RAN) * i / len(looks))
         if look.seen or isinstance(look.watcher, Dynamic):
             found[name] = look.watcher.quantizer().to(prepared.device)
     return found

@@ -33,6 +33,8 @@ REPAIR_BATCHES = 8
 """Calibration batches that lie in memory at once where a repair follows the layers' inputs."""
 MENDED, CALIBRATED = 0.1, 0.3
 """Where those parts end, as fractions of the whole."""
+CHOSEN = 0.9
+"""Where the weights of a layer are chosen, as a fraction of what the layer takes."""
 
 
 @dataclass(frozen=True)
@@ -167,13 +169,13 @@ class _Builder:
         if walked:
             for repair in self.plan.repairs:
                 try:
-                    yield from repair.choose(task)
+                    yield from within(repair.choose(task), 0.0, CHOSEN)
                 except UserError as error:  # a layer that it is not made for is rounded to nearest
                     task.notes["note"] = f"{repair.title}: {error.what}"
         chosen = dequantized(task.weight, task.quantizer) if task.chosen is None else task.chosen
         layer.weight = nn.Parameter(chosen, requires_grad=False)
         for repair in self.plan.repairs if walked else ():
-            yield from repair.after(task)
+            yield from within(repair.after(task), CHOSEN, 1.0)
         return task.notes
 
 
