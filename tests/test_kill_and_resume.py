@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-SETTINGS = ["--model", "vit_digits", "--weight-spec", "int3 channel:0", "--activation-spec", "float", "--epochs",
-            "3", "--limit", "64", "--timing", "off", "--threads", "1", "--calibration", "32", "--teacher", "none"]  # fmt: skip
+SETTINGS = ["--model", "vit_digits", "--weight-spec", "int3 channel:0", "--activation-spec", "float", "--limit",
+            "64", "--epochs", "3", "--timing", "off", "--threads", "1", "--calibration", "32", "--teacher",
+            "none"]  # fmt: skip
 
 
 def command(*words: str) -> list[str]:

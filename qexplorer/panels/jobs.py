@@ -207,7 +207,8 @@ class JobsPanel(Panel):
                 self.parts.jobs.cancel(task)
 
     def _on_started(self, task: Task) -> None:
-        self.parts.runs.follow(str(task.about))
+        if task.number in self._rows:  # others, such as studies, have panels of their own
+            self.parts.runs.follow(str(task.about))
         self._on_progressed(task)
 
     def _on_progressed(self, task: Task) -> None:
@@ -219,10 +220,11 @@ class JobsPanel(Panel):
 
     def _on_ended(self, task: Task) -> None:
         row = self._rows.pop(task.number, None)
-        if row is not None:
-            self._list.removeWidget(row)
-            row.hide()
-            row.deleteLater()
+        if row is None:
+            return
+        self._list.removeWidget(row)
+        row.hide()
+        row.deleteLater()
         self._hint.setVisible(not self._rows)
         self.parts.runs.follow("")
         outcome = task.outcome

@@ -17,6 +17,8 @@ MEASUREMENTS = {
     "start-window": "starts",
     "start-sample": "starts",
     "heartbeat": "heartbeats",
+    "sensitivity": "whole_models",
+    "calibration": "whole_models",
 }
 """Every figure and the module that measures it."""
 

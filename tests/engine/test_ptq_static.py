@@ -217,7 +217,7 @@ def test_a_run_without_a_folder_keeps_no_file(monkeypatch: pytest.MonkeyPatch, t
 )
 def test_a_setting_that_makes_no_sense_is_refused_by_name(settings: dict[str, object], field: str) -> None:
     with pytest.raises(UserError) as caught:
-        dataclasses.replace(QUICK, **settings)
+        dataclasses.replace(QUICK, **settings).check()
     assert caught.value.field == field
 
 

@@ -11,10 +11,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from qexplorer.engine.fake_quant import FakeQuantize
+from qexplorer.engine.history import History
 from qexplorer.engine.journal import Journal
 from qexplorer.engine.repair import parse_repairs
 from qexplorer.engine.simulation.calibrate import calibrate, watcher
-from qexplorer.engine.simulation.layers import QuantizeInput, as_matrix, layer_bits, quantize_input, weight_quantizer
+from qexplorer.engine.simulation.layers import (
+    QuantizeInput,
+    as_matrix,
+    json_db,
+    layer_bits,
+    quantize_input,
+    ratio_db,
+    weight_quantizer,
+)
 from qexplorer.engine.simulation.one_at_a_time import output_errors
 from qexplorer.engine.simulation.prepared import Prepared, prepare
 from qexplorer.engine.simulation.recipe import LayerSpec, Recipe
@@ -532,6 +541,22 @@ def test_it_goes_on_from_the_last_finished_layer(kind: str, after: str, request:
     assert same(other, whole)
 
 
+def test_it_goes_on_from_what_the_run_history_has(traced: Prepared, history: History) -> None:
+    run_id = history.start("a", {})
+    plan = Plan(Recipe.parse("int3 channel:0", "", ""), parse_repairs("gptq,bias_correction"), batches())
+    steps = simulate(traced, plan, history.journal(run_id), "a")
+    while next(steps).phase != "Quantizing hidden":
+        pass
+    steps.close()
+    phases: list[str] = []
+    again = History(history.path).journal(run_id)
+    resumed = finish(simulate(traced, plan, again, "a"), lambda step: phases.append(step.phase))
+    whole = finish(simulate(traced, plan))
+    assert same(resumed, whole)
+    assert resumed.layers == whole.layers
+    assert {phase for phase in phases if phase.startswith("GPTQ")} == {"GPTQ hidden", "GPTQ head"}
+
+
 def test_a_finished_layer_is_not_taken_for_one_of_another_row(traced: Prepared) -> None:
     journal = Journal()
     for key, text in (("w4", "int4"), ("w2", "int2")):
@@ -562,3 +587,28 @@ def test_figures_say_how_far_outputs_are_from_those_of_the_float_model(traced: P
         db = 10 * np.log10(float(wanted.double().square().sum()) / noise)
         assert figure["output_sqnr_db"] == pytest.approx(db, abs=0.01)
     assert same(found, made(traced, "int4 channel:0", "uint8 affine"))
+
+
+def test_a_layer_of_float_weights_says_what_its_quantized_input_does(traced: Prepared) -> None:
+    found = made(traced, "float", "uint4 affine", always=True)
+    for figure in found.layers:
+        assert figure["weight_sqnr_db"] == "inf"
+        assert 5 < figure["output_sqnr_db"] < 40
+        assert figure["bits"] == 32
+
+
+@pytest.mark.parametrize(
+    ("signal", "noise", "level"),
+    [(1.0, 0.1, 10.0), (0.0, 0.0, 0.0), (1.0, 0.0, "inf"), (0.0, 1.0, "-inf"), (1.0, np.inf, "-inf"),
+     (np.inf, np.nan, "-inf"), (np.inf, 1.0, "inf")],
+)  # fmt: skip
+def test_a_level_is_a_number_or_a_word(signal: float, noise: float, level: float | str) -> None:
+    assert json_db(ratio_db(signal, noise)) == level
+
+
+def test_outputs_that_overflow_leave_the_bias_alone() -> None:
+    model = prepare(settled(nn.Sequential(nn.Linear(4, 3))), randn(2, 4))
+    data = [np.full((2, 4), 3e38, np.float32)]
+    plan = Plan(Recipe.parse("int2", "", ""), parse_repairs("bias_correction"), data)
+    found: Any = finish(simulate(model, plan, Journal())).model.layers["0"]
+    assert found.bias.isfinite().all()

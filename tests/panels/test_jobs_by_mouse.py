@@ -17,6 +17,7 @@ from qexplorer.panels.compare import ComparePanel
 from qexplorer.panels.jobs import JobsPanel
 from qexplorer.panels.result import ResultPanel
 from qexplorer.panels.runs import RunsPanel
+from qexplorer.panels.study import StudyPanel
 from qexplorer.widgets.controls import Button, Combo
 from qexplorer.widgets.job_form import JobForm
 from qexplorer.widgets.segmented import Segmented
@@ -233,3 +234,25 @@ def test_advice_is_applied_with_one_click(qtbot: QtBot, run_window: Open) -> Non
     qtbot.mouseClick(repair, LEFT)
     chosen = getattr(window.store.state.job, "repairs")  # noqa: B009  a field of such jobs alone
     assert "gptq" in chosen or "adaround" in chosen
+
+
+def test_a_study_is_run_by_mouse(qtbot: QtBot, run_window: Open, tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text(
+        'title = "Bits"\njob = "weight-only"\n[settings]\nmodel = "vit_digits"\nlimit = 16\ntiming = "off"\n'
+        'threads = 1\n[grid]\nweight_spec = ["int8 channel:0", "int2 channel:0"]\n'
+    )
+    window = run_window()
+    show(qtbot, window, "study")
+    panel = window.panel(StudyPanel)
+    type_text(panel._file, str(path))
+    qtbot.mouseClick(panel.run_button, LEFT)
+    qtbot.waitUntil(lambda: not window.jobs.unfinished, timeout=60_000)
+    assert not window.failure
+    assert [line.status for line in panel.table.cells.lines] == ["done", "done"]
+    assert "2 runs done" in panel._remark.text()
+    assert len(window.parts.history.runs()) == 2
+    type_text(panel._file, str(tmp_path / "none.toml"))
+    qtbot.mouseClick(panel.run_button, LEFT)
+    assert "none.toml" in panel.banner.text
+    panel.banner.clear()

@@ -9,6 +9,7 @@ from qexplorer.widgets.runs_table import COLUMNS, RunLine, RunsTable, Timing
 from qexplorer.widgets.theme import DARK, LIGHT
 
 FLOAT = RunLine(
+    key=("7", "fp32"),
     title="FP32 · MobileNetV2",
     about="PTQ static, run 7",
     kernels="float32",

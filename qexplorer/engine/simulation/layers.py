@@ -1,8 +1,6 @@
 """One layer quantized: its weights on a grid, its input through a fake-quantize, and what both take."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -53,10 +51,11 @@ def sqnr_db(original: Tensor, other: Tensor) -> float:
 
 
 def ratio_db(signal: float, noise: float) -> float:
-    """10·log10(signal / noise); infinite without noise, and 0 where there is neither."""
+    """10·log10(signal / noise); infinite without noise, 0 where there is neither, and −∞ where noise is not finite."""
     if noise == 0:
         return math.inf if signal else 0.0
-    return 10 * math.log10(signal / noise) if signal else -math.inf
+    ratio = signal / noise
+    return 10 * math.log10(ratio) if ratio > 0 else -math.inf
 
 
 def json_db(value: float) -> float | str:
@@ -90,15 +89,3 @@ def quantize_input(layer: nn.Module, quantizer: FakeQuantize) -> Any:
 def input_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """What a layer is called with: it takes one tensor, which may be named."""
     return args[0] if args else kwargs["input"]
-
-
-@contextmanager
-def with_weight(layer: nn.Module, weight: Tensor) -> Iterator[None]:
-    """The layer with other weights, for a while."""
-    own: Any = layer.weight
-    before = own.data
-    own.data = weight
-    try:
-        yield
-    finally:
-        own.data = before

@@ -140,20 +140,8 @@ class _Builder:
         spec = self.specs[name]
         weight: Tensor = layer.weight.detach()
         figure: dict[str, Any] = {"name": name, "shape": list(weight.shape), "spec": spec.text}
-        if spec.weights is None:
-            return figure | {"weight_sqnr_db": "inf", "bits": layer_bits(weight, None) / weight.numel()}
-        kept = self.journal.arrays(self._key(name)) if visit else None
-        if kept is not None:
-            _restore(layer, kept)
-            figure |= self.journal.get(f"{self._key(name)}/notes") or {}
-        else:
-            task = LayerTask(name, layer, self.model.layers[name], weight, weight_quantizer(name, weight, spec.weights),
-                             visit or Visit(name, [], []), self.inputs.get(name))  # fmt: skip
-            notes = yield from self._mend(task, walked=visit is not None)
-            figure |= notes
-            if visit:
-                self.journal.put(f"{self._key(name)}/notes", notes)
-                self.journal.put_arrays(self._key(name), _kept(layer))
+        if spec.weights is not None:
+            figure |= yield from self._quantize(name, spec.weights, visit)
         with torch.no_grad():
             if visit:
                 figure["output_sqnr_db"] = json_db(_output_sqnr(self.model.layers[name], layer, visit))
@@ -161,8 +149,21 @@ class _Builder:
             figure["bits"] = layer_bits(weight, spec.weights) / weight.numel()
         return figure
 
-    def _key(self, name: str) -> str:
-        return f"layer/{self.key}/{name}"
+    def _quantize(self, name: str, spec: QuantSpec, visit: Visit | None) -> Steps[dict[str, Any]]:
+        """Give a layer its weights, from the journal if they are there; what is to be said of it."""
+        layer: Any = self.quantized.layers[name]
+        key, weight = f"layer/{self.key}/{name}", layer.weight.detach()
+        kept = self.journal.arrays(key) if visit else None
+        if kept is not None:
+            _restore(layer, kept)
+            return self.journal.get(f"{key}/notes") or {}
+        task = LayerTask(name, layer, self.model.layers[name], weight, weight_quantizer(name, weight, spec),
+                         visit or Visit(name, [], []), self.inputs.get(name))  # fmt: skip
+        notes = yield from self._mend(task, walked=visit is not None)
+        if visit:
+            self.journal.put(f"{key}/notes", notes)
+            self.journal.put_arrays(key, _kept(layer))
+        return notes
 
     def _mend(self, task: LayerTask, *, walked: bool) -> Steps[dict[str, Any]]:
         layer: Any = task.layer
@@ -208,10 +209,3 @@ def sizes_of(model: Prepared, specs: dict[str, LayerSpec], inputs: dict[str, Fak
     rest = theoretical_bytes(model.module.state_dict()) - stored
     whole = bits + sum(map(input_bits, inputs.values()))
     return rest + -(-whole // 8), bits / max(sum(w.numel() for w in weights), 1)
-
-
-def adapted(plan_repairs: Sequence[Repair], spec: QuantSpec) -> QuantSpec:
-    """What the repairs make of a spec of weights. Raises `UserError` where one cannot go with it."""
-    for repair in plan_repairs:
-        spec = repair.adapt(spec)
-    return spec
