@@ -113,12 +113,14 @@ class History:
         return RunJournal(self, run_id)
 
     def annotate(self, run_id: str, notes: str) -> None:
-        """Keep the person's own words about a run."""
+        """Keep the person's own words about a run. Raises `UserError` where there is none of that id."""
+        self.get(run_id)
         with self.open() as database:
             database.execute("UPDATE runs SET notes = ? WHERE run_id = ?", (notes, run_id))
 
     def delete(self, run_id: str) -> None:
         """Remove a run with its files. Raises `UserError` where it is running."""
+        self.mark_interrupted()  # a run whose process is gone does not run
         run = self.get(run_id)
         if run.status == "running":
             raise UserError(f"The run “{shown(run_id)}” is running.", "Cancel it first.", field="run_id")
@@ -189,11 +191,18 @@ class History:
         query = "SELECT run_id, pid, token FROM runs WHERE status = 'running' AND host IN ('', ?)"  # '': of version 1
         with self.open() as database:
             rows = database.execute(query, (host_name(),)).fetchall()
-        stale = [run_id for run_id, pid, token in rows if not is_alive(pid, token)]
-        marked = [run_id for run_id in stale if self._end(run_id, "interrupted")]  # not one that ended meanwhile
+        stale = [(run_id, pid, token) for run_id, pid, token in rows if not is_alive(pid, token)]
+        marked = [run_id for run_id, pid, token in stale if self._interrupt(run_id, pid, token)]
         for run_id in marked:
             self.tidy(run_id)
         return marked
+
+    def _interrupt(self, run_id: str, pid: int, token: str) -> bool:
+        """Enter a run of that process as interrupted, unless it has ended or was resumed meanwhile."""
+        query = "UPDATE runs SET status = 'interrupted', ended = ? "
+        query += "WHERE run_id = ? AND status = 'running' AND pid = ? AND token = ?"
+        with self.open() as database:
+            return database.execute(query, (datetime.now(UTC).isoformat(), run_id, pid, token)).rowcount == 1
 
     def tidy(self, run_id: str) -> None:
         """Remove the files of a run that is not done, but for those of its finished steps."""
@@ -287,7 +296,9 @@ class RunJournal(Journal):
     def put(self, key: str, value: Any) -> None:
         values = (self._run_id, key, json.dumps(value, allow_nan=False))
         with self._history.open() as database:
-            database.execute("INSERT OR REPLACE INTO steps VALUES (?, ?, ?)", values)
+            database.execute(
+                "INSERT INTO steps VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value_json = excluded.value_json", values
+            )
 
     def keys(self, prefix: str) -> list[str]:
         query = "SELECT key FROM steps WHERE run_id = ? AND substr(key, 1, ?) = ? ORDER BY rowid"

@@ -67,6 +67,7 @@ def _clean(history: History, run_id: str, folder: Path, *, done: bool) -> None:
         with suppress(UserError):  # they only take room
             history.forget_steps(run_id)
     else:
-        history.tidy(run_id)
+        with suppress(OSError):  # what went wrong first is what the person has to hear of
+            history.tidy(run_id)
     with suppress(OSError):
         folder.rmdir()  # only where it is empty: a job may have kept no files

@@ -23,6 +23,7 @@ from qexplorer.engine.simulation.one_at_a_time import outputs_with_swaps
 from qexplorer.engine.simulation.prepared import Prepared, prepare
 from qexplorer.engine.simulation.recipe import Recipe
 from qexplorer.engine.simulation.simulate import Plan, simulate
+from qexplorer.engine.trust import trust
 from qexplorer.errors import UserError
 from qexplorer.progress import finish
 
@@ -181,6 +182,22 @@ def test_parity_is_within_one_code(results: dict[str, RunResult]) -> None:
     assert result.findings["largest_lsb"] <= 1
     assert result.findings["equal"] > 0.99
     assert result.findings["outputs"] == sum(sum(layer["counts"]) for layer in result.layers)
+
+
+def test_an_lstm_becomes_int8_and_is_counted_so(tmp_path: Path) -> None:
+    own = tmp_path / "recurrent.py"
+    own.write_text(
+        "import torch\n\n\nclass Net(torch.nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n"
+        "        self.rnn = torch.nn.LSTM(32, 24, batch_first=True)\n        self.head = torch.nn.Linear(24, 10)\n\n"
+        "    def forward(self, x):\n        y, _ = self.rnn(x[:, 0])\n        return self.head(y[:, -1])\n"
+    )
+    trust(own)
+    result = finish(jobs["ptq-dynamic"](**{**SMALL, "model": f"{own}:Net"}).run())
+    assert [row.kind for row in result.rows] == ["REAL", "REAL", "SIMULATED"]
+    weights, biases = 4 * 24 * (32 + 24) + 240, 4 * (2 * 96 + 10)
+    assert result.rows[1].bytes_theoretical == weights + biases + 3 * 5
+    assert {layer["name"] for layer in result.layers if layer["row"] == "dynamic_int8"} == {"rnn", "head"}
 
 
 def test_a_cast_to_bfloat16_is_torchs_own(vit: torch.nn.Module) -> None:

@@ -35,11 +35,15 @@ class Preset:
 
 @dataclass(frozen=True)
 class Quantized:
-    """A converted module, what its preset resolved to, and per layer the error of its weights."""
+    """A converted module, what its preset resolved to, and per layer the error of its weights.
+
+    `bytes_theoretical` is given where the module's state does not show its numbers.
+    """
 
     module: "nn.Module"
     spec: dict[str, Any]
     layers: list[dict[str, Any]]
+    bytes_theoretical: int | None = None
 
 
 class Backend(Plugin):

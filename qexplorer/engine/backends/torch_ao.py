@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from qexplorer.engine.backends import Backend, Kernel, Preset, Quantized, backends
 from qexplorer.engine.results import REAL
+from qexplorer.engine.state_dict import SCALE_BYTES, ZERO_POINT_BYTES, theoretical_bytes
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps
 
@@ -87,15 +88,20 @@ class GraphMode(Backend):
 
             converted = quantize_dynamic(copy.deepcopy(module), {nn.Linear, nn.LSTM}, dtype=torch.qint8)
         layers: list[dict[str, Any]] = []
+        size = theoretical_bytes(module.state_dict())
         for name, own in converted.named_modules():
+            if not isinstance(own, nnqd.Linear | nnqd.LSTM):
+                continue
+            original: Any = module.get_submodule(name)
+            matrices = [p for n, p in original.named_parameters() if n.startswith("weight")]
+            size += sum(SCALE_BYTES + ZERO_POINT_BYTES - 3 * matrix.numel() for matrix in matrices)
             if isinstance(own, nnqd.Linear):
-                original: Any = module.get_submodule(name)
                 weight, sqnr = _error(original.weight, own.weight().dequantize())
                 layers.append({"name": name, "shape": list(weight.shape), "weight_sqnr_db": sqnr})
-            elif isinstance(own, nnqd.LSTM):
+            else:
                 layers.append({"name": name, "shape": [own.hidden_size, own.input_size]})
         spec = {"weights": "int8 per tensor, symmetric", "activations": "uint8 per tensor, anew for each input"}
-        return Quantized(converted, spec, layers)
+        return Quantized(converted, spec, layers, size)
 
     def kernels(self, module: "nn.Module") -> list[Kernel]:
         from torch.ao.nn import intrinsic as nni

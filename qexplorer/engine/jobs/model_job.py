@@ -175,10 +175,10 @@ class ModelJob(Job):
         """The module, and the SHA-256 of all that it was made of."""
         model = find_model(self.model)
         weights = model.resolve(Path(self.weights).expanduser() if self.weights else None)
-        module = yield from model.load(weights)
+        module = yield from within(model.load(weights), 0.0, 0.9)
         files = model.code_files()
         if weights is not None:
-            files += yield from weight_files(weights)
+            files += yield from within(weight_files(weights), 0.9, 1.0)
         return module, sha256_of(files)  # now: nobody keeps the files still until the run ends
 
     def _time(self, measured: list[Measured], reference: Reference, threads: int,

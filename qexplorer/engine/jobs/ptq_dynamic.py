@@ -41,7 +41,7 @@ class PtqDynamic(SimulatedJob):
         real = BACKEND().quantize_dynamic(shop.module)
         if not real.layers:
             raise UserError("The model has neither Linear nor LSTM layers.", "Take PTQ static.", field="model")
-        row = Made("dynamic_int8", BACKEND.kind, self.int8_engine(), real.module)
+        row = Made("dynamic_int8", BACKEND.kind, self.int8_engine(), real.module, real.bytes_theoretical)
         more = yield from within(simulated_row(self._of_linear(shop), shop, dynamic=True, name="per_token"), 0.1, 1.0)
         layers = [{"row": row.name, **layer} for layer in real.layers]
         spec: dict[str, Any] = {"dynamic": real.spec, **more.spec}

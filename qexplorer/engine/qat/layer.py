@@ -4,12 +4,11 @@ import copy
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
 from qexplorer.engine.fake_quant import FakeQuantize
 from qexplorer.engine.simulation.layers import as_matrix
-from qexplorer.engine.simulation.prepared import LAYERS, NORMS
 from qexplorer.engine.simulation.recipe import LayerSpec
 
 LEAST = 1e-6
@@ -87,22 +86,6 @@ class QatLayer(nn.Module):
         if isinstance(self.layer, nn.Linear):
             return F.linear(x, weight, bias)
         return self.layer._conv_forward(x, weight, bias)
-
-
-def norms_after(graph: fx.GraphModule) -> dict[str, str]:
-    """The batch norm that alone reads each layer's output, by the layer's name."""
-    found: dict[str, str] = {}
-    calls = [str(node.target) for node in graph.graph.nodes if node.op == "call_module"]
-    for node in graph.graph.nodes:
-        if node.op != "call_module" or len(node.users) != 1 or calls.count(str(node.target)) != 1:
-            continue
-        user = next(iter(node.users))
-        if not isinstance(graph.get_submodule(str(node.target)), LAYERS) or user.op != "call_module":
-            continue
-        norm = graph.get_submodule(str(user.target))
-        if isinstance(norm, NORMS) and norm.running_var is not None and calls.count(str(user.target)) == 1:
-            found[str(node.target)] = str(user.target)
-    return found
 
 
 def replace_module(root: nn.Module, name: str, module: nn.Module) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from qexplorer.engine.qat.layer import QatLayer, norms_after, replace_module
+from qexplorer.engine.qat.layer import QatLayer, replace_module
 from qexplorer.engine.simulation.calibrate import Batches, watcher
+from qexplorer.engine.simulation.folding import foldable
 from qexplorer.engine.simulation.prepared import Prepared
 from qexplorer.engine.simulation.recipe import Recipe
 from qexplorer.engine.simulation.simulate import sizes_of
@@ -106,7 +107,8 @@ def qat_model(prepared: Prepared, recipe: Recipe, *, learn: bool) -> QatModel:
     """A trainable copy; where the model was traced, each batch norm after a layer goes into it."""
     recipe.check(prepared.layers)
     copy = prepared.copy()
-    after = norms_after(copy.module) if isinstance(copy.module, fx.GraphModule) else {}
+    pairs = foldable(copy.module) if isinstance(copy.module, fx.GraphModule) else []
+    after = {str(layer.target): str(norm.target) for layer, norm in pairs}
     layers: dict[str, QatLayer] = {}
     for name, layer in copy.layers.items():
         spec = recipe.of(name)

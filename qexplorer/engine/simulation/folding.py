@@ -11,26 +11,33 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
-def fold(graph: fx.GraphModule) -> int:
-    """Put every batch norm that alone follows a layer into it; how many there were.
+def foldable(graph: fx.GraphModule) -> list[tuple[fx.Node, fx.Node]]:
+    """The calls of each layer and of the batch norm that alone reads its output.
 
     A layer that is called again, or whose tensors something else reads, keeps the norm after it.
     """
-    alone, folded = used_once(graph), 0
-    for node in list(graph.graph.nodes):
+    alone = used_once(graph)
+    found: list[tuple[fx.Node, fx.Node]] = []
+    for node in graph.graph.nodes:
         before = node.args[0] if node.op == "call_module" and node.args else None
         if not isinstance(before, fx.Node) or readers(before) != [node] or str(before.target) not in alone:
             continue
+        if _fits(graph.get_submodule(str(before.target)), graph.get_submodule(str(node.target))):
+            found.append((before, node))
+    return found
+
+
+def fold(graph: fx.GraphModule) -> int:
+    """Put every batch norm that is `foldable` into its layer; how many there were."""
+    found = foldable(graph)
+    for before, node in found:
         layer, norm = graph.get_submodule(str(before.target)), graph.get_submodule(str(node.target))
-        if not _fits(layer, norm):
-            continue
         fuse: Any = fuse_linear_bn_eval if isinstance(layer, nn.Linear) else fuse_conv_bn_eval
         graph.set_submodule(str(before.target), fuse(layer, norm))
         node.replace_all_uses_with(before)
         graph.graph.erase_node(node)
-        folded += 1
     graph.delete_all_unused_submodules()
-    return folded
+    return len(found)
 
 
 def _fits(layer: nn.Module, norm: nn.Module) -> bool:

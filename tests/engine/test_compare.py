@@ -1,0 +1,38 @@
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from qexplorer.engine.compare import Candidate, candidate, mcnemar, paired
+from qexplorer.engine.history import History
+from qexplorer.errors import UserError
+
+
+@pytest.mark.parametrize(("b", "c"), [(0, 0), (1, 0), (5, 5), (3, 12), (20, 41)])
+def test_mcnemar_is_the_binomial_test(b: int, c: int) -> None:
+    expected = binomtest(b, b + c, 0.5).pvalue if b + c else 1.0
+    assert mcnemar(b, c) == pytest.approx(expected)
+
+
+def test_two_rows_are_paired_sample_by_sample() -> None:
+    labels = np.array([0, 1, 2, 3, 4])
+    first = Candidate("a", "x", np.array([0, 1, 2, 0, 0]), labels, "d")
+    second = Candidate("b", "y", np.array([0, 1, 0, 3, 1]), labels, "d")
+    found = paired(first, second)
+    assert (found.both, found.only_first, found.only_second, found.neither) == (2, 1, 1, 1)
+    assert found.changed.tolist() == [2, 3, 4]
+    assert found.p == 1.0
+
+
+def test_rows_of_other_samples_are_not_paired() -> None:
+    labels = np.array([0, 1])
+    first = Candidate("a", "x", labels, labels, "d")
+    with pytest.raises(UserError, match="not tested on the same samples"):
+        paired(first, Candidate("b", "y", labels, labels, "e"))
+    with pytest.raises(UserError, match="not tested on the same samples"):
+        paired(first, Candidate("b", "y", labels[:1], labels[:1], "d"))
+
+
+def test_a_run_without_predictions_is_told(history: History) -> None:
+    run_id = history.start("evaluate", {})
+    with pytest.raises(UserError, match="were not kept"):
+        candidate(history, run_id, "fp32")
