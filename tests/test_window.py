@@ -1,6 +1,7 @@
 """The whole window, driven by mouse and keyboard only."""
 
 import errno
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -326,8 +327,8 @@ def test_settings_that_the_job_cannot_have_are_said_beside_them(qtbot: QtBot, op
     qtbot.keyClicks(data, "/no/such/folder")
     qtbot.keyClick(data, Qt.Key.Key_Return)
     qtbot.mouseClick(jobs.run_button, LEFT)
-    qtbot.waitUntil(lambda: bool(jobs.banner.text), timeout=60_000)
-    assert "/no/such/folder" in jobs.banner.text
+    assert "/no/such/folder" in jobs._form._refusal.text()
+    assert not window.jobs.tasks
     assert window.parts.history.runs() == []  # what could not begin is no run
 
 
@@ -347,7 +348,9 @@ def test_run_takes_what_stands_in_the_fields_and_refuses_nonsense(qtbot: QtBot, 
     qtbot.keyClicks(seed, "7")
     qtbot.keyClick(window, Qt.Key.Key_F5)
     (task,) = window.jobs.tasks
-    assert task.about.seed == 7
+    assert window.store.state.job.seed == 7
+    qtbot.waitUntil(lambda: bool(window.parts.history.runs()), timeout=20_000)
+    assert json.loads(window.parts.history.get(str(task.about)).config_json)["seed"] == 7
 
 
 def test_closing_with_a_job_running_asks_then_cancels_and_closes(qtbot: QtBot, open_window: Open) -> None:

@@ -63,10 +63,12 @@ class ComparePanel(Panel):
         self._subject.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._which = Segmented([("size", "Size"), ("pair", "Pair")], "What is compared")
         self._which.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        self._which.setToolTip("Size: every run by its size and accuracy. Pair: two selected rows image by image")
         self._which.show_value("size")
         self._which.chosen.connect(self._on_which)
         self._images = Button("Show images")
         self._images.setObjectName("show_images")
+        self._images.setAccessibleName("Show the images that changed")
         self._images.setToolTip("Read the data set, and show the images on which the two differ")
         self._images.clicked.connect(self._on_images)
         self._found: tuple[Candidate, Candidate, Paired] | None = None

@@ -64,6 +64,7 @@ class ResultPanel(Panel):
         self._which.activated.connect(self._show_bars)
         self._adopt = Button("Use these bits")
         self._adopt.setObjectName("use_bits")
+        self._adopt.setAccessibleName("Use these bits")
         self._adopt.setToolTip("Put these widths into the overrides of the job Weight only")
         self._adopt.clicked.connect(self._on_adopt)
         self.bars.chosen.connect(self._on_layer)

@@ -49,6 +49,7 @@ class StudyPanel(Panel):
         browse.clicked.connect(self._on_browse)
         self.run_button = Button("Run study", primary=True)
         self.run_button.setObjectName("run_study")
+        self.run_button.setAccessibleName("Run the study")
         self.run_button.setToolTip("Run every combination of the grid; each is a run of its own in Runs")
         self.run_button.clicked.connect(self.start)
         self.cancel_button = Button("Cancel")

@@ -253,12 +253,12 @@ def test_a_panel_floats_closes_and_comes_back_into_its_row_of_tabs(qtbot: Any, o
     dock = window.docks["formats"]
     qtbot.mouseClick(dock.title_bar._float, LEFT)
     qtbot.waitUntil(lambda: dock.isFloating() and not dock.title_bar.tabs.isVisible())
-    qtbot.waitUntil(lambda: tabs_of(window, "distribution").count() == 3)
+    qtbot.waitUntil(lambda: tabs_of(window, "distribution").count() == 5)
     assert "formats" in window.surveys._watched  # it is in sight as before
     qtbot.mouseClick(dock.title_bar._close, LEFT)
     qtbot.waitUntil(lambda: "formats" not in window.surveys._watched)
     window.menus.actions["reset_layout"].trigger()
-    qtbot.waitUntil(lambda: tabs_of(window, "distribution").count() == 4)
+    qtbot.waitUntil(lambda: tabs_of(window, "distribution").count() == 6)
     assert not window.docks["distribution"].behind
     assert window.panel(DistributionPanel).isVisible()
 

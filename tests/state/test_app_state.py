@@ -14,6 +14,16 @@ from qexplorer.state.app_state import AppState, describe
 EVALUATE = {"name": "evaluate"}
 
 
+SPECS = {
+    "weight_spec": "int5 channel:0",
+    "activation_spec": "uint5 affine",
+    "repairs": "fold,bias_correction",
+    "overrides": "a=int8",
+    "target": "5 bits",
+    "widths": "2,5",
+}
+
+
 def through_json(state: AppState) -> AppState:
     return AppState.from_json(json.loads(json.dumps(state.to_json())))
 
@@ -27,8 +37,12 @@ def test_every_job_survives_json_with_its_defaults_and_with_other_settings(job):
             other[f.name] = f.metadata["choices"][-1]
         elif isinstance(f.default, (int, float)):
             other[f.name] = f.default + 3
+        elif f.name in SPECS:
+            other[f.name] = SPECS[f.name]
         else:
             other[f.name] = "folder/ä.bin"
+    if job.name == "cast":
+        other["weight_spec"] = ""
     changed = job(**other)
     assert changed != job()
     assert through_json(AppState(job=changed)).job == changed
@@ -108,7 +122,7 @@ def test_an_unknown_theme_follows_the_system():
         {"job": {**EVALUATE, "limit": -1}},
         {"job": {**EVALUATE, "weights": 5}},
         {"job": {**EVALUATE, "data": None}},
-        {"job": {**EVALUATE, "model": "gpt-9"}},
+        {"job": {**EVALUATE, "device": "gpt-9"}},
         {"job": {**EVALUATE, "model": ["mobilenet_v2_digits"]}},
     ],
     ids=str,
