@@ -42,7 +42,6 @@ class AdviceList(QScrollArea):
         self.hints = tuple(hints)
         self.buttons = []
         content = QWidget()
-        content.setAutoFillBackground(False)
         column = QVBoxLayout(content)
         column.setContentsMargins(12, 4, 12, 8)
         column.setSpacing(6)
@@ -54,6 +53,7 @@ class AdviceList(QScrollArea):
             column.addWidget(label)
         column.addStretch()
         self.setWidget(content)
+        content.setAutoFillBackground(False)  # which `setWidget` has set
         self.setAccessibleDescription(" ".join(hint.sentence for hint in hints) or nothing)
 
     def _add(self, column: QVBoxLayout, hint: Hint) -> None:
