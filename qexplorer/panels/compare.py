@@ -72,6 +72,7 @@ class ComparePanel(Panel):
         self._images.setToolTip("Read the data set, and show the images on which the two differ")
         self._images.clicked.connect(self._on_images)
         self._found: tuple[Candidate, Candidate, Paired] | None = None
+        self._in_sight = False
         self.plot.chosen.connect(self._on_point)
         parts.runs.changed.connect(self.reload)
         parts.runs.history_changed.connect(self.reload)
@@ -92,8 +93,14 @@ class ComparePanel(Panel):
         for widget in (self.plot, self.test, self.flips):
             widget.show_theme(theme)
 
+    def show_in_sight(self, in_sight: bool) -> None:
+        self._in_sight = in_sight
+        self.reload()
+
     def reload(self) -> None:
-        """Show what is chosen now."""
+        """Show what is chosen now; results are read only while somebody sees them."""
+        if not self._in_sight:
+            return
         pair = self._which.value == "pair"
         self._images.setVisible(False)
         self._show_pair() if pair else self._show_points()
