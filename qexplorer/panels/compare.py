@@ -67,6 +67,7 @@ class ComparePanel(Panel):
         self._which.show_value("size")
         self._which.chosen.connect(self._on_which)
         self._images = Button("Show images")
+        self._images.setVisible(False)  # it would take room from other panels
         self._images.setObjectName("show_images")
         self._images.setAccessibleName("Show the images that changed")
         self._images.setToolTip("Read the data set, and show the images on which the two differ")
