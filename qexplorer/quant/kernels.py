@@ -31,7 +31,7 @@ from qexplorer.quant.bins import Bins
 from qexplorer.quant.measure import Measured
 from qexplorer.quant.metrics import ErrorSums
 from qexplorer.quant.params import QuantParams
-from qexplorer.quant.sketch import LOW_BITS
+from qexplorer.quant.sketch import LOW_BITS, ZEROS
 from qexplorer.quant.values import widened
 
 STRIP = 1024
@@ -509,11 +509,17 @@ def _extremes_half(rows: Any, half: Any, ends: Any) -> None:
 
 @_compiled(types.void(_WIDE_ROW, _U8))
 def _tally_wide(row: Any, table: Any) -> None:
-    """Add each value to its bucket: 1 in the upper 24 bits, and its own lower bits in the lower 40."""
-    low = np.uint64((1 << LOW_BITS) - 1)
+    """Add each value to its bucket: 1 in the upper 24 bits, and its own lower bits in the lower 40.
+
+    Increments of one counter wait for each other, and half of what a ReLU gives are zeros: these take turns among the
+    counters behind the buckets.
+    """
+    low, shift = np.uint64((1 << LOW_BITS) - 1), np.uint64(LOW_BITS)
+    zeros, turns = np.uint64(1 << (32 - LOW_BITS)), np.uint64(ZEROS - 1)
     for i in range(row.size):
         value = np.uint64(row[i])
-        table[value >> np.uint64(LOW_BITS)] += _ONE | (value & low)
+        key = value >> shift if value else zeros + (np.uint64(i) & turns)
+        table[key] += _ONE | (value & low)
 
 
 @_compiled(types.void(_HALF_ROW, _U4))

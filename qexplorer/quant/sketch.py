@@ -27,6 +27,8 @@ FEW = 1 << 14
 """So few values are sorted, which is as quick, and exact."""
 KEY_BITS = 17
 LOW_BITS = 32 - KEY_BITS
+ZEROS = 16
+"""A power of two: so many counters of zeros lie behind the buckets, see `kernels`."""
 HALF_PATTERNS = 1 << 16
 
 
@@ -82,26 +84,26 @@ def sketch(values: Values) -> Steps[Sketch]:
         return _sorted(widened(narrowed(values.read(0, values.n))))
     half = values.dtype.itemsize == 2
     tally = _HalfTally(values.dtype) if half else Tally()
-    ends = np.array([np.inf, -np.inf], np.float32)
+    ends = ends_of_nothing()
     step = PIECE * min(-(-values.n // (PIECE * cores())), tally.together)
     shares = [range(at, min(at + step, values.n)) for at in range(0, values.n, step)]
 
     def count(share: range) -> Steps[tuple[AnyArray, Floats]]:
-        table, found = tally.table(), np.array([np.inf, -np.inf], np.float32)
+        table, found = tally.table(), ends_of_nothing()
         for start in range(share.start, share.stop, PIECE):
             raw = narrowed(values.read(start, min(start + PIECE, share.stop)))
             tally.count(raw, table)
-            _widen(found, np.array(ends_of(raw[None]))[:, 0])
+            widen(found, np.array(ends_of(raw[None]))[:, 0])
             yield Progress("Counting", start - share.start, len(share))
         return table, found
 
     def take(share: range, counted: tuple[AnyArray, Floats]) -> None:
         del share
-        tally.add(counted[0])
-        _widen(ends, counted[1])
+        tally.add(*counted)
+        widen(ends, counted[1])
 
     yield from each("Counting", shares, count, take, len, values.n)
-    return tally.sketch(ends[0], ends[1], values.n)
+    return tally.sketch(ends, values.n)
 
 
 def _sorted(values: Floats) -> Sketch:
@@ -111,7 +113,13 @@ def _sorted(values: Floats) -> Sketch:
     return Sketch(found, counts.astype(np.int64), found, found, np.zeros(len(found)), n, values.size - n)
 
 
-def _widen(ends: Floats, more: Floats) -> None:
+def ends_of_nothing() -> Floats:
+    """The ends of no values at all."""
+    return np.array([np.inf, -np.inf], np.float32)
+
+
+def widen(ends: Floats, more: Floats) -> None:
+    """Let `ends`, the least and the greatest value, hold `more` as well."""
     ends[0], ends[1] = min(ends[0], more[0]), max(ends[1], more[1])
 
 
@@ -128,18 +136,19 @@ class _HalfTally:
         return np.zeros(HALF_PATTERNS, np.uint32)
 
     def count(self, raw: AnyArray, table: AnyArray) -> None:
-        if compiled(raw.size):
+        if compiled(raw.size, few=True):
             from qexplorer.quant import kernels
 
             kernels.tally(raw, table)
         else:
             table += np.bincount(raw.view(np.uint16), minlength=HALF_PATTERNS).astype(np.uint32)
 
-    def add(self, table: AnyArray) -> None:
+    def add(self, table: AnyArray, ends: Floats) -> None:
+        del ends
         self.counts += table
 
-    def sketch(self, lo: np.float32, hi: np.float32, n: int) -> Sketch:
-        del lo, hi
+    def sketch(self, ends: Floats, n: int) -> Sketch:
+        del ends
         patterns = np.arange(HALF_PATTERNS, dtype=np.uint16)
         found = widened(patterns if self.dtype == np.uint16 else patterns.view(np.float16))
         used = np.flatnonzero((self.counts > 0) & np.isfinite(found))
@@ -159,11 +168,13 @@ class Tally:
         self.counts = np.zeros(1 << KEY_BITS, np.int64)
         self.lows = np.zeros(1 << KEY_BITS, np.int64)
 
-    def table(self) -> AnyArray:
-        return np.zeros(1 << KEY_BITS, np.uint64)
+    @staticmethod
+    def table() -> AnyArray:
+        return np.zeros((1 << KEY_BITS) + ZEROS, np.uint64)
 
-    def count(self, raw: AnyArray, table: AnyArray) -> None:
-        if compiled(raw.size):
+    @staticmethod
+    def count(raw: AnyArray, table: AnyArray) -> None:
+        if compiled(raw.size, few=True):
             from qexplorer.quant import kernels
 
             kernels.tally(raw, table)
@@ -173,21 +184,46 @@ class Tally:
             counts = np.bincount(keys, minlength=len(table)).astype(np.uint64)
             table += (counts << np.uint64(40)) + np.bincount(keys, low, len(table)).astype(np.uint64)
 
-    def add(self, table: AnyArray) -> None:
-        self.counts += (table >> np.uint64(40)).astype(np.int64)
-        self.lows += (table & np.uint64((1 << 40) - 1)).astype(np.int64)
+    def add(self, table: AnyArray, ends: Floats) -> None:
+        keys, counts, lows = _untied(table, ends)
+        self.counts[keys] += counts
+        self.lows[keys] += lows
 
-    def sketch(self, lo: np.float32, hi: np.float32, n: int) -> Sketch:
-        keys = np.flatnonzero(self.counts)
-        near = (keys << LOW_BITS).astype(np.uint32).view(np.float32)
-        keys, near = keys[np.isfinite(near)], near[np.isfinite(near)]
-        far = ((keys << LOW_BITS) | ((1 << LOW_BITS) - 1)).astype(np.uint32).view(np.float32)
-        counts = self.counts[keys]
-        unit = (far.astype(np.float64) - near) / ((1 << LOW_BITS) - 1)
-        means = near + unit * (self.lows[keys] / counts)
-        order = np.argsort(means, kind="stable")
-        low, high = np.minimum(near, far)[order], np.maximum(near, far)[order]
-        return _with_ends(means[order], counts[order], low, high, float(lo), float(hi), n)
+    def sketch(self, ends: Floats, n: int) -> Sketch:
+        keys = _keys_between(ends)
+        keys = keys[self.counts[keys] > 0]
+        return _of_buckets(keys, self.counts[keys], self.lows[keys], ends, n)
+
+
+def sketch_of_table(table: AnyArray, ends: Floats, n: int) -> Sketch:
+    """The sketch of what a single table of a `Tally` counted."""
+    return _of_buckets(*_untied(table, ends), ends, n)
+
+
+def _untied(table: AnyArray, ends: Floats) -> tuple[Counts, Counts, Counts]:
+    """The buckets that a table has values of, their counts, and the sums of their lower bits."""
+    keys = _keys_between(ends)
+    found = table[keys]
+    found[:1] += table[1 << KEY_BITS :].sum(dtype=table.dtype)
+    keys, found = keys[found > 0], found[found > 0]
+    return keys, (found >> np.uint64(40)).astype(np.int64), (found & np.uint64((1 << 40) - 1)).astype(np.int64)
+
+
+def _of_buckets(keys: Counts, counts: Counts, lows: Counts, ends: Floats, n: int) -> Sketch:
+    near = (keys << LOW_BITS).astype(np.uint32).view(np.float32)
+    far = ((keys << LOW_BITS) | ((1 << LOW_BITS) - 1)).astype(np.uint32).view(np.float32)
+    unit = (far.astype(np.float64) - near) / ((1 << LOW_BITS) - 1)
+    means = near + unit * (lows / counts)
+    order = np.argsort(means, kind="stable")
+    low, high = np.minimum(near, far)[order], np.maximum(near, far)[order]
+    return _with_ends(means[order], counts[order], low, high, float(ends[0]), float(ends[1]), n)
+
+
+def _keys_between(ends: Floats) -> Counts:
+    """The buckets of all finite values if the least and greatest are `ends`: others are not even read."""
+    bits = np.abs(np.array([max(ends[1], 0), min(ends[0], 0)], np.float32)).view(np.uint32)
+    above, below = (np.arange((int(end) >> LOW_BITS) + 1) for end in bits)
+    return np.concatenate((above, (1 << (KEY_BITS - 1)) + below))
 
 
 def _with_ends(means: Doubles, counts: Counts, low: Floats, high: Floats, lo: float, hi: float, n: int) -> Sketch:

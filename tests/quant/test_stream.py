@@ -1,5 +1,8 @@
 """Values in blocks: the same sketch as that of all of them at once, in memory that does not grow."""
 
+import sys
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -10,6 +13,7 @@ from qexplorer.quant.quantize import find_range
 from qexplorer.quant.sketch import FEW, PIECE, Sketch, sketch
 from qexplorer.quant.stream import SketchStream
 from qexplorer.quant.values import Values
+from qexplorer.quant.warm import KERNELS, load_kernels
 
 
 def streamed(*blocks: np.ndarray) -> Sketch:
@@ -57,12 +61,30 @@ def test_more_blocks_than_one_table_counts_are_folded():
 
 
 def test_memory_does_not_grow():
-    stream, sizes = SketchStream(), set()
-    for seed in range(6):
-        stream.add(tails(30_000, seed))
-        sizes.add(stream._table.nbytes + stream._tally.counts.nbytes + stream._tally.lows.nbytes)
-    assert len(sizes) == 1
-    assert sizes.pop() < 4_000_000
+    block = np.tile(tails(1000), PIECE // 1000 + 1)[:PIECE]
+    tracemalloc.start()
+    try:
+        stream, held = SketchStream(), []
+        for _ in range(34):  # more than two tables can count
+            stream.add(block)
+            held.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert held[-1] - held[16] < 10_000  # once the first table was folded
+    assert held[-1] < 4_000_000
+
+
+@pytest.mark.parametrize("kernels", [False, True])
+def test_zeros_are_counted_as_often_as_they_occur(kernels, monkeypatch):
+    if kernels:
+        finish(load_kernels())
+    else:
+        monkeypatch.delitem(sys.modules, KERNELS, raising=False)
+    x = np.maximum(tails(100_000), 0)
+    x[:3] = -0.0, 1e-45, -1e-45
+    found = streamed(*np.array_split(x, 3))
+    assert int(found.counts[np.abs(found.values) < 1e-40].sum()) == int((np.abs(x) < 1e-40).sum())
+    assert int(found.counts.sum()) == x.size
 
 
 def test_a_sketch_may_be_asked_for_in_between():

@@ -18,8 +18,11 @@ from qexplorer.quant.granularity import PerBlock, PerChannel, PerGroup, PerTenso
 from qexplorer.quant.observers.moving_average import MovingAverage
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.quant.stream import SketchStream
+from qexplorer.quant.warm import load_kernels
 
 Batches = Sequence[NDArray[np.float32]]
+WORTH_KERNELS = 1 << 26
+"""So many values take NumPy longer to count than the kernels need to load."""
 RAN = 0.8
 """Where running the samples ends, as a fraction of the whole."""
 
@@ -104,6 +107,8 @@ def calibrate(prepared: Prepared, specs: dict[str, QuantSpec], batches: Batches,
             yield Progress("Calibrating", i, len(batches), RAN * i / len(batches))
             with torch.no_grad():
                 prepared.module(torch.tensor(batch, device=prepared.device))
+            if i == 0 and len(batches) * sum(look.seen for look in looks.values()) >= WORTH_KERNELS:
+                yield from load_kernels()
     finally:
         for handle in handles:
             handle.remove()
@@ -117,7 +122,7 @@ def calibrate(prepared: Prepared, specs: dict[str, QuantSpec], batches: Batches,
 
 class _Look:
     def __init__(self, name: str, watcher: Watcher) -> None:
-        self.name, self.watcher, self.seen = name, watcher, False
+        self.name, self.watcher, self.seen = name, watcher, 0
 
     def __call__(self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         del layer
@@ -128,4 +133,4 @@ class _Look:
             what = f"What {self.name} reads, {list(x.shape)}, does not fit its spec: {error.what}"
             raise UserError(what, "Take another granularity, or give this layer another spec in Overrides.",
                             field="activation_spec") from error  # fmt: skip
-        self.seen = self.seen or x.numel() > 0
+        self.seen += x.numel()
