@@ -10,6 +10,8 @@ from qexplorer.engine.results import NO_FASTER, REAL, SIMULATED, Row, RunResult
 DROP = 0.005
 FEW_BITS = 4.5
 SHARE = 0.3
+COARSE_DB = 20.0
+"""An output whose error is one percent of its power: less is not worth a repair."""
 REPAIRED = "fold,cle,mse_clip,adaround:500,bias_correction"
 REPAIRED_WITHOUT_CLE = "fold,mse_clip,gptq,bias_correction"
 
@@ -92,6 +94,21 @@ def _one_layer(result: RunResult) -> Iterator[JobAdvice]:
             )  # fmt: skip
 
 
+def _shifted(result: RunResult) -> Iterator[JobAdvice]:
+    if any("bias_correction" in step for step in result.spec.get("repairs", [])):
+        return
+    coarse = [layer for layer in result.layers if float(layer.get("output_sqnr_db", "inf")) < COARSE_DB]
+    shifted = sorted((layer["mean_shift"], layer["name"]) for layer in coarse if layer.get("mean_shift", 0) > SHARE)
+    if shifted:
+        share, name = shifted[-1]
+        more = f"; in {len(shifted)} layers it is more than {SHARE:.0%}" if len(shifted) > 1 else ""
+        yield JobAdvice(
+            f"Quantization shifts the mean output of channels: that makes {share:.0%} of the error of {name}{more}.",
+            "Correct biases", result.job,
+            {"repairs": ",".join([*result.spec.get("repairs", []), "bias_correction"])},
+        )  # fmt: skip
+
+
 def _more_samples(result: RunResult) -> Iterator[JobAdvice]:
     points = result.history
     if result.job == "convergence" and len(points) > 1 and points[-2]["range_change"] > 0.05:
@@ -103,4 +120,4 @@ def _more_samples(result: RunResult) -> Iterator[JobAdvice]:
 
 
 Rule = Callable[[RunResult], Iterator[JobAdvice]]
-RULES: tuple[Rule, ...] = (_dropped, _no_faster, _one_layer, _more_samples)
+RULES: tuple[Rule, ...] = (_dropped, _no_faster, _one_layer, _shifted, _more_samples)

@@ -45,6 +45,7 @@ KINDS = (
     Kind("rest_top1", "Rest", "Top-1 with all but this layer quantized", "%", times=100),
     Kind("differs", "Differs", "Outputs whose code is not that of the simulation", "%", times=100),
     Kind("output_sqnr_db", "Output SQNR", "SQNR of the layer's output", "dB", low_is_worst=True),
+    Kind("mean_shift", "Shift", "Share of that error that is a shift of channels' means", "%", times=100),
     Kind("weight_sqnr_db", "Weights", "SQNR of the layer's weights", "dB", low_is_worst=True),
     Kind("bits", "Bits", "Bits of a weight, scales included", "bits"),
 )
@@ -129,6 +130,9 @@ def remark_of(result: RunResult) -> str:
     """What a run found beside its figures, in a sentence or two."""
     found = result.findings
     said: list[str] = []
+    start = found.get("start")
+    if start:
+        said.append(f"Trained on from the run {start['run_id']}, whose {start['row']} was at {percent(start['top1'])}.")
     memory = found.get("training_memory")
     if memory:
         off, on = memory["off"], memory["on"]

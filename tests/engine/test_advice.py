@@ -48,3 +48,16 @@ def test_ranges_that_still_change_want_more_samples() -> None:
     points = [{"samples": 8, "range_change": 0.3}, {"samples": 16, "range_change": 0.0}]
     (advice,) = advise_on(a_result("convergence", history=points))
     assert advice.settings == {"calibration": 32}
+
+
+def test_a_shift_of_means_in_a_coarse_layer_is_to_be_corrected() -> None:
+    layers = [{"name": "a", "output_sqnr_db": 8.0, "mean_shift": 0.45}, {"name": "b", "output_sqnr_db": 9.0,
+              "mean_shift": 0.35}, {"name": "fine", "output_sqnr_db": 40.0, "mean_shift": 0.9},
+              {"name": "c", "output_sqnr_db": "-inf"}]  # fmt: skip
+    row = a_row(0.9)
+    (advice,) = advise_on(a_result("weight-only", row, layers=layers, spec={"repairs": ["fold"]}))
+    assert advice.settings["repairs"] == "fold,bias_correction"
+    assert "45% of the error of a; in 2 layers" in advice.sentence
+    jobs[advice.job](**advice.settings)
+    assert advise_on(a_result("weight-only", row, layers=layers, spec={"repairs": ["bias_correction"]})) == []
+    assert advise_on(a_result("weight-only", row, layers=layers[2:], spec={"repairs": ["fold"]})) == []

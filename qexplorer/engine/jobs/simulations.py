@@ -1,5 +1,6 @@
 """From the settings of a simulation to a row of the result."""
 
+from dataclasses import replace
 from typing import Any
 
 from qexplorer.engine.jobs.model_job import Conversion, Workshop
@@ -16,7 +17,8 @@ def simulated_row(job: SimulatedJob, shop: Workshop, *, dynamic: bool = False, n
     """Quantize by the settings of a job: one row, SIMULATED."""
     from qexplorer.engine.simulation.simulate import simulate
 
-    prepared, plan = job.prepared(shop), job.plan(shop, dynamic=dynamic)
+    prepared = job.prepared(shop)
+    plan = replace(job.plan(shop, dynamic=dynamic), always=prepared.traced)  # else it would run anew for each layer
     every = job.recipe().every
     name = name or row_name(every.weights, every.activations)
     made = yield from simulate(prepared, plan, shop.journal, name)

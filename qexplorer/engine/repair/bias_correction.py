@@ -22,17 +22,18 @@ class BiasCorrection(Repair):
         import torch
         from torch import nn
 
+        from qexplorer.engine.simulation.layers import by_channel
+
         yield Progress(f"Bias correction {task.name}")
         layer: Any = task.layer
         total = torch.zeros(len(task.weight), device=task.weight.device)
         count = 0
         with torch.no_grad():
             for x, twin in zip(task.visit.inputs, task.visit.float_inputs, strict=True):
-                difference = (task.float_layer(twin) - layer(x)).float()  # the layer's own hook quantizes x
-                axis = difference.ndim - 1 if isinstance(layer, nn.Linear) else 1
-                flat = difference.movedim(axis, 0).reshape(len(task.weight), -1)
-                total += flat.sum(dim=1)
-                count += flat.shape[1]
+                # the layer's own hook quantizes x
+                difference = by_channel(layer, (task.float_layer(twin) - layer(x)).float())
+                total += difference.sum(dim=1)
+                count += difference.shape[1]
             shift = (total / max(count, 1)).nan_to_num(0.0, 0.0, 0.0)  # of outputs that overflow there is no mean
             before = 0 if layer.bias is None else layer.bias.detach()
             layer.bias = nn.Parameter((before + shift).to(layer.weight.dtype), requires_grad=False)

@@ -44,6 +44,13 @@ def layer_bits(weight: Tensor, spec: QuantSpec | None) -> int:
     return size_bits(spec, weight.numel(), spec.granularity.groups(shape))
 
 
+def by_channel(layer: nn.Module, y: Tensor) -> Tensor:
+    """A layer's output as `[channels, N]`: they are the last axis of a Linear's, and the one after the samples of a
+    convolution's.
+    """
+    return y.movedim(-1 if isinstance(layer, nn.Linear) else 1, 0).flatten(1)
+
+
 def sqnr_db(original: Tensor, other: Tensor) -> float:
     """10·log10(Σ x² / Σ (x − x̂)²) in float64 (the CPU's, for some devices have none); infinite where equal."""
     a, b = original.detach().cpu().double(), other.detach().cpu().double()

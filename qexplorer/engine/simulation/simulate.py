@@ -1,5 +1,6 @@
 """A float model → its simulated quantized copy: repairs, calibration, and the weights of each layer on their grid."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ from qexplorer.engine.journal import Journal
 from qexplorer.engine.repair import LayerTask, Repair
 from qexplorer.engine.simulation.calibrate import Batches, calibrate
 from qexplorer.engine.simulation.layers import (
+    by_channel,
     dequantized,
     input_bits,
     json_db,
@@ -33,6 +35,8 @@ REPAIR_BATCHES = 8
 """Calibration batches that lie in memory at once where a repair follows the layers' inputs."""
 MENDED, CALIBRATED = 0.1, 0.3
 """Where those parts end, as fractions of the whole."""
+LOOK_BATCHES = 2
+"""As many where only the figures of each layer are wanted."""
 CHOSEN = 0.9
 """Where the weights of a layer are chosen, as a fraction of what the layer takes."""
 
@@ -42,7 +46,8 @@ class Simulated:
     """A quantized copy and the float model that it stands for, mended so far as repairs do that.
 
     `layers` are figures per layer, `repairs` what was done before any was rounded. Sizes are in bytes, with scales,
-    zero points, biases and all that stays float; `average_bits` are those of a weight.
+    zero points, biases and all that stays float; `average_bits` are those of a weight. `inputs` quantize what the
+    layers read.
     """
 
     float_model: Prepared
@@ -51,6 +56,7 @@ class Simulated:
     repairs: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     bytes_theoretical: int = 0
     average_bits: float = 32.0
+    inputs: dict[str, FakeQuantize] = field(default_factory=dict[str, FakeQuantize])
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ class Plan:
     """How to quantize: the recipe, the repairs in their order, the calibration batches [n, C, H, W].
 
     `dynamic` finds the parameters of activations for each input anew. `only` names the one layer to be quantized. What
-    layers read and give is looked at where a repair needs it, or `always`.
+    layers read and give is looked at where a repair needs it, or `always`: then on a few batches if all are quantized.
     """
 
     recipe: Recipe
@@ -69,11 +75,16 @@ class Plan:
     always: bool = False
 
     @property
-    def walks(self) -> bool:
+    def seen(self) -> Batches:
+        """The batches on which it is looked at what each layer reads; none where nobody needs that."""
+        if self.mends or (self.always and self.only):
+            return self.batches[:REPAIR_BATCHES]
+        return self.batches[: LOOK_BATCHES if self.always else 0]
+
+    @property
+    def mends(self) -> bool:
         """Whether a repair looks at what each layer reads."""
-        return self.always or any(
-            type(r).choose is not Repair.choose or type(r).after is not Repair.after for r in self.repairs
-        )
+        return any(type(r).choose is not Repair.choose or type(r).after is not Repair.after for r in self.repairs)
 
     def of(self, layer: str) -> LayerSpec:
         """The specs of a layer, with what the repairs make of them."""
@@ -104,7 +115,7 @@ def simulate(source: Prepared, plan: Plan, journal: Journal | None = None, key: 
         quantize_input(quantized.layers[name], fake)
     builder = _Builder(model, quantized, plan, specs, inputs, journal, key)
     layers = yield from within(builder.build(), CALIBRATED if reads or done else 0.0, 1.0)
-    return Simulated(model, quantized, layers, done, *sizes_of(quantized, specs, inputs))
+    return Simulated(model, quantized, layers, done, *sizes_of(quantized, specs, inputs), inputs)
 
 
 @dataclass(frozen=True)
@@ -121,8 +132,8 @@ class _Builder:
         """Put the weights of every layer on their grid."""
         figures: dict[str, dict[str, Any]] = {}
         names = list(self.model.layers)
-        if self.plan.walks:
-            visits = walk(self.model, self.quantized, self.plan.batches[:REPAIR_BATCHES])
+        if self.plan.seen:
+            visits = walk(self.model, self.quantized, self.plan.seen)
             for i, visit in enumerate(visits):
                 steps = self._layer(visit.name, visit)
                 figures[visit.name] = yield from within(steps, i / len(names), (i + 1) / len(names))
@@ -144,7 +155,7 @@ class _Builder:
             figure |= yield from self._quantize(name, spec.weights, visit)
         with torch.no_grad():
             if visit:
-                figure["output_sqnr_db"] = json_db(_output_sqnr(self.model.layers[name], layer, visit))
+                figure |= _output_error(self.model.layers[name], layer, visit)
             figure["weight_sqnr_db"] = json_db(sqnr_db(weight, layer.weight))
             figure["bits"] = layer_bits(weight, spec.weights) / weight.numel()
         return figure
@@ -153,14 +164,14 @@ class _Builder:
         """Give a layer its weights, from the journal if they are there; what is to be said of it."""
         layer: Any = self.quantized.layers[name]
         key, weight = f"layer/{self.key}/{name}", layer.weight.detach()
-        kept = self.journal.arrays(key) if visit else None
+        kept = self.journal.arrays(key) if self.plan.mends else None
         if kept is not None:
             _restore(layer, kept)
             return self.journal.get(f"{key}/notes") or {}
         task = LayerTask(name, layer, self.model.layers[name], weight, weight_quantizer(name, weight, spec),
                          visit or Visit(name, [], []), self.inputs.get(name))  # fmt: skip
         notes = yield from self._mend(task, walked=visit is not None)
-        if visit:
+        if visit and self.plan.mends:
             self.journal.put(f"{key}/notes", notes)
             self.journal.put_arrays(key, _kept(layer))
         return notes
@@ -191,14 +202,22 @@ def _restore(layer: Any, kept: dict[str, Any]) -> None:
         setattr(layer, name, nn.Parameter(torch.tensor(array).to(like), requires_grad=False))
 
 
-def _output_sqnr(float_layer: nn.Module, layer: nn.Module, visit: Visit) -> float:
-    """Of a layer's output in the quantized model so far, against that in the float model."""
+def _output_error(float_layer: nn.Module, layer: nn.Module, visit: Visit) -> dict[str, Any]:
+    """Of a layer's output in the quantized model so far, against that in the float model: its SQNR, and the share of
+    its squared error that is a shift of channels' means, which a bias could mend.
+    """
     signal = noise = 0.0
+    values, shifts = 0, torch.zeros(())
     for x, twin in zip(visit.inputs, visit.float_inputs, strict=True):
         y = float_layer(twin)
+        error = by_channel(layer, y - layer(x))
         signal += float(y.square().sum(dtype=torch.float32))
-        noise += float((y - layer(x)).square().sum(dtype=torch.float32))
-    return ratio_db(signal, noise)
+        noise += float(error.square().sum(dtype=torch.float32))
+        shifts = shifts + error.sum(dim=1, dtype=torch.float32).cpu()
+        values += error.shape[1]
+    shifted = float(shifts.square().sum()) / max(values, 1)
+    share = {"mean_shift": shifted / noise} if 0 < noise < math.inf else {}
+    return {"output_sqnr_db": json_db(ratio_db(signal, noise)), **share}
 
 
 def sizes_of(model: Prepared, specs: dict[str, LayerSpec], inputs: dict[str, FakeQuantize]) -> tuple[int, float]:
