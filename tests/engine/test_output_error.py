@@ -10,6 +10,8 @@ from qexplorer.engine.simulation.prepared import prepare
 from qexplorer.engine.simulation.recipe import Recipe
 from qexplorer.engine.simulation.simulate import Plan, Simulated, simulate
 from qexplorer.progress import finish
+from qexplorer.quant import QuantSpec
+from qexplorer.quant.quantize import quantize
 
 
 def net() -> nn.Module:
@@ -41,6 +43,19 @@ def test_bias_correction_leaves_no_shift():
     before, after = made("fold")[0], made("fold,bias_correction")[0]
     assert max(layer["mean_shift"] for layer in before.layers) > 0.05
     assert max(layer["mean_shift"] for layer in after.layers) < 1e-9
+
+
+@pytest.mark.parametrize("spec", ["mxfp8_e4m3", "int8 group:16"])
+def test_blocks_of_what_a_convolution_reads_are_of_its_channels(spec):
+    x = np.random.default_rng(2).normal(size=(2, 32, 3, 3)).astype(np.float32)
+    x *= np.geomspace(1e-3, 1e3, 32, dtype=np.float32)[:, None, None]
+    prepared = prepare(nn.Sequential(nn.Conv2d(32, 4, 1)).eval(), torch.tensor(x))
+    found = finish(simulate(prepared, Plan(Recipe.parse("float", spec, ""), (), [x])))
+    _, read, _ = quantize(np.ascontiguousarray(x.transpose(0, 2, 3, 1)), QuantSpec.parse(spec))
+    layer = next(iter(found.float_model.layers.values()))
+    with torch.no_grad():
+        wanted = layer(torch.tensor(read.transpose(0, 3, 1, 2).copy()))
+        assert torch.allclose(found.model.module(torch.tensor(x)), wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_looking_changes_nothing_that_is_made():

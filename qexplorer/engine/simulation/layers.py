@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from qexplorer.engine.fake_quant import FakeQuantize
 from qexplorer.errors import UserError
 from qexplorer.quant.analysis import size_bits
-from qexplorer.quant.granularity import PerChannel
+from qexplorer.quant.granularity import PerBlock, PerChannel, PerGroup
 from qexplorer.quant.spec import QuantSpec
 
 
@@ -76,6 +76,15 @@ def input_bits(quantizer: FakeQuantize) -> int:
     return 0 if params is None else size_bits(quantizer.spec, 0, len(params.scale))
 
 
+def quantized_input(layer: nn.Module, x: Tensor, quantizer: FakeQuantize) -> Tensor:
+    """What a layer reads, quantized. Groups and blocks are cut from the channels, which it sums over: for a convolution
+    they are not the last axis.
+    """
+    if isinstance(layer, nn.Linear) or not isinstance(quantizer.spec.granularity, PerGroup | PerBlock):
+        return quantizer(x)
+    return quantizer(x.movedim(1, -1)).movedim(-1, 1)
+
+
 class QuantizeInput:
     """A hook that a layer's input passes through. It goes wherever the layer is moved to."""
 
@@ -83,9 +92,8 @@ class QuantizeInput:
         self.quantizer = quantizer
 
     def __call__(self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        del layer
         x = input_of(args, kwargs)
-        return (self.quantizer.to(x.device)(x),), {}
+        return (quantized_input(layer, x, self.quantizer.to(x.device)),), {}
 
 
 def quantize_input(layer: nn.Module, quantizer: FakeQuantize) -> Any:
