@@ -6,6 +6,7 @@ from typing import Any
 
 from qexplorer.engine.backends import ENGINES
 from qexplorer.engine.results import NO_FASTER, REAL, SIMULATED, Row, RunResult
+from qexplorer.engine.starts import KINDS
 
 DROP = 0.005
 FEW_BITS = 4.5
@@ -76,7 +77,8 @@ def _dropped(result: RunResult) -> Iterator[JobAdvice]:
         elif repaired:
             yield JobAdvice(
                 f"{row.name} still loses {100 * drop:.1f} points of top-1 after repair: what is left, training mends.",
-                "Train with quantization (QAT)", "qat", {"epochs": 3},
+                "Train with quantization (QAT), from here on", "qat",
+                {"epochs": 3, "start": result.run_id if result.run_id and result.job in KINDS else "ptq"},
             )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """The run history: one row a run in an SQLite file that several windows and commands may use at once."""
 
 import json
+import re
 import secrets
 import shutil
 import sqlite3
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qexplorer.engine.artifacts import disk_errors
 from qexplorer.engine.journal import EVALUATED, POINT, Arrays, Journal, load_arrays, save_arrays
 from qexplorer.engine.process import host_name, is_alive, own_token
 from qexplorer.errors import UserError
@@ -35,6 +37,8 @@ ADDED = {"host": "TEXT NOT NULL DEFAULT ''", "notes": "TEXT NOT NULL DEFAULT ''"
 """Columns that older versions lack."""
 RESUMABLE = ("interrupted", "cancelled", "failed")
 """How a run may have ended that can be gone on with."""
+ARRAYS = re.compile(r"[0-9a-f]{16}\.npz", re.ASCII)
+"""What the files of steps are called."""
 COLUMNS = "run_id, job, status, started, ended, config_json, result_json, error, notes"
 REMEDIES = {
     sqlite3.SQLITE_FULL: "Free some space on that disk.",
@@ -305,15 +309,39 @@ class RunJournal(Journal):
         with self._history.open() as database:
             return [key for (key,) in database.execute(query, (self._run_id, len(prefix), prefix))]
 
-    def arrays(self, key: str) -> dict[str, NDArray[Any]] | None:
+    def earlier(self, run_id: str) -> Run:
+        return self._history.get(run_id)
+
+    def file_of(self, key: str) -> Path | None:
+        """The file of the arrays that a step was entered with; None where it has none."""
         name = self.get(key)
-        return load_arrays(self._history.steps_folder(self._run_id) / name) if isinstance(name, str) else None
+        if not isinstance(name, str) or not ARRAYS.fullmatch(name):
+            return None
+        return self._history.steps_folder(self._run_id) / name
+
+    def arrays(self, key: str) -> dict[str, NDArray[Any]] | None:
+        file = self.file_of(key)
+        return None if file is None else load_arrays(file)
 
     def put_arrays(self, key: str, arrays: Arrays) -> None:
         """Each entry has a file of its own, so that the earlier one is whole until the new one is."""
-        folder, before = self._history.steps_folder(self._run_id), self.get(key)
-        name = f"{secrets.token_hex(8)}.npz"
-        save_arrays(folder / name, arrays)
-        self.put(key, name)
-        if isinstance(before, str):
-            (folder / before).unlink(missing_ok=True)
+        file = self._new_file()
+        save_arrays(file, arrays)
+        self._enter(key, file)
+
+    def adopt(self, key: str, file: Path) -> None:
+        """Enter a step as done, with the arrays in a file that `save_arrays` wrote; it is moved here."""
+        own = self._new_file()
+        with disk_errors(own):
+            own.parent.mkdir(parents=True, exist_ok=True)
+            file.replace(own)
+        self._enter(key, own)
+
+    def _new_file(self) -> Path:
+        return self._history.steps_folder(self._run_id) / f"{secrets.token_hex(8)}.npz"
+
+    def _enter(self, key: str, file: Path) -> None:
+        before = self.file_of(key)
+        self.put(key, file.name)
+        if before is not None:
+            before.unlink(missing_ok=True)

@@ -6,12 +6,17 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qexplorer.engine.artifacts import write_whole
+from qexplorer.errors import UserError
+from qexplorer.weights.text import shown
+
+if TYPE_CHECKING:
+    from qexplorer.engine.history import Run
 
 EVALUATED, POINT = "evaluated/", "point/"
 """What keys begin with: of rows that were evaluated, and of points of curves that are shown while the run goes on."""
@@ -55,6 +60,11 @@ class Journal:
     def point(self, value: Mapping[str, Any]) -> None:
         """Enter one more point of the run's curves, such as an epoch."""
         self.put(f"{POINT}{len(self.keys(POINT)):06}", dict(value))
+
+    def earlier(self, run_id: str) -> "Run":
+        """An earlier run of the history that this journal belongs to. Raises `UserError` where there is none."""
+        what = f"The run “{shown(run_id)}” is not known here: this run is in no history, or in that of another machine."
+        raise UserError(what, "Run it where the history is.", field="start")
 
     def points(self) -> list[dict[str, Any]]:
         """The points so far."""

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 from contextlib import suppress
-from pathlib import Path
 
 from qexplorer.engine.history import History, Run
 from qexplorer.engine.jobs import Job, jobs
@@ -19,6 +18,7 @@ def recorded(job: Job, history: History, run_id: str = "") -> Steps[RunResult]:
     that is not done keeps its finished steps, with which `resumed` goes on; one that could not have begun leaves
     nothing.
     """
+    job = job.settled(history)
     job.check()
     run_id = history.start(job.name, dataclasses.asdict(job), run_id)
     return (yield from _course(job, history, run_id))
@@ -57,11 +57,11 @@ def _course(job: Job, history: History, run_id: str) -> Steps[RunResult]:
             history.fail(run_id, str(error) or type(error).__name__)
         raise
     finally:
-        _clean(history, run_id, folder, done=done)
+        clean(history, run_id, done=done)
     return result
 
 
-def _clean(history: History, run_id: str, folder: Path, *, done: bool) -> None:
+def clean(history: History, run_id: str, *, done: bool) -> None:
     """Of a run that is done its steps are not needed any more, of another one nothing else is."""
     if done:
         with suppress(UserError):  # they only take room
@@ -70,4 +70,4 @@ def _clean(history: History, run_id: str, folder: Path, *, done: bool) -> None:
         with suppress(OSError):  # what went wrong first is what the person has to hear of
             history.tidy(run_id)
     with suppress(OSError):
-        folder.rmdir()  # only where it is empty: a job may have kept no files
+        history.folder(run_id).rmdir()  # only where it is empty: a job may have kept no files

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 from qexplorer.engine.advice import advise_on
@@ -26,7 +27,9 @@ def test_a_drop_by_plain_rounding_is_to_be_repaired_and_then_trained() -> None:
     jobs[repair.job](**repair.settings)
     spec = {"average_bits": 3.0, "repairs": ["adaround:500"]}
     (train,) = advise_on(a_result("weight-only", a_row(0.7), spec=spec))
-    assert train.job == "qat"
+    assert (train.job, train.settings["start"]) == ("qat", "ptq")
+    done = replace(a_result("weight-only", a_row(0.7), spec=spec), run_id="20260101-weight-only")
+    assert advise_on(done)[0].settings["start"] == done.run_id
     assert advise_on(a_result("weight-only", a_row(0.899), spec={"average_bits": 4.0, "repairs": []})) == []
 
 

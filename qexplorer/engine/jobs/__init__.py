@@ -4,7 +4,7 @@ import dataclasses
 from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 from qexplorer.engine.journal import Journal
 from qexplorer.engine.results import RunResult
@@ -12,12 +12,15 @@ from qexplorer.errors import UserError
 from qexplorer.plugins import Plugin, Registry
 from qexplorer.progress import Steps
 
+if TYPE_CHECKING:
+    from qexplorer.engine.history import History
+
 
 def setting(default: Any, title: str, help_text: str, **bounds: Any) -> Any:
     """A field with what a form or a command line needs to ask for it.
 
     `bounds`: `choices`, `minimum`, `maximum`; `browse` (`file` or `folder`) for a path; `offers`, texts that are
-    offered beside any other; `minor=True` for what a form may fold away.
+    offered beside any other; `minor=True` for what a form may fold away, `wide=True` for what is long.
     """
     return dataclasses.field(default=default, metadata={"title": title, "help": help_text, **bounds})
 
@@ -36,6 +39,16 @@ class Job(Plugin):
                 raise UserError(f"{title} must be {bounds['minimum']} or more, not {value}.", field=f.name)
             if "maximum" in bounds and value > bounds["maximum"]:
                 raise UserError(f"{title} must be {bounds['maximum']} or less, not {value}.", field=f.name)
+
+    @property
+    def taken(self) -> tuple[str, ...]:
+        """The settings that an earlier run decides."""
+        return ()
+
+    def settled(self, history: "History") -> Self:
+        """The job with what it takes over from earlier runs. Raises a `UserError` where one of them will not do."""
+        del history
+        return self
 
     def check(self) -> None:
         """Raise a `UserError` now for what would stop the job at its first step, such as a file that is not there."""

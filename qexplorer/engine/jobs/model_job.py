@@ -112,6 +112,9 @@ class ModelJob(Job):
         model.resolve(Path(self.weights).expanduser() if self.weights else None)
         find_dataset(self.data)
 
+    def check_read(self, model: str, data: str, journal: Journal) -> None:
+        """Raise a `UserError` now where the model or the data, of these SHA-256, are not those that are needed."""
+
     @abstractmethod
     def convert(self, shop: Workshop) -> Steps[Conversion]:
         """Make the models to compare with the float one."""
@@ -128,6 +131,7 @@ class ModelJob(Job):
             module, sha256 = yield from within(self._load(), 0.0, READ / 2)
             data = yield from within(open_dataset(self.data), READ / 2, READ)
             _check_fit(module, data)
+            self.check_read(sha256, data.sha256, journal)
             test = (data.x_test[: self.limit or None], data.y_test[: self.limit or None])
             first = yield from within(measure(Made("fp32", REAL, "float", module), test, files, journal), READ, FLOAT)
             first.file.unlink()  # it was written to be weighed; the person has those weights already

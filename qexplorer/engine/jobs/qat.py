@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from qexplorer.engine.jobs.simulated_job import (
     row_name,
 )
 from qexplorer.engine.jobs.simulations import ON_DISK
+from qexplorer.engine.journal import Journal
 from qexplorer.engine.measure import Made
 from qexplorer.engine.results import SIMULATED
 from qexplorer.errors import UserError
@@ -26,15 +27,20 @@ from qexplorer.quant.granularity import PerChannel
 from qexplorer.quant.lsq import lsq_refusal
 
 if TYPE_CHECKING:
+    from qexplorer.engine.history import History
     from qexplorer.engine.measure import Test
     from qexplorer.engine.qat.model import QatModel
     from qexplorer.engine.qat.train import Trainer
-    from qexplorer.engine.simulation.prepared import Prepared
 
 VALIDATION, MOST_VALIDATION = 0.1, 1000
 """The share of the training samples that the best epoch is chosen by, and their greatest number."""
 STARTED, TRAINED = 0.1, 0.92
 METHODS = {"ste": False, "lsq": True}
+STARTS = ("float", "ptq")
+"""What training starts from; any other word is the id of a run."""
+START = "qat/start"
+"""Where the journal has what is to be known of that run."""
+OTHER = {"model": "weights", "data": "data"}
 
 
 @jobs.register
@@ -51,8 +57,9 @@ class Qat(SimulatedJob):
     method: str = setting(
         "ste", "Gradient", "ste: straight-through. lsq: scales are learned too", choices=tuple(METHODS)
     )
-    start: str = setting("float", "Start from", "float, or ptq: repaired and rounded first, then trained",
-                         choices=("float", "ptq"), minor=True)  # fmt: skip
+    start: str = setting("float", "Start from", "float; ptq: what PTQ by these settings gives; or the id of a run of "
+                         "ptq-static or weight-only: its specs, repairs and calibration are taken, others refused",
+                         offers=STARTS, wide=True)  # fmt: skip
     batch: int = setting(64, "Batch", "Images a step", minimum=2, maximum=65_536, minor=True)
     teacher: str = setting("float", "Teacher", "float: half of the loss is the distance to the float model's outputs",
                            choices=("float", "none"), minor=True)  # fmt: skip
@@ -73,7 +80,35 @@ class Qat(SimulatedJob):
         require_spec(self.weight_spec, "weight_spec")
         if not 0 < self.rate < 10:
             raise UserError(f"The learning rate cannot be {self.rate:g}.", "Take 0.0001 to 0.1.", field="rate")
+        if not self.start.strip():
+            raise UserError("Training starts from nothing.", "Write float, ptq or the id of a run.", field="start")
         self._check_lsq()
+
+    @property
+    def taken(self) -> tuple[str, ...]:
+        from qexplorer.engine.starts import TAKEN
+
+        return () if self.start in STARTS else TAKEN
+
+    def settled(self, history: "History") -> Self:
+        from qexplorer.engine.starts import settled
+
+        return self if self.start in STARTS else replace(self, **settled(self, self.start, history))
+
+    def check_read(self, model: str, data: str, journal: Journal) -> None:
+        """Where training goes on from a run, that has to be a run of this model and these data."""
+        if self.start in STARTS:
+            return
+        facts = journal.get(START)
+        if facts is None:
+            from qexplorer.engine.starts import facts_of
+
+            facts = facts_of(journal.earlier(self.start))
+            journal.put(START, facts)
+        for kind, own in (("model", model), ("data", data)):
+            if facts[kind] != own:
+                what = f"The run “{self.start}” had other {OTHER[kind]}: SHA-256 {facts[kind][:12]}, not {own[:12]}."
+                raise UserError(what, "Take those, or another run.", field="start")
 
     def _check_lsq(self) -> None:
         if not METHODS[self.method]:
@@ -96,10 +131,11 @@ class Qat(SimulatedJob):
         return choose_engine("auto") if self.real else ""
 
     def convert(self, shop: Workshop) -> Steps[Conversion]:
-        from qexplorer.engine.qat.model import qat_model
-
-        source = yield from within(self._source(shop), 0.0, STARTED)
-        model = qat_model(source, self.recipe(), learn=METHODS[self.method])
+        start = shop.journal.get(START)
+        if start is not None:
+            shop = replace(shop, seed=start["seed"])  # by which calibration samples are chosen
+        model = yield from within(self._begun(shop), 0.0, STARTED)
+        source = model.prepared
         trainer, notes = self._trainer(model, shop)
         footprint = _footprints(trainer, shop) if shop.journal.get("qat/footprint") is None else None
         if footprint is not None:
@@ -108,29 +144,33 @@ class Qat(SimulatedJob):
         every = self.recipe().every
         size, average = model.sizes()
         name = f"qat-{row_name(every.weights, every.activations)}"
-        said = " ".join(filter(None, (note, *notes, source.note, ON_DISK)))
+        origin = f"Trained on from the run {self.start}." if start else ""
+        said = " ".join(filter(None, (origin, note, *notes, source.note, ON_DISK)))
         made = [Made(name, SIMULATED, str(shop.device), model.module, size, said)]
         spec: dict[str, Any] = {"layers": self.recipe().to_json(), "traced": source.traced, "average_bits": average}
         if self.real:
             made.append((yield from within(self._int8(model, shop, spec), TRAINED, 1.0)))
-        findings = {"training_memory": shop.journal.get("qat/footprint"), "stopped": note}
+        findings = {"training_memory": shop.journal.get("qat/footprint"), "stopped": note, "start": start}
         layers = [{"row": name, "name": n, "shape": list(layer.layer.weight.shape), "scale": model.scales().get(n)}
                   for n, layer in model.layers.items()]  # fmt: skip
         n = sum(map(len, trainer.batches)) if every.activations is not None else 0
         return Conversion(tuple(made), spec, layers, n, points, findings)
 
-    def _source(self, shop: Workshop) -> "Steps[Prepared]":
-        """The model to train: as it is, its batch norm beside its layers; or what PTQ with these settings gives."""
+    def _begun(self, shop: Workshop) -> "Steps[QatModel]":
+        """The model to train: the float one, its batch norm in its layers; or what PTQ with these settings gives."""
+        from qexplorer.engine.qat.model import qat_model, qat_model_from
         from qexplorer.engine.simulation.prepared import prepare
         from qexplorer.engine.simulation.simulate import simulate
 
+        learn = METHODS[self.method]
         if self.start == "float":
             source = prepare(shop.module, shop.example, fold=False)
             source.module.to(shop.device)
-            return source
+            folds = prepare(shop.module, shop.example).folded > 0  # not where the outputs would be others
+            return qat_model(source, self.recipe(), learn=learn, fold=folds)
         plan = self.plan(shop)
-        weights_only = replace(plan, recipe=replace(self, activation_spec="").recipe())
-        return (yield from simulate(self.prepared(shop), weights_only, shop.journal, "start")).model
+        made = yield from simulate(self.prepared(shop), plan, shop.journal, "start")
+        return qat_model_from(made, plan, learn=learn)
 
     def _trainer(self, model: "QatModel", shop: Workshop) -> "tuple[Trainer, list[str]]":
         import copy

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
 from qexplorer.engine.fake_quant import FakeQuantize
-from qexplorer.engine.simulation.layers import as_matrix
+from qexplorer.engine.simulation.layers import as_matrix, quantized_input
 from qexplorer.engine.simulation.recipe import LayerSpec
+from qexplorer.quant.params import QuantParams
 
 LEAST = 1e-6
 """The least magnitude of a folding factor by which outputs are divided."""
@@ -21,19 +22,30 @@ class QatLayer(nn.Module):
     With batch norm the weights that are quantized are W·γ/σ, σ from the running variance. While the norm trains, the
     quantized weights are divided by γ/σ again and the norm works with the batch's own statistics; once it is frozen,
     the output is that of the folded layer, which is what is deployed (Jacob et al. 2018, section 3.2; the correction is
-    that of Krishnamoorthi 2018, section 3.2.2).
+    that of Krishnamoorthi 2018, section 3.2.2). `params` are those that the weights have already, if they have.
     """
 
-    def __init__(self, layer: nn.Module, norm: nn.Module | None, spec: LayerSpec, *, learn: bool) -> None:
+    def __init__(
+        self,
+        layer: nn.Module,
+        norm: nn.Module | None,
+        spec: LayerSpec,
+        *,
+        learn: bool,
+        params: QuantParams | None = None,
+    ) -> None:
         super().__init__()
         self.layer: Any = layer
         self.norm: Any = norm
-        self.weight_fake = FakeQuantize(spec.weights, learn_scale=learn) if spec.weights else None
+        self.weight_fake = FakeQuantize(spec.weights, params, learn_scale=learn) if spec.weights else None
         self.input_fake: FakeQuantize | None = None
-        self.observe_weights()
+        if params is None:
+            self.observe_weights()
+        elif self.weight_fake is not None:
+            self.weight_fake.to(self.layer.weight.device)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x if self.input_fake is None else self.input_fake(x)
+        x = x if self.input_fake is None else quantized_input(self.layer, x, self.input_fake)
         if self.norm is None:
             return self._compute(x, self.weight(), self.layer.bias)
         if not self.norm.training:

@@ -1,30 +1,38 @@
 """A model whose layers train with their quantization."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import fx, nn
 
+from qexplorer.engine.fake_quant import FakeQuantize
 from qexplorer.engine.qat.layer import QatLayer, replace_module
 from qexplorer.engine.simulation.calibrate import Batches, watcher
 from qexplorer.engine.simulation.folding import foldable
+from qexplorer.engine.simulation.layers import weight_quantizer
 from qexplorer.engine.simulation.prepared import Prepared
-from qexplorer.engine.simulation.recipe import Recipe
-from qexplorer.engine.simulation.simulate import sizes_of
+from qexplorer.engine.simulation.recipe import LayerSpec, Recipe
+from qexplorer.engine.simulation.simulate import Plan, Simulated, sizes_of
+from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps
+from qexplorer.quant.params import QuantParams
 
 
 @dataclass(frozen=True)
 class QatModel:
-    """`prepared.module` with every layer that the recipe quantizes replaced by a `QatLayer`, by their names."""
+    """`prepared.module` with every layer that the recipe quantizes replaced by a `QatLayer`, by their names.
+
+    `calibrated`: it has its quantizers already, so training begins without looking for them.
+    """
 
     prepared: Prepared
     recipe: Recipe
     layers: dict[str, QatLayer]
     learn: bool
+    calibrated: bool = False
 
     @property
     def module(self) -> nn.Module:
@@ -73,11 +81,10 @@ class QatModel:
             self.module.train(training)
         for name, found in watchers.items():
             yield Progress("Finding ranges")
-            self._set_input(name, found.quantizer())
+            self.set_input(name, found.quantizer())
 
-    def _set_input(self, name: str, found: Any) -> None:
-        from qexplorer.engine.fake_quant import FakeQuantize
-
+    def set_input(self, name: str, found: FakeQuantize) -> None:
+        """Quantize what a layer reads as `found` does."""
         layer = self.layers[name]
         params = found.params
         if layer.input_fake is None:
@@ -103,11 +110,17 @@ class QatModel:
         return sizes_of(plain, specs, inputs)
 
 
-def qat_model(prepared: Prepared, recipe: Recipe, *, learn: bool) -> QatModel:
-    """A trainable copy; where the model was traced, each batch norm after a layer goes into it."""
+def qat_model(
+    prepared: Prepared, recipe: Recipe, *, learn: bool, fold: bool = True,
+    params: Mapping[str, QuantParams] | None = None,
+) -> QatModel:  # fmt: skip
+    """A trainable copy; where the model was traced, with `fold` each batch norm after a layer goes into it.
+
+    `params` are those of layers whose weights are quantized already.
+    """
     recipe.check(prepared.layers)
     copy = prepared.copy()
-    pairs = foldable(copy.module) if isinstance(copy.module, fx.GraphModule) else []
+    pairs = foldable(copy.module) if fold and isinstance(copy.module, fx.GraphModule) else []
     after = {str(layer.target): str(norm.target) for layer, norm in pairs}
     layers: dict[str, QatLayer] = {}
     for name, layer in copy.layers.items():
@@ -115,13 +128,40 @@ def qat_model(prepared: Prepared, recipe: Recipe, *, learn: bool) -> QatModel:
         if spec.weights is None and spec.activations is None:
             continue
         norm = copy.module.get_submodule(after[name]) if name in after else None
-        layers[name] = QatLayer(layer, norm, spec, learn=learn)
+        layers[name] = QatLayer(layer, norm, spec, learn=learn, params=(params or {}).get(name))
         replace_module(copy.module, name, layers[name])
         if norm is not None:
             replace_module(copy.module, after[name], nn.Identity())
     for parameter in copy.module.parameters():
         parameter.requires_grad_(True)
     return QatModel(copy, recipe, layers, learn)
+
+
+def qat_model_from(made: Simulated, plan: Plan, *, learn: bool) -> QatModel:
+    """A trainable copy of what `plan` made: it has the same weights and quantizers, and so computes the same.
+
+    Raises `UserError` where a layer's rounding does not keep what it has rounded, so that this cannot be had.
+    """
+    source, params = made.float_model.copy(), dict[str, QuantParams]()
+    recipe = Recipe(LayerSpec(), tuple((name, plan.of(name)) for name in source.layers))
+    for name in source.layers:
+        layer: Any = source.layers[name]
+        twin: Any = made.model.layers[name]
+        spec = recipe.of(name).weights
+        if spec is not None:
+            quantizer = weight_quantizer(name, layer.weight, spec)
+            assert quantizer.params is not None  # noqa: S101  they were just chosen
+            params[name] = quantizer.params
+        layer.weight, layer.bias = twin.weight, twin.bias
+    model = replace(qat_model(source, recipe, learn=learn, fold=False, params=params), calibrated=True)
+    for name, layer in model.layers.items():
+        if name in made.inputs:
+            model.set_input(name, made.inputs[name])
+        with torch.no_grad():
+            if not torch.equal(layer.weight(), layer.layer.weight):
+                raise UserError(f"The weights of {name} on their grid are rounded to others by {plan.of(name).text}.",
+                                "Take the rounding half_even.", field="weight_spec")  # fmt: skip
+    return model
 
 
 class _Look:

@@ -70,7 +70,8 @@ class Trainer:
         Returns the epochs' figures, and a sentence where training ended early. Raises `UserError` where it diverged
         before any epoch was done.
         """
-        yield from self.model.observe(self.batches)  # before a state is loaded, too: it makes the inputs' quantizers
+        if not self.model.calibrated:  # before a state is loaded, too: it makes the inputs' quantizers
+            yield from self.model.observe(self.batches)
         optimizer = torch.optim.AdamW(self.model.module.parameters(), lr=self.schedule.rate, weight_decay=1e-4)
         state = self._load(optimizer)
         points, best = state["points"], state["best"]
