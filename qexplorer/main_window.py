@@ -71,6 +71,7 @@ class MainWindow(QMainWindow):
         self._add_panels()
         self._add_bars()
         self.panel(RunsPanel).resume_asked.connect(self.panel(JobsPanel).resume)
+        self.panel(RunsPanel).train_asked.connect(self._on_train_asked)
         self.panel(AdvicePanel).picture_asked.connect(self.show_panel)
         self._default_layout()
         self._saver = QTimer(self, singleShot=True, interval=SAVE_DELAY_MS)
@@ -300,6 +301,10 @@ class MainWindow(QMainWindow):
     def _show_title(self, share: float | None) -> None:
         parts = [f"{share * 100:.0f} %"] if share is not None else []
         self.setWindowTitle(" – ".join([*parts, *([self._subject] if self._subject else []), "qexplorer"]))
+
+    def _on_train_asked(self, run_id: str) -> None:
+        self.show_panel("jobs")
+        self.panel(JobsPanel).train_on(run_id)
 
     def _on_find(self) -> None:
         self.docks["weights"].show()

@@ -20,6 +20,7 @@ EXAMPLES = """examples:
   qexplorer run sensitivity --weight-spec "int4 channel:0" --modes both
   qexplorer run bit-budget --target "4 bits"
   qexplorer run qat --weight-spec "int4 channel:0 mse" --activation-spec "uint4 affine mse" --epochs 3
+  qexplorer run qat --start RUN_ID --epochs 3             train on from a run of ptq-static or weight-only
   qexplorer run evaluate --model MODEL.py:make --data IMAGES_FOLDER --trust
   qexplorer run qat --resume RUN_ID"""
 

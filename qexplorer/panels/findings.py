@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qexplorer.engine.results import RunResult
-from qexplorer.widgets.curves_plot import Curve
+from qexplorer.widgets.curve import Curve
 from qexplorer.widgets.front_plot import FrontPoint
 from qexplorer.widgets.numbers import percent, size
 from qexplorer.widgets.ranked_bars import Bar

@@ -10,9 +10,12 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QMessageBox, QVBoxLayout, QWi
 from qexplorer.engine.backends import backends
 from qexplorer.engine.jobs import Job, jobs
 from qexplorer.engine.jobs.model_job import ModelJob
+from qexplorer.engine.jobs.qat import STARTS
+from qexplorer.engine.jobs.simulated_job import SimulatedJob
 from qexplorer.engine.models import models
 from qexplorer.engine.record import job_of, recorded, resumed
 from qexplorer.engine.results import RunResult
+from qexplorer.engine.starts import offers, origin
 from qexplorer.engine.trust import Untrusted, trust
 from qexplorer.errors import UserError
 from qexplorer.panels import Panel, Parts, Place, register
@@ -71,6 +74,8 @@ class JobsPanel(Panel):
         head.addLayout(first)
         for form in self._forms.values():
             form.edited.connect(self._on_edited)
+            form.offers_opening.connect(self._on_offers_opening)
+            form.tried.connect(self.try_on_a_layer)
             head.addWidget(form, 1)
         beside = QVBoxLayout()
         above = QLabel("")  # as high as the titles of the fields, so that the button keeps to their line
@@ -113,7 +118,23 @@ class JobsPanel(Panel):
         self.banner.clear()
         if not self._form.commit():
             return
-        job = self.parts.store.state.job
+        self._start(self.parts.store.state.job)
+
+    def try_on_a_layer(self, trial: str) -> None:
+        """Queue the job that shows on one layer what the job as it is set now would do to all."""
+        self.banner.clear()
+        job, cls = self.parts.store.state.job, jobs[trial]
+        if isinstance(job, SimulatedJob) and job.recipe().every.weights is None:
+            self._form.show_refusal("Repairs are for simulated weights: choose a weight spec first.")
+            return
+        names = {f.name for f in dataclasses.fields(job)}  # pyright: ignore[reportArgumentType]
+        shared = {f.name: getattr(job, f.name) for f in dataclasses.fields(cls) if f.name in names}  # pyright: ignore[reportArgumentType]
+        try:
+            self._start(cls(**shared))
+        except UserError as error:
+            self._form.show_refusal(str(error))
+
+    def _start(self, job: Job) -> None:
         if self._allowed(job):
             run_id = self.parts.history.new_id(job.name)
             self._submit(recorded(job, self.parts.history, run_id), job, run_id)
@@ -168,8 +189,39 @@ class JobsPanel(Panel):
         self._list.addWidget(row)
         self._hint.hide()
 
+    def train_on(self, run_id: str) -> None:
+        """Make training from a run the next job; it is not started."""
+        self.banner.clear()
+        try:
+            own = origin(self.parts.history.get(run_id))
+            job = dataclasses.replace(with_settings_of(jobs["qat"], own), start=run_id)  # pyright: ignore[reportCallIssue]
+            self.parts.store.update(job=self._settled(job))
+        except UserError as error:
+            self.banner.show_message(str(error))
+
     def _on_edited(self, job: Job) -> None:
-        self.parts.store.update(job=job)
+        try:
+            self.parts.store.update(job=self._settled(job))
+        except UserError as error:
+            self._form.show_refusal(str(error))
+
+    def _settled(self, job: Job) -> Job:
+        """The job with what an earlier run decides, whatever stood there before."""
+        if not job.taken:
+            return job
+        plain = {f.name: f.default for f in dataclasses.fields(job) if f.name in job.taken}
+        return dataclasses.replace(job, **plain).settled(self.parts.history)
+
+    def _on_offers_opening(self, name: str) -> None:
+        """Where training starts from is also any of the runs that will do."""
+        job = self.parts.store.state.job
+        if name == "start" and isinstance(job, SimulatedJob):
+            try:
+                lines = offers(job, self.parts.history)
+            except UserError as error:
+                self.banner.show_message(str(error))
+                return
+            self._form.show_offers(name, (*STARTS, *lines), lines)
 
     def _on_changed(self, old: AppState, new: AppState) -> None:
         if new.job != old.job:
@@ -189,6 +241,7 @@ class JobsPanel(Panel):
         for name, form in self._forms.items():
             form.setVisible(name == job.name)
         self._form.show_job(job)
+        self._form.show_fixed(job.taken, f"As in the run that is started from, {getattr(job, 'start', '')}")
         self.run_button.setToolTip(f"{job.title}: {job.help} (F5)")
         if not self.parts.jobs.tasks:
             self._hint.setText(f"Nothing is running. Run (F5): {job.help}.")
@@ -238,10 +291,17 @@ class JobsPanel(Panel):
 
 
 def with_settings_of(cls: type[Job], old: Job) -> Job:
-    """A job of that kind with what was chosen for another one, as far as it has such settings and they are possible."""
+    """A job of that kind with what was chosen for another one, as far as it has such settings and they are possible.
+
+    What is at fault where they are not all possible is left out; where that is not enough, all but what every job has.
+    """
     names = {f.name for f in dataclasses.fields(cls)}  # pyright: ignore[reportArgumentType]
     chosen = {f.name: getattr(old, f.name) for f in dataclasses.fields(old) if getattr(old, f.name) != f.default}  # pyright: ignore[reportArgumentType]
     common = {name: value for name, value in chosen.items() if name in names}
+    try:
+        return cls(**common)
+    except UserError as error:
+        common.pop(error.field, None)
     try:
         return cls(**common)
     except UserError:

@@ -13,6 +13,7 @@ from qexplorer.engine.jobs import jobs
 from qexplorer.engine.models import models
 from qexplorer.engine.report import export
 from qexplorer.engine.results import Row, RunResult
+from qexplorer.engine.starts import origin
 from qexplorer.errors import UserError
 from qexplorer.panels import Panel, Parts, Place, register
 from qexplorer.state.chosen_runs import Line
@@ -34,6 +35,7 @@ class RunsPanel(Panel):
     order: ClassVar[int] = 70
     place: ClassVar[Place] = Place(6, "jobs")
     resume_asked = Signal(str)
+    train_asked = Signal(str)
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)
@@ -44,10 +46,12 @@ class RunsPanel(Panel):
         )
         self._remark = caption("")
         self.resume = self._button("Resume …", "Go on with a run that was interrupted, was cancelled or failed")
+        self.train = self._button("Train on", "Make QAT from the selected PTQ run the next job")
         self.note = self._button("Note …", "Keep a note about the selected run")
         self.export = self._button("Export …", "Write the selected runs, or all, as HTML or CSV")
         self.delete = self._button("Delete …", "Remove the selected runs with their files")
         self.resume.clicked.connect(self._on_resume)
+        self.train.clicked.connect(self._on_train)
         self.note.clicked.connect(self._on_note)
         self.export.clicked.connect(self._on_export)
         self.delete.clicked.connect(self._on_delete)
@@ -68,7 +72,7 @@ class RunsPanel(Panel):
     def fill_title(self, row: QHBoxLayout) -> None:
         row.addStretch()
         row.addWidget(self._remark)
-        for button in (self.resume, self.note, self.export, self.delete):
+        for button in (self.resume, self.train, self.note, self.export, self.delete):
             row.addWidget(button)
 
     @Slot()
@@ -106,6 +110,14 @@ class RunsPanel(Panel):
         self.export.setEnabled(bool(self.table.runs.lines))
         for button in (self.note, self.delete):
             button.setEnabled(bool(self._chosen_ids()))
+        self.train.setEnabled(self._can_be_trained(self._chosen_ids()))
+
+    def _can_be_trained(self, run_ids: list[str]) -> bool:
+        """Whether the selection is one run that training can go on from."""
+        try:
+            return len(run_ids) == 1 and bool(origin(self.parts.history.get(run_ids[0])))
+        except UserError:
+            return False
 
     def _chosen_ids(self) -> list[str]:
         return list(dict.fromkeys(key[0] for key in self.table.chosen_keys if isinstance(key, tuple)))
@@ -127,6 +139,9 @@ class RunsPanel(Panel):
             action.setData(run.run_id)
         menu.triggered.connect(lambda action: self.resume_asked.emit(action.data()))
         menu.popup(self.resume.mapToGlobal(QPoint(0, self.resume.height())))
+
+    def _on_train(self) -> None:
+        self.train_asked.emit(self._chosen_ids()[0])
 
     def _on_note(self) -> None:
         run_id = self._chosen_ids()[0]

@@ -1,7 +1,8 @@
 """The settings of a job in a row, built from the fields of its dataclass and their metadata."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, get_type_hints
 
 from PySide6.QtCore import Qt, Signal
@@ -9,7 +10,7 @@ from PySide6.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLabel, QVB
 
 from qexplorer.errors import UserError
 from qexplorer.plugins import Plugin
-from qexplorer.widgets.controls import Button, Combo, Field, caption
+from qexplorer.widgets.controls import Button, Combo, Field, LinkButton, caption
 from qexplorer.widgets.offered import Offered
 from qexplorer.widgets.settings_row import NumberField
 from qexplorer.widgets.theme import scaled
@@ -22,10 +23,13 @@ IN_A_ROW = 4
 class JobForm(QWidget):
     """Value in: a job; signal out: a copy with other settings. A field's metadata gives its title, help and choices;
     `offers` are texts that it offers, `browse` (`file` or `folder`) gives it a button that asks for a path, `minor`
-    folds it away.
+    folds it away, `wide` gives it the room of two. `offers_opening` names a field whose offers are about to be seen,
+    `tried` the job (`trial`) that shows first what a field does.
     """
 
     edited = Signal(object)
+    offers_opening = Signal(str)
+    tried = Signal(str)
 
     def __init__(self, job: Plugin, titles: Mapping[str, str] | None = None, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -33,6 +37,7 @@ class JobForm(QWidget):
         self._titles = titles or {}
         self.controls: dict[str, Control] = {}
         self._refusal = caption("")
+        self._refusal.setWordWrap(True)
         self._refusal.setForegroundRole(self.palette().ColorRole.BrightText)
         self._more = Button("More")
         self._more.setToolTip("Show the job's other settings")
@@ -42,8 +47,8 @@ class JobForm(QWidget):
         self._rest = QWidget()
         self._rest.hide()
         fields = dataclasses.fields(job)  # pyright: ignore[reportArgumentType]
-        first = _rows([self._build(each) for each in fields if not each.metadata.get("minor")])
-        rest = _rows([self._build(each) for each in fields if each.metadata.get("minor")])
+        first = self._rows([each for each in fields if not each.metadata.get("minor")])
+        rest = self._rows([each for each in fields if each.metadata.get("minor")])
         self._rest.setLayout(rest)
         beside = QVBoxLayout()
         beside.addStretch()
@@ -73,11 +78,18 @@ class JobForm(QWidget):
                 control.setCursorPosition(0)  # the beginning says what it is
         self.show_refusal("")
 
-    def show_offers(self, name: str, offers: Sequence[str]) -> None:
-        """Offer these texts for a field from now on, where it has such."""
+    def show_offers(self, name: str, offers: Sequence[str], lines: Mapping[str, str] | None = None) -> None:
+        """Offer these texts for a field from now on, where it has such; `lines` as in `Offered`."""
         control = self.controls.get(name)
         if isinstance(control, Offered):
-            control.show_offers(offers)
+            control.show_offers(offers, lines)
+
+    def show_fixed(self, names: Collection[str], reason: str) -> None:
+        """Let nobody change these fields, for that reason, and all others be changed."""
+        for each in dataclasses.fields(self.job):  # pyright: ignore[reportArgumentType]
+            control = self.controls[each.name]
+            control.setEnabled(each.name not in names)
+            control.setToolTip(reason if each.name in names else each.metadata["help"])
 
     def commit(self) -> bool:
         """Take over what stands in the fields, though the cursor is still in one; whether it is possible so."""
@@ -105,9 +117,12 @@ class JobForm(QWidget):
             control = Offered(each.metadata["offers"])
             control.editingFinished.connect(self._on_edited)
             control.picked.connect(self._on_edited)
+            control.opening.connect(partial(self.offers_opening.emit, each.name))
         else:
             control = Field()
             control.editingFinished.connect(self._on_edited)
+        if isinstance(control, Field):
+            control.setPlaceholderText(each.metadata.get("empty", ""))
         control.setAccessibleName(title)
         control.setObjectName(f"job_{each.name}")
         control.setToolTip(text)
@@ -134,8 +149,38 @@ class JobForm(QWidget):
             button.setProperty("kind", each.metadata["browse"])
             button.clicked.connect(self._on_browse)
             cell.addWidget(button, 1, 1)
+        trial = each.metadata.get("trial", self.job.name)
+        if trial != self.job.name:
+            link = LinkButton("Preview")
+            link.setFont(scaled(0.88))
+            link.setObjectName(f"preview_{each.name}")
+            link.setAccessibleName(f"Preview {title.lower()}")
+            link.setToolTip(f"Show what the {title.lower()} do to one layer, before they are applied to all")
+            link.clicked.connect(partial(self._on_trial, trial))
+            cell.addWidget(link, 0, 0, Qt.AlignmentFlag.AlignRight)
         self.controls[each.name] = control
         return cell
+
+    def _on_trial(self, trial: str) -> None:
+        if self.commit():
+            self.tried.emit(trial)
+
+    def _rows(self, fields: Sequence[Any]) -> QGridLayout:
+        """Fields beside and below each other, in columns of the same width; one that is `wide` takes two of them."""
+        grid = QGridLayout()
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setHorizontalSpacing(10)
+        grid.setVerticalSpacing(4)
+        place = 0
+        for each in fields:
+            span = 2 if each.metadata.get("wide") else 1
+            if place % IN_A_ROW + span > IN_A_ROW:
+                place += IN_A_ROW - place % IN_A_ROW
+            grid.addLayout(self._build(each), place // IN_A_ROW, place % IN_A_ROW, 1, span)
+            place += span
+        for column in range(min(IN_A_ROW, max(place, 1))):
+            grid.setColumnStretch(column, 5 if column else 6)  # the first has the longest texts
+        return grid
 
     def _on_more(self, on: bool) -> None:
         self._rest.setVisible(on)
@@ -188,16 +233,3 @@ class JobForm(QWidget):
         self.show_refusal("")
         if job != self.job:
             self.edited.emit(job)
-
-
-def _rows(cells: Sequence[QGridLayout]) -> QGridLayout:
-    """Fields beside and below each other, in columns of the same width."""
-    grid = QGridLayout()
-    grid.setContentsMargins(0, 0, 0, 0)
-    grid.setHorizontalSpacing(10)
-    grid.setVerticalSpacing(4)
-    for i, cell in enumerate(cells):
-        grid.addLayout(cell, i // IN_A_ROW, i % IN_A_ROW)
-    for column in range(min(IN_A_ROW, max(len(cells), 1))):
-        grid.setColumnStretch(column, 5 if column else 6)  # the first has the longest texts
-    return grid

@@ -1,6 +1,6 @@
 """A line of text beside which some are offered: any may be written, and the usual ones are a click away."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from PySide6.QtCore import QPoint, QPointF, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPalette
@@ -13,25 +13,30 @@ ROOM = 20
 
 
 class Offered(Field):
-    """Value in: texts to offer; signal out: that one was taken. The chevron, or Down, opens them."""
+    """Value in: texts to offer; signals out: that they are about to be seen, and that one was taken. The chevron, or
+    Down, opens them.
+    """
 
+    opening = Signal()
     picked = Signal()
 
     def __init__(self, offers: Sequence[str] = (), parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.offers = list(offers)
+        self._lines: Mapping[str, str] = {}
         self.setTextMargins(PAD - 2, 0, ROOM, 0)
 
-    def show_offers(self, offers: Sequence[str]) -> None:
-        """Offer these from now on."""
-        self.offers = list(offers)
+    def show_offers(self, offers: Sequence[str], lines: Mapping[str, str] | None = None) -> None:
+        """Offer these from now on; `lines` say what stands there for a text that says too little by itself."""
+        self.offers, self._lines = list(offers), lines or {}
 
     def open_offers(self) -> QMenu:
         """Show what is offered, below the field."""
+        self.opening.emit()
         menu = QMenu(self)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         for text in self.offers:
-            action = menu.addAction((text or EMPTY).replace("&", "&&"))
+            action = menu.addAction((self._lines.get(text, text) or EMPTY).replace("&", "&&"))
             action.setData(text)
             action.setCheckable(True)
             action.setChecked(text == self.text())

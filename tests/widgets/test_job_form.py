@@ -132,3 +132,46 @@ def test_every_job_of_the_program_has_a_form(shown):
         for control in form.controls.values():
             assert control.accessibleName()
             assert control.toolTip()
+
+
+def test_a_fixed_field_cannot_be_changed_and_says_why(form):
+    form.show_fixed({"oven", "minutes"}, "As in the book")
+    assert {n: c.isEnabled() for n, c in form.controls.items()} == {
+        "oven": False, "recipe": True, "minutes": False, "seed": True}  # fmt: skip
+    assert form.controls["minutes"].toolTip() == "As in the book"
+    form.show_fixed((), "")
+    assert all(control.isEnabled() for control in form.controls.values())
+    assert form.controls["minutes"].toolTip() == "About Minutes"
+
+
+@dataclass(frozen=True)
+class Serve(Plugin):
+    guests: int = setting(2, "Guests")
+    at: str = setting("noon", "At")
+    drink: str = setting("tea", "Drink")
+    table: str = setting("12", "Table", offers=("12",), wide=True)
+
+    name: ClassVar[str] = "serve"
+    title: ClassVar[str] = "Serve"
+
+
+def test_a_wide_field_has_the_room_of_two_in_a_row_with_room_for_it(shown):
+    form = shown(JobForm(Serve()), 640, 140)
+    own, other = form.controls["table"].geometry(), form.controls["guests"].geometry()
+    assert own.left() == other.left()
+    assert own.top() > other.top()
+    assert own.width() > 1.8 * form.controls["drink"].width()
+
+
+def test_offers_are_asked_for_when_they_are_opened_and_say_more_than_they_write(shown):
+    form = shown(JobForm(Serve()), 640, 140)
+    opened, edits = [], []
+    form.offers_opening.connect(opened.append)
+    form.offers_opening.connect(lambda name: form.show_offers(name, ("12", "7"), {"7": "7 · by the window"}))
+    form.edited.connect(edits.append)
+    menu = form.controls["table"].open_offers()
+    assert opened == ["table"]
+    assert [action.text() for action in menu.actions()] == ["12", "7 · by the window"]
+    menu.actions()[1].trigger()
+    menu.close()
+    assert edits == [Serve(table="7")]

@@ -1,7 +1,7 @@
 """What makes real int8 kernels of a float model: each file here wraps one library that does."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from qexplorer.errors import UserError
 from qexplorer.plugins import Plugin, Registry
 from qexplorer.progress import Steps
+from qexplorer.quant.spec import QuantSpec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -35,7 +36,8 @@ class Preset:
 
 @dataclass(frozen=True)
 class Quantized:
-    """A converted module, what its preset resolved to, and per layer the error of its weights.
+    """A converted module, what its preset resolved to, and per layer the spec and the error of its weights; the spec of
+    one that stayed float32 is `float`.
 
     `bytes_theoretical` is given where the module's state does not show its numbers.
     """
@@ -46,12 +48,18 @@ class Quantized:
     bytes_theoretical: int | None = None
 
 
+Weights = Mapping[str, QuantSpec | None]
+"""Specs, out of `Backend.weights`, for the weights of single layers by name; None: the layer stays float32."""
+
+
 class Backend(Plugin):
     """A way from a float32 module to one that computes in int8."""
 
     presets: ClassVar[tuple[Preset, ...]]
     kind: ClassVar[str]
     """`REAL` or `SIMULATED`, as in `Row`."""
+    weights: ClassVar[tuple[str, ...]]
+    """The specs that the weights of single layers can be given."""
 
     @abstractmethod
     def fuse(self, module: "nn.Module") -> "nn.Module":
@@ -62,10 +70,12 @@ class Backend(Plugin):
         raise NotImplementedError
 
     @abstractmethod
-    def quantize(self, module: "nn.Module", preset: str, batches: Sequence[NDArray[np.float32]]) -> Steps[Quantized]:
+    def quantize(self, module: "nn.Module", preset: str, batches: Sequence[NDArray[np.float32]],
+                 weights: Weights | None = None) -> Steps[Quantized]:  # fmt: skip
         """Fuse, prepare, calibrate on `batches` [n, C, H, W], convert; `module` itself is left as it is.
 
-        The kernels are those of torch's current quantized engine. Raises `UserError` where the module does not fit.
+        The kernels are those of torch's current quantized engine. Layers named in `weights` are not as the preset has
+        them. Raises `UserError` where the module does not fit, or a layer cannot be as it is asked for.
         """
         raise NotImplementedError
 

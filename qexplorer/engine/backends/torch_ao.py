@@ -1,7 +1,6 @@
 """Static quantization by torch.ao in graph mode (FX). torch.ao is deprecated, so it is named in this file only."""
 
 import copy
-import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,17 +10,25 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from qexplorer.engine.backends import Backend, Kernel, Preset, Quantized, backends
+from qexplorer.engine.backends import Backend, Kernel, Preset, Quantized, Weights, backends
 from qexplorer.engine.results import REAL
+from qexplorer.engine.simulation.recipe import LayerSpec
 from qexplorer.engine.state_dict import SCALE_BYTES, ZERO_POINT_BYTES, theoretical_bytes
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps
+from qexplorer.quant.granularity import PerChannel
+from qexplorer.quant.spec import QuantSpec
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 PREPARED, CALIBRATED = 0.1, 0.7
 """Where calibration begins and ends, as fractions of the whole."""
+WEIGHTS = {"pytorch_default": "int8 full_span", "x86": "int8 full_span channel:0"}
+"""What the presets do to weights."""
+UNFIT = (TypeError, RuntimeError, ValueError, NotImplementedError, AttributeError, AssertionError)
+"""What the library raises where it does not know what to do with a model."""
+PADDINGS = ("zeros", "reflect")
 
 
 @backends.register
@@ -33,6 +40,8 @@ class GraphMode(Backend):
     title: ClassVar[str] = "torch.ao, graph mode"
     help: ClassVar[str] = "fuses Conv + BatchNorm + ReLU and converts to torch's own int8 kernels"
     kind: ClassVar[str] = REAL
+    weights: ClassVar[tuple[str, ...]] = ("int8", "int8 channel:0", "int8 full_span", "int8 full_span channel:0",
+                                          "int8 histogram", "int8 full_span histogram")  # fmt: skip
     presets: ClassVar[tuple[Preset, ...]] = (
         Preset(
             "pytorch_default", "PyTorch default", "One scale per weight tensor; min/max observers (default_qconfig)"
@@ -41,30 +50,27 @@ class GraphMode(Backend):
     )
 
     def fuse(self, module: "nn.Module") -> "nn.Module":
-        from torch.fx.proxy import TraceError
-
-        with _quietly():
+        with _quietly(), _fitting("traced for", "simulation needs no graph"):
             from torch.ao.quantization.quantize_fx import fuse_fx
 
-            try:
-                return fuse_fx(copy.deepcopy(module))
-            except (TraceError, TypeError, RuntimeError, ValueError, NotImplementedError, AttributeError) as error:
-                what = f"This model cannot be traced for int8 kernels: {str(error).splitlines()[0]}."
-                raise UserError(what, "Take the preset “none” and a spec: simulation needs no graph.",
-                                field="preset") from error  # fmt: skip
+            return fuse_fx(copy.deepcopy(module))
 
-    def quantize(self, module: "nn.Module", preset: str, batches: Sequence[NDArray[np.float32]]) -> Steps[Quantized]:
+    def quantize(self, module: "nn.Module", preset: str, batches: Sequence[NDArray[np.float32]],
+                 weights: Weights | None = None) -> Steps[Quantized]:  # fmt: skip
         import torch
 
+        own = dict(weights or {})
         example = (torch.tensor(batches[0][:1]),)
         yield Progress("Fusing", fraction=0.0)
         with _quietly():
             from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
 
-            mapping = _mapping(preset)
+            mapping = _mapping(preset, own)
         fused = self.fuse(module)
-        yield Progress("Preparing", fraction=PREPARED / 2)
         with _quietly():
+            _settle_paddings(fused, own)
+        yield Progress("Preparing", fraction=PREPARED / 2)
+        with _quietly(), _fitting("prepared for", "simulation takes it as it is"):
             prepared = prepare_fx(copy.deepcopy(fused), mapping, example)
         for i, batch in enumerate(batches):
             fraction = PREPARED + (CALIBRATED - PREPARED) * i / len(batches)
@@ -73,14 +79,20 @@ class GraphMode(Backend):
                 prepared(torch.tensor(batch))
         yield Progress("Converting", fraction=CALIBRATED)
         with _quietly():
-            converted = convert_fx(prepared)
+            with _fitting("converted to", "simulation takes it as it is"):
+                converted = convert_fx(prepared)
             spec = _describe(mapping.global_qconfig)
-            layers = _layers(fused, converted)
+            layers = _layers(fused, converted, QuantSpec.parse(WEIGHTS[preset]), own)
+        if own:
+            _check(own, layers)
+            spec["layers"] = {name: LayerSpec(each).text for name, each in own.items()}
         return Quantized(converted, spec, layers)
 
     def quantize_dynamic(self, module: "nn.Module") -> Quantized:
         import torch
         from torch import nn
+
+        from qexplorer.engine.simulation.layers import json_db, sqnr_db
 
         with _quietly():
             from torch.ao.nn.quantized import dynamic as nnqd
@@ -96,8 +108,8 @@ class GraphMode(Backend):
             matrices = [p for n, p in original.named_parameters() if n.startswith("weight")]
             size += sum(SCALE_BYTES + ZERO_POINT_BYTES - 3 * matrix.numel() for matrix in matrices)
             if isinstance(own, nnqd.Linear):
-                weight, sqnr = _error(original.weight, own.weight().dequantize())
-                layers.append({"name": name, "shape": list(weight.shape), "weight_sqnr_db": sqnr})
+                sqnr = json_db(sqnr_db(original.weight, own.weight().dequantize()))
+                layers.append({"name": name, "shape": list(original.weight.shape), "weight_sqnr_db": sqnr})
             else:
                 layers.append({"name": name, "shape": [own.hidden_size, own.input_size]})
         spec = {"weights": "int8 per tensor, symmetric", "activations": "uint8 per tensor, anew for each input"}
@@ -135,13 +147,40 @@ def _quietly() -> Iterator[None]:
         yield
 
 
-def _mapping(preset: str) -> Any:
-    from torch.ao.quantization.qconfig import default_qconfig
+@contextmanager
+def _fitting(doing: str, instead: str) -> Iterator[None]:
+    """Say what the library raises of a model that it does not know what to do with."""
+    try:
+        yield
+    except UNFIT as error:
+        reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
+        raise UserError(f"This model cannot be {doing} int8 kernels: {reason}.",
+                        f"Take the preset “none” and a spec: {instead}.", field="preset") from error  # fmt: skip
+
+
+def _mapping(preset: str, own: Weights) -> Any:
+    from torch.ao.quantization.qconfig import QConfig, default_qconfig
     from torch.ao.quantization.qconfig_mapping import QConfigMapping, get_default_qconfig_mapping
 
-    if preset == "pytorch_default":
-        return QConfigMapping().set_global(default_qconfig)
-    return get_default_qconfig_mapping("x86")
+    mapping: Any = (QConfigMapping().set_global(default_qconfig) if preset == "pytorch_default"
+                    else get_default_qconfig_mapping("x86"))  # fmt: skip
+    activation: Any = mapping.global_qconfig.activation
+    for name, spec in own.items():
+        mapping.set_module_name(name, None if spec is None else QConfig(activation, _weight_observer(spec)))
+    return mapping
+
+
+def _weight_observer(spec: QuantSpec) -> Any:
+    """What makes the observer that gives weights the scales of the spec, to the bit."""
+    import torch
+    from torch.ao.quantization.observer import HistogramObserver, MinMaxObserver, PerChannelMinMaxObserver
+
+    channels = isinstance(spec.granularity, PerChannel)
+    one: Any = HistogramObserver if spec.observer.name == "histogram" else MinMaxObserver
+    kind: Any = PerChannelMinMaxObserver if channels else one
+    scheme = torch.per_channel_symmetric if channels else torch.per_tensor_symmetric
+    least = -127 if spec.convention == "restricted" else -128
+    return kind.with_args(dtype=torch.qint8, qscheme=scheme, quant_min=least, quant_max=127)
 
 
 def _describe(qconfig: Any) -> dict[str, Any]:
@@ -159,24 +198,68 @@ def _observer(observer: Any) -> dict[str, Any]:
     }
 
 
-def _layers(fused: "nn.Module", converted: "nn.Module") -> list[dict[str, Any]]:
-    """Per int8 layer the SQNR in dB of its weights, 10 log10(Σw² / Σ(w - ŵ)²), batch norm folded in."""
+def _weighted(graph: "nn.Module") -> "Iterator[tuple[str, nn.Module]]":
+    """The layers of a fused module by the names that they had before; one that was fused stands first in its part."""
+    from torch.ao.nn.intrinsic.modules.fused import _FusedModule
+
+    from qexplorer.engine.simulation.prepared import is_layer
+
+    parts = ""
+    for name, module in graph.named_modules():
+        layer: Any = module
+        if isinstance(module, _FusedModule):
+            parts, layer = f"{name}.", module[0]
+        if is_layer(layer) and not (parts and name.startswith(parts)):
+            yield name, layer
+
+
+def _settle_paddings(fused: "nn.Module", own: Weights) -> None:
+    """Give paddings of layers to be converted in numbers. Raises `UserError` naming a layer that no kernel takes."""
     from torch import nn
+
+    from qexplorer.engine.networks.aten_layers import in_pixels
+
+    for name, layer in _weighted(fused):
+        if isinstance(layer, nn.Linear) or own.get(name, True) is None:
+            continue
+        conv: Any = layer
+        if isinstance(conv.padding, str):
+            conv.padding = in_pixels(conv.padding, conv.kernel_size, conv.dilation)
+        if isinstance(conv.padding, str) or conv.padding_mode not in PADDINGS:
+            how = f"“{conv.padding}” by unequal sides" if isinstance(conv.padding, str) else f"by “{conv.padding_mode}”"
+            remedy = f"Write “{name}=float” in Overrides, or take the preset “none”: a SIMULATED run takes it."
+            raise UserError(f"{name} pads {how}, which no int8 kernel does.", remedy, field="overrides")
+
+
+def _layers(fused: "nn.Module", converted: "nn.Module", usual: QuantSpec, own: Weights) -> list[dict[str, Any]]:
+    """Per layer the spec of its weights, their SQNR in dB, batch norm folded in, and their bits; as in simulations."""
     from torch.ao.nn import quantized as nnq
 
+    from qexplorer.engine.simulation.layers import json_db, layer_bits, sqnr_db
+
     layers: list[dict[str, Any]] = []
-    for name, module in converted.named_modules():
-        if not isinstance(module, nnq.Conv2d | nnq.Linear):
-            continue
-        original: Any = fused.get_submodule(name)
-        original = original[0] if isinstance(original, nn.Sequential) else original  # Conv + ReLU, fused
-        weight, sqnr = _error(original.weight, module.weight().dequantize())
-        layers.append({"name": name, "shape": list(weight.shape), "weight_sqnr_db": sqnr})
+    for name, layer in _weighted(fused):
+        weight: Any = layer.weight
+        made: Any = converted.get_submodule(name)
+        int8 = isinstance(made, nnq.Conv1d | nnq.Conv2d | nnq.Conv3d | nnq.Linear)
+        spec = (own.get(name) or usual) if int8 else None
+        figure = {
+            "name": name,
+            "shape": list(weight.shape),
+            "spec": LayerSpec(spec).text,
+            "weight_sqnr_db": json_db(sqnr_db(weight, made.weight().dequantize())) if int8 else "inf",
+            "bits": layer_bits(weight, spec) / weight.numel(),
+        }
+        layers.append(figure)
     return layers
 
 
-def _error(original: "Tensor", dequantized: "Tensor") -> "tuple[Tensor, float | str]":
-    """The original weight, and the SQNR in dB of what stands in for it."""
-    weight = original.detach().double()
-    noise = float((weight - dequantized.double()).square().sum())
-    return weight, 10 * math.log10(float(weight.square().sum()) / noise) if noise else "inf"
+def _check(own: Weights, layers: list[dict[str, Any]]) -> None:
+    """Raise a `UserError` for a layer that did not become what was asked for it."""
+    found = {layer["name"]: layer["spec"] for layer in layers}
+    for name, spec in own.items():
+        asked = LayerSpec(spec).text
+        if found.get(name) != asked:
+            what = f"{name} cannot be “{asked}” in int8 kernels: traced for them, it is not a layer of its own."
+            raise UserError(what, "Leave it out of Overrides, or take the preset “none”: a SIMULATED run takes every "
+                            "format.", field="overrides")  # fmt: skip

@@ -94,7 +94,8 @@ class ModelJob(Job):
     data: str = setting("digits", "Data", "digits, mnist (downloads it), a folder of MNIST files or of class "
                         "folders of images, or a .npz with x and y",
                         offers=("digits", "mnist"), browse="folder")  # fmt: skip
-    weights: str = setting("", "Weights file", "A file of weights; empty: those shipped with the model", browse="file")
+    weights: str = setting("", "Weights file", "A file of weights; empty: those shipped with the model", browse="file",
+                           empty="the model's own")  # fmt: skip
     seed: int = setting(0, "Seed", "Decides all that is left to chance", minimum=0, maximum=2**63 - 1, minor=True)
     limit: int = setting(0, "Test samples", "The first so many test samples; 0: all", minimum=0, minor=True)
     threads: int = setting(0, "Threads", "0: all cores but one, at least one", minimum=0, maximum=256, minor=True)

@@ -10,6 +10,7 @@ from qexplorer.engine.backends import BACKEND, ENGINES, Kernel, choose_engine
 from qexplorer.engine.jobs import jobs, setting
 from qexplorer.engine.jobs.model_job import Conversion, ModelJob, Workshop
 from qexplorer.engine.jobs.ptq_static import PRESETS
+from qexplorer.engine.jobs.real_overrides import REAL_HELP, float_note, real_recipe, real_weights
 from qexplorer.engine.measure import Made
 from qexplorer.progress import Progress, Steps, within
 from qexplorer.quant.params import QuantParams
@@ -27,11 +28,12 @@ CONVERTED = 0.5
 @dataclass(frozen=True)
 class Parity(ModelJob):
     """Each int8 layer is given the codes that it gets in the int8 model, and its output is compared with this
-    program's own fake quantization of the same layer computed in float32.
+    program's own fake quantization of the same layer computed in float32. A layer that stays float has no codes.
     """
 
     preset: str = setting("x86", "Preset", "The int8 model's observers and scales", choices=PRESETS)
     engine: str = setting("auto", "Engine", "The int8 kernels; auto: the best supported", choices=("auto", *ENGINES))
+    overrides: str = setting("", "Overrides", REAL_HELP, minor=True, wide=True, empty="none")
     calibration: int = setting(320, "Calibration samples", "Training images, chosen by the seed", minimum=1, minor=True)
     compared: int = setting(
         64, "Compared samples", "The first so many test samples", minimum=1, maximum=1024, minor=True
@@ -42,12 +44,17 @@ class Parity(ModelJob):
     help: ClassVar[str] = "How far real int8 kernels are from the simulation, in LSBs per layer"
     order: ClassVar[int] = 60
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        real_recipe(self.overrides)
+
     def int8_engine(self) -> str:
         return choose_engine(self.engine)
 
     def convert(self, shop: Workshop) -> Steps[Conversion]:
         batches = shop.batches(self.calibration)
-        real = yield from within(BACKEND().quantize(shop.module, self.preset, batches), 0.0, CONVERTED)
+        steps = BACKEND().quantize(shop.module, self.preset, batches, real_weights(self.overrides, shop))
+        real = yield from within(steps, 0.0, CONVERTED)
         kernels = BACKEND().kernels(real.module)
         seen: dict[str, dict[str, Any]] = {}
         hooks = [kernel.module.register_forward_hook(_Compare(kernel, seen)) for kernel in kernels]
@@ -58,7 +65,7 @@ class Parity(ModelJob):
             for hook in hooks:
                 hook.remove()
         layers = [{"name": k.name, **_shares(seen[k.name])} for k in kernels if k.name in seen]
-        row = Made(self.preset, BACKEND.kind, self.int8_engine(), real.module)
+        row = Made(self.preset, BACKEND.kind, self.int8_engine(), real.module, note=float_note(real.layers))
         total = sum(sum(layer["counts"]) for layer in layers)
         same = sum(layer["counts"][0] for layer in layers)
         findings = {"compared_samples": len(images), "outputs": total, "equal": same / max(total, 1),

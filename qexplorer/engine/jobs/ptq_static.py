@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from qexplorer.engine.backends import BACKEND, ENGINES, choose_engine
 from qexplorer.engine.jobs import jobs, setting
 from qexplorer.engine.jobs.model_job import Conversion, Workshop
+from qexplorer.engine.jobs.real_overrides import REAL_HELP, float_note, real_recipe, real_weights
 from qexplorer.engine.jobs.simulated_job import ACTIVATION_SPECS, SPEC_HELP, WEIGHT_SPECS, SimulatedJob
 from qexplorer.engine.jobs.simulations import simulated_row
 from qexplorer.engine.measure import Made
@@ -24,10 +25,12 @@ class PtqStatic(SimulatedJob):
                           choices=("both", *PRESETS, "none"))  # fmt: skip
     engine: str = setting("auto", "Engine", "The int8 kernels; auto: the best supported", choices=("auto", *ENGINES))
     weight_spec: str = setting(
-        "", "Weight spec", f"Simulated beside: {SPEC_HELP}; empty: none", offers=("", *WEIGHT_SPECS)
+        "", "Weight spec", f"Simulated beside: {SPEC_HELP}; empty: none", offers=("", *WEIGHT_SPECS), empty="none"
     )
     activation_spec: str = setting("", "Activation spec", "Of the simulation: what each layer reads; empty: float",
-                                   offers=("", *ACTIVATION_SPECS))  # fmt: skip
+                                   offers=("", *ACTIVATION_SPECS), empty="float")  # fmt: skip
+    overrides: str = setting("", "Overrides", f"{REAL_HELP}. Without a preset: any specs, PATTERN=WEIGHTS / "
+                             "ACTIVATIONS", minor=True, wide=True, empty="none")  # fmt: skip
 
     name: ClassVar[str] = "ptq-static"
     title: ClassVar[str] = "PTQ static"
@@ -39,6 +42,8 @@ class PtqStatic(SimulatedJob):
         if self.preset == "none" and not self.simulates:
             raise UserError("Without a preset there is nothing to do.", f"Choose one, or {SPEC_HELP}.",
                             field="weight_spec")  # fmt: skip
+        if self.preset != "none":
+            real_recipe(self.overrides)
 
     @property
     def simulates(self) -> bool:
@@ -53,12 +58,14 @@ class PtqStatic(SimulatedJob):
         names = {"both": PRESETS, "none": ()}.get(self.preset, (self.preset,))
         parts = len(names) + self.simulates
         batches = shop.batches(self.calibration)
+        weights = real_weights(self.overrides, shop) if names else {}
         made: list[Made] = []
         specs: dict[str, Any] = {}
         layers: list[dict[str, Any]] = []
         for i, name in enumerate(names):
-            own = yield from within(BACKEND().quantize(shop.module, name, batches), i / parts, (i + 1) / parts)
-            made.append(Made(name, BACKEND.kind, self.int8_engine(), own.module))
+            steps = BACKEND().quantize(shop.module, name, batches, weights)
+            own = yield from within(steps, i / parts, (i + 1) / parts)
+            made.append(Made(name, BACKEND.kind, self.int8_engine(), own.module, note=float_note(own.layers)))
             specs[name] = own.spec
             layers += [{"row": name, **layer} for layer in own.layers]
         real = Conversion(tuple(made), {"presets": specs}, layers, sum(map(len, batches)))

@@ -20,7 +20,8 @@ class RepairPreview(SimulatedJob):
 
     weight_spec: str = setting("int4 channel:0", "Weight spec", SPEC_HELP, offers=WEIGHT_SPECS)
     activation_spec: str = setting("float", "Activation spec", "What the layer reads", offers=ACTIVATION_SPECS)
-    layer: str = setting("", "Layer", "The layer's name; empty: the one whose weights are hurt most")
+    layer: str = setting("", "Layer", "The layer's name; empty: the one whose weights are hurt most",
+                         empty="the worst one")  # fmt: skip
     calibration: int = setting(128, "Calibration samples", "Training images, chosen by the seed", minimum=1, minor=True)
 
     name: ClassVar[str] = "repair"

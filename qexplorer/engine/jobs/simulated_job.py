@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from qexplorer.engine.jobs import setting
 from qexplorer.engine.jobs.model_job import ModelJob, Workshop
 from qexplorer.engine.repair import parse_repairs, repairs
-from qexplorer.engine.simulation.recipe import Recipe
+from qexplorer.engine.simulation.recipe import FLOATS, Recipe
 from qexplorer.errors import UserError
 from qexplorer.quant.spec import QuantSpec
 
@@ -33,9 +33,9 @@ class SimulatedJob(ModelJob):
     activation_spec: str = setting("float", "Activation spec", "Spec of what each layer reads, such as “uint8 affine”",
                                    offers=ACTIVATION_SPECS)  # fmt: skip
     repairs: str = setting("fold", "Repairs", f"Steps, with commas: {', '.join(r.name for r in repairs)}",
-                           offers=REPAIRS)  # fmt: skip
+                           offers=REPAIRS, trial="repair")  # fmt: skip
     overrides: str = setting("", "Overrides", "Specs of single layers: PATTERN=WEIGHTS / ACTIVATIONS; …, or =float",
-                             minor=True)  # fmt: skip
+                             minor=True, empty="none")  # fmt: skip
     calibration: int = setting(320, "Calibration samples", "Training images, chosen by the seed", minimum=1, minor=True)
 
     def __post_init__(self) -> None:
@@ -78,5 +78,5 @@ def row_name(weights: QuantSpec | None, activations: QuantSpec | None) -> str:
 
 def require_spec(spec: str, field: str) -> None:
     """Raise a `UserError` where nothing would be quantized."""
-    if spec.strip() in ("", "float"):
+    if spec.strip() in ("", *FLOATS):
         raise UserError("Nothing would be quantized.", f"Choose {SPEC_HELP}.", field=field)

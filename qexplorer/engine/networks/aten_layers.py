@@ -51,7 +51,7 @@ def _convolution(arguments: Arguments) -> nn.Module | None:
     groups, kernel = arguments["groups"], tuple(weight.shape[2:])
     stride, dilation = (_each(arguments[name], len(kernel)) for name in ("stride", "dilation"))
     padding: Any = arguments["padding"]
-    padding = _in_pixels(padding, kernel, dilation) if isinstance(padding, str) else _each(padding, len(kernel))
+    padding = in_pixels(padding, kernel, dilation) if isinstance(padding, str) else _each(padding, len(kernel))
     channels, bias = (weight.shape[1] * groups, weight.shape[0]), arguments["bias"] is not None
     kind: Any = CONVOLUTIONS[weight.ndim]
     return kind(*channels, kernel, stride, padding, dilation, groups, bias, device="meta")
@@ -62,7 +62,7 @@ def _each(value: Sequence[int], n: int) -> tuple[int, ...]:
     return tuple(value) * (n if len(value) == 1 else 1)
 
 
-def _in_pixels(word: str, kernel: tuple[int, ...], dilation: tuple[int, ...]) -> str | tuple[int, ...]:
+def in_pixels(word: str, kernel: tuple[int, ...], dilation: tuple[int, ...]) -> str | tuple[int, ...]:
     """A padding called `same` or `valid` in numbers, which int8 kernels need; the word where the sides differ."""
     total = [d * (k - 1) if word == "same" else 0 for k, d in zip(kernel, dilation, strict=True)]
     return word if any(size % 2 for size in total) else tuple(size // 2 for size in total)

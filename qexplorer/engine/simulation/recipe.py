@@ -1,5 +1,6 @@
 """Which spec each layer of a model gets: for all layers alike, and for some of them otherwise."""
 
+import difflib
 import fnmatch
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from qexplorer.quant.spec import QuantSpec
 
 FLOAT = "float"
 """What is written for a layer that stays as it is."""
+FLOATS = (FLOAT, "fp32", "float32")
+"""What is read so."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,9 @@ class Recipe:
         names = list(layers)
         for pattern, _ in self.overrides:
             if not any(n == pattern or fnmatch.fnmatchcase(n, pattern) for n in names):
-                known = ", ".join(names[:3])
-                raise UserError(f"No layer is called “{pattern}”.", f"Layers are {known} …", field="overrides")
+                near = difflib.get_close_matches(pattern, names)
+                remedy = f"Close to it: {', '.join(near)}." if near else f"Layers are {', '.join(names[:3])} …"
+                raise UserError(f"No layer is called “{pattern}”.", remedy, field="overrides")
 
     def to_json(self) -> dict[str, str]:
         """What a run keeps of it."""
@@ -77,7 +81,7 @@ class Recipe:
 
 
 def _spec(text: str, field: str) -> QuantSpec | None:
-    if text.strip() in ("", FLOAT):
+    if text.strip() in ("", *FLOATS):
         return None
     try:
         return QuantSpec.parse(text)

@@ -1,0 +1,60 @@
+"""Overrides of single layers where kernels are real: the text of simulations, as far as there are kernels for it."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from qexplorer.engine.backends import BACKEND
+from qexplorer.engine.jobs.model_job import Workshop
+from qexplorer.engine.simulation.recipe import FLOAT, LayerSpec, Recipe
+from qexplorer.errors import UserError
+from qexplorer.quant.spec import QuantSpec
+from qexplorer.weights.text import some
+
+READS = "uint8 affine"
+"""What an int8 kernel reads; the range is found by the preset's observers."""
+OFFERED = tuple(map(QuantSpec.parse, BACKEND.weights))
+REMEDY = (
+    f"Real int8 offers {', '.join((FLOAT, *BACKEND.weights))}; what a layer reads is {READS}. "
+    "A SIMULATED run, PTQ static with the preset “none”, takes every format."
+)
+REAL_HELP = "Single layers: PATTERN=float, =int8 or =int8 channel:0, with semicolons; LAYER* stands for many"
+BETWEEN = "What an int8 layer hands them was rounded to 8 bits."
+
+
+def real_recipe(overrides: str) -> Recipe:
+    """The overrides alone. Raises `UserError` naming the layer for what no int8 kernel can do."""
+    recipe = Recipe.parse("", READS, overrides)
+    for pattern, spec in recipe.overrides:
+        usual = spec.activations == recipe.every.activations
+        if spec == LayerSpec() or (usual and spec.weights in OFFERED):
+            continue
+        parts = (spec.weights,) if usual and spec.weights else (spec.weights, spec.activations)
+        asked = " / ".join(part.short if part else FLOAT for part in parts)
+        raise UserError(f"“{pattern}” cannot be “{asked}” in int8 kernels.", REMEDY, field="overrides")
+    return recipe
+
+
+def real_weights(overrides: str, shop: Workshop) -> dict[str, QuantSpec | None]:
+    """The weights of each layer that the overrides name, as `Backend.quantize` takes them.
+
+    Layers are called as in simulations. Raises `UserError` as `real_recipe` does, for a name that no layer has, and
+    where no layer is left for the kernels.
+    """
+    from qexplorer.engine.simulation.prepared import prepare
+
+    recipe = real_recipe(overrides)
+    if not recipe.overrides:
+        return {}
+    names = list(prepare(shop.module, shop.example, fold=False).layers)
+    recipe.check(names)
+    specs = {name: recipe.of(name) for name in names}
+    if all(spec == LayerSpec() for spec in specs.values()):
+        raise UserError("Every layer stays float: nothing is left for int8 kernels.", "Name fewer layers in Overrides.",
+                        field="overrides")  # fmt: skip
+    return {name: spec.weights for name, spec in specs.items() if spec != recipe.every}
+
+
+def float_note(layers: Iterable[Mapping[str, Any]]) -> str:
+    """A sentence on the layers that stayed float32; empty where there are none."""
+    names = [str(layer["name"]) for layer in layers if layer["spec"] == FLOAT]
+    return f"Stayed float32: {some(names, 3)}. {BETWEEN}" if names else ""

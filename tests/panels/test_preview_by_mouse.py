@@ -1,0 +1,54 @@
+"""What repairs do to one layer, asked for beside the field in which they are chosen."""
+
+from collections.abc import Callable
+from typing import Any
+
+from PySide6.QtCore import Qt
+from pytestqt.qtbot import QtBot
+
+from qexplorer.engine.jobs import jobs
+from qexplorer.main_window import MainWindow
+from qexplorer.panels.jobs import JobsPanel
+from qexplorer.widgets.controls import LinkButton
+
+LEFT = Qt.MouseButton.LeftButton
+SMALL: dict[str, Any] = {"model": "vit_digits", "limit": 24, "threads": 1, "timing": "off", "calibration": 32}
+
+
+def link_of(window: MainWindow) -> LinkButton:
+    found = window.panel(JobsPanel)._form.findChild(LinkButton, "preview_repairs")
+    assert found is not None
+    return found
+
+
+def test_repairs_are_tried_on_one_layer_first(qtbot: QtBot, run_window: Callable[..., MainWindow]) -> None:
+    window = run_window()
+    job = jobs["weight-only"](**SMALL, weight_spec="int3 channel:0", repairs="fold,mse_clip,gptq")
+    window.store.update(job=job)
+    qtbot.mouseClick(link_of(window), LEFT)
+    qtbot.waitUntil(lambda: not window.jobs.unfinished, timeout=120_000)
+    assert window.store.state.job == job
+    run = window.parts.history.runs()[0]
+    result = window.parts.runs.result
+    assert (run.job, run.status) == ("repair", "done")
+    assert result is not None
+    assert (result.job, result.spec["weight_spec"]) == ("repair", "int3 channel:0")
+    figures = {layer["name"]: layer for layer in result.layers}
+    assert {"rounding to nearest", "as chosen", "GPTQ"} <= set(figures)
+    assert figures["as chosen"]["output_sqnr_db"] > figures["rounding to nearest"]["output_sqnr_db"]
+
+
+def test_without_simulated_weights_there_is_nothing_to_try(
+    qtbot: QtBot, run_window: Callable[..., MainWindow]
+) -> None:
+    window = run_window()
+    window.store.update(job=jobs["ptq-static"]())
+    qtbot.mouseClick(link_of(window), LEFT)
+    assert "choose a weight spec" in window.panel(JobsPanel)._form._refusal.text()
+    assert not window.jobs.tasks
+
+
+def test_the_preview_itself_has_none(run_window: Callable[..., MainWindow]) -> None:
+    window = run_window()
+    window.store.update(job=jobs["repair"]())
+    assert window.panel(JobsPanel)._form.findChild(LinkButton) is None
