@@ -389,6 +389,15 @@ def test_parity_compares_the_layers_that_are_int8() -> None:
     assert "Stayed float32: head." in result.rows[1].note
 
 
+def test_training_ends_in_int8_with_the_same_layers_kept() -> None:
+    qat = {**VIT, "epochs": 1, "weight_spec": "int8 channel:0", "activation_spec": "uint8 affine"}
+    result = finish(jobs["qat"](**qat, overrides="head=float").run())
+    assert [row.kind for row in result.rows] == ["REAL", "SIMULATED", "REAL"]
+    assert "Stayed float32: head." in result.rows[2].note
+    assert result.spec["int8"]["layers"] == {"head": "float"}
+    assert not jobs["qat"](**qat, overrides="head=int4").int8_engine()  # there are no kernels for that
+
+
 def test_the_command_line_takes_them(capsys: pytest.CaptureFixture[str], tmp_path: Path,
                                      monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))

@@ -9,6 +9,7 @@ import numpy as np
 from qexplorer.engine.backends import BACKEND, choose_engine
 from qexplorer.engine.jobs import jobs, setting
 from qexplorer.engine.jobs.model_job import Conversion, Workshop
+from qexplorer.engine.jobs.real_overrides import float_note, real_recipe, real_weights
 from qexplorer.engine.jobs.simulated_job import (
     ACTIVATION_SPECS,
     SPEC_HELP,
@@ -125,7 +126,11 @@ class Qat(SimulatedJob):
         """Whether there are int8 kernels for these specs."""
         every = self.recipe().every
         names = [spec.format.name for spec in (every.weights, every.activations) if spec is not None]
-        return names in (["int8", "uint8"], ["int8", "int8"]) and not self.overrides
+        try:
+            real_recipe(self.overrides)
+        except UserError:
+            return False
+        return names in (["int8", "uint8"], ["int8", "int8"])
 
     def int8_engine(self) -> str:
         return choose_engine("auto") if self.real else ""
@@ -195,10 +200,12 @@ class Qat(SimulatedJob):
         per_channel = every.weights is not None and isinstance(every.weights.granularity, PerChannel)
         preset = "x86" if per_channel else "pytorch_default"
         plain = model.plain().module.to("cpu")
-        real = yield from BACKEND().quantize(plain, preset, shop.batches(self.calibration))
+        weights = real_weights(self.overrides, shop)
+        real = yield from BACKEND().quantize(plain, preset, shop.batches(self.calibration), weights)
         spec["int8"] = real.spec
+        note = "The trained weights; activation ranges are calibrated anew."
         return Made("qat-int8", BACKEND.kind, self.int8_engine(), real.module,
-                    note="The trained weights; activation ranges are calibrated anew.")  # fmt: skip
+                    note=" ".join(filter(None, (note, float_note(real.layers)))))  # fmt: skip
 
 
 def _split(shop: Workshop, seed: int) -> "tuple[Test, Test]":
