@@ -81,6 +81,7 @@ class GraphMode(Backend):
         with _quietly():
             with _fitting("converted to", "simulation takes it as it is"):
                 converted = convert_fx(prepared)
+            _settle_clamps(converted)
             spec = _describe(mapping.global_qconfig)
             layers = _layers(fused, converted, QuantSpec.parse(WEIGHTS[preset]), own)
         if own:
@@ -229,6 +230,25 @@ def _settle_paddings(fused: "nn.Module", own: Weights) -> None:
             how = f"“{conv.padding}” by unequal sides" if isinstance(conv.padding, str) else f"by “{conv.padding_mode}”"
             remedy = f"Write “{name}=float” in Overrides, or take the preset “none”: a SIMULATED run takes it."
             raise UserError(f"{name} pads {how}, which no int8 kernel does.", remedy, field="overrides")
+
+
+def _settle_clamps(converted: Any) -> None:
+    """Let QNNPACK's clamps read contiguous tensors: of channels_last ones, which its convolutions give, they mix up the
+    values (seen with torch 2.13).
+    """
+    import torch
+    from torch import nn
+    from torch.ao.nn import quantized as nnq
+    from torch.nn import functional as F  # noqa: N812  torch's own name for it
+
+    if torch.backends.quantized.engine != "qnnpack":
+        return
+    for node in list(converted.graph.nodes):
+        module = converted.get_submodule(node.target) if node.op == "call_module" else None
+        if isinstance(module, nnq.ReLU6 | nn.Hardtanh) or node.target in (F.relu6, F.hardtanh):
+            with converted.graph.inserting_before(node):
+                node.replace_input_with(node.args[0], converted.graph.call_method("contiguous", (node.args[0],)))
+    converted.recompile()
 
 
 def _layers(fused: "nn.Module", converted: "nn.Module", usual: QuantSpec, own: Weights) -> list[dict[str, Any]]:

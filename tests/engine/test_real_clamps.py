@@ -1,0 +1,46 @@
+"""ReLU6 and Hardtanh between int8 convolutions: the same on every engine."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  torch's own name for it
+
+from qexplorer.engine.backends import BACKEND, supported_engines
+from qexplorer.progress import finish
+
+pytestmark = pytest.mark.filterwarnings("ignore:TypedStorage is deprecated:UserWarning")
+
+
+class Net(nn.Module):
+    def __init__(self, clamp: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.clamp, self.last = nn.Conv2d(3, 8, 3), clamp, nn.Conv2d(8, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.clamp(self.first(x)))
+
+
+@pytest.fixture
+def kernels() -> Iterator[None]:
+    before = torch.backends.quantized.engine
+    yield
+    torch.backends.quantized.engine = before
+
+
+CLAMPS = [nn.ReLU6(), nn.Hardtanh(), F.relu6, F.hardtanh]
+
+
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("engine", supported_engines())
+@pytest.mark.parametrize("clamp", CLAMPS, ids=["ReLU6", "Hardtanh", "relu6", "hardtanh"])
+def test_clamps_are_near_the_float_ones(engine: str, clamp: Callable[[Tensor], Tensor]) -> None:
+    net = Net(clamp).eval()
+    x = 3 * torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    torch.backends.quantized.engine = engine
+    made = finish(BACKEND().quantize(net, "pytorch_default", [x.numpy()])).module
+    with torch.no_grad():
+        wanted, found = net(x), made(x)
+    assert float((found - wanted).abs().mean() / wanted.abs().mean()) < 0.1
