@@ -1,4 +1,4 @@
-"""ReLU6 and Hardtanh between int8 convolutions: the same on every engine."""
+"""Int8 of what is called without a module of its own, and of clamps between convolutions: on every engine."""
 
 from collections.abc import Callable, Iterator
 
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
 from qexplorer.engine.backends import BACKEND, supported_engines
+from qexplorer.engine.state_dict import theoretical_bytes
 from qexplorer.progress import finish
 
 pytestmark = pytest.mark.filterwarnings("ignore:TypedStorage is deprecated:UserWarning")
@@ -21,6 +22,15 @@ class Net(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.last(self.clamp(self.first(x)))
+
+
+class Functional(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.randn(64, 3, 3, 3)), nn.Parameter(torch.randn(64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(F.conv2d(x, self.weight, self.bias, (1, 1), (0, 0), (1, 1), 1))
 
 
 @pytest.fixture
@@ -44,3 +54,9 @@ def test_clamps_are_near_the_float_ones(engine: str, clamp: Callable[[Tensor], T
     with torch.no_grad():
         wanted, found = net(x), made(x)
     assert float((found - wanted).abs().mean() / wanted.abs().mean()) < 0.1
+
+
+def test_weights_of_functions_are_counted() -> None:
+    made = finish(BACKEND().quantize(Functional().eval(), "x86", [torch.randn(8, 3, 8, 8).numpy()])).module
+    codes, scales, biases, between = 64 * 27, 64 * 4, 64 * 4, 2 * (4 + 1)
+    assert theoretical_bytes(made.state_dict()) == codes + scales + biases + between
