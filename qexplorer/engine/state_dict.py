@@ -88,8 +88,9 @@ def theoretical_bytes(state: Mapping[str, Any]) -> int:
 def _bytes(name: str, value: Any) -> int:
     import torch
 
-    if isinstance(value, torch.ScriptObject) and hasattr(value, "unpack"):  # weights without a module of their own
-        value = value.unpack()
+    unpack = getattr(value, "unpack", None)
+    if isinstance(value, torch.ScriptObject) and unpack:  # weights without a module of their own
+        value = unpack()
     if isinstance(value, list | tuple):  # a packed layer: (weight, bias)
         return sum(_bytes(name, part) for part in value)
     if not isinstance(value, torch.Tensor):
