@@ -275,3 +275,12 @@ def test_scales_of_a_format_without_one_are_refused(capsys: pytest.CaptureFixtur
     assert main(["analyze", SAMPLE, "--tensor", CONV, "--format", "fp16", "--scale", str(tmp_path / "s.npy")]) == 2
     assert "no scale" in capsys.readouterr().err
     assert not (tmp_path / "s.npy").exists()
+
+
+def test_a_preview_of_repairs_prints_what_each_does_to_the_layer(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--model", "vit_digits", "--limit", "24", "--threads", "1", "--timing", "off", "--calibration", "32"]
+    assert main(["run", "repair", *words, "--layer", "head", "--weight-spec", "int3 channel:0"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("head "))
+    assert "output dB" in lines[at]
+    assert {"rounding to nearest", "GPTQ", "as chosen"} <= {line.split("  ")[0] for line in lines[at + 1 :]}

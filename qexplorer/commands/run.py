@@ -115,18 +115,20 @@ def say_result(result: "RunResult") -> None:
 
 FIGURES = {"output_sqnr_db": "output dB", "local_sqnr_db": "local dB", "cumulative_sqnr_db": "cumulative dB",
            "top1": "top-1", "flips": "flips", "rest_top1": "top-1 of the rest", "equal": "equal",
-           "largest_lsb": "most LSBs", "weight_sqnr_db": "weights dB", "bits": "bits"}  # fmt: skip
+           "largest_lsb": "most LSBs", "mean_shift": "mean shift", "weight_sqnr_db": "weights dB",
+           "bits": "bits"}  # fmt: skip
 """What of the figures per layer is printed, where it is there."""
 SHOWN = 60
 
 
 def say_layers(result: "RunResult") -> None:
-    """The layers of jobs that are about them."""
-    if result.job not in ("sensitivity", "parity", "bit-budget") or not result.layers:
+    """The layers of jobs that are about them; of a preview of repairs, what each does to one."""
+    if result.job not in ("sensitivity", "parity", "bit-budget", "repair") or not result.layers:
         return
     names = [name for name in FIGURES if any(name in layer for layer in result.layers)]
     rows = [(str(layer["name"]), *(_figure(layer.get(name)) for name in names)) for layer in result.layers[:SHOWN]]
-    say_table(("layer", *(FIGURES[name] for name in names)), rows, right=range(1, len(names) + 1))
+    first = str(result.spec["layer"]) if result.job == "repair" else "layer"
+    say_table((first, *(FIGURES[name] for name in names)), rows, right=range(1, len(names) + 1))
     if result.job == "bit-budget":
         say(f'--overrides "{result.findings["overrides"]}"')
 
