@@ -90,11 +90,13 @@ class MainWindow(QMainWindow):
             self._default_sizes()
         self.panel(WeightsPanel).focus_tree()
         self.preview.start()
+        self.runs.reload()
 
     @property
     def settled(self) -> bool:
         """Whether everything that was chosen is on screen."""
-        idle = self.preview.idle and self.surveys.idle and self.layers.idle
+        idle = self.preview.idle and self.surveys.idle and self.layers.idle and self.runs.idle
+        idle = idle and all(panel.idle for panel in self.panels.values())
         return bool(self.failure) or (self.preview.analysis is not None and idle)
 
     @property
@@ -334,6 +336,7 @@ class MainWindow(QMainWindow):
         self.layers.close()
         self.preview.close()
         self.jobs.close()
+        self.runs.close()
         for panel in self.panels.values():
             panel.close_work()
         self.closed.emit(self)

@@ -67,6 +67,44 @@ def themes(all_themes: Any) -> Iterator[Any]:
     all_themes.choose("light")
 
 
+@pytest.fixture
+def open_window(qtbot: Any, themes: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Opens windows, on the sample where nothing else is asked for; session, layout and history lie in `tmp_path`.
+
+    One that has something to show is handed out when it shows it, unless it is not to `settle`.
+    """
+    from PySide6.QtCore import QCoreApplication, QEvent, QSettings
+
+    from qexplorer.app import first_state
+    from qexplorer.engine.history import History
+    from qexplorer.main_window import MainWindow
+
+    windows: list[MainWindow] = []
+
+    def opened(state: Any = None, *, settle: bool = True) -> MainWindow:
+        settings = QSettings(str(tmp_path / "layout.ini"), QSettings.Format.IniFormat)
+        history = History(tmp_path / "history.sqlite3")
+        window = MainWindow(
+            state or first_state(), themes, history, session=tmp_path / "session.json", settings=settings
+        )
+        windows.append(window)
+        window.resize(1280, 800)
+        window.show()
+        window.start()
+        if settle and window.store.state.path:
+            qtbot.waitUntil(lambda: window.settled, timeout=60_000)
+        return window
+
+    yield opened
+    for window in windows:
+        for task in window.jobs.tasks:
+            window.jobs.cancel(task)
+        qtbot.waitUntil(lambda w=window: not w.jobs.tasks, timeout=60_000)
+        window.close()
+        window.deleteLater()  # by Qt, in its order: not whenever Python collects it, from whatever thread
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+
+
 class Started:
     """Remembers where threads were started, and widgets shown."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QCoreApplication, QEvent, QMimeData, QPoint, QPointF, QSettings, Qt, QUrl
+from PySide6.QtCore import QMimeData, QPoint, QPointF, QSettings, Qt, QUrl
 from PySide6.QtGui import QAction, QDragEnterEvent, QDropEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractButton, QApplication, QComboBox, QLabel, QLineEdit, QMenu, QMessageBox, QWidget
@@ -17,7 +17,6 @@ from pytestqt.qtbot import QtBot
 from qexplorer.app import first_state
 from qexplorer.engine import artifacts
 from qexplorer.engine.backends.torch_ao import GraphMode
-from qexplorer.engine.history import History
 from qexplorer.errors import UserError
 from qexplorer.main_window import MainWindow
 from qexplorer.panels.distribution import DistributionPanel
@@ -33,39 +32,9 @@ from qexplorer.widgets.controls import Button, Combo
 from qexplorer.widgets.segmented import Segmented
 from qexplorer.widgets.settings_row import SettingsRow
 from qexplorer.widgets.task_row import TaskRow
-from qexplorer.widgets.theme import Themes
 
 LEFT = Qt.MouseButton.LeftButton
 Open = Callable[..., MainWindow]
-
-
-@pytest.fixture
-def open_window(qtbot: QtBot, themes: Themes, tmp_path: Path) -> Iterator[Open]:
-    """Opens windows whose session, layout and history lie in a folder of the test."""
-    windows: list[MainWindow] = []
-
-    def opened(state: AppState | None = None, *, settle: bool = True) -> MainWindow:
-        settings = QSettings(str(tmp_path / "layout.ini"), QSettings.Format.IniFormat)
-        history = History(tmp_path / "history.sqlite3")
-        window = MainWindow(
-            state or first_state(), themes, history, session=tmp_path / "session.json", settings=settings
-        )
-        windows.append(window)
-        window.resize(1280, 800)
-        window.show()
-        window.start()
-        if settle:
-            qtbot.waitUntil(lambda: window.settled, timeout=60_000)
-        return window
-
-    yield opened
-    for window in windows:
-        for task in window.jobs.tasks:
-            window.jobs.cancel(task)
-        qtbot.waitUntil(lambda w=window: not w.jobs.tasks, timeout=60_000)
-        window.close()
-        window.deleteLater()  # by Qt, in its order: not whenever Python collects it, from whatever thread
-    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 def click_option(qtbot: QtBot, window: QWidget, name: str, value: object) -> None:
@@ -522,7 +491,7 @@ def test_a_damaged_history_is_said_and_the_window_opens_nevertheless(
 ) -> None:
     (tmp_path / "history.sqlite3").write_bytes(b"this is not a database, although it has its name")
     window = open_window(settle=False)
-    assert "history.sqlite3" in window.panel(RunsPanel).banner.text
+    qtbot.waitUntil(lambda: "history.sqlite3" in window.panel(RunsPanel).banner.text)
     with pytest.raises(UserError):
         window.parts.history.runs()
     qtbot.waitUntil(lambda: window.preview.analysis is not None)

@@ -67,6 +67,11 @@ class Panel(QWidget):
     def fill_title(self, row: QHBoxLayout) -> None:
         """Put something into the row of the dock's title."""
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of the panel's own is running."""
+        return True
+
     def close_work(self) -> None:
         """End what the panel has running by itself; the window is closing."""
 

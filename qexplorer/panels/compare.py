@@ -1,29 +1,31 @@
 """Compare: every run's size against its accuracy, and two of them sample by sample."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
-from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QStackedLayout, QVBoxLayout, QWidget
 
 from qexplorer.engine.compare import Candidate, Paired, candidate, paired
 from qexplorer.engine.datasets import Data, open_dataset
+from qexplorer.engine.history import History
 from qexplorer.engine.results import RunResult
 from qexplorer.errors import UserError
 from qexplorer.panels import Panel, Parts, Place, register
 from qexplorer.progress import Progress, Steps
-from qexplorer.state.chosen_runs import Line
+from qexplorer.state.chosen_runs import SHOWN, Line
 from qexplorer.state.runner import Done, Failed, Runner, Task
 from qexplorer.widgets.contingency import PairedCounts, PairedTest
-from qexplorer.widgets.controls import Button, caption
+from qexplorer.widgets.controls import Button
+from qexplorer.widgets.elided import subject
 from qexplorer.widgets.flips_grid import Flip, FlipsGrid
 from qexplorer.widgets.messages import Placeholder
 from qexplorer.widgets.segmented import Segmented
-from qexplorer.widgets.size_accuracy_plot import SizeAccuracyPlot, SizePoint
+from qexplorer.widgets.size_accuracy_plot import SizeAccuracyPlot
+from qexplorer.widgets.size_point import SizePoint
 from qexplorer.widgets.theme import Theme
 
-SHOWN = 50
 MOST_IMAGES = 500
+Pair = tuple[Candidate, Candidate, Paired]
 
 
 @register
@@ -58,9 +60,7 @@ class ComparePanel(Panel):
         self._pair = pair
         content.setContentsMargins(8, 0, 8, 4)
         self.body.addWidget(content, 1)
-        self._subject = caption("")
-        self._subject.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        self._subject.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._subject = subject()
         self._which = Segmented([("size", "Size"), ("pair", "Pair")], "What is compared")
         self._which.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self._which.setToolTip("Size: every run by its size and accuracy. Pair: two selected rows image by image")
@@ -72,7 +72,8 @@ class ComparePanel(Panel):
         self._images.setAccessibleName("Show the images that changed")
         self._images.setToolTip("Read the data set, and show the images on which the two differ")
         self._images.clicked.connect(self._on_images)
-        self._found: tuple[Candidate, Candidate, Paired] | None = None
+        self._found: Pair | None = None
+        self._task: Task | None = None
         self._in_sight = False
         self.plot.chosen.connect(self._on_point)
         parts.runs.changed.connect(self.reload)
@@ -98,16 +99,25 @@ class ComparePanel(Panel):
         self._in_sight = in_sight
         self.reload()
 
+    @property
+    def idle(self) -> bool:
+        return not self._reading.unfinished
+
     def reload(self) -> None:
         """Show what is chosen now; results are read only while somebody sees them."""
         if not self._in_sight:
             return
-        pair = self._which.value == "pair"
         self._images.setVisible(False)
-        self._show_pair() if pair else self._show_points()
+        history, own, lines = self.parts.history, self.parts.runs.result, self.parts.runs.lines
+        if self._which.value == "size":
+            self._task = self._reading.submit(_comparable(history, own), "Reading results", self._show_points)
+        elif len(lines) == 2:
+            self._task = self._reading.submit(_pair(history, lines), "Reading predictions", self._show_pair)
+        else:
+            self._task = None
+            self._show_no_pair()
 
-    def _show_points(self) -> None:
-        results = self._results()
+    def _show_points(self, results: list[RunResult]) -> None:
         points = [point for i, result in enumerate(results) for point in _points(result)[bool(i) :]]  # one float model
         self.plot.show_points(points)
         lines = self.parts.runs.lines
@@ -116,49 +126,20 @@ class ComparePanel(Panel):
         self._subject.setText(f"{results[0].model['name']} on {results[0].data['name']}" if results else "")
         self._stack.setCurrentWidget(self.plot if points else self._empty)
 
-    def _results(self) -> list[RunResult]:
-        """The results on the same model's weights and the same data as the run that is looked at."""
-        own = self.parts.runs.result
-        if own is None:
-            return []
-        found: list[RunResult] = []
-        try:
-            runs = self.parts.history.runs()
-        except UserError:
-            return []
-        for run in runs:
-            if run.result_json is None or len(found) == SHOWN:
-                continue
-            try:
-                result = RunResult.from_json(run.result_json)
-            except UserError:
-                continue
-            same = all(getattr(result, part)["sha256"] == getattr(own, part)["sha256"] for part in ("model", "data"))
-            if same and result.rows[0].n == own.rows[0].n:
-                found.append(result)
-        return found
-
-    def _show_pair(self) -> None:
-        lines = self.parts.runs.lines
+    def _show_no_pair(self) -> None:
         self._found = None
         self.flips.show_flips([])
         self._subject.setText("")
-        if len(lines) != 2:
-            self._stack.setCurrentWidget(self._pair_hint)
-            return
-        try:
-            first, second = (candidate(self.parts.history, *line) for line in lines)
-            found = paired(first, second)
-        except UserError as error:
-            self.banner.show_message(str(error))
-            self._stack.setCurrentWidget(self._pair_hint)
-            return
+        self._stack.setCurrentWidget(self._pair_hint)
+
+    def _show_pair(self, pair: Pair) -> None:
         self.banner.clear()
+        self.flips.show_flips([])
+        first, second, found = self._found = pair
         names = (first.row, second.row) if first.row != second.row else (f"{first.row} (1)", f"{second.row} (2)")
         self.test.show_test(
             PairedCounts(*names, found.both, found.only_first, found.only_second, found.neither, found.p)
         )
-        self._found = first, second, found
         self._subject.setText(f"{len(found.changed)} predictions differ")
         self._images.setVisible(bool(len(found.changed)))
         self._stack.setCurrentWidget(self._pair)
@@ -175,21 +156,53 @@ class ComparePanel(Panel):
         result = self.parts.runs.result
         if self._found is not None and result is not None:
             self._images.setEnabled(False)
-            data = str(result.spec["data"])
-            self._reading.submit(
-                _images(data, self._found[0].data, self._found[2].changed), "Reading images", self._found
-            )
+            steps = _images(str(result.spec["data"]), self._found[0].data, self._found[2].changed)
+            self._task = self._reading.submit(steps, "Reading images", self._show_images)
 
-    def _on_read(self, task: Task) -> None:
-        self._images.setEnabled(True)
-        if isinstance(task.outcome, Failed):
-            self.banner.show_message(task.outcome.message, task.outcome.details)
-        elif isinstance(task.outcome, Done) and task.about is self._found and self._found is not None:
+    def _show_images(self, images: list[Any]) -> None:
+        if self._found is not None:
             first, second, found = self._found
             flips = [Flip(image, int(first.labels[i]), int(first.predictions[i]), int(second.predictions[i]), int(i))
-                     for i, image in zip(found.changed, task.outcome.result, strict=False)]  # fmt: skip
+                     for i, image in zip(found.changed, images, strict=False)]  # fmt: skip
             self.flips.show_flips(flips)
             self._images.setVisible(False)
+
+    def _on_read(self, task: Task) -> None:
+        """Show what was read, unless something else was asked for meanwhile."""
+        self._images.setEnabled(True)
+        if task is not self._task:
+            return
+        if isinstance(task.outcome, Done):
+            task.about(task.outcome.result)
+        elif isinstance(task.outcome, Failed):
+            self.banner.show_message(task.outcome.message, task.outcome.details)
+            if task.about == self._show_pair:
+                self._show_no_pair()
+
+
+def _comparable(history: History, own: RunResult | None) -> Steps[list[RunResult]]:
+    """The results on the same model's weights and the same data as the run that is looked at."""
+    yield Progress("Reading the run history")
+    found: list[RunResult] = []
+    for run in history.runs() if own is not None else ():
+        if run.result_json is None or own is None or len(found) == SHOWN:
+            continue
+        yield Progress("Reading results", len(found))
+        try:
+            result = RunResult.from_json(run.result_json)
+        except UserError:
+            continue
+        same = all(getattr(result, part)["sha256"] == getattr(own, part)["sha256"] for part in ("model", "data"))
+        if same and result.rows[0].n == own.rows[0].n:
+            found.append(result)
+    return found
+
+
+def _pair(history: History, lines: tuple[Line, ...]) -> Steps[Pair]:
+    """Two rows of runs, sample by sample. Raises `UserError` where they cannot be paired."""
+    yield Progress("Reading predictions")
+    first, second = (candidate(history, *line) for line in lines)
+    return first, second, paired(first, second)
 
 
 def _images(name: str, sha256: str, places: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> Steps[list[object]]:

@@ -3,17 +3,16 @@
 import time
 from typing import ClassVar
 
-from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QStackedLayout, QWidget
 
 from qexplorer.engine.jobs import jobs
 from qexplorer.engine.results import RunResult
-from qexplorer.errors import UserError
 from qexplorer.panels import Panel, Parts, Place, register
 from qexplorer.panels.findings import Figures, curves_of, figures_of, front_of, live_curves, remark_of, x_title
 from qexplorer.state.runner import Task
 from qexplorer.widgets.controls import Button, Combo, caption
 from qexplorer.widgets.curves_plot import CurvesPlot
+from qexplorer.widgets.elided import subject
 from qexplorer.widgets.front_plot import FrontPlot
 from qexplorer.widgets.messages import Placeholder
 from qexplorer.widgets.ranked_bars import RankedBars
@@ -53,9 +52,7 @@ class ResultPanel(Panel):
         self._remark.setContentsMargins(12, 0, 12, 4)
         self._remark.setWordWrap(True)
         self.body.addWidget(self._remark)
-        self._subject = caption("")
-        self._subject.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        self._subject.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._subject = subject()
         self._which = Combo()
         self._which.setAccessibleName("Figure shown")
         self._which.setToolTip("Which figure of the layers is shown")
@@ -70,6 +67,7 @@ class ResultPanel(Panel):
         self.bars.chosen.connect(self._on_layer)
         parts.runs.changed.connect(self.reload)
         parts.runs.history_changed.connect(self.reload)
+        parts.runs.grew.connect(self._show_live)
         parts.jobs.progressed.connect(self._on_progressed)
         parts.themes.changed.connect(self.show_theme)
         self.show_theme(parts.themes.current)
@@ -87,39 +85,36 @@ class ResultPanel(Panel):
 
     def reload(self) -> None:
         """Show the chosen run, or the one under way if it has curves."""
-        if self.parts.runs.running and self._show_live():
-            return
-        result = self.parts.runs.result
-        self._show(result)
+        if not (self.parts.runs.running and self._show_live()):
+            self._show(self.parts.runs.result)
 
     def _show(self, result: RunResult | None) -> None:
         title = "" if result is None else next((j.title for j in jobs if j.name == result.job), result.job)
         self._subject.setText("" if result is None else f"{title} · {result.model['name']}")
-        self._figures = {} if result is None else figures_of(result)
-        self._which.setVisible(len(self._figures) > 1)
-        self._which.clear()
-        self._which.addItems(list(self._figures))
-        self._adopt.setVisible(False)
-        self._remark.setText("" if result is None else remark_of(result))
-        self._remark.setVisible(bool(self._remark.text()))
         front = None if result is None else front_of(result)
         curves = () if result is None else curves_of(result)
+        self._figures = {} if result is None else figures_of(result)
+        self._which.clear()
+        self._which.addItems(list(self._figures))
+        self._show_controls(adopt=front is not None, which=len(self._figures) > 1 and not (front or curves))
+        self._remark.setText("" if result is None else remark_of(result))
+        self._remark.setVisible(bool(self._remark.text()))
         if front is not None:
             points, chosen, self._overrides = front
             self.front.show_front(points, chosen)
             self._stack.setCurrentWidget(self.front)
-            self._adopt.setVisible(True)
-            self._which.setVisible(False)
         elif curves:
-            self.curves.show_curves(
-                curves, "Calibration samples" if result and result.job == "convergence" else "Epoch"
-            )
+            self.curves.show_curves(curves, x_title(result.history if result is not None else ()))
             self._stack.setCurrentWidget(self.curves)
-            self._which.setVisible(False)
         elif self._figures:
             self._show_bars()
         else:
             self._stack.setCurrentWidget(self._empty)
+
+    def _show_controls(self, *, adopt: bool = False, which: bool = False) -> None:
+        """Show one of the controls in the title, or none: never both, for which the dock would have to be wider."""
+        for control, shown in sorted(((self._adopt, adopt), (self._which, which)), key=lambda each: each[1]):
+            control.setVisible(shown)
 
     def _show_bars(self) -> None:
         figure = self._figures[self._which.currentText()]
@@ -128,15 +123,11 @@ class ResultPanel(Panel):
 
     def _show_live(self) -> bool:
         """Whether the run under way has points to show."""
-        try:
-            points = self.parts.history.journal(self.parts.runs.running).points()
-        except UserError:
-            return False
+        points = self.parts.runs.points
         curves = live_curves(points)
         if curves:
             self._subject.setText("running …")
-            self._which.setVisible(False)
-            self._adopt.setVisible(False)
+            self._show_controls()
             self._remark.setVisible(False)
             self.curves.show_curves(curves, x_title(points))
             self._stack.setCurrentWidget(self.curves)
@@ -147,7 +138,7 @@ class ResultPanel(Panel):
         now = time.monotonic()
         if self.parts.runs.running and now - self._asked >= POLL_S:
             self._asked = now
-            self._show_live()
+            self.parts.runs.reload_points()
 
     def _on_layer(self, layer: str) -> None:
         """Select the layer's weights, where they are in the open file."""
@@ -160,9 +151,7 @@ class ResultPanel(Panel):
         result = self.parts.runs.result
         if result is None or not self._overrides:
             return
-        settings = {
-            k: result.spec[k] for k in ("model", "data", "weights", "weight_spec", "activation_spec", "repairs")
-        }
+        settings = {name: result.spec[name] for name in ADOPTED}
         settings["overrides"] = self._overrides[self.front.slider.value()]
         job = jobs["weight-only"](**settings)
         self.parts.store.update(job=job)

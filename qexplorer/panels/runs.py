@@ -16,14 +16,11 @@ from qexplorer.engine.results import Row, RunResult
 from qexplorer.engine.starts import origin
 from qexplorer.errors import UserError
 from qexplorer.panels import Panel, Parts, Place, register
-from qexplorer.state.chosen_runs import Line
+from qexplorer.state.chosen_runs import SHOWN, Line
 from qexplorer.state.runner import Task
 from qexplorer.widgets.controls import Button, caption
 from qexplorer.widgets.messages import Placeholder
 from qexplorer.widgets.runs_table import RunLine, RunsTable, Timing
-
-SHOWN = 50
-"""So many runs are shown; `qexplorer runs` lists them all."""
 
 
 @register
@@ -77,25 +74,22 @@ class RunsPanel(Panel):
 
     @Slot()
     def reload(self) -> None:
-        """Read the history again."""
-        try:
-            runs = self.parts.history.runs()
-        except UserError as error:
-            self.banner.show_message(str(error))
+        """Show what is known of the history."""
+        failed, known = self.parts.runs.failed, self.parts.runs.known
+        if failed is not None:
+            self.banner.show_message(failed.message, failed.details)
             return
-        done = [run for run in runs if run.result_json is not None][:SHOWN]
         lines: list[RunLine] = []
-        broken = sum(run.status in ("failed", "interrupted") for run in runs)
-        for run in done:
-            try:
-                lines += lines_of(run)
-            except UserError:  # written by another version, or damaged: the others are shown
-                broken += 1
+        for run in known.runs:
+            result = known.results.get(run.run_id)
+            lines += lines_of(run, result) if result is not None else []
+        broken = sum(run.status in ("failed", "interrupted") for run in known.runs)
+        broken += sum(result is None for result in known.results.values())
         self.table.show_lines(lines)
         self._stack.setCurrentWidget(self.table if lines else self._empty)
         self._remark.setText(f"{broken} failed, interrupted or unreadable" if broken else "")
         self._remark.setToolTip("`qexplorer runs` lists them with their errors")
-        self._unfinished = [run for run in runs if run.status in RESUMABLE][:SHOWN]
+        self._unfinished = [run for run in known.runs if run.status in RESUMABLE][:SHOWN]
         self._enable()
 
     def _button(self, text: str, tip: str) -> Button:
@@ -115,9 +109,12 @@ class RunsPanel(Panel):
     def _can_be_trained(self, run_ids: list[str]) -> bool:
         """Whether the selection is one run that training can go on from."""
         try:
-            return len(run_ids) == 1 and bool(origin(self.parts.history.get(run_ids[0])))
+            return len(run_ids) == 1 and bool(origin(self._run(run_ids[0])))
         except UserError:
             return False
+
+    def _run(self, run_id: str) -> Run:
+        return next(run for run in self.parts.runs.known.runs if run.run_id == run_id)
 
     def _chosen_ids(self) -> list[str]:
         return list(dict.fromkeys(key[0] for key in self.table.chosen_keys if isinstance(key, tuple)))
@@ -128,7 +125,7 @@ class RunsPanel(Panel):
 
     def _on_ended(self, task: Task) -> None:
         del task
-        self.parts.runs.history_changed.emit()
+        self.parts.runs.reload()
 
     def _on_resume(self) -> None:
         menu = QMenu(self)
@@ -148,7 +145,7 @@ class RunsPanel(Panel):
         dialog = QInputDialog(self)
         dialog.setWindowTitle("Note")
         dialog.setLabelText(f"Note about {run_id}")
-        dialog.setTextValue(self.parts.history.get(run_id).notes)
+        dialog.setTextValue(self._run(run_id).notes)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.textValueSelected.connect(lambda text: self._do(lambda: self.parts.history.annotate(run_id, text)))
         dialog.open()
@@ -185,23 +182,20 @@ class RunsPanel(Panel):
             self.banner.show_message(str(error))
             return
         self.banner.clear()
-        self.parts.runs.history_changed.emit()
+        self.parts.runs.reload()
 
 
-def lines_of(run: Run) -> list[RunLine]:
+def lines_of(run: Run, result: RunResult) -> list[RunLine]:
     """The table's lines of one run."""
-    if run.result_json is None:
-        return []
-    result = RunResult.from_json(run.result_json)
     lines: list[RunLine] = []
     for row in result.rows:
         lines.append(_line(run, result, row, lines[0] if lines else None))
     return lines
 
 
-def _float_title(model: str, data: str) -> str:
+def _float_title(what: str, model: str, data: str) -> str:
     """The float row says what was run on which data, unless the model's name does."""
-    return f"FP32 · {model}" if data in model else f"FP32 · {model}, on {data}"
+    return f"{what} · {model}" if data in model else f"{what} · {model}, on {data}"
 
 
 def _line(run: Run, result: RunResult, row: Row, first: RunLine | None) -> RunLine:
@@ -212,7 +206,7 @@ def _line(run: Run, result: RunResult, row: Row, first: RunLine | None) -> RunLi
     versions = ", ".join(f"{k} {v}" for k, v in result.versions.items())
     return RunLine(
         key=(run.run_id, row.name),
-        title=_float_title(model, str(result.data["name"]))
+        title=_float_title("FP32" if result.rows[1:] else job, model, str(result.data["name"]))
         if first is None
         else f"{job} · {presets.get(row.name, row.name)}",
         about=f"{job}, run {result.run_id}\ndata {result.data['name']}, calibrated on {result.data['calibration_n']}, "

@@ -1,30 +1,63 @@
-"""Which runs the person looks at: what the table of runs chooses, the panels beside it show."""
+"""Which runs the person looks at, and what is known of the history: the panels beside the table of runs show it."""
 
+import dataclasses
 import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
 from qexplorer.engine.history import History, Run
 from qexplorer.engine.results import RunResult
 from qexplorer.errors import UserError
+from qexplorer.progress import Progress, Steps
+from qexplorer.state.runner import Done, Failed, Runner, Task
 
 Line = tuple[str, str]
 """A run's id and the name of one of its rows."""
+Points = list[dict[str, Any]]
+SHOWN = 50
+"""So many runs are shown; `qexplorer runs` lists them all."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """The runs of the history, newest first and without the text of their results; and the newest `SHOWN` results by
+    their runs' ids, None where one cannot be read.
+    """
+
+    runs: tuple[Run, ...] = ()
+    results: Mapping[str, RunResult | None] = dataclasses.field(default_factory=dict[str, RunResult | None])
 
 
 class ChosenRuns(QObject):
-    """The chosen lines, the first one being the one whose details are shown; and the run that is under way."""
+    """The chosen lines, the first one being the one whose details are shown; and the run that is under way.
+
+    The history is read by a thread of its own: properties say what was found there the last time.
+    """
 
     changed = Signal()
     history_changed = Signal()
-    """Runs were added, removed or annotated."""
+    """The history was read again."""
+    grew = Signal()
+    """The run under way has more `points`."""
 
     def __init__(self, history: History, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.history = history
         self.lines: tuple[Line, ...] = ()
         self.running = ""
+        self.points: Points = []
+        self.known = Known()
+        self.failed: Failed | None = None
+        self._older: dict[str, RunResult | None] = {}
+        self._listing: Task | None = None
+        self._soon = QTimer(self, singleShot=True, interval=0)
+        self._soon.timeout.connect(self._list)
+        self._reading = Runner("history", parent=self)
+        self._reading.ended.connect(self._on_read)
 
     def choose(self, lines: tuple[Line, ...]) -> None:
         """Look at these lines."""
@@ -33,19 +66,56 @@ class ChosenRuns(QObject):
             self.changed.emit()
 
     def follow(self, run_id: str) -> None:
-        """Look at a run that has just begun; "" when it has ended."""
-        self.running = run_id
-        self.changed.emit()
+        """Look at a run that has just begun; "" when it has ended, and then at what the history has of it."""
+        self.running, self.points = run_id, []
+        if run_id:
+            self.changed.emit()
+        else:
+            self.reload()
+
+    def reload(self) -> None:
+        """Read the history again, for runs were added, removed or annotated: once, however often that is asked for."""
+        self._soon.start()
+
+    @Slot()
+    def _list(self) -> None:
+        if self._listing is not None:
+            self._reading.cancel(self._listing)  # it may have come too early
+        self._listing = self._reading.submit(_read(self.history, self.known.results), "Reading the run history")
+
+    def reload_points(self) -> None:
+        """Read again what the run under way has found so far, unless that is being done."""
+        if self.running and self.idle:
+            self._reading.submit(_read_points(self.history, self.running), "Reading its curves", self.running)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being read."""
+        return not self._reading.unfinished and not self._soon.isActive()
+
+    def close(self) -> bool:
+        """Stop all work; whether it stopped in time."""
+        self._soon.stop()
+        return self._reading.close()
+
+    @Slot(object)
+    def _on_read(self, task: Task) -> None:
+        if task is self._listing:
+            self._listing = None
+            if isinstance(task.outcome, Done):
+                self.known, self._older = task.outcome.result, {}
+            self.failed = task.outcome if isinstance(task.outcome, Failed) else None
+            self.history_changed.emit()
+        elif task.about == self.running and isinstance(task.outcome, Done) and task.outcome.result != self.points:
+            self.points = task.outcome.result
+            self.grew.emit()
 
     @property
     def run(self) -> Run | None:
         """The run whose details are shown: the first chosen one, or the newest that is done."""
-        try:
-            if self.lines:
-                return self.history.get(self.lines[0][0])
-            return next((run for run in self.history.runs(20) if run.status == "done"), None)
-        except UserError:
-            return None
+        if self.lines:
+            return next((run for run in self.known.runs if run.run_id == self.lines[0][0]), None)
+        return next((run for run in self.known.runs if run.status == "done"), None)
 
     def job_settings(self) -> dict[str, Any]:
         """The settings with which that run was started."""
@@ -56,7 +126,29 @@ class ChosenRuns(QObject):
     def result(self) -> RunResult | None:
         """The result of that run, if it has one that can be read."""
         run = self.run
-        try:
-            return None if run is None or run.result_json is None else RunResult.from_json(run.result_json)
-        except UserError:
+        if run is None or run.status != "done":
             return None
+        if run.run_id in self.known.results:
+            return self.known.results[run.run_id]
+        if run.run_id not in self._older:  # of so old a run it is read when it is asked for: one row of the history
+            self._older[run.run_id] = None
+            with suppress(UserError):
+                self._older[run.run_id] = RunResult.from_json(self.history.get(run.run_id).result_json or "")
+        return self._older[run.run_id]
+
+
+def _read(history: History, before: Mapping[str, RunResult | None]) -> Steps[Known]:
+    """What the history has; a result that was read before stays as it is."""
+    yield Progress("Reading the run history")
+    runs, results = history.runs(), dict[str, RunResult | None]()
+    for run in [run for run in runs if run.result_json is not None][:SHOWN]:
+        yield Progress("Reading results", len(results))
+        results[run.run_id] = before.get(run.run_id)
+        with suppress(UserError):  # written by another version, or damaged: the others are shown
+            results[run.run_id] = results[run.run_id] or RunResult.from_json(run.result_json or "")
+    return Known(tuple(dataclasses.replace(run, result_json=None) for run in runs), results)
+
+
+def _read_points(history: History, run_id: str) -> Steps[Points]:
+    yield Progress("Reading its curves")
+    return history.journal(run_id).points()

@@ -4,24 +4,22 @@ import math
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, Qt, Signal
-from PySide6.QtGui import QFocusEvent, QKeyEvent, QMouseEvent, QPainter
-from PySide6.QtWidgets import QToolTip, QWidget
+from PySide6.QtCore import QPointF, QRect, QRectF, Qt, Signal
+from PySide6.QtGui import QFocusEvent, QKeyEvent, QPainter
+from PySide6.QtWidgets import QWidget
 
 from qexplorer.quant.survey import FormatPoint, FormatSurvey
 from qexplorer.widgets.bits_overlay import DASHES, DOT, Dot, Overlay, Picture, line_pen, marks
+from qexplorer.widgets.dots_plot import DotsPlot, step_of
 from qexplorer.widgets.numbers import count, figure
-from qexplorer.widgets.plot import Plot
 from qexplorer.widgets.plot_menu import Table
 from qexplorer.widgets.theme import LIGHT, Theme
 
 NARROW = 9.6
 """Where the axis ends as long as wide formats are left out."""
-REACH = 12.0
-"""So near to a dot, in pixels, a click is meant for it."""
 
 
-class BitsChart(Plot):
+class BitsChart(DotsPlot):
     """A click on a dot, or Enter, chooses its format; the arrow keys go from dot to dot along the bits."""
 
     chosen = Signal(object)  # QuantSpec
@@ -31,18 +29,17 @@ class BitsChart(Plot):
         self.points: tuple[FormatPoint, ...] = ()
         self.current = ""
         self.selected = -1
-        self.hovered = -1
         self.marks = marks()
         self._survey: FormatSurvey | None = None
         self._subject: object = None
         self._wide = False
-        self._pressed: QPointF | None = None
         self._curves = {name: pg.PlotCurveItem() for name in DASHES}
         self._front = pg.PlotCurveItem()
         self._dots = pg.ScatterPlotItem(pxMode=True)
         for item in (*self._curves.values(), self._front, self._dots):
             self.addItem(item)
         self.overlay = Overlay()
+        self.picked.connect(self._choose)
         self.show_theme(LIGHT)
 
     def show_theme(self, theme: Theme) -> None:
@@ -59,7 +56,7 @@ class BitsChart(Plot):
         chosen = self.points[self.selected].spec.format.name if 0 <= self.selected < len(self.points) else ""
         self._survey = survey
         self.points = survey.points if survey else ()
-        self.selected, self.hovered = self._place(chosen or (self.current if self.hasFocus() else "")), -1
+        self.selected = self._place(chosen or (self.current if self.hasFocus() else ""))
         if survey is None:
             self.menu.table = None
         elif subject != self._subject or self._top() > self.home[3]:
@@ -86,10 +83,6 @@ class BitsChart(Plot):
         """Whether the format in use lies beyond the narrow axis."""
         at = self._place(self.current)
         return at >= 0 and self.points[at].bits_per_weight > NARROW
-
-    def place_of(self, at: int) -> QPointF:
-        """Where the dot of a point is, in pixels of the widget."""
-        return QPointF(self.mapFromScene(self.getViewBox().mapViewToScene(self._position(at))))
 
     def height_of(self, point: FormatPoint) -> float:
         """Where a point stands on the y axis; one without error stands at the top."""
@@ -122,12 +115,17 @@ class BitsChart(Plot):
         survey = self._survey
         for item in (*self._curves.values(), self._front, self._dots):
             item.setVisible(survey is not None)
+        places = [self._position(i) for i in range(len(self.points))]
+        self.show_dots(
+            [p.x() for p in places],
+            [p.y() for p in places],
+            [f"{words(p)}\n{p.spec.format.family}" for p in self.points],
+        )
         if survey is None:
-            self.viewport().update()
             return
         for curve in survey.curves:
             self._curves[curve.name].setData(np.array(curve.bits), np.array(curve.sqnr_db))
-        front = [self._position(i) for i, point in enumerate(self.points) if point.on_front]
+        front = [place for place, point in zip(places, self.points, strict=True) if point.on_front]
         self._front.setData([p.x() for p in front], [p.y() for p in front])
         kinds = list(self.marks)
         order = sorted(range(len(self.points)), key=lambda i: -kinds.index(self.points[i].spec.format.family))
@@ -136,14 +134,10 @@ class BitsChart(Plot):
         bits, sqnr = (np.array([getattr(p, field) for p in self.points]) for field in ("bits_per_weight", "sqnr_db"))
         columns = {"format": names, "bits_per_weight": bits, "sqnr_db": sqnr}
         self.menu.table = Table(f"{count(survey.n)} values ({survey.coverage})", columns)
-        self.viewport().update()
 
     def _dot(self, at: int) -> dict[str, object]:
         point, mark = self.points[at], self.marks[self.points[at].spec.format.family]
-        fill = self.theme.color(mark.role, 0.9 if point.on_front else 0.25)
-        pen = pg.mkPen(self.theme.color(mark.role), width=1.3)
-        place = self._position(at)
-        return {"pos": (place.x(), place.y()), "size": DOT, "symbol": mark.symbol, "brush": fill, "pen": pen}
+        return mark.dot(self.theme, self.places[at], DOT, 1.3, 0.9 if point.on_front else 0.25)
 
     def _describe(self) -> None:
         if not self.points:
@@ -164,7 +158,7 @@ class BitsChart(Plot):
     def _picture(self) -> Picture:
         view = self.getViewBox()
         dots = tuple(
-            Dot(view.mapViewToScene(self._position(i)), p.spec.format.title, p.spec.format.family, p.on_front)
+            Dot(self.place_of(i), p.spec.format.title, p.spec.format.family, p.on_front)
             for i, p in enumerate(self.points)
         )
         selected = self.selected if self.hasFocus() else -1
@@ -172,49 +166,8 @@ class BitsChart(Plot):
 
     # -- hands
 
-    def nearest(self, at: QPointF) -> int:
-        """The dot under a place of the widget, or −1."""
-        view = self.getViewBox()
-        if not view.sceneBoundingRect().contains(self.mapToScene(at.toPoint())):
-            return -1
-        places = [self.place_of(i) - at for i in range(len(self.points))]
-        far = [math.hypot(p.x(), p.y()) for p in places]
-        best = min(range(len(far)), key=far.__getitem__, default=-1)
-        return best if best >= 0 and far[best] <= REACH else -1
-
-    def mousePressEvent(self, event: QMouseEvent) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        self._pressed = event.position() if event.button() == Qt.MouseButton.LeftButton else None
-        super().mousePressEvent(event)
-        event.accept()
-
-    def mouseReleaseEvent(self, event: QMouseEvent) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        super().mouseReleaseEvent(event)
-        event.accept()
-        start, self._pressed = self._pressed, None
-        if start is not None and (event.position() - start).manhattanLength() < 5:
-            self._choose(self.nearest(event.position()))
-
-    def mouseDoubleClickEvent(self, event: QEvent) -> None:
-        if not isinstance(event, QMouseEvent) or self.nearest(event.position()) < 0:
-            super().mouseDoubleClickEvent(event)
-
-    def mouseMoveEvent(self, event: QMouseEvent) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        super().mouseMoveEvent(event)
-        if event.buttons() != Qt.MouseButton.NoButton:
-            return
-        at = self.nearest(event.position())
-        if at != self.hovered:
-            self.hovered = at
-            self.setCursor(Qt.CursorShape.PointingHandCursor if at >= 0 else Qt.CursorShape.ArrowCursor)
-            self.viewport().update()
-        QToolTip.showText(event.globalPosition().toPoint(), self._reading(at), self) if at >= 0 else QToolTip.hideText()
-
-    def _reading(self, at: int) -> str:
-        """What a dot is, and those that lie on it."""
-        place = self.place_of(at)
-        same = [i for i in range(len(self.points)) if (self.place_of(i) - place).manhattanLength() < 3]
-        lines = [f"{words(self.points[i])}\n{self.points[i].spec.format.family}" for i in same]
-        return "\n".join(lines) + "\nClick: quantize so"
+    def reading_of(self, at: int) -> str:
+        return f"{super().reading_of(at)}\nClick, or Enter: quantize so"
 
     def _choose(self, at: int) -> None:
         if at >= 0:
@@ -226,15 +179,9 @@ class BitsChart(Plot):
         super().focusInEvent(event)
         if self.selected < 0:
             self.selected = self._place(self.current)
-        self.viewport().update()
-
-    def focusOutEvent(self, event: QFocusEvent) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        super().focusOutEvent(event)
-        self.viewport().update()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        step = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}.get(Qt.Key(event.key()))
-        if step is not None and event.modifiers() == Qt.KeyboardModifier.NoModifier:
+        if step := step_of(event):
             self._select(step)
         elif event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
             self._choose(self.selected)
@@ -252,7 +199,7 @@ class BitsChart(Plot):
             self.selected = at
             self._describe()
             self.viewport().update()
-            QToolTip.showText(self.mapToGlobal(self.place_of(at).toPoint()), words(self.points[at]), self)
+            self.show_reading(at)
 
 
 def words(point: FormatPoint) -> str:

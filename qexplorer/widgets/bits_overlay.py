@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 import pyqtgraph as pg
-from pyqtgraph.graphicsItems.ScatterPlotItem import Symbols
 from PySide6.QtCore import QPointF, QRectF, QSizeF, Qt
-from PySide6.QtGui import QFontMetricsF, QPainter, QPainterPath, QPen
+from PySide6.QtGui import QFontMetricsF, QPainter, QPen
 
 from qexplorer.quant.formats import formats
 from qexplorer.quant.survey import CURVES
-from qexplorer.widgets.labels import Label, leader, place_labels
+from qexplorer.widgets.labels import Label, place_labels
+from qexplorer.widgets.marks import FRONT, Mark, front_pen, paint_names, paint_rings
 from qexplorer.widgets.theme import Theme, scaled
 
 DOT = 9.0
@@ -22,16 +22,6 @@ DASHES = {
     "lloyd_laplace": Qt.PenStyle.DotLine,
     "uniform_gauss": Qt.PenStyle.DashDotLine,
 }
-FRONT = "Pareto front"
-
-
-@dataclass(frozen=True)
-class Mark:
-    """How the formats of a family are drawn, and what the legend calls it."""
-
-    symbol: str
-    role: str
-    title: str
 
 
 def marks() -> dict[str, Mark]:
@@ -50,9 +40,7 @@ def marks() -> dict[str, Mark]:
 
 def line_pen(name: str, theme: Theme) -> QPen:
     """How a line of theory is drawn, or the Pareto front (`front`)."""
-    if name == "front":
-        return pg.mkPen(theme.color("accent", 0.55), width=2)
-    return pg.mkPen(theme.muted, width=1.3, style=DASHES[name])
+    return front_pen(theme) if name == "front" else pg.mkPen(theme.muted, width=1.3, style=DASHES[name])
 
 
 @dataclass(frozen=True)
@@ -91,7 +79,8 @@ class Overlay:
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setFont(scaled(0.88))
         legend = self._paint_legend(painter, picture)
-        _paint_rings(painter, picture)
+        current, walked = (picture.dots[i].at if i >= 0 else None for i in (picture.current, picture.selected))
+        paint_rings(painter, picture.theme, current, walked, DOT)
         self._paint_names(painter, picture, legend)
         painter.restore()
 
@@ -122,7 +111,7 @@ class Overlay:
 
     def _paint_entry(self, painter: QPainter, theme: Theme, entry: str, at: QPointF) -> None:
         if entry in self.marks:
-            _paint_symbol(painter, theme, self.marks[entry], at + QPointF(14, 0))
+            self.marks[entry].paint(painter, theme, at + QPointF(14, 0), DOT - 1, 1.3)
         else:
             painter.setPen(line_pen(entry, theme))
             painter.drawLine(at, at + QPointF(20, 0))
@@ -143,32 +132,4 @@ class Overlay:
                 labels.append(Label(dot.title, dot.at, size, must=at in first))
         dots = [QRectF(dot.at - QPointF(5, 5), QSizeF(10, 10)) for dot in picture.dots]
         self.labels = place_labels(labels, legend, dots, picture.room)
-        painter.setPen(QPen(theme.color("edge"), 1))
-        for line in (leader(label, place) for label, place in self.labels):
-            if line is not None:
-                painter.drawLine(line)
-        for label, place in self.labels:
-            painter.fillRect(place, theme.color("base", 0.75))
-            painter.setPen(theme.color("text"))
-            painter.drawText(place, Qt.AlignmentFlag.AlignCenter, label.text)
-
-
-def _paint_symbol(painter: QPainter, theme: Theme, mark: Mark, at: QPointF) -> None:
-    painter.save()
-    painter.translate(at)
-    painter.scale(DOT - 1, DOT - 1)
-    painter.setPen(QPen(theme.color(mark.role), 1.3 / (DOT - 1)))
-    painter.setBrush(theme.color(mark.role, 0.9))
-    shape: QPainterPath = Symbols[mark.symbol]
-    painter.drawPath(shape)
-    painter.restore()
-
-
-def _paint_rings(painter: QPainter, picture: Picture) -> None:
-    painter.setBrush(Qt.BrushStyle.NoBrush)
-    if picture.current >= 0:
-        painter.setPen(QPen(picture.theme.color("accent"), 2))
-        painter.drawEllipse(picture.dots[picture.current].at, DOT, DOT)
-    if picture.selected >= 0:
-        painter.setPen(QPen(picture.theme.color("text"), 1.3, Qt.PenStyle.DotLine))
-        painter.drawEllipse(picture.dots[picture.selected].at, DOT + 3, DOT + 3)
+        paint_names(painter, theme, self.labels)

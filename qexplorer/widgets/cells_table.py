@@ -14,7 +14,8 @@ from qexplorer.widgets.views import RowDelegate, calm, dress
 Index = QModelIndex | QPersistentModelIndex
 TITLES = ("Run", "Status", "Top-1", "95 % interval", "Size", "Seconds", "Remark")
 SAMPLES = ("mobilenet_v2_digits, int4 channel:0 mse, fold", "running 100 %", "100.00 % ", "98.3 – 99.3 % ", "2.35 MB ",
-           "1,000.0 ", "what went wrong, in a sentence of its own")  # fmt: skip
+           "1,000.0 ")  # fmt: skip
+"""How wide the columns are; the last takes what is left."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def texts_of(line: CellLine) -> tuple[str, ...]:
     low, high = line.top1_ci95 or (0.0, 0.0)
     return (
         line.label,
-        f"{line.status} {line.share:.0%}" if line.status == "running" else line.status,
+        f"{line.status} {line.share * 100:.0f} %" if line.status == "running" else line.status,
         "–" if line.top1 is None else numbers.percent(line.top1),
         "–" if line.top1_ci95 is None else f"{low * 100:.1f} – {high * 100:.1f} %",
         "–" if line.bytes_theoretical is None else numbers.size(line.bytes_theoretical),
@@ -98,7 +99,8 @@ class CellsTable(QTableView):
         header.setStretchLastSection(True)
         header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         for i, sample in enumerate(SAMPLES):
-            header.resizeSection(i, self.fontMetrics().horizontalAdvance(sample) + 12)
+            widest = max(self.fontMetrics().horizontalAdvance(text) for text in (sample, TITLES[i]))
+            header.resizeSection(i, widest + 16)
 
     def show_theme(self, theme: Theme) -> None:
         """Colours of a theme."""

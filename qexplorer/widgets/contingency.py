@@ -148,6 +148,7 @@ class PairedTest(QWidget):
         self._sentence.setTextInteractionFlags(
             Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
         )
+        self._sentence.setFocusPolicy(Qt.FocusPolicy.StrongFocus)  # Qt has it reached by a click only
         self._sentence.setAccessibleName("What the comparison says")
         self._sentence.setToolTip(
             "McNemar's test looks only at the images on which one of the two is right: where the models are equally "

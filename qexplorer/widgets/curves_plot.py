@@ -1,264 +1,17 @@
 """Curves over time: one plot for each unit, over one another on the same x axis, cheap enough to be drawn live."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
 
-import numpy as np
-import pyqtgraph as pg
-from pyqtgraph.graphicsItems.ScatterPlotItem import Symbols
-from PySide6.QtCore import QPointF, QRect, QRectF, Qt
-from PySide6.QtGui import QContextMenuEvent, QFontMetricsF, QMouseEvent, QPainter, QPen, QResizeEvent
-from PySide6.QtWidgets import QStackedLayout, QToolTip, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QStackedLayout, QWidget
 
+from qexplorer.widgets.axes import stepped
+from qexplorer.widgets.curve import Curve
 from qexplorer.widgets.messages import Placeholder
-from qexplorer.widgets.numbers import count, figure
-from qexplorer.widgets.plot import Plot, nice
-from qexplorer.widgets.plot_menu import Table
-from qexplorer.widgets.theme import LIGHT, Theme, scaled
+from qexplorer.widgets.plot_column import PlotColumn
+from qexplorer.widgets.theme import LIGHT, Theme
+from qexplorer.widgets.unit_plot import UnitPlot
 
-FEW = 8
-"""So many curves of one unit are told apart by eye; of more, only the whole is seen."""
-ROLES = ("original", "dequantized", "good", "clip", "muted", "text", "original", "dequantized")
-SYMBOLS = ("o", "s", "t1", "d", "p", "t", "star", "h")
-REACH = 24.0
-"""So near to a curve, in pixels, the pointer means it."""
-LONGEST = (190.0, 120.0, 80.0, 44.0)
-"""Names in a legend are no wider than this, in pixels; where the legend takes too much, than the next of these."""
 NOTHING = ("No curves yet", "They are drawn here while something is being measured.")
-
-
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """A series with a name and a unit; gaps are NaN."""
-
-    title: str
-    xs: Sequence[float] | np.ndarray
-    ys: Sequence[float] | np.ndarray
-    unit: str
-    kind: Literal["line", "dashed", "points"]
-
-
-class UnitPlot(Plot):
-    """The curves of one unit. Each ends in a mark of a form of its own, which the legend over the plot explains."""
-
-    def __init__(self, unit: str, parent: QWidget | None = None) -> None:
-        super().__init__(unit, "", unit, parent)
-        self.unit = unit
-        self.x_title = ""
-        self.y_axis.setStyle(hideOverlappingLabels=True, maxTickLevel=0)
-        self.x_axis.setStyle(hideOverlappingLabels=16)  # the last figure may stand beyond the end of its axis
-        self.curves: tuple[Curve, ...] = ()
-        self.legend: list[tuple[int, str, QRectF]] = []
-        self._data: list[tuple[np.ndarray, np.ndarray]] = []
-        self._fitted = False
-        self._all = pg.PlotCurveItem()
-        self._lines = [pg.PlotCurveItem(antialias=True) for _ in range(FEW)]
-        self._dots = [pg.ScatterPlotItem(pxMode=True, symbol=symbol) for symbol in SYMBOLS]
-        for item in (self._all, *self._lines, *self._dots):
-            self.addItem(item)
-        self.show_theme(LIGHT)
-
-    def show_theme(self, theme: Theme) -> None:
-        super().show_theme(theme)
-        if hasattr(self, "_dots"):
-            self._all.setPen(pg.mkPen(theme.color("original", 0.6)))
-            for i, (line, dots) in enumerate(zip(self._lines, self._dots, strict=True)):
-                line.setPen(self._pen(i))
-                dots.setPen(pg.mkPen(theme.color(ROLES[i])))
-                dots.setBrush(theme.color(ROLES[i]))
-            self.viewport().update()
-
-    def _pen(self, at: int) -> QPen:
-        kind = self.curves[at].kind if at < len(self.curves) else "line"
-        return self.pen(ROLES[at], 1.5, dash=kind == "dashed")
-
-    def show_curves(self, curves: Sequence[Curve], x_title: str) -> None:
-        """Draw curves, all of this plot's unit."""
-        kinds = [(curve.title, curve.kind) for curve in self.curves]
-        self.curves, self.x_title = tuple(curves), x_title
-        self._data = [points_of(curve) for curve in curves]
-        few = len(curves) <= FEW
-        for i, (line, dots) in enumerate(zip(self._lines, self._dots, strict=True)):
-            drawn = few and i < len(curves)
-            xs, ys = self._data[i] if drawn else (np.zeros(0), np.zeros(0))
-            points = drawn and curves[i].kind == "points"
-            line.setVisible(drawn and not points)
-            line.setData(*((np.zeros(0), np.zeros(0)) if points else thinned(xs, ys, 400)), connect="finite")
-            seen = np.flatnonzero(np.isfinite(ys))
-            marked = seen if points else seen[-1:]
-            dots.setData(xs[marked], ys[marked], size=6 if points else 8)
-        self._draw_all(not few)
-        if kinds != [(curve.title, curve.kind) for curve in curves]:
-            for i, line in enumerate(self._lines):
-                line.setPen(self._pen(i))
-            self._lay_legend()
-        self._describe()
-        self.viewport().update()
-
-    def _draw_all(self, many: bool) -> None:
-        """Very many curves are one item: they look alike anyway."""
-        self._all.setVisible(many)
-        if not many:
-            self._all.setData([], [])
-            return
-        drawn = [thinned(x, y, 250) for x, y in self._data if len(x)]
-        xs = np.concatenate([np.zeros(0), *(x for x, _ in drawn)])
-        ys = np.concatenate([np.zeros(0), *(y for _, y in drawn)])
-        joined = np.isfinite(ys)
-        joined[:-1] &= joined[1:]
-        joined[np.cumsum([len(x) for x, _ in drawn], dtype=np.intp) - 1] = False
-        self._all.setData(xs, np.nan_to_num(ys), connect=joined.astype(np.int32))
-
-    @property
-    def reach(self) -> tuple[float, float, float, float] | None:
-        """The least and greatest x, and y, of what is drawn."""
-        ends: list[tuple[float, float, float, float]] = []
-        for xs, ys in self._data:
-            finite = np.isfinite(ys)
-            if finite.any():
-                ends.append((xs[finite].min(), xs[finite].max(), ys[finite].min(), ys[finite].max()))
-        if not ends:
-            return None
-        left, right, bottom, top = zip(*ends, strict=True)
-        return float(min(left)), float(max(right)), float(min(bottom)), float(max(top))
-
-    def show_reach(self, left: float, right: float) -> None:
-        """Set the axes; they grow in steps, so that they keep still, and stay where the person moved them to."""
-        reach = self.reach
-        bottom, top = stepped(reach[2], reach[3], 6) if reach else (0.0, 1.0)
-        room = 0.05 * (top - bottom)  # for marks at the ends
-        bottom, top = bottom - room, top + room
-        home = (left, right, bottom, top)
-        if home == self.home:
-            return
-        (a, b), _ = self.getViewBox().viewRange()
-        moved = abs(a - self.home[0]) + abs(b - self.home[1]) > 1e-6 * (b - a)
-        if self._fitted and moved:
-            self.home = home
-            self.getViewBox().setYRange(bottom, top, padding=0)
-        else:
-            self.show_home(*home)
-        self._fitted = True
-
-    def _describe(self) -> None:
-        if len(self.curves) > FEW:
-            reach = self.reach
-            between = f" between {figure(reach[2])} and {figure(reach[3])}" if reach is not None else ""
-            self.setAccessibleDescription(f"{many_of(len(self.curves), self.unit)}{between}")
-            return
-        told: list[str] = []
-        for curve, (xs, ys) in zip(self.curves, self._data, strict=True):
-            seen = np.flatnonzero(np.isfinite(ys))
-            last = "nothing yet"
-            if seen.size:
-                last = f"{figure(float(ys[seen[-1]]))} at {figure(float(xs[seen[-1]]))}"
-            told.append(f"{curve.title}: {last}")
-        self.setAccessibleDescription("The last of each curve: " + "; ".join(told))
-
-    # -- the legend, over the axes
-
-    def resizeEvent(self, event: QResizeEvent) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        super().resizeEvent(event)
-        if hasattr(self, "_dots"):
-            self._lay_legend()
-
-    def _lay_legend(self) -> None:
-        """Find a place for each name, and make room for them over the axes."""
-        titles = [curve.title for curve in self.curves]
-        if len(titles) > FEW:
-            titles = [many_of(len(titles), self.unit)]
-        flows = (self._flow(titles, longest) for longest in LONGEST)
-        self.legend = next(
-            (flow for flow in flows if _bottom(flow) < self.height() / 4), self._flow(titles, LONGEST[-1])
-        )
-        item: Any = self.getPlotItem()
-        item.setContentsMargins(0, _bottom(self.legend) + 3, 16, 0)
-
-    def _flow(self, titles: Sequence[str], longest: float) -> list[tuple[int, str, QRectF]]:
-        """Names in rows, none wider than `longest`."""
-        metrics, start = QFontMetricsF(scaled(0.88)), float(self.y_axis.width())
-        line, x, y = metrics.height() + 2, start, 2.0
-        placed: list[tuple[int, str, QRectF]] = []
-        for i, title in enumerate(titles):
-            text = metrics.elidedText(title, Qt.TextElideMode.ElideRight, longest)
-            width = metrics.horizontalAdvance(text) + 28
-            if x + width > self.width() - 8 and x > start:
-                x, y = start, y + line
-            placed.append((i, text, QRectF(x, y, width, line)))
-            x += width + 12
-        return placed
-
-    def drawForeground(self, painter: QPainter, rect: QRectF | QRect) -> None:  # noqa: N802
-        super().drawForeground(painter, rect)
-        painter.save()
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setFont(scaled(0.88))
-        for at, text, place in self.legend:
-            self._paint_sample(painter, at, QPointF(place.left() + 10, place.center().y()))
-            painter.setPen(self.theme.color("text"))
-            painter.drawText(place.adjusted(26, 0, 8, 0), Qt.AlignmentFlag.AlignVCenter, text)
-        painter.restore()
-
-    def _paint_sample(self, painter: QPainter, at: int, middle: QPointF) -> None:
-        if len(self.curves) > FEW:
-            painter.setPen(self._all.opts["pen"])
-            for off in (-3.0, 0.0, 3.0):
-                painter.drawLine(middle + QPointF(-10, off), middle + QPointF(10, off))
-            return
-        if self.curves[at].kind != "points":
-            painter.setPen(self._pen(at))
-            painter.drawLine(middle - QPointF(10, 0), middle + QPointF(10, 0))
-        painter.save()
-        painter.translate(middle)
-        painter.scale(7, 7)
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(self.theme.color(ROLES[at]))
-        painter.drawPath(Symbols[SYMBOLS[at]])
-        painter.restore()
-
-    # -- hands
-
-    def mouseMoveEvent(self, event: QMouseEvent) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        super().mouseMoveEvent(event)
-        if event.buttons() == Qt.MouseButton.NoButton:
-            text = self.reading(event.position())
-            QToolTip.showText(event.globalPosition().toPoint(), text, self) if text else QToolTip.hideText()
-
-    def reading(self, at: QPointF) -> str:
-        """The curve that is nearest to a place of the widget, and its value there."""
-        view = self.getViewBox()
-        if not view.sceneBoundingRect().contains(at):
-            return ""
-        x = view.mapSceneToView(at).x()
-        best, text = REACH, ""
-        for curve, (xs, ys) in zip(self.curves, self._data, strict=True):
-            finite = np.isfinite(ys)
-            if not finite.any():
-                continue
-            near = int(np.argmin(np.where(finite, np.abs(xs - x), np.inf)))
-            gap = view.mapViewToScene(QPointF(xs[near], ys[near])) - at
-            if math.hypot(gap.x(), gap.y()) < best:
-                best = math.hypot(gap.x(), gap.y())
-                text = f"{curve.title}\n{self.x_title} {figure(xs[near])}: {figure(ys[near])}".replace("<", "‹")
-        return text
-
-    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
-        self.menu.table = self.table()
-        super().contextMenuEvent(event)
-
-    def table(self) -> Table | None:
-        """The numbers behind the curves, made when they are asked for."""
-        if not any(len(xs) for xs, _ in self._data):
-            return None
-        lengths = [len(xs) for xs, _ in self._data]
-        columns = {
-            "curve": np.repeat(np.array([curve.title for curve in self.curves]), lengths),
-            "x": np.concatenate([xs for xs, _ in self._data]),
-            "y": np.concatenate([ys for _, ys in self._data]),
-        }
-        return Table(f"{self.unit} over {self.x_title}", columns)
 
 
 class CurvesPlot(QWidget):
@@ -269,13 +22,9 @@ class CurvesPlot(QWidget):
         self.setAccessibleName("Curves")
         self.plots: dict[str, UnitPlot] = {}
         self._theme = LIGHT
-        self._moving = False
         self._stack = QStackedLayout(self)
-        self._empty, self._full = Placeholder(*NOTHING), QWidget()
-        self._column = QVBoxLayout(self._full)
-        self._column.setContentsMargins(0, 0, 0, 0)
-        self._column.setSpacing(0)
-        for page in (self._empty, self._full):
+        self._empty, self._column = Placeholder(*NOTHING), PlotColumn()
+        for page in (self._empty, self._column):
             self._stack.addWidget(page)
         self.show_curves((), "")
 
@@ -288,29 +37,20 @@ class CurvesPlot(QWidget):
     def show_curves(self, curves: Sequence[Curve], x_title: str) -> None:
         """Draw curves: those of one unit in one plot, the units in the order in which they come."""
         units = list(dict.fromkeys(curve.unit for curve in curves))
-        for unit in units:
-            if unit not in self.plots:
-                self._add(unit)
-        for place, unit in enumerate(units):
-            plot = self.plots[unit]
-            if self._column.indexOf(plot) != place:
-                self._column.insertWidget(place, plot)
+        plots = [self._plot(unit) for unit in units]
+        for unit, plot in zip(units, plots, strict=True):
             plot.show_curves([curve for curve in curves if curve.unit == unit], x_title)
-            plot.show_label("bottom", x_title if unit == units[-1] else "")
-            plot.x_axis.setStyle(showValues=unit == units[-1])
-        for unit, plot in self.plots.items():
-            plot.setVisible(unit in units)
-        self._stack.setCurrentWidget(self._full if units else self._empty)
-        self._fit([self.plots[unit] for unit in units])
-        self._stretch()
-        told = [f"{unit}: {self.plots[unit].accessibleDescription()}" for unit in units]
+        self._column.show_plots(plots, x_title)
+        self._stack.setCurrentWidget(self._column if units else self._empty)
+        self._fit(plots)
+        told = [f"{plot.unit}: {plot.accessibleDescription()}" for plot in plots]
         self.setAccessibleDescription(". ".join(told) if told else NOTHING[0])
 
-    def _add(self, unit: str) -> None:
-        plot = self.plots[unit] = UnitPlot(unit)
-        plot.show_theme(self._theme)
-        plot.getViewBox().sigXRangeChanged.connect(self._on_x)
-        self._column.addWidget(plot)
+    def _plot(self, unit: str) -> UnitPlot:
+        if unit not in self.plots:
+            self.plots[unit] = UnitPlot(unit)
+            self.plots[unit].show_theme(self._theme)
+        return self.plots[unit]
 
     def _fit(self, plots: Sequence[UnitPlot]) -> None:
         ends = [plot.reach for plot in plots]
@@ -321,66 +61,3 @@ class CurvesPlot(QWidget):
         room = 0.02 * (right - left)  # for the marks at the ends
         for plot in plots:
             plot.show_reach(left - room, right + room)
-
-    def _on_x(self, view: object, between: tuple[float, float]) -> None:
-        """What one plot shows of the x axis, all show."""
-        if not self._moving:
-            self._moving = True
-            for plot in self.plots.values():
-                if plot.getViewBox() is not view:
-                    plot.getViewBox().setXRange(*between, padding=0)
-            self._moving = False
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        super().resizeEvent(event)
-        self._stretch()
-
-    def _stretch(self) -> None:
-        """Give all axes one height: the lowest plot needs more, for the figures of the x axis."""
-        shown = [plot for plot in self.plots.values() if not plot.isHidden()]
-        shown.sort(key=self._column.indexOf)
-        below = round(2.8 * QFontMetricsF(scaled(0.9)).height())
-        each = max((self.height() - below) // max(len(shown), 1), 1)
-        for plot in shown:
-            self._column.setStretchFactor(plot, each + below if plot is shown[-1] else each)
-
-
-def points_of(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
-    """Its points, without those at no place of the x axis; what is not finite is a gap."""
-    n = min(len(curve.xs), len(curve.ys))
-    xs, ys = np.asarray(curve.xs, np.float64)[:n], np.asarray(curve.ys, np.float64)[:n]
-    placed = np.isfinite(xs)
-    ys = np.where(np.isfinite(ys), ys, np.nan)
-    return (xs, ys) if placed.all() else (xs[placed], ys[placed])
-
-
-def thinned(xs: np.ndarray, ys: np.ndarray, pieces: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of a long curve the least and the greatest point of each piece: all that can be seen of it."""
-    each = len(ys) // pieces
-    if each < 4:
-        return xs, ys
-    whole = len(ys) // each
-    blocks, starts = ys[: whole * each].reshape(whole, each), np.arange(whole) * each
-    low = starts + np.argmin(np.where(np.isfinite(blocks), blocks, np.inf), axis=1)
-    high = starts + np.argmax(np.where(np.isfinite(blocks), blocks, -np.inf), axis=1)
-    kept = np.unique(np.concatenate([[0], low, high, np.arange(whole * each, len(ys)), [len(ys) - 1]]))
-    return xs[kept], ys[kept]
-
-
-def _bottom(legend: Sequence[tuple[int, str, QRectF]]) -> float:
-    return max((place.bottom() for _, _, place in legend), default=3.0)
-
-
-def stepped(low: float, high: float, steps: int) -> tuple[float, float]:
-    """A range around two numbers that ends on round steps, about so many."""
-    if not high > low:
-        room = abs(low) * 0.1 or 1.0
-        return low - room, high + room
-    step = nice((high - low) / steps)
-    return math.floor(low / step) * step, math.ceil(high / step) * step
-
-
-def many_of(n: int, unit: str) -> str:
-    """So many curves of a unit: 53 scales."""
-    word = unit.lower() if unit.isalpha() else "curve"
-    return f"{count(n)} {word}{'es' if word.endswith('s') else 's'}"

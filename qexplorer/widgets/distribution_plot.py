@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPointF, Qt, Signal
-from PySide6.QtGui import QMouseEvent
-from PySide6.QtWidgets import QToolTip, QWidget
+from PySide6.QtWidgets import QWidget
 
 from qexplorer.quant.analysis import Analysis
 from qexplorer.quant.observers.fixed import Fixed
 from qexplorer.quant.quantize import range_for_end
+from qexplorer.widgets.axes import nice
 from qexplorer.widgets.numbers import count, figure
-from qexplorer.widgets.plot import Plot, empty_steps, nice, stairs
+from qexplorer.widgets.plot import Plot, empty_steps, stairs
 from qexplorer.widgets.plot_menu import Table, about
 from qexplorer.widgets.theme import LIGHT, Theme
 
@@ -203,14 +203,11 @@ class DistributionPlot(Plot):
             self._draw_clips(self._analysis)
         self.clip_released.emit()
 
-    def mouseMoveEvent(self, event: QMouseEvent) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        super().mouseMoveEvent(event)
-        if event.buttons() == Qt.MouseButton.NoButton and self._analysis is not None:
-            text = self._reading(self._analysis, event.position())
-            QToolTip.showText(event.globalPosition().toPoint(), text, self) if text else QToolTip.hideText()
-
-    def _reading(self, a: Analysis, at: QPointF) -> str:
+    def reading(self, at: QPointF) -> str:
         """What lies under the pointer: the bin's count, and the level that its values become."""
+        a = self._analysis
+        if a is None:
+            return ""
         x = self.getViewBox().mapSceneToView(at).x()
         place = int((x - a.bins.start) / a.bins.width)
         if not 0 <= place < a.bins.count or not self.getViewBox().sceneBoundingRect().contains(at):

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import Qt
-from PySide6.QtGui import QMouseEvent
-from PySide6.QtWidgets import QToolTip, QWidget
+from PySide6.QtCore import QPointF, Qt
+from PySide6.QtWidgets import QWidget
 
 from qexplorer.quant.analysis import Analysis
+from qexplorer.widgets.axes import nice
 from qexplorer.widgets.numbers import count, figure
-from qexplorer.widgets.plot import Plot, empty_steps, nice, stairs
+from qexplorer.widgets.plot import Plot, empty_steps, stairs
 from qexplorer.widgets.plot_menu import Table, about
 from qexplorer.widgets.theme import LIGHT, Theme
 
@@ -131,9 +131,6 @@ class ChannelPlot(Plot):
         worst = int(np.argmin(self._sqnr))
         self.setAccessibleDescription(f"{len(heights)} channels; the worst is {worst}, {figure(self._sqnr[worst])} dB.")
 
-    def mouseMoveEvent(self, event: QMouseEvent) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        super().mouseMoveEvent(event)
-        channel = round(self.getViewBox().mapSceneToView(event.position()).x())
-        if event.buttons() == Qt.MouseButton.NoButton and 0 <= channel < len(self._sqnr):
-            text = f"channel {channel}: {figure(float(self._sqnr[channel]))} dB"
-            QToolTip.showText(event.globalPosition().toPoint(), text, self)
+    def reading(self, at: QPointF) -> str:
+        channel = round(self.getViewBox().mapSceneToView(at).x())
+        return f"channel {channel}: {figure(float(self._sqnr[channel]))} dB" if 0 <= channel < len(self._sqnr) else ""

@@ -6,27 +6,22 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QPointF, QRectF, Qt, Signal
-from PySide6.QtGui import QMouseEvent, QPainter, QPaintEvent, QPalette, QPen, QResizeEvent
-from PySide6.QtWidgets import (
-    QHBoxLayout,
-    QLabel,
-    QSizePolicy,
-    QSlider,
-    QStackedLayout,
-    QStyle,
-    QStyleOptionSlider,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QStackedLayout, QVBoxLayout, QWidget
 
+from qexplorer.widgets.axes import LogAxis, PercentAxis, padded, unit_of
 from qexplorer.widgets.controls import caption
+from qexplorer.widgets.dots_plot import DotsPlot
+from qexplorer.widgets.flat_slider import FlatSlider
 from qexplorer.widgets.messages import Placeholder
 from qexplorer.widgets.numbers import percent, size
+from qexplorer.widgets.plot_column import PlotColumn
 from qexplorer.widgets.plot_menu import Table
-from qexplorer.widgets.size_accuracy_plot import DotsPlot, LogAxis, PercentAxis, padded, unit_of
 from qexplorer.widgets.theme import LIGHT, Theme, scaled
 
+SHARES = (3.0, 2.0)
+"""Of the height, for errors and for accuracies."""
 NOTHING = ("No front yet", "Sizes and errors appear here as soon as they have been computed.")
 
 
@@ -41,44 +36,6 @@ class FrontPoint:
     top1_ci95: tuple[float, float] | None
 
 
-class FlatSlider(QSlider):
-    """A slider as flat as the other controls; it comes to where it is pressed."""
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(Qt.Orientation.Horizontal, parent)
-        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-
-    def _part(self, which: QStyle.SubControl) -> QRectF:
-        option = QStyleOptionSlider()
-        self.initStyleOption(option)
-        return QRectF(self.style().subControlRect(QStyle.ComplexControl.CC_Slider, option, which, self))
-
-    def mousePressEvent(self, event: QMouseEvent) -> None:
-        if event.button() == Qt.MouseButton.LeftButton:
-            groove, handle = (self._part(part) for part in (QStyle.SubControl.SC_SliderGroove,
-                                                            QStyle.SubControl.SC_SliderHandle))  # fmt: skip
-            start, span = groove.left() + handle.width() / 2, round(groove.width() - handle.width())
-            at = round(event.position().x() - start)
-            self.setValue(QStyle.sliderValueFromPosition(self.minimum(), self.maximum(), at, span))
-        super().mousePressEvent(event)
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        painter, palette, role = QPainter(self), self.palette(), QPalette.ColorRole
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        middle = self._part(QStyle.SubControl.SC_SliderHandle).center()
-        groove = QRectF(4, middle.y() - 2, self.width() - 8, 4)
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(palette.color(role.Mid))
-        painter.drawRoundedRect(groove, 2, 2)
-        painter.setBrush(palette.color(role.Accent if self.isEnabled() else role.Dark))
-        painter.drawRoundedRect(QRectF(groove.topLeft(), QPointF(middle.x(), groove.bottom())), 2, 2)
-        painter.drawEllipse(middle, 7, 7)
-        if self.hasFocus():
-            painter.setPen(QPen(palette.color(role.HighlightedText), 1.5))
-            painter.setBrush(Qt.BrushStyle.NoBrush)
-            painter.drawEllipse(middle, 4.5, 4.5)
-
-
 class FrontPlot(QWidget):
     """Value in: points and which of them is chosen; signal out: where the slider, or a click, went."""
 
@@ -87,9 +44,8 @@ class FrontPlot(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setAccessibleName("Size and error along the front")
-        self.errors = DotsPlot("Output error over size", "Size (MB)", "Output error (%)", {"left": LogAxis("left")})
-        self.errors.y_axis.unit = 0.01  # pyright: ignore[reportAttributeAccessIssue]
-        self.accuracies = DotsPlot("Top-1 over size", "Size (MB)", "Top-1 (%)", {"left": PercentAxis("left")})
+        self.errors = DotsPlot("Output error over size", "", "Output error (%)", axes=[LogAxis("left", 0.01)], low=True)
+        self.accuracies = DotsPlot("Top-1 over size", "", "Top-1 (%)", axes=[PercentAxis("left")], low=True)
         self._parts = (self.errors, self.accuracies)
         self._curve, self._bars = pg.PlotCurveItem(antialias=True), pg.PlotCurveItem(connect="pairs")
         self._dots = tuple(pg.ScatterPlotItem(pxMode=True, symbol=symbol) for symbol in ("o", "s"))
@@ -118,7 +74,8 @@ class FrontPlot(QWidget):
         self.show_front((), 0)
 
     def _lay_out(self) -> None:
-        self._empty, full = Placeholder(*NOTHING), QWidget()
+        self._empty, full, self._column = Placeholder(*NOTHING), QWidget(), PlotColumn()
+        self._column.show_plots(self._parts, "")
         self._stack = QStackedLayout(self)
         self._full = full
         for page in (self._empty, full):
@@ -126,8 +83,7 @@ class FrontPlot(QWidget):
         column, row = QVBoxLayout(full), QHBoxLayout()
         column.setContentsMargins(0, 0, 0, 4)
         column.setSpacing(4)
-        column.addWidget(self.errors, 5)
-        column.addWidget(self.accuracies, 4)
+        column.addWidget(self._column, 1)
         row.setContentsMargins(12, 0, 12, 0)
         row.setSpacing(8)
         for widget, stretch in ((caption("Smaller"), 0), (self.slider, 1), (caption("More exact"), 0)):
@@ -181,7 +137,6 @@ class FrontPlot(QWidget):
     def _draw(self) -> None:
         points = [self._points[i] for i in self._order]
         self._measured = [i for i, p in enumerate(points) if p.top1 is not None and math.isfinite(p.top1)]
-        self.accuracies.setVisible(bool(self._measured))
         if not points:
             self.errors.menu.table = self.accuracies.menu.table = None
             return
@@ -196,9 +151,8 @@ class FrontPlot(QWidget):
         self._xs, self._heights = xs, heights
         self.errors.show_dots(xs.tolist(), heights.tolist(), words)
         self._draw_measured(xs, points, words)
-        for part in self._parts:
-            part.show_label("bottom", f"Size ({self._unit[1]})" if part is self._parts[bool(self._measured)] else "")
-            part.x_axis.setStyle(showValues=part is self._parts[bool(self._measured)])
+        shown = 2 if self._measured else 1
+        self._column.show_plots(self._parts[:shown], f"Size ({self._unit[1]})", SHARES[:shown])
         self._fit(xs, heights[drawn])
         self._tabulate(points)
 

@@ -1,57 +1,37 @@
 """What every plot has in common: axes with units, one look in both themes, keys, and words for screen readers."""
 
-import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QEvent, Qt
-from PySide6.QtGui import QContextMenuEvent, QKeyEvent, QPen
-from PySide6.QtWidgets import QWidget
+from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, Qt
+from PySide6.QtGui import QContextMenuEvent, QFontMetricsF, QKeyEvent, QMouseEvent, QPainter, QPen
+from PySide6.QtWidgets import QToolTip, QWidget
 
-from qexplorer.widgets.numbers import figure
+from qexplorer.widgets.axes import BEYOND, FIGURES, FigureAxis
 from qexplorer.widgets.plot_menu import PlotMenu
 from qexplorer.widgets.theme import LIGHT, Theme, scaled
 
+BELOW_TITLE = 4
+"""Pixels between what stands above the axes and them."""
 AXIS_WIDTH = 72
 """One width for every left axis, so that plots that stand over one another line up."""
 
 
-class FigureAxis(pg.AxisItem):
-    """An axis whose ticks are plain numbers: no SI prefixes, a true minus sign, and counts where it is logarithmic."""
-
-    def __init__(self, orientation: str) -> None:
-        super().__init__(orientation)
-        self.enableAutoSIPrefix(False)
-        self.powers_of_ten = False
-        self._places = 0
-
-    def tickValues(self, minVal: float, maxVal: float, size: float) -> list[tuple[float, list[float]]]:  # noqa: N802, N803
-        if not self.powers_of_ten:
-            levels: list[tuple[float, list[float]]] = super().tickValues(minVal, maxVal, size)
-            finest = min((spacing for spacing, values in levels[:2] if values), default=1.0)
-            self._places = max(0, -math.floor(math.log10(finest) + 1e-9)) if finest > 0 else 0
-            return levels
-        decades = range(math.ceil(minVal), math.floor(maxVal) + 1)
-        return [(1.0, [float(d) for d in decades])]
-
-    def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
-        if self.powers_of_ten:
-            return [figure(10.0**v, 3) for v in values]
-        places = self._places
-        if places > 4 or (values and max(abs(v) for v in values) >= 1e6):
-            return [figure(0.0 if abs(v) < spacing / 10 else v, 3) for v in values]
-        return [f"{0.0 if abs(v) < spacing / 10 else v:.{places}f}".replace("-", "−") for v in values]
-
-
 class Plot(pg.PlotWidget):
-    """A plot widget in the program's style. Arrow keys pan, + and − zoom, Home shows everything again."""
+    """A plot widget in the program's style. Arrow keys pan, + and − zoom, Home shows everything again.
 
-    def __init__(self, name: str, x_label: str, y_label: str, parent: QWidget | None = None) -> None:
-        axes = {"left": FigureAxis("left"), "bottom": FigureAxis("bottom")}
-        super().__init__(parent, axisItems=axes)
-        self.theme = LIGHT
-        self.x_axis, self.y_axis = axes["bottom"], axes["left"]
+    `axes` take the place of the usual ones. One that is `low` has the title of its y axis above it, where it needs no
+    height.
+    """
+
+    def __init__(self, name: str, x_label: str, y_label: str, parent: QWidget | None = None, *,
+                 axes: Sequence[FigureAxis] = (), low: bool = False) -> None:  # fmt: skip
+        own = {axis.orientation: axis for axis in (FigureAxis("bottom"), FigureAxis("left"), *axes)}
+        super().__init__(parent, axisItems=own)
+        self.x_axis, self.y_axis = own["bottom"], own["left"]
+        self.theme, self.low = LIGHT, low
         self._labels = {"bottom": x_label, "left": y_label}
         self.setAccessibleName(name)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -59,8 +39,9 @@ class Plot(pg.PlotWidget):
         item: Any = self.getPlotItem()
         item.setMenuEnabled(False)
         item.hideButtons()
-        item.setContentsMargins(0, 6, 8, 0)
+        item.setContentsMargins(0, self.title_place.bottom() + BELOW_TITLE if low else 6, 8, 0)
         self.y_axis.setWidth(AXIS_WIDTH)
+        self.y_axis.setStyle(hideOverlappingLabels=BEYOND)
         self.getViewBox().setMouseEnabled(x=True, y=False)
         self.menu = PlotMenu(self)
         self.home: tuple[float, float, float, float] = (0.0, 1.0, 0.0, 1.0)
@@ -72,10 +53,30 @@ class Plot(pg.PlotWidget):
         for side, axis in (("bottom", self.x_axis), ("left", self.y_axis)):
             axis.setPen(pg.mkPen(theme.hairline))
             axis.setTextPen(pg.mkPen(theme.muted))
-            axis.setTickFont(scaled(0.88))
+            axis.setTickFont(scaled(FIGURES))
             axis.setStyle(tickLength=-4, tickTextOffset=6)
             css: dict[str, Any] = {"color": theme.muted, "font-size": f"{scaled(0.92).pointSizeF():.1f}pt"}
             axis.setLabel(self._labels[side], **css)
+        self.y_axis.showLabel(not self.low)
+
+    @property
+    def title_place(self) -> QRectF:
+        """Where the title of the y axis stands if it is above it."""
+        metrics = QFontMetricsF(scaled(0.92))
+        return QRectF(8, 2, metrics.horizontalAdvance(self._labels["left"]) + 1, metrics.height() + 2)
+
+    @property
+    def height_taken(self) -> float:
+        """How much of the height is not the upright axis's."""
+        item: Any = self.getPlotItem()
+        return item.getContentsMargins()[1] + self.x_axis.minimumHeight()
+
+    def drawForeground(self, painter: QPainter, rect: QRectF | QRect) -> None:  # noqa: N802
+        super().drawForeground(painter, rect)
+        if self.low:
+            painter.setFont(scaled(0.92))
+            painter.setPen(self.theme.color("muted"))
+            painter.drawText(self.title_place, Qt.AlignmentFlag.AlignVCenter, self._labels["left"])
 
     def show_label(self, side: str, text: str) -> None:
         """Rename an axis (`bottom` or `left`)."""
@@ -107,6 +108,17 @@ class Plot(pg.PlotWidget):
         else:
             super().keyPressEvent(event)
 
+    def reading(self, at: QPointF) -> str:
+        """What is told of a place of the widget when it is pointed at; empty where there is nothing."""
+        del at
+        return ""
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        super().mouseMoveEvent(event)
+        if event.buttons() == Qt.MouseButton.NoButton:
+            text = self.reading(event.position())
+            QToolTip.showText(event.globalPosition().toPoint(), text, self) if text else QToolTip.hideText()
+
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:
         self.menu.show_at(event.globalPos())
 
@@ -117,17 +129,6 @@ class Plot(pg.PlotWidget):
         """A cosmetic pen in a colour of the theme."""
         style = Qt.PenStyle.DashLine if dash else Qt.PenStyle.SolidLine
         return pg.mkPen(self.theme.color(role), width=width, style=style)
-
-
-def nice(x: float, *, up: bool = True) -> float:
-    """The nearest of 1, 2, 5 · 10ᵏ at or above `x` (or at or below), so that axes change in few steps."""
-    if x <= 0 or not math.isfinite(x):
-        return 1.0
-    power = 10.0 ** math.floor(math.log10(x))
-    ladder = [m * power for m in (1, 2, 5, 10)]
-    if up:
-        return next(v for v in ladder if v >= x * (1 - 1e-9))
-    return next(v for v in reversed(ladder) if v <= x * (1 + 1e-9))
 
 
 def empty_steps(**options: Any) -> pg.PlotCurveItem:

@@ -1,8 +1,10 @@
 """Each job chosen, set and started by mouse and keyboard, and its result seen."""
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PySide6.QtCore import Qt
@@ -10,6 +12,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractButton, QApplication, QInputDialog, QLineEdit, QMenu, QMessageBox
 from pytestqt.qtbot import QtBot
 
+from qexplorer.engine.history import History
 from qexplorer.engine.jobs import jobs
 from qexplorer.main_window import MainWindow
 from qexplorer.panels.advice import AdvicePanel
@@ -70,11 +73,12 @@ def show(qtbot: QtBot, window: MainWindow, panel: str) -> None:
     window.show_panel(panel)
     qtbot.waitUntil(window.panels[panel].isVisible)
     qtbot.wait(50)
+    qtbot.waitUntil(lambda: window.settled)
 
 
 def run_job(qtbot: QtBot, window: MainWindow) -> None:
     qtbot.mouseClick(window.panel(JobsPanel).run_button, LEFT)
-    qtbot.waitUntil(lambda: not window.jobs.unfinished, timeout=120_000)
+    qtbot.waitUntil(lambda: not window.jobs.unfinished and window.settled, timeout=120_000)
     assert not window.failure
 
 
@@ -89,8 +93,8 @@ def select_lines(window: MainWindow, *rows: int) -> None:
 
 
 @pytest.mark.parametrize("name", [job.name for job in jobs])
-def test_a_job_is_run_by_mouse_and_its_result_is_seen(qtbot: QtBot, run_window: Open, name: str) -> None:
-    window = run_window()
+def test_a_job_is_run_by_mouse_and_its_result_is_seen(qtbot: QtBot, open_window: Open, name: str) -> None:
+    window = open_window()
     set_job(qtbot, window, name, SETTINGS[name])
     run_job(qtbot, window)
     (run,) = window.parts.history.runs()
@@ -101,11 +105,13 @@ def test_a_job_is_run_by_mouse_and_its_result_is_seen(qtbot: QtBot, run_window: 
     assert panel._stack.currentWidget() is getattr(panel, SHOWN.get(name, "bars"))
 
 
-def test_the_bits_of_a_budget_are_taken_over_by_mouse(qtbot: QtBot, run_window: Open) -> None:
-    window = run_window()
+def test_the_bits_of_a_budget_are_taken_over_by_mouse(qtbot: QtBot, open_window: Open) -> None:
+    window = open_window()
     set_job(qtbot, window, "bit-budget", SETTINGS["bit-budget"])
+    width = window.docks["weights"].width()
     run_job(qtbot, window)
     show(qtbot, window, "result")
+    assert window.docks["weights"].width() == width  # the button takes no room from other panels
     panel = window.panel(ResultPanel)
     slider = panel.front.slider
     slider.setFocus()
@@ -120,8 +126,32 @@ def test_the_bits_of_a_budget_are_taken_over_by_mouse(qtbot: QtBot, run_window: 
     assert window.store.state.job.name == "bit-budget"
 
 
-def test_two_runs_are_compared_sample_by_sample(qtbot: QtBot, run_window: Open) -> None:
-    window = run_window()
+def test_the_window_does_not_wait_for_the_history_when_a_run_ends(
+    qtbot: QtBot, open_window: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = open_window()
+    set_job(qtbot, window, "evaluate", {})
+    for panel in ("advice", "compare"):
+        show(qtbot, window, panel)
+    opened: list[threading.Thread] = []
+    plain = History.open
+
+    def watched(history: History) -> Any:
+        opened.append(threading.current_thread())
+        return plain(history)
+
+    monkeypatch.setattr(History, "open", watched)
+    run_job(qtbot, window)
+    show(qtbot, window, "result")
+    select_lines(window, 0)
+    window.preview.analyzed.emit(window.preview.analysis)
+    assert window.parts.runs.result is not None
+    assert opened
+    assert threading.main_thread() not in opened
+
+
+def test_two_runs_are_compared_sample_by_sample(qtbot: QtBot, open_window: Open) -> None:
+    window = open_window()
     for spec in ("int2 channel:0", "int2"):
         set_job(qtbot, window, "weight-only", {"weight_spec": spec, "repairs": "fold", "calibration": "32"})
         run_job(qtbot, window)
@@ -132,7 +162,7 @@ def test_two_runs_are_compared_sample_by_sample(qtbot: QtBot, run_window: Open) 
     pair = panel.window().findChildren(Segmented)
     which = next(each for each in pair if each.accessibleName() == "What is compared")
     qtbot.mouseClick(which, LEFT, pos=which.rect_of("pair").center().toPoint())
-    assert panel._stack.currentWidget() is panel._pair
+    qtbot.waitUntil(lambda: panel._stack.currentWidget() is panel._pair)
     assert "McNemar" in panel.test.text
     changed = window.findChild(Button, "show_images")
     assert changed is not None
@@ -140,8 +170,8 @@ def test_two_runs_are_compared_sample_by_sample(qtbot: QtBot, run_window: Open) 
     qtbot.waitUntil(lambda: "changed" in panel.flips.text, timeout=20_000)
 
 
-def test_a_note_is_kept_and_a_run_deleted(qtbot: QtBot, run_window: Open, tmp_path: Path) -> None:
-    window = run_window()
+def test_a_note_is_kept_and_a_run_deleted(qtbot: QtBot, open_window: Open, tmp_path: Path) -> None:
+    window = open_window()
     set_job(qtbot, window, "evaluate", {})
     run_job(qtbot, window)
     select_lines(window, 0)
@@ -163,8 +193,8 @@ def test_a_note_is_kept_and_a_run_deleted(qtbot: QtBot, run_window: Open, tmp_pa
     assert window.parts.history.runs() == []
 
 
-def test_a_cancelled_run_is_resumed_by_mouse(qtbot: QtBot, run_window: Open) -> None:
-    window = run_window()
+def test_a_cancelled_run_is_resumed_by_mouse(qtbot: QtBot, open_window: Open) -> None:
+    window = open_window()
     set_job(qtbot, window, "qat", {"epochs": "3", "calibration": "32"})
     qtbot.mouseClick(window.panel(JobsPanel).run_button, LEFT)
     history = window.parts.history
@@ -176,9 +206,8 @@ def test_a_cancelled_run_is_resumed_by_mouse(qtbot: QtBot, run_window: Open) -> 
     panel = window.panel(ResultPanel)
     qtbot.waitUntil(lambda: panel._stack.currentWidget() is panel.curves, timeout=10_000)
     window.cancel_job()
-    qtbot.waitUntil(lambda: not window.jobs.unfinished, timeout=60_000)
     runs = window.panel(RunsPanel)
-    assert runs.resume.isEnabled()
+    qtbot.waitUntil(lambda: not window.jobs.unfinished and runs.resume.isEnabled(), timeout=60_000)
     qtbot.mouseClick(runs.resume, LEFT)
     menu = next(w for w in QApplication.topLevelWidgets() if isinstance(w, QMenu) and w.isVisible())
     qtbot.mouseClick(menu, LEFT, pos=menu.actionGeometry(menu.actions()[0]).center())
@@ -188,14 +217,14 @@ def test_a_cancelled_run_is_resumed_by_mouse(qtbot: QtBot, run_window: Open) -> 
     assert run.status == "done"
 
 
-def test_ones_own_code_is_run_only_after_a_yes(qtbot: QtBot, run_window: Open, tmp_path: Path) -> None:
+def test_ones_own_code_is_run_only_after_a_yes(qtbot: QtBot, open_window: Open, tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     own = tmp_path / "mine.py"
     own.write_text(
         f"import pathlib, torch\npathlib.Path({str(ran)!r}).touch()\n"
         "def make():\n    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(1024, 10))\n"
     )
-    window = run_window()
+    window = open_window()
     set_job(qtbot, window, "evaluate", {"model": f"{own}:make"})
     qtbot.mouseClick(window.panel(JobsPanel).run_button, LEFT)
     box = window.panel(JobsPanel).findChild(QMessageBox)
@@ -210,8 +239,8 @@ def test_ones_own_code_is_run_only_after_a_yes(qtbot: QtBot, run_window: Open, t
     assert window.parts.history.runs()[0].status == "done"
 
 
-def test_a_setting_that_cannot_be_is_told_beside_the_form(qtbot: QtBot, run_window: Open) -> None:
-    window = run_window()
+def test_a_setting_that_cannot_be_is_told_beside_the_form(qtbot: QtBot, open_window: Open) -> None:
+    window = open_window()
     kind = window.findChild(Combo, "job")
     assert kind is not None
     pick(kind, "weight-only")
@@ -224,8 +253,8 @@ def test_a_setting_that_cannot_be_is_told_beside_the_form(qtbot: QtBot, run_wind
     assert not window.jobs.tasks
 
 
-def test_advice_is_applied_with_one_click(qtbot: QtBot, run_window: Open) -> None:
-    window = run_window()
+def test_advice_is_applied_with_one_click(qtbot: QtBot, open_window: Open) -> None:
+    window = open_window()
     set_job(qtbot, window, "weight-only", {"weight_spec": "int2", "repairs": "fold", "calibration": "32"})
     run_job(qtbot, window)
     show(qtbot, window, "advice")
@@ -236,13 +265,13 @@ def test_advice_is_applied_with_one_click(qtbot: QtBot, run_window: Open) -> Non
     assert "gptq" in chosen or "adaround" in chosen
 
 
-def test_a_study_is_run_by_mouse(qtbot: QtBot, run_window: Open, tmp_path: Path) -> None:
+def test_a_study_is_run_by_mouse(qtbot: QtBot, open_window: Open, tmp_path: Path) -> None:
     path = tmp_path / "study.toml"
     path.write_text(
         'title = "Bits"\njob = "weight-only"\n[settings]\nmodel = "vit_digits"\nlimit = 16\ntiming = "off"\n'
         'threads = 1\n[grid]\nweight_spec = ["int8 channel:0", "int2 channel:0"]\n'
     )
-    window = run_window()
+    window = open_window()
     show(qtbot, window, "study")
     panel = window.panel(StudyPanel)
     type_text(panel._file, str(path))

@@ -1,16 +1,15 @@
 """A tensor that is too large for a frame, in the window: said to be rough while it is, exact soon after."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QSettings, Qt
+from PySide6.QtCore import Qt
 from safetensors.numpy import save_file
 
 from qexplorer.engine import looks
-from qexplorer.engine.history import History
 from qexplorer.main_window import MainWindow
 from qexplorer.panels.distribution import DistributionPanel
 from qexplorer.panels.error import ErrorPanel
@@ -28,27 +27,16 @@ Open = Callable[..., MainWindow]
 
 
 @pytest.fixture
-def open_window(qtbot: Any, themes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+def open_window(open_window: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
     monkeypatch.setattr(looks, "QUICK_FROM", 10_000)
     rng = np.random.default_rng(0)
     save_file({"w": rng.standard_t(4, (200, 600)).astype(np.float32)}, tmp_path / "w.safetensors")
-    windows: list[MainWindow] = []
 
     def opened(**fields: str) -> MainWindow:
         state = AppState(path=str(tmp_path / "w.safetensors"), spec=QuantSpec.from_json(fields))
-        window = MainWindow(
-            state, themes, History(tmp_path / "history.sqlite3"), session=tmp_path / "session.json",
-            settings=QSettings(str(tmp_path / "layout.ini"), QSettings.Format.IniFormat),
-        )  # fmt: skip
-        windows.append(window)
-        window.resize(1280, 800)
-        window.show()
-        window.start()
-        return window
+        return open_window(state, settle=False)
 
-    yield opened
-    for window in windows:
-        window.close()
+    return opened
 
 
 def shown(qtbot: Any, window: MainWindow, coverage: str) -> None:

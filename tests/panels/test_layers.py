@@ -2,18 +2,17 @@
 
 import csv
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QCoreApplication, QEvent, QPoint, QSettings, Qt
+from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QAbstractButton, QFileDialog, QLabel, QLineEdit, QWidget
 
 from qexplorer.app import first_state
 from qexplorer.engine import scan as scan_module
-from qexplorer.engine.history import History
 from qexplorer.main_window import MainWindow
 from qexplorer.panels.layers import LayersPanel
 from qexplorer.progress import Progress, Steps
@@ -44,30 +43,6 @@ def file(tmp_path: Path) -> str:
 def large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every file counts as a large one, which is scanned only when it is asked for."""
     monkeypatch.setattr(layer_scan, "SCAN_LIMIT", 0)
-
-
-@pytest.fixture
-def open_window(qtbot: Any, themes: Any, tmp_path: Path) -> Iterator[Open]:
-    windows: list[MainWindow] = []
-
-    def opened(state: AppState) -> MainWindow:
-        window = MainWindow(
-            state, themes, History(tmp_path / "history.sqlite3"),
-            settings=QSettings(str(tmp_path / "layout.ini"), QSettings.Format.IniFormat),
-        )  # fmt: skip
-        windows.append(window)
-        window.resize(1280, 800)
-        window.show()
-        window.start()
-        if state.path:
-            qtbot.waitUntil(lambda: window.settled, timeout=60_000)
-        return window
-
-    yield opened
-    for window in windows:
-        window.close()
-        window.deleteLater()
-    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 class Gate:

@@ -26,8 +26,8 @@ def choose(qtbot: QtBot, window: MainWindow, job: str) -> Any:
     return form
 
 
-def test_overrides_that_kernels_cannot_do_are_refused_in_the_form(qtbot: QtBot, run_window: Open) -> None:
-    window = run_window()
+def test_overrides_that_kernels_cannot_do_are_refused_in_the_form(qtbot: QtBot, open_window: Open) -> None:
+    window = open_window()
     width = window.width()
     form = choose(qtbot, window, "ptq-static")
     assert "float" in form.controls["overrides"].toolTip()
@@ -43,8 +43,8 @@ def test_overrides_that_kernels_cannot_do_are_refused_in_the_form(qtbot: QtBot, 
     assert (job.preset, job.overrides) == ("none", "head=int4")
 
 
-def test_another_job_takes_over_all_settings_but_those_that_it_cannot_have(qtbot: QtBot, run_window: Open) -> None:
-    window = run_window()
+def test_another_job_takes_over_all_settings_but_those_that_it_cannot_have(qtbot: QtBot, open_window: Open) -> None:
+    window = open_window()
     form = choose(qtbot, window, "weight-only")
     for name, text in {"seed": "5", "weight_spec": "int4 group:32", "overrides": "head=nf4 group:64"}.items():
         type_text(form.controls[name], text)

@@ -21,12 +21,12 @@ def link_of(window: MainWindow) -> LinkButton:
     return found
 
 
-def test_repairs_are_tried_on_one_layer_first(qtbot: QtBot, run_window: Callable[..., MainWindow]) -> None:
-    window = run_window()
+def test_repairs_are_tried_on_one_layer_first(qtbot: QtBot, open_window: Callable[..., MainWindow]) -> None:
+    window = open_window()
     job = jobs["weight-only"](**SMALL, weight_spec="int3 channel:0", repairs="fold,mse_clip,gptq")
     window.store.update(job=job)
     qtbot.mouseClick(link_of(window), LEFT)
-    qtbot.waitUntil(lambda: not window.jobs.unfinished, timeout=120_000)
+    qtbot.waitUntil(lambda: not window.jobs.unfinished and window.runs.idle, timeout=120_000)
     assert window.store.state.job == job
     run = window.parts.history.runs()[0]
     result = window.parts.runs.result
@@ -39,16 +39,16 @@ def test_repairs_are_tried_on_one_layer_first(qtbot: QtBot, run_window: Callable
 
 
 def test_without_simulated_weights_there_is_nothing_to_try(
-    qtbot: QtBot, run_window: Callable[..., MainWindow]
+    qtbot: QtBot, open_window: Callable[..., MainWindow]
 ) -> None:
-    window = run_window()
+    window = open_window()
     window.store.update(job=jobs["ptq-static"]())
     qtbot.mouseClick(link_of(window), LEFT)
     assert "choose a weight spec" in window.panel(JobsPanel)._form._refusal.text()
     assert not window.jobs.tasks
 
 
-def test_the_preview_itself_has_none(run_window: Callable[..., MainWindow]) -> None:
-    window = run_window()
+def test_the_preview_itself_has_none(open_window: Callable[..., MainWindow]) -> None:
+    window = open_window()
     window.store.update(job=jobs["repair"]())
     assert window.panel(JobsPanel)._form.findChild(LinkButton) is None

@@ -1,15 +1,14 @@
 """The panels Formats and Observers in the window, by mouse and keyboard."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QCoreApplication, QEvent, QSettings, Qt
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel, QTabBar, QWidget
 
-from qexplorer.engine.history import History
 from qexplorer.main_window import MainWindow
 from qexplorer.panels.distribution import DistributionPanel
 from qexplorer.panels.formats import FormatsPanel
@@ -36,28 +35,12 @@ def file(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def open_window(qtbot: Any, themes: Any, tmp_path: Path, file: str) -> Iterator[Open]:
-    windows: list[MainWindow] = []
-
+def open_window(open_window: Open, file: str) -> Open:
     def opened(tensor: str = "first", **spec: str) -> MainWindow:
         state = AppState(path=file, tensor=tensor, spec=QuantSpec.from_json({"format": "int4", **spec}))
-        window = MainWindow(
-            state if tensor else AppState(), themes, History(tmp_path / "history.sqlite3"),
-            settings=QSettings(str(tmp_path / "layout.ini"), QSettings.Format.IniFormat),
-        )  # fmt: skip
-        windows.append(window)
-        window.resize(1280, 800)
-        window.show()
-        window.start()
-        if tensor:
-            qtbot.waitUntil(lambda: window.settled, timeout=60_000)
-        return window
+        return open_window(state if tensor else AppState())
 
-    yield opened
-    for window in windows:
-        window.close()
-        window.deleteLater()
-    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    return opened
 
 
 def tabs_of(window: MainWindow, name: str) -> FlatTabs:

@@ -67,8 +67,8 @@ def choose_start(qtbot: QtBot, window: MainWindow, place: int, n: int) -> None:
     qtbot.waitUntil(lambda: not menu.isVisible())
 
 
-def test_a_run_that_is_offered_fills_and_fixes_its_settings(qtbot: QtBot, run_window: Open, run_id: str) -> None:
-    window = run_window()
+def test_a_run_that_is_offered_fills_and_fixes_its_settings(qtbot: QtBot, open_window: Open, run_id: str) -> None:
+    window = open_window()
     kind = window.findChild(Combo, "job")
     assert kind is not None
     pick(kind, "qat")
@@ -86,8 +86,8 @@ def test_a_run_that_is_offered_fills_and_fixes_its_settings(qtbot: QtBot, run_wi
     assert run_id not in field(window, "repairs").toolTip()
 
 
-def test_a_start_that_is_not_there_is_told_beside_the_form(qtbot: QtBot, run_window: Open) -> None:
-    window = run_window()
+def test_a_start_that_is_not_there_is_told_beside_the_form(qtbot: QtBot, open_window: Open) -> None:
+    window = open_window()
     kind = window.findChild(Combo, "job")
     assert kind is not None
     pick(kind, "qat")
@@ -98,8 +98,8 @@ def test_a_start_that_is_not_there_is_told_beside_the_form(qtbot: QtBot, run_win
     assert getattr(window.store.state.job, "start") == "float"  # noqa: B009  a field of this kind of job alone
 
 
-def test_the_selected_run_is_trained_on(qtbot: QtBot, run_window: Open, run_id: str) -> None:
-    window = run_window()
+def test_the_selected_run_is_trained_on(qtbot: QtBot, open_window: Open, run_id: str) -> None:
+    window = open_window()
     runs = window.panel(RunsPanel)
     window.show_panel("runs")
     qtbot.waitUntil(runs.isVisible)
@@ -114,7 +114,7 @@ def test_the_selected_run_is_trained_on(qtbot: QtBot, run_window: Open, run_id: 
     assert found == ("qat", run_id, "vit_digits", 24, "int3 channel:0")
     type_text(field(window, "epochs"), "1")
     qtbot.mouseClick(window.panel(JobsPanel).run_button, LEFT)
-    qtbot.waitUntil(lambda: not window.jobs.unfinished, timeout=120_000)
+    qtbot.waitUntil(lambda: not window.jobs.unfinished and window.runs.idle, timeout=120_000)
     assert not window.failure
     run = window.parts.history.runs()[0]
     assert (run.job, run.status) == ("qat", "done")

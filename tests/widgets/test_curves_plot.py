@@ -1,5 +1,6 @@
 """Curves over time: plots by unit on one x axis, legends, live updates that make no items."""
 
+import itertools
 import math
 import time
 
@@ -9,8 +10,10 @@ from hands import accessible_name, focusable
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QColor
 
-from qexplorer.widgets.curves_plot import FEW, Curve, CurvesPlot, many_of, thinned
+from qexplorer.widgets.curve import Curve, thinned
+from qexplorer.widgets.curves_plot import CurvesPlot
 from qexplorer.widgets.theme import DARK, LIGHT
+from qexplorer.widgets.unit_plot import FEW, many_of
 
 N = np.arange(400)
 LOSS = 2.3 * np.exp(-N / 60) + 0.01
@@ -46,6 +49,49 @@ def test_each_unit_has_a_plot_of_its_own_and_only_the_last_the_x_axis(widget):
     assert [plot.x_axis.style["showValues"] for plot in plots] == [False, False, True]
     heights = [plot.getViewBox().height() for plot in plots]
     assert max(heights) - min(heights) < 0.25 * max(heights)
+
+
+def ticks(plot):
+    """The figures that are to be seen at the upright axis, and where they stand, from above."""
+    axis = plot.y_axis
+    low, high = axis.range
+    ((spacing, values),) = axis.tickValues(low, high, axis.height())
+    places = [axis.height() * (high - v) / (high - low) for v in reversed(values)]
+    texts = reversed(axis.tickStrings(values, 1, spacing))
+    half = 7 - axis.style["hideOverlappingLabels"]
+    return [(at, text) for at, text in zip(places, texts, strict=True) if half <= at <= axis.height() - half]
+
+
+@pytest.mark.parametrize("height", [215, 400, 700])
+def test_titles_and_figures_have_room_however_low_the_plots_are(widget, qtbot, height):
+    curves = [Curve("Loss", [1, 2, 3], [3.0637, 3.055, 3.0341], "Loss", "line"),
+              Curve("Validation", [1, 2, 3], [97.2, 100, 100], "Top-1 (%)", "line"),
+              Curve("Training", [1, 2, 3], [99.6, 99.7, 100], "Top-1 (%)", "dashed"),
+              *(Curve(f"l{i}", [1, 2, 3], [1, 1, 1 + i / 350], "Scale", "line") for i in range(-10, 24))]  # fmt: skip
+    widget.show_curves(curves, "Epoch")
+    widget.resize(560, height)
+
+    def settled():
+        widget.grab()
+        heights = [plot.getViewBox().height() for plot in visible(widget)]
+        return sum(plot.height() for plot in visible(widget)) == height and max(heights) - min(heights) < 2
+
+    qtbot.waitUntil(settled)
+    assert [[text for _, text, _ in plot.legend] for plot in visible(widget)] == [
+        [], ["Validation", "Training"], ["34 scales"]
+    ]  # fmt: skip
+    for plot in visible(widget):
+        places = [plot.title_place, *(place for _, _, place in plot.legend)]
+        assert all(plot.rect().contains(place.toRect()) for place in places)
+        assert not any(a.intersects(b) for i, a in enumerate(places) for b in places[:i])
+        assert max(place.bottom() for place in places) < plot.getViewBox().sceneBoundingRect().top()
+        seen = ticks(plot)
+        assert len({text for _, text in seen}) == len(seen) >= 2
+        assert min(b - a for (a, _), (b, _) in itertools.pairwise(seen)) >= 10
+        assert all(0 <= float(text) <= 100 for _, text in seen)
+    axis = visible(widget)[-1].x_axis
+    (_, epochs), *_ = axis.tickValues(*axis.range, axis.width())
+    assert epochs == [1.0, 2.0, 3.0]
 
 
 def test_all_plots_share_the_x_axis(widget, qtbot):

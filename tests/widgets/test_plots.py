@@ -12,9 +12,10 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QToolTip
 
 from qexplorer.quant import Analysis
+from qexplorer.widgets.axes import nice
 from qexplorer.widgets.distribution_plot import DistributionPlot, position
 from qexplorer.widgets.error_plot import ChannelPlot, ErrorPlot
-from qexplorer.widgets.plot import Plot, nice, stairs
+from qexplorer.widgets.plot import Plot, stairs
 from qexplorer.widgets.theme import DARK, LIGHT
 
 pytestmark = pytest.mark.qt_log_ignore("not accepted by receiving widget")
@@ -333,11 +334,11 @@ def test_the_pointer_reads_the_bin_and_the_level_under_it(plot, bell):
     a = analysis_of(bell, format="int4")
     plot.show_analysis(a, "w")
     plot.grab()
-    text = plot._reading(a, QPointF(pixel(plot, 0.0)))
+    text = plot.reading(QPointF(pixel(plot, 0.0)))
     assert "values from" in text
     assert f"level 0: {int(a.level_counts[np.argmin(abs(a.levels))]):,} values" in text
-    assert plot._reading(a, QPointF(2, 2)) == ""
-    assert plot._reading(a, QPointF(pixel(plot, 50.0))) == ""
+    assert plot.reading(QPointF(2, 2)) == ""
+    assert plot.reading(QPointF(pixel(plot, 50.0))) == ""
 
 
 def test_a_screen_reader_hears_the_numbers(shown, bell):

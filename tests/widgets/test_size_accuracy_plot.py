@@ -13,7 +13,9 @@ from PySide6.QtGui import QMouseEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QToolTip
 
-from qexplorer.widgets.size_accuracy_plot import MARKS, LogAxis, SizeAccuracyPlot, SizePoint, front, log_ticks
+from qexplorer.widgets.axes import LogAxis, log_ticks
+from qexplorer.widgets.size_accuracy_plot import MARKS, SizeAccuracyPlot
+from qexplorer.widgets.size_point import SizePoint, front
 from qexplorer.widgets.theme import DARK, LIGHT
 
 LEFT = Qt.MouseButton.LeftButton

@@ -1,0 +1,171 @@
+"""The history as the window knows it: read beside the window, once, and never half."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytestqt.qtbot import QtBot
+
+from qexplorer.engine import history as history_module
+from qexplorer.engine.history import History, Run
+from qexplorer.engine.results import Row, RunResult
+from qexplorer.state import chosen_runs
+from qexplorer.state.chosen_runs import ChosenRuns
+
+Made = Callable[[], ChosenRuns]
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> History:
+    return History(tmp_path / "history.sqlite3")
+
+
+@pytest.fixture
+def new_runs(qapp: object, history: History) -> Iterator[Made]:
+    made: list[ChosenRuns] = []
+
+    def make() -> ChosenRuns:
+        made.append(ChosenRuns(history))
+        return made[-1]
+
+    yield make
+    for runs in made:
+        assert runs.close()
+
+
+def enter(history: History, *, text: str = "") -> str:
+    """A run that is done; `text` in place of its result."""
+    run_id = history.start("evaluate", {"seed": 3})
+    row = Row("fp32", "REAL", "float", 10, 10, 0.9, (0.8, 0.95), 1.0, 8, 0, {}, 1)
+    model, data = {"name": "m", "sha256": "a"}, {"name": "d", "calibration_n": 0, "sha256": "b"}
+    history.finish(run_id, text or RunResult(run_id, "evaluate", model, data, 0, {}, {}, 1.0, (row,)).to_json())
+    return run_id
+
+
+def read(qtbot: QtBot, runs: ChosenRuns) -> None:
+    with qtbot.waitSignal(runs.history_changed):
+        runs.reload()
+    qtbot.waitUntil(lambda: runs.idle)
+
+
+def test_nothing_is_known_before_the_history_was_read(qtbot: QtBot, new_runs: Made, history: History) -> None:
+    first, second = enter(history), enter(history)
+    runs = new_runs()
+    assert (runs.run, runs.result, runs.job_settings(), runs.known.runs) == (None, None, {}, ())
+    read(qtbot, runs)
+    assert [run.run_id for run in runs.known.runs] == [second, first]
+    assert runs.result is not None
+    assert runs.result.run_id == second
+    changes: list[str] = []
+    runs.changed.connect(lambda: changes.append(runs.result.run_id if runs.result else ""))
+    runs.choose(((first, "fp32"),))
+    assert changes == [first]
+    assert runs.job_settings() == {"seed": 3}
+
+
+def test_it_is_read_by_another_thread_and_once_however_often_that_is_asked_for(
+    qtbot: QtBot, new_runs: Made, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enter(history)
+    runs = new_runs()
+    threads: list[str] = []
+    plain = History.runs
+
+    def watched(self: History, limit: int | None = None) -> list[Run]:
+        threads.append(threading.current_thread().name)
+        return plain(self, limit)
+
+    monkeypatch.setattr(history_module.History, "runs", watched)
+    told: list[int] = []
+    runs.history_changed.connect(lambda: told.append(len(runs.known.runs)))
+    for _ in range(5):
+        runs.reload()
+    assert not runs.idle
+    qtbot.waitUntil(lambda: runs.idle)
+    assert threads == ["history"]
+    assert told == [1]
+
+
+def test_a_result_is_read_once_and_one_that_cannot_be_read_hides_no_other(
+    qtbot: QtBot, new_runs: Made, history: History
+) -> None:
+    good, damaged = enter(history), enter(history, text="{")
+    runs = new_runs()
+    read(qtbot, runs)
+    assert runs.known.results[damaged] is None
+    assert runs.result is None
+    result = runs.known.results[good]
+    newest = enter(history)
+    read(qtbot, runs)
+    assert runs.known.results[good] is result
+    assert list(runs.known.results) == [newest, damaged, good]
+    assert all(run.result_json is None for run in runs.known.runs)
+
+
+def test_of_many_runs_all_are_known_but_only_the_newest_results(
+    qtbot: QtBot, new_runs: Made, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chosen_runs, "SHOWN", 2)
+    ids = [enter(history) for _ in range(4)]
+    runs = new_runs()
+    read(qtbot, runs)
+    assert len(runs.known.runs) == 4
+    assert list(runs.known.results) == [ids[3], ids[2]]
+    runs.choose(((ids[0], "fp32"),))
+    assert runs.result is not None
+    assert runs.result.run_id == ids[0]
+    assert runs.result is runs.result
+
+
+def test_a_history_that_cannot_be_read_is_told_and_what_was_known_stays(
+    qtbot: QtBot, new_runs: Made, history: History
+) -> None:
+    run_id = enter(history)
+    runs = new_runs()
+    read(qtbot, runs)
+    whole = history.path.read_bytes()
+    history.path.write_bytes(b"no database at all, although it has its name")
+    read(qtbot, runs)
+    assert runs.failed is not None
+    assert "history.sqlite3" in runs.failed.message
+    assert runs.run is not None
+    assert runs.run.run_id == run_id
+    history.path.write_bytes(whole)
+    read(qtbot, runs)
+    assert runs.failed is None
+
+
+def test_the_points_of_the_run_under_way_are_told_as_they_come(
+    qtbot: QtBot, new_runs: Made, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = new_runs()
+    run_id = history.start("qat", {})
+    runs.reload_points()
+    assert runs.idle  # nothing is under way
+    runs.follow(run_id)
+    for n in (1, 2):
+        history.journal(run_id).point({"epoch": n})
+        with qtbot.waitSignal(runs.grew):
+            runs.reload_points()
+        assert [point["epoch"] for point in runs.points] == list(range(1, n + 1))
+    with qtbot.assertNotEmitted(runs.grew):
+        runs.reload_points()
+        qtbot.waitUntil(lambda: runs.idle)
+    hold, free = threading.Event(), threading.Event()
+    plain = history.journal
+
+    def slow(asked: str) -> Any:
+        hold.set()
+        assert free.wait(10)
+        return plain(asked)
+
+    monkeypatch.setattr(history, "journal", slow)
+    assert runs.points
+    runs.reload_points()
+    assert hold.wait(10)
+    with qtbot.assertNotEmitted(runs.grew), qtbot.waitSignal(runs.history_changed):
+        runs.follow("")  # what comes late is dropped, and the history read
+        free.set()
+    assert runs.points == []
