@@ -38,9 +38,11 @@ on a cluster (pip install "qexplorer[cluster]"):
   dask scheduler                                          on one machine
   dask worker tcp://HOST:8786 --nthreads 1                on each that shall work, once a process
 Each worker needs qexplorer and torch in the versions of this program. Files of your own (models, weights, data) have to
-lie on every worker under the same path; code among them has to be trusted there. Runs that share a machine slow each
-other down: measure latencies with one worker a machine, or write timing = "off". Everyone who can reach a tcp://
-scheduler can run programs on its workers: use it in a network that you trust, and tls:// elsewhere."""
+lie on every worker under the same path; code among them has to be trusted there. The models that a run makes come back
+to the run history, up to 4 GB each; so does every finished step, with which another worker goes on if one is lost.
+Runs that share a machine slow each other down: measure latencies with one worker a machine, or write timing = "off".
+Everyone who can reach a tcp:// scheduler can run programs on its workers: use it in a network that you trust, and
+tls:// elsewhere."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +66,13 @@ def run(args: argparse.Namespace) -> None:
     from qexplorer.engine.study.study import Study
 
     tls = Tls(args.tls_ca, args.tls_cert, args.tls_key)
-    place_of(args.on, tls)
+    try:
+        place_of(args.on, tls)
+    except UserError as error:
+        if error.field.startswith("tls_"):
+            remedy = f"{error.remedy.removesuffix('.')}: --{error.field.replace('_', '-')} FILE."
+            raise UserError(error.what, remedy, field=error.field) from error
+        raise
     study, history = Study.read(Path(args.study)), History()
     book = Book.open(args.resume, history) if args.resume else Book.begin(study, history)
     again = f"qexplorer study {shlex.quote(args.study)} --resume {book.study_id}"

@@ -3,19 +3,35 @@
 from pathlib import Path
 from typing import ClassVar
 
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QStackedLayout, QWidget
+from PySide6.QtGui import QPalette
+from PySide6.QtWidgets import QHBoxLayout, QStackedLayout, QWidget
 
 from qexplorer.engine.study.board import CellState, StudyProgress, StudyResult
 from qexplorer.engine.study.course import run_study
+from qexplorer.engine.study.place import LOCAL, TLS, place_of
 from qexplorer.engine.study.study import Study
 from qexplorer.engine.trust import Untrusted
 from qexplorer.errors import UserError
 from qexplorer.panels import Panel, Parts, Place, register
+from qexplorer.state.app_state import AppState, StudyChoice
 from qexplorer.state.runner import Cancelled, Done, Failed, Task
 from qexplorer.widgets.cells_table import CellLine, CellsTable
 from qexplorer.widgets.controls import Button, Field, caption
 from qexplorer.widgets.messages import Placeholder
+from qexplorer.widgets.path_field import PathField
+
+PEM = "PEM files (*.pem *.crt *.cer *.key)"
+PATHS = {
+    "file": (
+        "Study file",
+        "A TOML file with the job and its grid; `qexplorer study --help` shows one",
+        "Studies (*.toml)",
+    ),
+    "ca": ("CA file", "The certificate of the authority that vouches for the cluster, PEM", PEM),
+    "cert": ("Certificate", "Your own certificate, PEM", PEM),
+    "key": ("Key", "The key of your certificate, PEM, without a passphrase", PEM),
+}
+"""What each path is called, what it is, and the files that are offered for it."""
 
 
 @register
@@ -31,22 +47,18 @@ class StudyPanel(Panel):
         super().__init__(parts, parent)
         self.table = CellsTable()
         self._task: Task | None = None
-        self._file, self._on = Field(), Field()
-        for field, name, tip in (
-            (self._file, "Study file", "A TOML file with the job and its grid; `qexplorer study --help` shows one"),
-            (self._on, "Where", "“local”, or the address of a Dask scheduler: tcp://HOST:8786"),
-        ):
-            field.setAccessibleName(name)
-            field.setToolTip(tip)
-            field.setPlaceholderText(name)
-            field.setObjectName(f"study_{name.split()[-1].lower()}")
-        self._on.setText("local")
-        self._on.setMaximumWidth(180)
-        browse = Button("…")
-        browse.setMaximumWidth(28)
-        browse.setAccessibleName("Choose a study file")
-        browse.setToolTip("Choose a study file")
-        browse.clicked.connect(self._on_browse)
+        self._paths = {name: PathField(*words) for name, words in PATHS.items()}
+        for name, path in self._paths.items():
+            path.field.setObjectName(f"study_{name}")
+            path.edited.connect(self._on_edited)
+        self._file, self._on = self._paths["file"].field, Field()
+        self._on.setAccessibleName("Where")
+        self._on.setToolTip("“local”, or the address of a Dask scheduler: tcp://HOST:8786 or tls://HOST:8786")
+        self._on.setPlaceholderText("Where")
+        self._on.setObjectName("study_where")
+        self._on.setMaximumWidth(280)
+        self._on.textChanged.connect(self._on_where_typed)
+        self._on.editingFinished.connect(self._on_edited)
         self.run_button = Button("Run study", primary=True)
         self.run_button.setObjectName("run_study")
         self.run_button.setAccessibleName("Run the study")
@@ -58,13 +70,15 @@ class StudyPanel(Panel):
         self.cancel_button.clicked.connect(self._on_cancel)
         self.cancel_button.setEnabled(False)
         self._remark = caption("")
-        row = QHBoxLayout()
-        row.setContentsMargins(12, 0, 12, 0)
-        row.setSpacing(8)
-        row.addWidget(self._file, 1)
-        for widget in (browse, self._on, self.run_button, self.cancel_button):
-            row.addWidget(widget)
-        self.body.addLayout(row)
+        self._refusal = caption("")
+        self._refusal.setForegroundRole(QPalette.ColorRole.BrightText)
+        self._refusal.setContentsMargins(12, 0, 12, 0)
+        self._refusal.setWordWrap(True)
+        self._tls = QWidget()
+        self._tls.setLayout(_row(*(self._paths[part] for part in ("ca", "cert", "key"))))
+        self.body.addLayout(_row(self._paths["file"], self._on, self.run_button, self.cancel_button))
+        self.body.addWidget(self._tls)
+        self.body.addWidget(self._refusal)
         empty = Placeholder(
             "No study yet", "Choose a TOML file: every combination of its grid is run, and stands here."
         )
@@ -78,6 +92,8 @@ class StudyPanel(Panel):
         parts.jobs.ended.connect(self._on_ended)
         parts.themes.changed.connect(self.table.show_theme)
         self.table.show_theme(parts.themes.current)
+        parts.store.changed.connect(self._on_changed)
+        self._show_choice(parts.store.state.study)
 
     def fill_title(self, row: QHBoxLayout) -> None:
         row.addStretch()
@@ -86,26 +102,65 @@ class StudyPanel(Panel):
     def start(self) -> None:
         """Queue the study behind the jobs that are on their way."""
         self.banner.clear()
-        path = Path(self._file.text().strip()).expanduser()
+        self._on_edited()
+        choice = self.parts.store.state.study
         try:
-            if not self._file.text().strip():
+            place_of(choice.on, choice.tls)
+        except UserError as error:
+            self._show_refusal(error)
+            return
+        try:
+            if not choice.file:
                 raise UserError("No study file was chosen.", "Choose a TOML file.")
-            study = Study.read(path)
-            steps = run_study(study, self.parts.history, self._on.text().strip() or "local")
+            study = Study.read(Path(choice.file).expanduser())
         except UserError as error:
             self.banner.show_message(str(error))
             return
+        steps = run_study(study, self.parts.history, choice.on, tls=choice.tls)
         self._task = self.parts.jobs.submit(steps, f"Study {study.title}")
         self.run_button.setEnabled(False)
         self.cancel_button.setEnabled(True)
         self._remark.setText(f"{len(study.cells)} runs")
 
-    def _on_browse(self) -> None:
-        dialog = QFileDialog(self, "Choose a study", filter="Studies (*.toml);;All files (*)")
-        dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.fileSelected.connect(self._file.setText)
-        dialog.open()
+    def _on_where_typed(self, text: str) -> None:
+        self._tls.setVisible(text.strip().startswith(TLS))
+
+    def _on_edited(self) -> None:
+        paths = {name: path.path for name, path in self._paths.items()}
+        choice = StudyChoice(**paths, on=self._on.text().strip() or LOCAL)
+        self.parts.store.update(study=choice)
+        self._show_refusal(None)
+        try:
+            place_of(choice.on, choice.tls)
+        except UserError as error:
+            if self._field_of(error).text():  # what is still empty is refused when the study is started
+                self._show_refusal(error)
+
+    def _on_changed(self, old: AppState, new: AppState) -> None:
+        if new.study != old.study:
+            self._show_choice(new.study)
+
+    def _show_choice(self, choice: StudyChoice) -> None:
+        for name, path in self._paths.items():
+            path.show_path(getattr(choice, name))
+        if choice.on != self._on.text().strip():
+            self._on.setText(choice.on)
+            self._on.setCursorPosition(0)
+        self._on_where_typed(choice.on)
+        self._show_refusal(None)
+
+    def _field_of(self, error: UserError) -> Field:
+        """The field whose text is at fault."""
+        path = self._paths.get(error.field.removeprefix("tls_"))
+        return path.field if path is not None else self._on
+
+    def _show_refusal(self, error: UserError | None) -> None:
+        """Say below the fields why they name no place, and mark the one at fault."""
+        at_fault = None if error is None else self._field_of(error)
+        for field in (self._on, *(path.field for path in self._paths.values())):
+            field.show_wrong(str(error) if field is at_fault else "")
+        self._refusal.setText("" if error is None else str(error))
+        self._refusal.setVisible(error is not None)
 
     def _on_cancel(self) -> None:
         if self._task is not None:
@@ -143,6 +198,16 @@ class StudyPanel(Panel):
                 pass
 
 
+def _row(first: QWidget, *others: QWidget) -> QHBoxLayout:
+    """Paths beside each other, and what stands beside them."""
+    row = QHBoxLayout()
+    row.setContentsMargins(12, 0, 12, 0)
+    row.setSpacing(8)
+    for widget in (first, *others):
+        row.addWidget(widget, 3 if isinstance(widget, PathField) else 2 * isinstance(widget, Field))
+    return row
+
+
 def _line(cell: CellState) -> CellLine:
     row = cell.rows[-1] if cell.rows else None
     return CellLine(
@@ -152,6 +217,6 @@ def _line(cell: CellState) -> CellLine:
         None if row is None else row.top1,
         None if row is None else row.top1_ci95,
         None if row is None else row.bytes_theoretical,
-        cell.seconds,
+        cell.seconds or None,
         cell.error or cell.phase,
     )

@@ -7,11 +7,28 @@ from typing import Any, Literal, cast, get_args
 
 from qexplorer.engine.jobs import Job, jobs
 from qexplorer.engine.jobs.ptq_static import PtqStatic
+from qexplorer.engine.study.place import LOCAL, NO_TLS, TLS, Tls
 from qexplorer.errors import UserError
 from qexplorer.quant.spec import QuantSpec
 
 Theme = Literal["system", "light", "dark"]
 ErrorView = Literal["histogram", "channels"]
+
+
+@dataclass(frozen=True)
+class StudyChoice:
+    """The file of a study, where it runs, and the paths of the files that an address with `tls://` needs."""
+
+    file: str = ""
+    on: str = LOCAL
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+
+    @property
+    def tls(self) -> Tls:
+        """The files, where the address needs them."""
+        return Tls(self.ca, self.cert, self.key) if self.on.startswith(TLS) else NO_TLS
 
 
 @dataclass(frozen=True)
@@ -27,6 +44,7 @@ class AppState:
     spec: QuantSpec = field(default_factory=QuantSpec)
     compared: tuple[QuantSpec, ...] = ()
     job: Job = field(default_factory=PtqStatic)
+    study: StudyChoice = field(default_factory=StudyChoice)
     log_counts: bool = False
     error_view: ErrorView = "histogram"
     theme: Theme = "system"
@@ -36,7 +54,9 @@ class AppState:
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         settings = dataclasses.asdict(self.job)  # pyright: ignore[reportArgumentType]
         compared = [spec.to_json() for spec in self.compared]
-        return {**values, "spec": self.spec.to_json(), "compared": compared, "job": {"name": self.job.name, **settings}}
+        job = {"name": self.job.name, **settings}
+        study = dataclasses.asdict(self.study)
+        return {**values, "spec": self.spec.to_json(), "compared": compared, "job": job, "study": study}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "AppState":
@@ -51,10 +71,12 @@ class AppState:
             if "job" in fields:
                 settings = dict(fields["job"])
                 fields["job"] = jobs[settings.pop("name")](**settings)
+            if "study" in fields:
+                fields["study"] = StudyChoice(**fields["study"])
             state = cls(**fields)
         except (TypeError, KeyError, ValueError, AttributeError) as error:
             raise UserError("The session does not fit this version of qexplorer.") from error
-        if not (_well_typed(state) and _well_typed(state.job)):
+        if not all(map(_well_typed, (state, state.job, state.study))):
             raise UserError("The session does not fit this version of qexplorer.")
         defaults = {"theme": "system", "error_view": "histogram"}
         choices = {"theme": get_args(Theme), "error_view": get_args(ErrorView)}
@@ -77,6 +99,7 @@ TITLES = {
     "tensor": "tensor",
     "compared": "compared specs",
     "job": "job settings",
+    "study": "study settings",
     "log_counts": "count axis",
     "error_view": "error view",
     "theme": "theme",

@@ -2,6 +2,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from qexplorer.engine.study.place import Cluster, Tls, place_of
 from qexplorer.engine.study.study import Study
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, finish
+from tests.certificates import Pems, make_pems
 
 TINY = """
 [settings]
@@ -291,8 +293,8 @@ def test_what_cannot_be_taken_up_is_refused(history: History) -> None:
         ("tcp://cluster", Tls(), "no place for a study"),
         ("local", Tls(ca="ca.pem"), "serve no study that runs here"),
         ("tcp://cluster:8786", Tls(ca="ca.pem"), "Write tls://cluster:8786"),
-        ("tls://cluster:8786", Tls(), "needs --tls-ca FILE"),
-        ("tls://cluster:8786", Tls(ca="/no/ca.pem"), "--tls-ca: /no/ca.pem cannot be read"),
+        ("tls://cluster:8786", Tls(), r"needs a CA file\. Give a PEM file\."),
+        ("tls://cluster:8786", Tls(ca="/no/ca.pem"), "The CA file /no/ca.pem cannot be read"),
     ],
 )
 def test_a_place_that_makes_no_sense_is_refused(on: str, tls: Tls, said: str) -> None:
@@ -308,11 +310,31 @@ def test_places(monkeypatch: pytest.MonkeyPatch) -> None:
         place_of("tcp://cluster:8786")
 
 
-def test_a_locked_key_is_refused_before_anything_asks_for_its_passphrase(tmp_path: Path) -> None:
-    file = tmp_path / "own.pem"
-    file.write_text("-----BEGIN ENCRYPTED PRIVATE KEY-----", encoding="ascii")
-    with pytest.raises(UserError, match="locked with a passphrase"):
-        place_of("tls://cluster:8786", Tls(str(file), str(file), str(file)))
+@pytest.fixture
+def pems(tmp_path: Path) -> Pems:
+    return partial(make_pems, tmp_path)
+
+
+def test_the_file_for_tls_that_is_at_fault_is_named(pems: Pems, tmp_path: Path) -> None:
+    own, other = pems("own"), pems("other")
+    (tmp_path / "locked.pem").write_text("-----BEGIN ENCRYPTED PRIVATE KEY-----", encoding="ascii")
+    locked, folder, none = str(tmp_path / "locked.pem"), str(tmp_path), str(tmp_path / "none.pem")
+    place_of("tls://cluster:8786", own)
+    for part, path, said in (
+        ("ca", own.key, f"The CA file {own.key} holds no certificate in PEM"),
+        ("ca", folder, "is no file"),
+        ("cert", own.key, f"The certificate {own.key} holds no certificate in PEM"),
+        ("cert", none, f"The certificate {none} cannot be read: No such file"),
+        ("cert", "", "needs a certificate"),
+        ("key", "", "needs a key"),
+        ("key", other.key, f"The key {other.key} is not the key of the certificate"),
+        ("key", own.cert, "is not the key of the certificate"),
+        ("key", locked, "is locked with a passphrase"),  # before anything asks for it
+    ):
+        with pytest.raises(UserError, match=said) as stop:
+            place_of("tls://cluster:8786", dataclasses.replace(own, **{part: path}))
+        assert stop.value.field == f"tls_{part}"
+        assert stop.value.remedy.startswith("Give a PEM file")
 
 
 def test_what_a_cluster_tells_twice_or_late_is_entered_once(history: History) -> None:
@@ -326,11 +348,12 @@ def test_what_a_cluster_tells_twice_or_late_is_entered_once(history: History) ->
     assert not entries.lose("tcp://a:1")
     entries.give_up(first, "It failed.")
     entries.begin(first, "tcp://b:1", "b")
-    entries.answer(second, json.dumps({"worker": "tcp://b:1", "host": "b", "result": "{}", "steps": {}}))
+    entries.answer(second, json.dumps({"worker": "tcp://b:1", "host": "b", "result": "{}"}))
     assert [(run.status, run.error) for run in reversed(history.runs())] == [
         ("failed", "It failed."),
         ("failed", board[second].error),
     ]
+    entries.answer(second, json.dumps({"worker": "tcp://b:1", "host": "b", "error": "It comes late."}))
     assert "cannot be read" in board[second].error
     assert len(board.result().notes) == 1
 

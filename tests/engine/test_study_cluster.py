@@ -1,30 +1,28 @@
 """Studies on a real scheduler with real workers, each a process of its own on the loopback."""
 
 import json
-import os
 import socket
-import subprocess
-import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from qexplorer.engine.history import History
-from qexplorer.engine.study import conversation
+from qexplorer.engine.history import History, RunJournal
+from qexplorer.engine.study import conversation, exchange, parcel
 from qexplorer.engine.study.board import StudyProgress, StudyResult
 from qexplorer.engine.study.book import Book
 from qexplorer.engine.study.course import run_study
-from qexplorer.engine.study.place import NO_TLS, Tls
+from qexplorer.engine.study.place import Tls
 from qexplorer.engine.study.study import Study
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, finish
+from tests.certificates import make_pems
+from tests.dask_processes import Processes
 
 pytestmark = pytest.mark.timeout(120)
 TINY = """
@@ -44,49 +42,6 @@ SECONDS = Study.parse(LONG.format(300) + "[grid]\nseed = [0, 1, 2]")
 MINUTES = Study.parse(LONG.format(30_000))
 
 
-class Processes:
-    """A scheduler and its workers, all on this machine; each has a process of its own."""
-
-    def __init__(self, folder: Path, tls: Tls = NO_TLS, **environment: str) -> None:
-        self.workers: list[subprocess.Popen[bytes]] = []
-        self._folder, self._tls = folder, tls
-        self._environment = {**os.environ, "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s", **environment}
-        self._ends = ExitStack()
-        told = folder / "scheduler.json"
-        host = f"{'tcp' if tls == NO_TLS else 'tls'}://127.0.0.1"
-        self.scheduler = self._start("scheduler", "--host", host, "--port", "0", "--scheduler-file", str(told))
-        deadline = time.monotonic() + 60
-        while not (told.exists() and told.read_text(encoding="utf-8").endswith("}")):
-            assert time.monotonic() < deadline, (folder / "log.txt").read_text(encoding="utf-8")
-            time.sleep(0.05)
-        self.address = str(json.loads(told.read_text(encoding="utf-8"))["address"])
-
-    def add_worker(self) -> None:
-        one = ("--nthreads", "1", "--no-nanny", "--memory-limit", "0")
-        self.workers.append(self._start("worker", self.address, *one))
-
-    def lose_worker(self) -> None:
-        """As where the plug of its machine is pulled."""
-        worker = self.workers.pop(0)
-        worker.kill()
-        worker.wait()
-
-    def close(self) -> None:
-        """None of them is left, and nothing that they said is held open."""
-        self._ends.close()
-
-    def _start(self, kind: str, *words: str) -> "subprocess.Popen[bytes]":
-        files: tuple[str, ...] = ()
-        if self._tls != NO_TLS:
-            files = ("--tls-ca-file", self._tls.ca, "--tls-cert", self._tls.cert, "--tls-key", self._tls.key)
-        log = self._ends.enter_context((self._folder / "log.txt").open("ab"))
-        command = [sys.executable, "-m", "dask", kind, *words, *files, "--no-dashboard"]
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=self._environment, cwd=self._folder)
-        self._ends.callback(process.wait)
-        self._ends.callback(process.kill)
-        return process
-
-
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     """A scheduler and two workers."""
@@ -102,27 +57,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
 
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
-    """A certificate that vouches for itself, as files."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
-    folder, key = tmp_path_factory.mktemp("tls"), ec.generate_private_key(ec.SECP256R1())
-    name, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "qexplorer-test")]), datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    locked = serialization.NoEncryption()
-    (folder / "cert.pem").write_bytes(certificate.public_bytes(pem))
-    (folder / "key.pem").write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, locked))
-    return Tls(str(folder / "cert.pem"), str(folder / "cert.pem"), str(folder / "key.pem"))
+    return make_pems(tmp_path_factory.mktemp("tls"), "own")
 
 
 @contextmanager
@@ -137,6 +72,46 @@ def running(steps: Steps[StudyResult], n: int) -> Iterator[StudyProgress]:
         raise AssertionError("the study ended before")
     finally:
         steps.close()
+
+
+@pytest.fixture
+def entered(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, str]]:
+    """How often each step of each run was entered in a run history of this process."""
+    counts: Counter[tuple[str, str]] = Counter()
+    put = RunJournal.put
+
+    def counted(journal: RunJournal, key: str, value: Any) -> None:
+        counts[journal._run_id, key] += not key.endswith("/notes")  # which come before their layer
+        put(journal, key, value)
+
+    monkeypatch.setattr(RunJournal, "put", counted)
+    return counts
+
+
+def layers(history: History, run_id: str) -> list[str]:
+    """The layers of a run that are finished."""
+    return [key for key in history.journal(run_id).keys("layer/") if not key.endswith("/notes")]
+
+
+def has_steps(history: History, n: int) -> bool:
+    """Whether `n` runs have a layer that is finished."""
+    return sum(bool(layers(history, run.run_id)) for run in history.runs()) == n
+
+
+def check_files(history: History, run_id: str, result: dict[str, Any]) -> None:
+    """A run has the file of its model, as a run of this process has."""
+    folder = history.folder(run_id)
+    assert result["artifact"] == str(folder)
+    assert [row["artifact"] for row in result["rows"]] == [None, str(folder / "model_1.pt")]
+    assert [path.name for path in folder.iterdir()] == ["model_1.pt"]
+    assert (folder / "model_1.pt").stat().st_size == result["rows"][1]["bytes_on_disk"]
+
+
+def equal_states(one: str | None, other: str | None) -> bool:
+    import torch
+
+    states = [torch.load(file or "", weights_only=True) for file in (one, other)]
+    return states[0].keys() == states[1].keys() and all(torch.equal(states[0][k], states[1][k]) for k in states[0])
 
 
 def statuses(history: History) -> list[str]:
@@ -162,15 +137,19 @@ def test_the_results_of_workers_are_those_of_this_process(cluster: Processes, hi
         found, wanted = history.predictions(cell.run_id), here.predictions(own.run_id)
         assert found.keys() == wanted.keys() == {"fp32", "w8a32"}
         assert all(np.array_equal(found[row], wanted[row]) for row in found)
+        check_files(history, cell.run_id, result)
+        assert equal_states(cell.rows[1].artifact, own.rows[1].artifact)
+        assert history.journal(cell.run_id).keys("layer/") == []
+    assert cluster.files == []
 
 
-def test_the_runs_of_a_worker_that_is_killed_are_taken_up_again(cluster: Processes, history: History) -> None:
+def test_the_runs_of_a_worker_that_is_killed_go_on_elsewhere(
+    cluster: Processes, history: History, entered: Counter[tuple[str, str]]
+) -> None:
     steps = run_study(SECONDS, history, cluster.address)
     seen: list[Progress] = []
-    for step in steps:
-        assert isinstance(step, StudyProgress)
-        if sum("AdaRound" in cell.phase for cell in step.cells) == 2:
-            break
+    step = next(step for step in steps if has_steps(history, 2))
+    assert isinstance(step, StudyProgress)
     assert len({cell.worker for cell in step.cells if cell.worker}) == 2
     assert statuses(history) == ["running"] * 2
     before = {run.run_id for run in history.runs()}
@@ -179,7 +158,9 @@ def test_the_runs_of_a_worker_that_is_killed_are_taken_up_again(cluster: Process
         result = finish(steps, seen.append)
     finally:
         cluster.add_worker()
-    assert any("a worker was lost; its run starts again" in str(report) for report in seen)
+    assert any("a worker was lost; its run goes on elsewhere" in str(report) for report in seen)
+    assert max(entered.values()) == 1  # no step was done again
+    assert {run_id for run_id, key in entered if key.startswith("layer/")} == {cell.run_id for cell in result.cells}
     assert [cell.status for cell in result.cells] == ["done"] * 3
     assert len({cell.worker for cell in result.cells}) == 1
     (note,) = result.notes
@@ -187,6 +168,74 @@ def test_the_runs_of_a_worker_that_is_killed_are_taken_up_again(cluster: Process
     assert statuses(history) == ["done"] * 3
     assert before <= {run.run_id for run in history.runs()}
     assert all(history.predictions(cell.run_id)["fp32"].shape == (16,) for cell in result.cells)
+
+
+def test_a_run_that_was_cancelled_on_a_cluster_goes_on_there_and_here(
+    cluster: Processes, history: History, tmp_path: Path, entered: Counter[tuple[str, str]]
+) -> None:
+    study = Study.parse(LONG.format(300))
+    steps = run_study(study, history, cluster.address)
+    step = next(step for step in steps if has_steps(history, 1))
+    assert isinstance(step, StudyProgress)
+    for on in (cluster.address, "local"):
+        steps.close()
+        (run,) = history.runs()
+        assert run.status == "cancelled"
+        assert [path.name for path in history.folder(run.run_id).iterdir()] == ["steps"]
+        n, book = len(layers(history, run.run_id)), Book.open(step.study_id, history)
+        steps = run_study(study, history, on, book=book)
+        if on != "local":
+            next(_ for _ in steps if len(layers(history, run.run_id)) > n)
+    (cell,) = finish(steps).cells
+    assert cell.run_id == run.run_id
+    assert max(entered.values()) == 1
+    whole = finish(run_study(study, History(tmp_path / "whole" / "history.sqlite3"))).cells[0]
+    assert equal_states(cell.rows[1].artifact, whole.rows[1].artifact)
+
+
+@pytest.mark.parametrize("end", ["cancelled", "killed"])
+def test_a_model_whose_transfer_is_cut_off_leaves_no_half_file(
+    end: str, cluster: Processes, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "PIECE", 4000)
+    steps = run_study(ONE, history, cluster.address)
+    phases = (cell.phase for step in steps if isinstance(step, StudyProgress) for cell in step.cells)
+    next(phase for phase in phases if phase.startswith("Fetching w8a32: 0.1 of "))
+    (run,) = history.runs()
+    folder = history.folder(run.run_id)
+    assert [path.name for path in folder.iterdir()] == ["arriving"]
+    if end == "cancelled":
+        steps.close()
+        assert not folder.exists()
+        assert statuses(history) == ["cancelled"]
+    else:
+        monkeypatch.undo()
+        busy = next(i for i, worker in enumerate(cluster.workers) if cluster.files_of(worker))
+        cluster.lose_worker(busy)
+        try:
+            (cell,) = finish(steps).cells
+        finally:
+            cluster.add_worker()
+        assert cell.status == "done"
+        check_files(history, run.run_id, json.loads(history.get(run.run_id).result_json or ""))
+    until = time.monotonic() + 10
+    while cluster.files and time.monotonic() < until:
+        time.sleep(0.05)
+    assert cluster.files == []
+
+
+def test_a_model_that_is_too_large_stays_and_the_study_says_so(
+    cluster: Processes, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(parcel.MOST_BYTES, parcel.MODEL, 1000)
+    result = finish(run_study(ONE, history, cluster.address))
+    (cell,) = result.cells
+    assert cell.status == "done"
+    assert [row.artifact for row in cell.rows] == [None, None]
+    assert json.loads(history.get(cell.run_id).result_json or "")["artifact"] is None
+    assert not history.folder(cell.run_id).exists()
+    (note,) = result.notes
+    assert f"Of run {cell.run_id}, w8a32 stayed on its worker" in note
 
 
 def test_a_cancel_reaches_the_workers_and_the_study_goes_on_later(cluster: Processes, history: History) -> None:
@@ -210,8 +259,8 @@ def test_what_a_worker_refuses_is_told_in_its_own_words(cluster: Processes, hist
     assert history.get(result.cells[0].run_id).status == "failed"
     assert history.get(result.cells[0].run_id).error == result.cells[0].error
     again = finish(run_study(study, history, cluster.address, book=Book.open(result.study_id, history)))
-    assert again.cells[1].run_id == result.cells[1].run_id  # it was not run again
-    assert len(history.runs()) == 3
+    assert [cell.run_id for cell in again.cells] == [cell.run_id for cell in result.cells]
+    assert len(history.runs()) == 2
 
 
 def test_a_worker_of_another_version_is_refused(
@@ -231,6 +280,20 @@ def test_a_worker_of_another_version_is_refused(
     (cell,) = finish(run_study(ONE, history, cluster.address)).cells
     assert cell.status == "failed"
     assert "here it is 9.8.7" in cell.error
+
+
+def test_a_worker_that_came_unnoticed_is_spoken_with_all_the_same(
+    cluster: Processes, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def none_yet(_: Any) -> set[str]:
+        return set()
+
+    monkeypatch.setattr(conversation, "_check_workers", none_yet)
+    monkeypatch.setattr(conversation.Conversation, "_on_cluster", lambda *_: None)
+    seen: list[Progress] = []
+    (cell,) = finish(run_study(ONE, history, cluster.address), seen.append).cells
+    assert cell.status == "done"
+    assert any("on 1 worker:" in str(report) for report in seen)
 
 
 def test_a_bug_on_a_worker_ends_the_study(
@@ -282,7 +345,7 @@ def test_tls_and_what_is_lost_for_good(
             patch.setattr(conversation, "CONNECT_S", 1.0)
             with pytest.raises(UserError, match="No Dask scheduler could be reached"):
                 finish(run_study(ONE, history, processes.address.replace("tls:", "tcp:")))
-            with pytest.raises(UserError, match="files for TLS cannot be used"):
+            with pytest.raises(UserError, match="is not the key of the certificate"):
                 finish(run_study(ONE, history, processes.address, tls=Tls(tls.ca, tls.cert, tls.cert)))
 
         steps = run_study(MINUTES, history, processes.address, tls=tls)

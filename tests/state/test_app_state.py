@@ -4,12 +4,13 @@ import json
 import pytest
 
 from qexplorer.engine.jobs import jobs
+from qexplorer.engine.study.place import Tls
 from qexplorer.errors import UserError
 from qexplorer.quant.formats import formats
 from qexplorer.quant.granularity import granularities
 from qexplorer.quant.observers import observers
 from qexplorer.quant.spec import QuantSpec
-from qexplorer.state.app_state import AppState, describe
+from qexplorer.state.app_state import AppState, StudyChoice, describe
 
 EVALUATE = {"name": "evaluate"}
 
@@ -54,9 +55,24 @@ def test_every_field_of_the_state_survives_json():
         tensor="layers.0 “ä”",
         spec=QuantSpec.from_json({"format": "int4", "scheme": "affine", "granularity": "group:64", "observer": "mse"}),
         log_counts=True,
+        study=StudyChoice("four.toml", "tls://cluster:8786", "ca.pem", "own.pem", "ä/own.key"),
         theme="dark",
     )
     assert through_json(state) == state
+    assert through_json(AppState()) == AppState()
+
+
+@pytest.mark.parametrize("study", [{"file": 3}, {"colour": "red"}, {"on": None}, 7])
+def test_a_study_of_another_version_is_refused(study):
+    with pytest.raises(UserError, match="does not fit this version"):
+        AppState.from_json({**AppState().to_json(), "study": study})
+
+
+def test_files_for_tls_serve_an_address_that_needs_them():
+    choice = StudyChoice("four.toml", "tls://cluster:8786", "ca.pem", "own.pem", "own.key")
+    assert choice.tls == Tls("ca.pem", "own.pem", "own.key")
+    for on in ("local", "tcp://cluster:8786"):
+        assert dataclasses.replace(choice, on=on).tls == Tls()
 
 
 @pytest.mark.parametrize("name", list(formats))

@@ -1,12 +1,28 @@
 """The cells of a study on a Dask cluster."""
 
+from collections.abc import Callable
+
 from qexplorer.engine.history import History
 from qexplorer.engine.study.board import Board
 from qexplorer.engine.study.book import Book
 from qexplorer.engine.study.conversation import Conversation
 from qexplorer.engine.study.entries import Entries
-from qexplorer.engine.study.messages import Answered, Began, Broken, Connected, Ended, Lost, Message, Stepped, Workers
+from qexplorer.engine.study.exchange import Dialogue, Exchange
+from qexplorer.engine.study.messages import (
+    Answered,
+    Began,
+    Broken,
+    Connected,
+    Ended,
+    Lost,
+    Message,
+    Offered,
+    Replied,
+    Stepped,
+    Workers,
+)
 from qexplorer.engine.study.place import Cluster
+from qexplorer.errors import UserError
 from qexplorer.progress import Steps
 
 PATIENCE_S = 0.05
@@ -15,13 +31,13 @@ PATIENCE_S = 0.05
 def run_on_cluster(board: Board, history: History, book: Book, cluster: Cluster) -> Steps[None]:
     """Run what is left on the workers of a cluster; files that the jobs name have to be there on each of them.
 
-    The run of a worker that is lost starts again on another one. Raises `UserError` where the scheduler cannot be
-    reached or is lost, and where a worker has other versions of this program or of torch.
+    The run of a worker that is lost goes on with another one, from its last finished step. Raises `UserError` where
+    the scheduler cannot be reached or is lost, and where a worker has other versions of this program or of torch.
     """
     entries = Entries(board, history, book)
-    reader = _Reader(entries, board, cluster.address)
-    yield board.progress(reader.phase)
+    yield board.progress(f"Connecting to {cluster.address}")
     talk = Conversation(cluster, board.left)
+    reader = _Reader(entries, board, talk, f"Connecting to {cluster.address}")
     try:
         while True:
             message = talk.next(PATIENCE_S)
@@ -32,26 +48,25 @@ def run_on_cluster(board: Board, history: History, book: Book, cluster: Cluster)
             if message is not None:
                 reader.read(message)
             yield board.progress(reader.phase)
-    except (GeneratorExit, KeyboardInterrupt):
-        talk.close()
-        entries.end(None)
-        raise
     except BaseException as error:
-        entries.end(error)
+        reader.close()
+        entries.end(None if isinstance(error, (GeneratorExit, KeyboardInterrupt)) else error)
         raise
     finally:
-        talk.close()
+        reader.close()
 
 
 class _Reader:
     """Takes what was heard to where it belongs, and says in a few words how things are."""
 
-    def __init__(self, entries: Entries, board: Board, address: str) -> None:
+    def __init__(self, entries: Entries, board: Board, talk: Conversation, opening: str) -> None:
         self._entries = entries
         self._board = board
+        self._talk = talk
+        self._exchange = Exchange(talk.ask)
         self._workers = 0
         self._latest = ""
-        self._opening = f"Connecting to {address}"
+        self._opening = opening
 
     @property
     def phase(self) -> str:
@@ -68,22 +83,46 @@ class _Reader:
             case Connected(workers) | Workers(workers):
                 self._opening, self._workers = "", workers
             case Began(key, worker, host):
-                self._entries.begin(key, worker, host)
+                self._converse(key, worker, self._entries.begin(key, worker, host))
                 self._say(self._board[key].label)
             case Stepped(key, worker, phase, fraction):
                 self._entries.step(key, worker, phase, fraction)
                 self._say(f"{self._board[key].label}: {phase}")
+            case Offered(key, worker, parcel):
+                self._converse(key, worker, self._entries.take(key, worker, parcel))
+            case Replied(key, number, answer):
+                self._guarded(key, lambda: self._exchange.reply(key, number, answer))
             case Lost(worker):
+                self._exchange.end_at(worker)
                 if self._entries.lose(worker):
-                    self._latest = "a worker was lost; its run starts again"
+                    self._latest = "a worker was lost; its run goes on elsewhere"
             case Answered(key, answer):
+                self._exchange.end(key)
                 self._entries.answer(key, answer)
                 self._say(f"{self._board[key].label}: {self._board[key].status}")
             case Broken(key, reason):
+                self._exchange.end(key)
                 self._entries.give_up(key, reason)
                 self._say(f"{self._board[key].label}: {self._board[key].status}")
-            case Ended():
+            case _:
                 pass
+
+    def close(self) -> None:
+        """Leave the cluster; no half of a file stays here."""
+        self._exchange.close()
+        self._talk.close()
+
+    def _converse(self, key: str, worker: str, dialogue: Dialogue | None) -> None:
+        if dialogue is not None:
+            self._guarded(key, lambda: self._exchange.begin(key, worker, dialogue))
+
+    def _guarded(self, key: str, speak: Callable[[], None]) -> None:
+        """Speak with the worker of a cell; the cell has failed where what it has cannot be brought here."""
+        try:
+            speak()
+        except UserError as error:
+            self._talk.drop(key)
+            self._entries.give_up(key, str(error))
 
     def _say(self, text: str) -> None:
         """The latest, unless it would hide that a run has to start again."""

@@ -7,12 +7,26 @@ import logging
 import queue
 import secrets
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from qexplorer.engine.study.messages import Answered, Began, Broken, Connected, Ended, Lost, Message, Stepped, Workers
+from qexplorer.engine.study.exchange import Question
+from qexplorer.engine.study.messages import (
+    Answered,
+    Began,
+    Broken,
+    Connected,
+    Ended,
+    Lost,
+    Message,
+    Offered,
+    Replied,
+    Stepped,
+    Workers,
+)
+from qexplorer.engine.study.parcel import Parcel
 from qexplorer.engine.study.place import Cluster
 from qexplorer.engine.study.remote import PACKAGES, require_versions, run_cell, versions
 from qexplorer.engine.study.study import Cell
@@ -24,12 +38,16 @@ if TYPE_CHECKING:
 
 CONNECT_S = 5.0
 LEAVE_S = 5.0
+RETRY_S = 1.0
 POLL_S = 0.1
 LOGGERS = ("distributed", "distributed.client", "tornado.application")
 
 
 class Conversation:
-    """Hands the cells to the cluster when it is made. `next` gives what was heard; `close` ends it at any time."""
+    """Hands the cells to the cluster when it is made. `next` gives what was heard; `close` ends it at any time.
+
+    `ask` puts a question to a worker, and `drop` takes a cell back; neither waits.
+    """
 
     def __init__(self, cluster: Cluster, cells: Sequence[Cell]) -> None:
         self._cluster = cluster
@@ -39,6 +57,11 @@ class Conversation:
         self._closing = threading.Event()
         self._wanted = versions()
         self._workers: set[str] = set()
+        self._dropped: set[str] = set()
+        self._futures: dict[str, Future] = {}
+        self._asked: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._client: Client | None = None
         self._thread = threading.Thread(target=self._run, name="cluster", daemon=True)
         self._thread.start()
 
@@ -49,10 +72,30 @@ class Conversation:
         except queue.Empty:
             return None
 
+    def ask(self, key: str, worker: str, number: int, question: Question) -> None:
+        """Have the worker of a cell call a function; its answer is heard as `Replied` with that number."""
+
+        def begin() -> None:
+            asking = asyncio.ensure_future(self._ask(key, worker, number, question))
+            self._asked.add(asking)  # somebody has to hold it
+            asking.add_done_callback(self._asked.discard)
+
+        self._soon(begin)
+
+    def drop(self, key: str) -> None:
+        """Take a cell back from the cluster; nothing more is heard of it."""
+        self._dropped.add(key)
+        self._soon(lambda: self._futures[key].cancel() if key in self._futures else None)
+
     def close(self) -> None:
         """Cancel what is not done, and leave the cluster."""
         self._closing.set()
         self._thread.join(CONNECT_S + LEAVE_S)
+
+    def _soon(self, call: Callable[[], Any]) -> None:
+        with suppress(RuntimeError):  # the talk is over: that it is, is heard
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(call)
 
     def _run(self) -> None:
         try:
@@ -63,6 +106,7 @@ class Conversation:
             self._heard.put(Ended(error))
 
     async def _until_closed(self) -> None:
+        self._loop = asyncio.get_running_loop()
         talk = asyncio.create_task(self._talk())
         while not talk.done() and not self._closing.is_set():
             await asyncio.wait([talk], timeout=POLL_S)
@@ -77,19 +121,20 @@ class Conversation:
         from distributed import Client
 
         security = self._cluster.security()
-        client = Client(self._cluster.address, asynchronous=True, security=security, timeout=CONNECT_S)
-        futures: dict[str, Future] = {}
+        self._client = client = Client(self._cluster.address, asynchronous=True, security=security, timeout=CONNECT_S)
         try:
             await self._connect(client)
             self._listen(client)
             self._workers |= await _check_workers(client)
             self._heard.put(Connected(len(self._workers)))
             for cell in self._cells:
-                futures[cell.key] = self._submit(client, cell)
+                self._futures[cell.key] = self._submit(client, cell)
                 await asyncio.sleep(0)
-            await asyncio.gather(*(self._follow(key, futures) for key in list(futures)))
+            await asyncio.gather(*(self._follow(key) for key in list(self._futures)))
         finally:
-            await _leave(client, list(futures.values()))
+            for asking in self._asked:
+                asking.cancel()
+            await _leave(client, list(self._futures.values()))
 
     async def _connect(self, client: "Client") -> None:
         try:
@@ -105,33 +150,58 @@ class Conversation:
     def _submit(self, client: "Client", cell: Cell) -> "Future":
         settings = json.dumps(dataclasses.asdict(cell.job))
         return client.submit(run_cell, cell.job.name, settings, self._wanted, self._name, cell.key,
-                             key=f"{self._name}-{cell.key}", pure=False)  # fmt: skip
+                             key=self._task(cell.key), pure=False)  # fmt: skip
 
-    async def _follow(self, key: str, futures: "dict[str, Future]") -> None:
+    async def _ask(self, key: str, worker: str, number: int, question: Question) -> None:
+        assert self._client is not None  # noqa: S101  workers are heard of through it
+        answer: Any = None
+        while worker in self._workers:
+            try:
+                run: Any = self._client.run
+                answer = (await run(question.function, self._task(key), *question.args, workers=[worker]))[worker]
+            except OSError:  # it is lost, and that will be heard, or it can be reached again
+                await asyncio.sleep(RETRY_S)
+                continue
+            except Exception as error:  # noqa: BLE001  it is raised where the messages are read
+                answer = error
+            self._heard.put(Replied(key, number, answer))
+            return
+
+    def _task(self, key: str) -> str:
+        return f"{self._name}-{key}"
+
+    async def _follow(self, key: str) -> None:
         """Wait for a cell, and tell what came of it."""
         from distributed import CancelledError, KilledWorker
 
         try:
-            answer: Any = await futures[key]
+            answer: Any = await self._futures[key]
         except KilledWorker as error:
             lost = f"Every worker that had it was lost, {error.allowed_failures + 1} in all."
             self._heard.put(Broken(key, f"{lost} Perhaps it needs more memory than they have."))
         except (asyncio.CancelledError, CancelledError) as error:
-            if not futures[key].cancelled():
+            if not self._futures[key].cancelled():
                 raise  # it is this conversation that ends
+            if key in self._dropped:
+                return
             why = shown(str(getattr(error, "reason", "") or "no reason given"), 80)
             what = f"The scheduler at {self._cluster.address} is gone or has let the runs go ({why})."
             raise UserError(what, "What is done is kept.", field="on") from error
         else:
             self._heard.put(Answered(key, str(answer)))
-            del futures[key]  # the cluster may forget it
+            del self._futures[key]  # the cluster may forget it
 
     def _on_cell(self, event: dict[str, Any]) -> None:
         key, worker = event["cell"], event["worker"]
         if event["kind"] == "began":
+            self._workers.add(worker)  # it may have come after they were counted and before that was listened for
+            self._heard.put(Workers(len(self._workers)))
             self._heard.put(Began(key, worker, event["host"]))
-        else:
+        elif event["kind"] == "stepped":
             self._heard.put(Stepped(key, worker, event["phase"], event["fraction"]))
+        else:
+            parcel = Parcel(event["number"], event["what"], event["name"], event["size"], event["sha256"])
+            self._heard.put(Offered(key, worker, parcel))
 
     def _on_cluster(self, event: dict[str, Any]) -> None:
         action, worker = event.get("action"), event.get("worker", "")

@@ -1,6 +1,9 @@
 """What is heard from a cluster: a closed set of messages, in the order in which things happened."""
 
 from dataclasses import dataclass
+from typing import Any
+
+from qexplorer.engine.study.parcel import Parcel
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,24 @@ class Stepped:
 
 
 @dataclass(frozen=True)
+class Offered:
+    """A worker has something for the run history, and goes on when it was taken."""
+
+    key: str
+    worker: str
+    parcel: Parcel
+
+
+@dataclass(frozen=True)
+class Replied:
+    """What a worker has answered to the question of that number; an error where it has raised one."""
+
+    key: str
+    number: int
+    answer: Any
+
+
+@dataclass(frozen=True)
 class Lost:
     """A worker is gone."""
 
@@ -66,4 +87,4 @@ class Ended:
     error: BaseException | None = None
 
 
-Message = Connected | Workers | Began | Stepped | Lost | Answered | Broken | Ended
+Message = Connected | Workers | Began | Stepped | Offered | Replied | Lost | Answered | Broken | Ended

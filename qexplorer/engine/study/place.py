@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import ssl
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
 LOCAL = "local"
 ADDRESS = re.compile(r"(tcp|tls)://[^\s/]+:\d{1,5}", re.ASCII)
+TLS = "tls://"
+"""What the addresses begin with that need the files of a `Tls`."""
+TITLES = {"ca": "CA file", "cert": "certificate", "key": "key"}
+MOST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -36,27 +41,20 @@ class Cluster:
     tls: Tls = NO_TLS
 
     def security(self) -> "Security | None":
-        """What `distributed` asks for; None for `tcp://`. Raises `UserError` where the files cannot be used."""
+        """What `distributed` asks for; None for `tcp://`."""
         if self.tls == NO_TLS:
             return None
         from distributed.security import Security
 
-        security = Security(require_encryption=True, tls_ca_file=self.tls.ca, tls_client_cert=self.tls.cert,
-                            tls_client_key=self.tls.key)  # fmt: skip
-        try:
-            security.get_connection_args("client")
-        except OSError as error:  # `ssl.SSLError` is one
-            files = f"{self.tls.ca}, {self.tls.cert}, {self.tls.key}"
-            what = f"The files for TLS cannot be used: {error} ({shown(files)})."
-            remedy = "They have to be PEM files, and the key that of the certificate."
-            raise UserError(what, remedy, field="tls_cert") from error
-        return security
+        own = Tls(*(str(Path(getattr(self.tls, f.name)).expanduser()) for f in fields(self.tls)))
+        return Security(require_encryption=True, tls_ca_file=own.ca, tls_client_cert=own.cert, tls_client_key=own.key)
 
 
 def place_of(on: str, tls: Tls = NO_TLS) -> Cluster | None:
     """The cluster of that address; None for “local”. Nothing is connected yet.
 
-    Raises `UserError` where it is no address, the files for TLS are not all there, or `distributed` is not installed.
+    Raises `UserError` where it is no address, the files for TLS are not all there or do not fit each other, or
+    `distributed` is not installed.
     """
     if on == LOCAL:
         if tls != NO_TLS:
@@ -68,24 +66,47 @@ def place_of(on: str, tls: Tls = NO_TLS) -> Cluster | None:
     if on.startswith("tcp:") and tls != NO_TLS:
         what = f"{on} is not encrypted, so the files for TLS would not be used."
         raise UserError(what, f"Write tls://{on.removeprefix('tcp://')}.", field="on")
-    if on.startswith("tls:"):
-        for f in fields(tls):
-            _check_file(getattr(tls, f.name), f.name, on)
+    if on.startswith(TLS):
+        check_tls(tls)
     if importlib.util.find_spec("distributed") is None:
         raise UserError("Dask's `distributed` is not installed.", 'pip install "qexplorer[cluster]"', field="on")
     return Cluster(on, tls)
 
 
-def _check_file(name: str, part: str, on: str) -> None:
-    if not name:
-        raise UserError(
-            f"{on} needs --tls-{part} FILE.", "Give --tls-ca, --tls-cert and --tls-key.", field=f"tls_{part}"
-        )
+def check_tls(tls: Tls) -> None:
+    """Raise a `UserError` with the field at fault where one of the files is missing or cannot be used."""
+    paths = {f.name: _existing(getattr(tls, f.name), f.name) for f in fields(tls)}
+    for part in ("ca", "cert"):
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(paths[part])
+        except OSError as error:  # `ssl.SSLError` is one
+            raise _wrong(part, paths[part], "holds no certificate in PEM") from error
     try:
-        content = Path(name).read_bytes()
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(paths["cert"], paths["key"], password="")
     except OSError as error:
-        what = f"--tls-{part}: {shown(name)} cannot be read: {error.strerror}."
-        raise UserError(what, "Give a PEM file.", field=f"tls_{part}") from error
+        raise _wrong("key", paths["key"], "is not the key of the certificate") from error
+
+
+def _existing(name: str, part: str) -> Path:
+    """The path of a file that can be read, and, if it is a key, is not locked."""
+    if not name:
+        raise UserError(f"tls:// needs a {TITLES[part]}.", _remedy(part), field=f"tls_{part}")
+    path = Path(name).expanduser()
+    if path.exists() and not path.is_file():
+        raise _wrong(part, path, "is no file")
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES)
+    except OSError as error:
+        raise _wrong(part, path, f"cannot be read: {error.strerror}") from error
     if part == "key" and b"ENCRYPTED" in content:  # OpenSSL would ask on the terminal, and wait
-        what = f"--tls-key: {shown(name)} is locked with a passphrase."
-        raise UserError(what, "Give a key without one.", field="tls_key")
+        raise _wrong(part, path, "is locked with a passphrase")
+    return path
+
+
+def _wrong(part: str, path: Path, why: str) -> UserError:
+    return UserError(f"The {TITLES[part]} {shown(str(path))} {why}.", _remedy(part), field=f"tls_{part}")
+
+
+def _remedy(part: str) -> str:
+    return f"Give a PEM file{' without a passphrase' if part == 'key' else ''}."

@@ -1,0 +1,185 @@
+"""The Study panel where its study runs on a cluster: the address, and the files that tls:// needs."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QFileDialog, QLabel
+from pytestqt.qtbot import QtBot
+
+from qexplorer.app import first_state
+from qexplorer.engine.study.place import Tls
+from qexplorer.main_window import MainWindow
+from qexplorer.panels.study import StudyPanel
+from qexplorer.state.app_state import StudyChoice
+from qexplorer.state.session import load_session
+from qexplorer.widgets.controls import Field
+from tests.certificates import make_pems
+from tests.dask_processes import Processes
+from tests.widgets.hands import type_text
+
+LEFT = Qt.MouseButton.LeftButton
+Open = Callable[..., MainWindow]
+ADDRESS = "tls://127.0.0.1:8786"
+TINY = """
+title = "Tiny"
+job = "weight-only"
+[settings]
+model = "vit_digits"
+limit = 16
+calibration = 16
+timing = "off"
+threads = 1
+"""
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> Tls:
+    return make_pems(tmp_path, "own")
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY, encoding="utf-8")
+    return path
+
+
+def panel_of(qtbot: QtBot, window: MainWindow) -> StudyPanel:
+    window.show_panel("study")
+    qtbot.waitUntil(window.panels["study"].isVisible)
+    qtbot.wait(50)  # for it to be laid out
+    return window.panel(StudyPanel)
+
+
+def field(panel: StudyPanel, name: str) -> Field:
+    found = panel.findChild(Field, f"study_{name}")
+    assert found is not None
+    return found
+
+
+def fill(panel: StudyPanel, tls: Tls, on: str = ADDRESS) -> None:
+    type_text(field(panel, "where"), on)
+    for part in dataclasses.fields(tls):
+        type_text(field(panel, part.name), getattr(tls, part.name))
+
+
+def said(panel: StudyPanel) -> str:
+    """What stands beside the fields, on screen."""
+    return " ".join(x.text() for x in (panel._refusal,) if x.isVisible())
+
+
+def wrong(panel: StudyPanel) -> list[str]:
+    return [name for name in ("file", "where", "ca", "cert", "key") if field(panel, name).wrong]
+
+
+def test_the_files_for_tls_are_asked_for_where_the_address_needs_them(qtbot: QtBot, open_window: Open) -> None:
+    panel = panel_of(qtbot, open_window())
+    for on, seen in (("local", False), ("tls://cluster:8786", True), ("tcp://cluster:8786", False), ("tls://", True)):
+        type_text(field(panel, "where"), on)
+        assert [field(panel, part).isVisible() for part in ("ca", "cert", "key")] == [seen] * 3
+    assert wrong(panel) == ["where"]
+    assert "“tls://” is no place for a study" in said(panel)
+
+
+def test_what_is_wrong_with_a_file_is_said_beside_it_and_only_then(
+    qtbot: QtBot, open_window: Open, tls: Tls, tmp_path: Path
+) -> None:
+    window = open_window()
+    panel = panel_of(qtbot, window)
+    type_text(field(panel, "where"), ADDRESS)
+    assert (wrong(panel), said(panel)) == ([], "")  # nobody has had the time yet
+    fill(panel, tls)
+    assert (wrong(panel), said(panel)) == ([], "")
+    other = make_pems(tmp_path, "other")
+    for part, path, why in (
+        ("ca", str(tmp_path / "none.pem"), "The CA file "),
+        ("cert", tls.key, "holds no certificate in PEM. Give a PEM file."),
+        ("key", other.key, "is not the key of the certificate. Give a PEM file without a passphrase."),
+    ):
+        type_text(field(panel, part), path)
+        assert wrong(panel) == [part]
+        assert why in said(panel)
+        assert why in field(panel, part).toolTip()
+        label = next(x for x in panel.findChildren(QLabel) if x.text() == said(panel))
+        assert label.width() >= label.fontMetrics().horizontalAdvance("x" * 20)
+        type_text(field(panel, part), getattr(tls, part))
+        assert (wrong(panel), said(panel)) == ([], "")
+    type_text(field(panel, "key"), other.key)
+    type_text(field(panel, "where"), "local")
+    assert (wrong(panel), said(panel)) == ([], "")
+
+
+def test_a_study_is_not_started_without_its_files(qtbot: QtBot, open_window: Open, study: Path, tls: Tls) -> None:
+    window = open_window()
+    panel = panel_of(qtbot, window)
+    type_text(field(panel, "file"), str(study))
+    fill(panel, Tls(tls.ca))
+    qtbot.mouseClick(panel.run_button, LEFT)
+    assert not window.jobs.tasks
+    assert wrong(panel) == ["cert"]
+    assert said(panel) == "tls:// needs a certificate. Give a PEM file."
+
+
+def test_a_file_is_chosen_by_mouse(qtbot: QtBot, open_window: Open, tls: Tls) -> None:
+    window = open_window()
+    panel = panel_of(qtbot, window)
+    fill(panel, dataclasses.replace(tls, key=""))
+    qtbot.mouseClick(panel._paths["key"].button, LEFT)
+    dialog = panel.findChild(QFileDialog)
+    assert dialog is not None
+    dialog.fileSelected.emit(tls.key)
+    dialog.reject()
+    assert field(panel, "key").text() == tls.key
+    assert window.store.state.study.key == tls.key
+    assert said(panel) == ""
+
+
+def test_what_was_chosen_is_remembered_as_paths_and_can_be_taken_back(
+    qtbot: QtBot, open_window: Open, study: Path, tls: Tls, tmp_path: Path
+) -> None:
+    window = open_window()
+    panel = panel_of(qtbot, window)
+    type_text(field(panel, "file"), str(study))
+    fill(panel, tls)
+    chosen = StudyChoice(str(study), ADDRESS, tls.ca, tls.cert, tls.key)
+    assert window.store.state.study == chosen
+    window.store.undo()
+    assert field(panel, "key").text() == ""
+    window.store.redo()
+    assert field(panel, "key").text() == tls.key
+    window.close()
+    text = (tmp_path / "session.json").read_text(encoding="utf-8")
+    assert json.loads(text)["state"]["study"] == dataclasses.asdict(chosen)
+    assert "PRIVATE" not in text
+
+    state = load_session(tmp_path / "session.json")
+    assert state is not None
+    again = panel_of(qtbot, open_window(dataclasses.replace(first_state(), study=state.study)))
+    assert [field(again, name).text() for name in ("file", "where", "ca", "cert", "key")] == [
+        str(study), ADDRESS, tls.ca, tls.cert, tls.key,
+    ]  # fmt: skip
+    assert field(again, "ca").isVisible()
+
+
+def test_a_study_runs_over_tls_by_mouse(qtbot: QtBot, open_window: Open, study: Path, tls: Tls, tmp_path: Path) -> None:
+    processes = Processes(tmp_path, tls)
+    try:
+        processes.add_worker()
+        window = open_window()
+        panel = panel_of(qtbot, window)
+        type_text(field(panel, "file"), str(study))
+        fill(panel, tls, processes.address)
+        qtbot.mouseClick(panel.run_button, LEFT)
+        qtbot.waitUntil(lambda: bool(window.parts.history.runs()) and not window.jobs.unfinished, timeout=90_000)
+        assert not window.failure
+        assert [line.status for line in panel.table.cells.lines] == ["done"]
+        (run,) = window.parts.history.runs()
+        model = json.loads(run.result_json or "")["rows"][1]["artifact"]
+        assert Path(model).parent == window.parts.history.folder(run.run_id)
+        assert Path(model).is_file()
+    finally:
+        processes.close()
