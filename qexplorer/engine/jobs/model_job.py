@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 BATCH_SIZES = (1, 64)
 READ, FLOAT, EVALUATED, TIMED = 0.04, 0.1, 0.15, 0.15
 """The shares of reading and of measuring the float model, and those of evaluating and timing what came of it."""
+FILES = "files"
+"""Where the journal has the fingerprints of what the run was begun with."""
 CALIBRATION_BATCH = 32
 MODELS = tuple(m.name for m in models)
 
@@ -132,6 +134,7 @@ class ModelJob(Job):
             module, sha256 = yield from within(self._load(), 0.0, READ / 2)
             data = yield from within(open_dataset(self.data), READ / 2, READ)
             _check_fit(module, data)
+            _check_same({"weights": sha256, "data": data.sha256}, journal)
             self.check_read(sha256, data.sha256, journal)
             test = (data.x_test[: self.limit or None], data.y_test[: self.limit or None])
             first = yield from within(measure(Made("fp32", REAL, "float", module), test, files, journal), READ, FLOAT)
@@ -194,6 +197,18 @@ class ModelJob(Job):
         shape = measured[0].shape
         # closed here and not when it is collected: it puts back torch's threads before `torch_settings` does
         return (yield from measure_latency(modules, shape, BATCH_SIZES, threads))
+
+
+def _check_same(read: dict[str, str], journal: Journal) -> None:
+    """Raise a `UserError` where a run that goes on finds other files than it began with; these are their SHA-256."""
+    before: dict[str, str] | None = journal.get(FILES)
+    if before is None:
+        journal.put(FILES, read)
+        return
+    for kind, sha256 in read.items():
+        if before[kind] != sha256:
+            what = f"The {kind} are not those that the run began with: SHA-256 {sha256[:12]}, not {before[kind][:12]}."
+            raise UserError(what, "Put the files back, or start a new run.", field=kind)
 
 
 def _check_fit(module: "nn.Module", data: Data) -> None:
