@@ -6,6 +6,7 @@ from typing import Any
 
 from qexplorer.engine.backends import ENGINES
 from qexplorer.engine.results import NO_FASTER, REAL, SIMULATED, Row, RunResult
+from qexplorer.engine.simulation.recipe import FLOAT
 from qexplorer.engine.starts import KINDS
 
 DROP = 0.005
@@ -97,9 +98,11 @@ def _one_layer(result: RunResult) -> Iterator[JobAdvice]:
 
 
 def _shifted(result: RunResult) -> Iterator[JobAdvice]:
-    if any("bias_correction" in step for step in result.spec.get("repairs", [])):
+    steps = result.spec.get("repairs", [])
+    if not isinstance(steps, list) or any("bias_correction" in step for step in steps):  # of a preview it is the text
         return
-    coarse = [layer for layer in result.layers if float(layer.get("output_sqnr_db", "inf")) < COARSE_DB]
+    mendable = [layer for layer in result.layers if not str(layer.get("spec", "")).startswith(FLOAT)]
+    coarse = [layer for layer in mendable if float(layer.get("output_sqnr_db", "inf")) < COARSE_DB]
     shifted = sorted((layer["mean_shift"], layer["name"]) for layer in coarse if layer.get("mean_shift", 0) > SHARE)
     if shifted:
         share, name = shifted[-1]
@@ -107,7 +110,7 @@ def _shifted(result: RunResult) -> Iterator[JobAdvice]:
         yield JobAdvice(
             f"Quantization shifts the mean output of channels: that makes {share:.0%} of the error of {name}{more}.",
             "Correct biases", result.job,
-            {"repairs": ",".join([*result.spec.get("repairs", []), "bias_correction"])},
+            {"repairs": ",".join([*steps, "bias_correction"])},
         )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from qexplorer.engine.history import History, Run
 from qexplorer.engine.jobs.simulated_job import SimulatedJob
 from qexplorer.engine.record import job_of
 from qexplorer.engine.results import SIMULATED, RunResult
-from qexplorer.engine.simulation.recipe import FLOAT
+from qexplorer.engine.simulation.recipe import FLOAT, FLOATS
 from qexplorer.errors import UserError
 from qexplorer.weights.text import shown
 
@@ -40,7 +40,12 @@ def origin(run: Run) -> SimulatedJob:
 def settings_of(run: Run) -> dict[str, Any]:
     """What training takes over from a run. Raises `UserError` as `origin` does."""
     job = origin(run)
-    return {name: getattr(job, name) for name in TAKEN} | {"activation_spec": job.activation_spec.strip() or FLOAT}
+    return {name: _plain(name, getattr(job, name)) for name in TAKEN}
+
+
+def _plain(name: str, value: Any) -> Any:
+    """A setting in one of the words that mean the same."""
+    return FLOAT if name == "activation_spec" and value.strip() in ("", *FLOATS) else value
 
 
 def settled(job: SimulatedJob, run_id: str, history: History) -> dict[str, Any]:
@@ -59,7 +64,7 @@ def settled(job: SimulatedJob, run_id: str, history: History) -> dict[str, Any]:
         what = f"{name} is of the model {shown(model)}, not of {shown(job.model)}."
         raise UserError(what, "Take that model, or another run.", field="start")
     for f in dataclasses.fields(job):
-        own = getattr(job, f.name)
+        own = _plain(f.name, getattr(job, f.name))
         if f.name in settings and own not in (f.default, settings[f.name]):
             what = f"{name} has {f.metadata['title'].lower()} “{settings[f.name]}”, not “{own}”."
             raise UserError(what, "Leave it out, for the run's is taken; or start from float or ptq.", field=f.name)
@@ -72,7 +77,9 @@ def facts_of(run: Run) -> dict[str, Any]:
     """
     origin(run)
     result = RunResult.from_json(run.result_json or "")
-    row = next(row for row in reversed(result.rows) if row.kind == SIMULATED)
+    row = next((row for row in reversed(result.rows) if row.kind == SIMULATED), None)
+    if row is None:
+        raise UserError(f"The run “{shown(run.run_id)}” has no simulated result.", "Run it again.", field="start")
     return {"run_id": run.run_id, "job": run.job, "row": row.name, "top1": row.top1, "seed": result.seed,
             "model": result.model["sha256"], "data": result.data["sha256"]}  # fmt: skip
 

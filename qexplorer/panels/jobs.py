@@ -1,6 +1,8 @@
 """Jobs: what to run, what is running, and what went wrong."""
 
 import dataclasses
+from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 
 from PySide6.QtCore import QEvent, Qt
@@ -135,7 +137,7 @@ class JobsPanel(Panel):
             self._form.show_refusal(str(error))
 
     def _start(self, job: Job) -> None:
-        if self._allowed(job):
+        if self._allowed(job, partial(self._start, job)):
             run_id = self.parts.history.new_id(job.name)
             self._submit(recorded(job, self.parts.history, run_id), job, run_id)
 
@@ -147,22 +149,24 @@ class JobsPanel(Panel):
         except UserError as error:
             self.banner.show_message(str(error))
             return
-        if self._allowed(job):
+        if self._allowed(job, partial(self.resume, run_id)):
             self._submit(resumed(run_id, self.parts.history), job, run_id)
 
-    def _allowed(self, job: Job) -> bool:
-        """Whether it can begin; else the reason stands beside the settings, or the person is asked for trust."""
+    def _allowed(self, job: Job, again: Callable[[], None]) -> bool:
+        """Whether it can begin; else the reason stands beside the settings, or the person is asked for trust, and it is
+        tried `again` where that is given.
+        """
         try:
             job.check()
         except Untrusted as question:
-            self._ask_for_trust(question)
+            self._ask_for_trust(question, again)
             return False
         except UserError as error:
             self._form.show_refusal(str(error))
             return False
         return True
 
-    def _ask_for_trust(self, question: Untrusted) -> None:
+    def _ask_for_trust(self, question: Untrusted, again: Callable[[], None]) -> None:
         box = QMessageBox(QMessageBox.Icon.Warning, "Run this code?", question.what, parent=self)
         box.setInformativeText(question.remedy)
         box.setTextFormat(Qt.TextFormat.PlainText)
@@ -170,16 +174,16 @@ class JobsPanel(Panel):
         run.setObjectName("trust")
         box.setDefaultButton(box.addButton("Do not run it", QMessageBox.ButtonRole.RejectRole))
         box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        box.accepted.connect(lambda: self._on_trusted(question))
+        box.accepted.connect(lambda: self._on_trusted(question, again))
         box.open()
 
-    def _on_trusted(self, question: Untrusted) -> None:
+    def _on_trusted(self, question: Untrusted, again: Callable[[], None]) -> None:
         try:
             trust(question.path, question.fingerprint)
         except UserError as error:
             self._form.show_refusal(str(error))
             return
-        self.start()
+        again()
 
     def _submit(self, steps: Steps[RunResult], job: Job, run_id: str) -> None:
         task = self.parts.jobs.submit(steps, job.title, run_id)

@@ -63,4 +63,7 @@ def test_a_shift_of_means_in_a_coarse_layer_is_to_be_corrected() -> None:
     assert "45% of the error of a; in 2 layers" in advice.sentence
     jobs[advice.job](**advice.settings)
     assert advise_on(a_result("weight-only", row, layers=layers, spec={"repairs": ["bias_correction"]})) == []
+    kept = [{**layer, "spec": "float / uint4 affine"} for layer in layers]  # their biases are not corrected
+    assert advise_on(a_result("ptq-static", row, layers=kept, spec={"repairs": ["fold"]})) == []
+    assert advise_on(a_result("repair", layers=layers, spec={"repairs": "fold"})) == []
     assert advise_on(a_result("weight-only", row, layers=layers[2:], spec={"repairs": ["fold"]})) == []

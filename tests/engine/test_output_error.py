@@ -5,10 +5,13 @@ import pytest
 import torch
 from torch import nn
 
-from qexplorer.engine.repair import parse_repairs
+from qexplorer.engine.fake_quant import FakeQuantize
+from qexplorer.engine.repair import LayerTask, parse_repairs
+from qexplorer.engine.simulation.layers import quantize_input
 from qexplorer.engine.simulation.prepared import prepare
 from qexplorer.engine.simulation.recipe import Recipe
 from qexplorer.engine.simulation.simulate import Plan, Simulated, simulate
+from qexplorer.engine.simulation.walk import Visit
 from qexplorer.progress import finish
 from qexplorer.quant import QuantSpec
 from qexplorer.quant.quantize import quantize
@@ -56,6 +59,19 @@ def test_blocks_of_what_a_convolution_reads_are_of_its_channels(spec):
     with torch.no_grad():
         wanted = layer(torch.tensor(read.transpose(0, 3, 1, 2).copy()))
         assert torch.allclose(found.model.module(torch.tensor(x)), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_repairs_see_what_the_layer_reads():
+    x = torch.tensor(np.random.default_rng(3).normal(size=(2, 40, 5, 3)).astype(np.float32))
+    layer, fake = nn.Conv2d(40, 4, 1), FakeQuantize(QuantSpec.parse("mxfp4"))
+    quantize_input(layer, fake)
+    read: list[torch.Tensor] = []
+    layer.register_forward_pre_hook(lambda _, args: read.append(args[0]))
+    layer(x)
+    weight = layer.weight.detach()
+    quantizer = FakeQuantize(QuantSpec.parse("int4"))
+    task = LayerTask("conv", layer, layer, weight, quantizer, Visit("conv", [x], [x]), fake)
+    assert torch.equal(task.inputs[0], read[0])
 
 
 def test_looking_changes_nothing_that_is_made():

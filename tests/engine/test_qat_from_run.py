@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from qexplorer.engine.backends import BACKEND
 from qexplorer.engine.history import History
 from qexplorer.engine.jobs import Job, jobs
 from qexplorer.engine.jobs.simulated_job import SimulatedJob
@@ -263,3 +264,34 @@ def test_runs_are_offered_that_fit_the_settings(done: Done) -> None:
     line = found[done.run.run_id]
     assert line.startswith(f"{done.run.run_id} · int3 channel:0 / uint4 affine mse · fold,")
     assert line.endswith(f"{100 * done.run.rows[-1].top1:.1f} %")
+
+
+@pytest.mark.parametrize("written", ["", "float", "fp32"])
+def test_the_words_for_no_activation_spec_mean_the_same(tmp_path: Path, written: str) -> None:
+    history = History(tmp_path / "history.sqlite3")
+    run = finish(recorded(a_job("ptq-static", preset="none", weight_spec="int4", limit=16, calibration=16), history))
+    job = a_job("qat", start=run.run_id, activation_spec=written, weight_spec="int4").settled(history)
+    assert isinstance(job, SimulatedJob)
+    assert job.activation_spec == "float"
+
+
+def test_what_was_trained_is_kept_where_there_is_no_int8(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise UserError("The layer 0 pads in no way that a kernel does.")
+
+    monkeypatch.setattr(BACKEND, "quantize", refuse)
+    specs = {"weight_spec": "int8 channel:0", "activation_spec": "uint8 affine"}
+    result = finish(a_job("qat", **STILL, **specs, limit=16, calibration=16).run())
+    assert [row.name for row in result.rows] == ["fp32", "qat-w8a8"]
+    assert "Not converted to int8 kernels: The layer 0 pads" in result.rows[1].note
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [("int8 channel:0", "The trained weights;"), ("int8", "The trained weights;"),
+     ("int8 full_span", "Weights rounded again, to 48.1 dB or more;")],
+)  # fmt: skip
+def test_the_weights_in_int8_are_those_that_were_trained_or_it_says_so(spec: str, says: str) -> None:
+    job = a_job("qat", **STILL, weight_spec=spec, activation_spec="uint8 affine", limit=16, calibration=16)
+    result = finish(job.run())
+    assert result.rows[2].note.startswith(says)

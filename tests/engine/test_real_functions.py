@@ -9,6 +9,7 @@ from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
 from qexplorer.engine.backends import BACKEND, supported_engines
 from qexplorer.engine.state_dict import theoretical_bytes
+from qexplorer.errors import UserError
 from qexplorer.progress import finish
 
 pytestmark = pytest.mark.filterwarnings("ignore:TypedStorage is deprecated:UserWarning")
@@ -40,12 +41,14 @@ def kernels() -> Iterator[None]:
     torch.backends.quantized.engine = before
 
 
-CLAMPS = [nn.ReLU6(), nn.Hardtanh(), F.relu6, F.hardtanh]
+CLAMPS = {"ReLU6": nn.ReLU6(), "Hardtanh": nn.Hardtanh(), "relu6": F.relu6, "hardtanh": F.hardtanh,
+          "hardtanh_": F.hardtanh_, "clamp": lambda x: torch.clamp(x, 0, 6), "method": lambda x: x.clamp(-1, 6),
+          "clip": lambda x: torch.clip(x, 0, 6)}  # fmt: skip
 
 
 @pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("engine", supported_engines())
-@pytest.mark.parametrize("clamp", CLAMPS, ids=["ReLU6", "Hardtanh", "relu6", "hardtanh"])
+@pytest.mark.parametrize("clamp", CLAMPS.values(), ids=CLAMPS)
 def test_clamps_are_near_the_float_ones(engine: str, clamp: Callable[[Tensor], Tensor]) -> None:
     net = Net(clamp).eval()
     x = 3 * torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -54,6 +57,14 @@ def test_clamps_are_near_the_float_ones(engine: str, clamp: Callable[[Tensor], T
     with torch.no_grad():
         wanted, found = net(x), made(x)
     assert float((found - wanted).abs().mean() / wanted.abs().mean()) < 0.1
+
+
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.skipif("qnnpack" not in supported_engines(), reason="this torch has no QNNPACK")
+def test_what_no_kernel_does_is_refused_when_it_is_converted() -> None:
+    torch.backends.quantized.engine = "qnnpack"
+    with pytest.raises(UserError, match=r"cannot be converted to int8 kernels.*clamp"):
+        finish(BACKEND().quantize(Net(lambda x: x.clamp(min=0)).eval(), "x86", [torch.randn(4, 3, 8, 8).numpy()]))
 
 
 def test_weights_of_functions_are_counted() -> None:

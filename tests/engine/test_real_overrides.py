@@ -394,7 +394,8 @@ def test_training_ends_in_int8_with_the_same_layers_kept() -> None:
     result = finish(jobs["qat"](**qat, overrides="head=float").run())
     assert [row.kind for row in result.rows] == ["REAL", "SIMULATED", "REAL"]
     assert "Stayed float32: head." in result.rows[2].note
-    assert result.spec["int8"]["layers"] == {"head": "float"}
+    kept = {name for name, spec in result.spec["int8"]["layers"].items() if spec == "float"}
+    assert kept == {"head"}
     assert not jobs["qat"](**qat, overrides="head=int4").int8_engine()  # there are no kernels for that
 
 

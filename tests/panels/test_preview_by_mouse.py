@@ -1,9 +1,11 @@
 """What repairs do to one layer, asked for beside the field in which they are chosen."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QAbstractButton, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from qexplorer.engine.jobs import jobs
@@ -52,3 +54,23 @@ def test_the_preview_itself_has_none(open_window: Callable[..., MainWindow]) -> 
     window = open_window()
     window.store.update(job=jobs["repair"]())
     assert window.panel(JobsPanel)._form.findChild(LinkButton) is None
+
+
+def test_trust_that_is_given_for_a_preview_starts_the_preview(
+    qtbot: QtBot, open_window: Callable[..., MainWindow], tmp_path: Path
+) -> None:
+    own = tmp_path / "mine.py"
+    own.write_text(
+        "import torch\n\ndef make():\n    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(1024, 10))\n"
+    )
+    window = open_window()
+    settings = {**SMALL, "model": f"{own}:make"}
+    window.store.update(job=jobs["weight-only"](**settings, weight_spec="int4"))
+    qtbot.mouseClick(link_of(window), LEFT)
+    box = window.panel(JobsPanel).findChild(QMessageBox)
+    assert box is not None
+    trust = box.findChild(QAbstractButton, "trust")
+    assert trust is not None
+    qtbot.mouseClick(trust, LEFT)
+    qtbot.waitUntil(lambda: bool(window.parts.history.runs()) and not window.jobs.unfinished, timeout=60_000)
+    assert [run.job for run in window.parts.history.runs()] == ["repair"]

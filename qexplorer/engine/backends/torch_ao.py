@@ -81,7 +81,9 @@ class GraphMode(Backend):
         with _quietly():
             with _fitting("converted to", "simulation takes it as it is"):
                 converted = convert_fx(prepared)
-            _settle_clamps(converted)
+                _settle_clamps(converted)
+                with torch.inference_mode():
+                    converted(*example)  # some steps are refused only now
             spec = _describe(mapping.global_qconfig)
             layers = _layers(fused, converted, QuantSpec.parse(WEIGHTS[preset]), own)
         if own:
@@ -243,11 +245,13 @@ def _settle_clamps(converted: Any) -> None:
 
     if torch.backends.quantized.engine != "qnnpack":
         return
+    clamps = (F.relu6, F.hardtanh, F.hardtanh_, torch.clamp, torch.clip, "clamp", "clamp_", "clip", "clip_")
     for node in list(converted.graph.nodes):
         module = converted.get_submodule(node.target) if node.op == "call_module" else None
-        if isinstance(module, nnq.ReLU6 | nn.Hardtanh) or node.target in (F.relu6, F.hardtanh):
+        if isinstance(module, nnq.ReLU6 | nn.Hardtanh) or (module is None and node.target in clamps):
+            x = node.args[0] if node.args else node.kwargs["input"]
             with converted.graph.inserting_before(node):
-                node.replace_input_with(node.args[0], converted.graph.call_method("contiguous", (node.args[0],)))
+                node.replace_input_with(x, converted.graph.call_method("contiguous", (x,)))
     converted.recompile()
 
 

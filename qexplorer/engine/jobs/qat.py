@@ -1,5 +1,6 @@
 """Quantization-aware training."""
 
+import math
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -9,7 +10,7 @@ import numpy as np
 from qexplorer.engine.backends import BACKEND, choose_engine
 from qexplorer.engine.jobs import jobs, setting
 from qexplorer.engine.jobs.model_job import Conversion, Workshop
-from qexplorer.engine.jobs.real_overrides import float_note, real_recipe, real_weights
+from qexplorer.engine.jobs.real_overrides import OFFERED, float_note, real_recipe, real_weights
 from qexplorer.engine.jobs.simulated_job import (
     ACTIVATION_SPECS,
     SPEC_HELP,
@@ -26,6 +27,7 @@ from qexplorer.errors import UserError
 from qexplorer.progress import Steps, within
 from qexplorer.quant.granularity import PerChannel
 from qexplorer.quant.lsq import lsq_refusal
+from qexplorer.quant.spec import QuantSpec
 
 if TYPE_CHECKING:
     from qexplorer.engine.history import History
@@ -150,11 +152,15 @@ class Qat(SimulatedJob):
         size, average = model.sizes()
         name = f"qat-{row_name(every.weights, every.activations)}"
         origin = f"Trained on from the run {self.start}." if start else ""
-        said = " ".join(filter(None, (origin, note, *notes, source.note, ON_DISK)))
-        made = [Made(name, SIMULATED, str(shop.device), model.module, size, said)]
         spec: dict[str, Any] = {"layers": self.recipe().to_json(), "traced": source.traced, "average_bits": average}
-        if self.real:
-            made.append((yield from within(self._int8(model, shop, spec), TRAINED, 1.0)))
+        real: list[Made] = []
+        try:
+            if self.real:
+                real.append((yield from within(self._int8(model, shop, spec), TRAINED, 1.0)))
+        except UserError as error:  # what was trained is kept
+            notes.append(f"Not converted to int8 kernels: {error.what}")
+        said = " ".join(filter(None, (origin, note, *notes, source.note, ON_DISK)))
+        made = [Made(name, SIMULATED, str(shop.device), model.module, size, said), *real]
         findings = {"training_memory": shop.journal.get("qat/footprint"), "stopped": note, "start": start}
         layers = [{"row": name, "name": n, "shape": list(layer.layer.weight.shape), "scale": model.scales().get(n)}
                   for n, layer in model.layers.items()]  # fmt: skip
@@ -197,13 +203,17 @@ class Qat(SimulatedJob):
     def _int8(self, model: "QatModel", shop: Workshop, spec: dict[str, Any]) -> Steps[Made]:
         """The trained weights in int8 kernels, whose activations are calibrated anew."""
         every = self.recipe().every
-        per_channel = every.weights is not None and isinstance(every.weights.granularity, PerChannel)
-        preset = "x86" if per_channel else "pytorch_default"
+        assert every.weights is not None  # noqa: S101  it is `real`
+        per_channel = isinstance(every.weights.granularity, PerChannel)
+        preset, nearest = ("x86", "int8 channel:0") if per_channel else ("pytorch_default", "int8")
+        usual = every.weights if every.weights in OFFERED else QuantSpec.parse(nearest)
         plain = model.plain().module.to("cpu")
-        weights = real_weights(self.overrides, shop)
+        weights = {**dict.fromkeys(model.layers, usual), **real_weights(self.overrides, shop)}
         real = yield from BACKEND().quantize(plain, preset, shop.batches(self.calibration), weights)
         spec["int8"] = real.spec
-        note = "The trained weights; activation ranges are calibrated anew."
+        least = min((float(layer["weight_sqnr_db"]) for layer in real.layers), default=math.inf)
+        same = "The trained weights" if least == math.inf else f"Weights rounded again, to {least:.1f} dB or more"
+        note = f"{same}; activation ranges are calibrated anew."
         return Made("qat-int8", BACKEND.kind, self.int8_engine(), real.module,
                     note=" ".join(filter(None, (note, float_note(real.layers)))))  # fmt: skip
 

@@ -39,8 +39,10 @@ class LayerTask:
     @property
     def inputs(self) -> "list[Tensor]":
         """What the layer computes with, a tensor a batch: quantized where its activations are."""
+        from qexplorer.engine.simulation.layers import quantized_input
+
         fake = self.input_quantizer
-        return [x if fake is None else fake(x) for x in self.visit.inputs]
+        return [x if fake is None else quantized_input(self.layer, x, fake) for x in self.visit.inputs]
 
 
 class Repair(Plugin):
