@@ -10,6 +10,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,14 +69,29 @@ def themes(all_themes: Any) -> Iterator[Any]:
 
 
 @pytest.fixture
-def open_window(qtbot: Any, themes: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+def first() -> Any:
+    """What windows show where nothing else is asked for: the sample."""
+    from qexplorer.app import first_state
+
+    return first_state()
+
+
+@pytest.fixture
+def made_up() -> Any:
+    """Values that are shown at once, for tests to which it does not matter what is open: they put it in `first`."""
+    from qexplorer.app import first_state
+
+    return replace(first_state(), path="synthetic:laplace", tensor="")
+
+
+@pytest.fixture
+def open_window(qtbot: Any, themes: Any, tmp_path: Path, first: Any) -> Iterator[Callable[..., Any]]:
     """Opens windows, on the sample where nothing else is asked for; session, layout and history lie in `tmp_path`.
 
     One that has something to show is handed out when it shows it, unless it is not to `settle`.
     """
     from PySide6.QtCore import QCoreApplication, QEvent, QSettings
 
-    from qexplorer.app import first_state
     from qexplorer.engine.history import History
     from qexplorer.main_window import MainWindow
 
@@ -84,9 +100,7 @@ def open_window(qtbot: Any, themes: Any, tmp_path: Path) -> Iterator[Callable[..
     def opened(state: Any = None, *, settle: bool = True) -> MainWindow:
         settings = QSettings(str(tmp_path / "layout.ini"), QSettings.Format.IniFormat)
         history = History(tmp_path / "history.sqlite3")
-        window = MainWindow(
-            state or first_state(), themes, history, session=tmp_path / "session.json", settings=settings
-        )
+        window = MainWindow(state or first, themes, history, session=tmp_path / "session.json", settings=settings)
         windows.append(window)
         window.resize(1280, 800)
         window.show()

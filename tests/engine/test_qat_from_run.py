@@ -23,8 +23,9 @@ from qexplorer.engine.simulation.simulate import Plan, simulate
 from qexplorer.engine.starts import TAKEN, offers
 from qexplorer.errors import UserError
 from qexplorer.progress import finish
+from tests.few_digits import few_digits
 
-SMALL: dict[str, Any] = {"model": "vit_digits", "threads": 1, "timing": "off"}
+SMALL: dict[str, Any] = {"model": "vit_digits", "data": few_digits(), "threads": 1, "timing": "off"}
 PTQ = {"weight_spec": "int3 channel:0", "activation_spec": "uint4 affine mse", "overrides": "head=int8 / float",
        "repairs": "fold,mse_clip,gptq,bias_correction", "calibration": 48}  # fmt: skip
 STILL = {"rate": 1e-30, "epochs": 1, "batch": 512}

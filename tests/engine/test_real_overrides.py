@@ -25,6 +25,7 @@ from qexplorer.errors import UserError
 from qexplorer.progress import finish
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.weights import open_checkpoint
+from tests.few_digits import few_digits
 
 CHANCE = torch.Generator().manual_seed(0)
 IMAGES = torch.randn(32, 1, 8, 8, generator=CHANCE) * torch.linspace(0.1, 3, 32)[:, None, None, None]
@@ -390,7 +391,7 @@ def test_parity_compares_the_layers_that_are_int8() -> None:
 
 
 def test_training_ends_in_int8_with_the_same_layers_kept() -> None:
-    qat = {**VIT, "epochs": 1, "weight_spec": "int8 channel:0", "activation_spec": "uint8 affine"}
+    qat = {**VIT, "data": few_digits(), "epochs": 1, "weight_spec": "int8 channel:0", "activation_spec": "uint8 affine"}
     result = finish(jobs["qat"](**qat, overrides="head=float").run())
     assert [row.kind for row in result.rows] == ["REAL", "SIMULATED", "REAL"]
     assert "Stayed float32: head." in result.rows[2].note

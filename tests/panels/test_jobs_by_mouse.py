@@ -21,6 +21,7 @@ from qexplorer.panels.jobs import JobsPanel
 from qexplorer.panels.result import ResultPanel
 from qexplorer.panels.runs import RunsPanel
 from qexplorer.panels.study import StudyPanel
+from qexplorer.state.app_state import AppState
 from qexplorer.widgets.controls import Button, Combo
 from qexplorer.widgets.job_form import JobForm
 from qexplorer.widgets.segmented import Segmented
@@ -42,6 +43,11 @@ SETTINGS = {
     "convergence": {"calibration": "16"},
 }
 SHOWN = {"qat": "curves", "convergence": "curves", "bit-budget": "front", "evaluate": "_empty"}
+
+
+@pytest.fixture
+def first(made_up: AppState) -> AppState:
+    return made_up
 
 
 def form_of(window: MainWindow) -> JobForm:

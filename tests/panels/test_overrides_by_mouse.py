@@ -3,16 +3,23 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
 from qexplorer.main_window import MainWindow
 from qexplorer.panels.jobs import JobsPanel
+from qexplorer.state.app_state import AppState
 from qexplorer.widgets.controls import Combo
 from tests.widgets.hands import pick, type_text
 
 Open = Callable[..., MainWindow]
 LEFT = Qt.MouseButton.LeftButton
+
+
+@pytest.fixture
+def first(made_up: AppState) -> AppState:
+    return made_up
 
 
 def choose(qtbot: QtBot, window: MainWindow, job: str) -> Any:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QAbstractButton, QMessageBox
 from pytestqt.qtbot import QtBot
@@ -11,10 +12,16 @@ from pytestqt.qtbot import QtBot
 from qexplorer.engine.jobs import jobs
 from qexplorer.main_window import MainWindow
 from qexplorer.panels.jobs import JobsPanel
+from qexplorer.state.app_state import AppState
 from qexplorer.widgets.controls import LinkButton
 
 LEFT = Qt.MouseButton.LeftButton
 SMALL: dict[str, Any] = {"model": "vit_digits", "limit": 24, "threads": 1, "timing": "off", "calibration": 32}
+
+
+@pytest.fixture
+def first(made_up: AppState) -> AppState:
+    return made_up
 
 
 def link_of(window: MainWindow) -> LinkButton:

@@ -14,7 +14,7 @@ from qexplorer.app import first_state
 from qexplorer.engine.study.place import Tls
 from qexplorer.main_window import MainWindow
 from qexplorer.panels.study import StudyPanel
-from qexplorer.state.app_state import StudyChoice
+from qexplorer.state.app_state import AppState, StudyChoice
 from qexplorer.state.session import load_session
 from qexplorer.widgets.controls import Field
 from tests.certificates import make_pems
@@ -34,6 +34,11 @@ calibration = 16
 timing = "off"
 threads = 1
 """
+
+
+@pytest.fixture
+def first(made_up: AppState) -> AppState:
+    return made_up
 
 
 @pytest.fixture

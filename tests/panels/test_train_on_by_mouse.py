@@ -17,6 +17,7 @@ from qexplorer.panels.jobs import JobsPanel
 from qexplorer.panels.result import ResultPanel
 from qexplorer.panels.runs import RunsPanel
 from qexplorer.progress import finish
+from qexplorer.state.app_state import AppState
 from qexplorer.widgets.controls import Combo
 from qexplorer.widgets.job_form import JobForm
 from qexplorer.widgets.offered import Offered
@@ -26,6 +27,11 @@ LEFT = Qt.MouseButton.LeftButton
 Open = Callable[..., MainWindow]
 SMALL: dict[str, Any] = {"model": "vit_digits", "limit": 24, "threads": 1, "timing": "off", "calibration": 32}
 PTQ = {"weight_spec": "int3 channel:0", "repairs": "fold,mse_clip,gptq"}
+
+
+@pytest.fixture
+def first(made_up: AppState) -> AppState:
+    return made_up
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from benchmarks.figures import DifferenceError, Figure, at_least, at_most, requi
 from benchmarks.table import table
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "benchmark.py"
-NAMES = ["exact-int8-tensor", "any-scheme-from-sketch"]
+NAMES = ["exact-int8-tensor", "sketch-bfloat16"]
 TYPES = {
     "name": str,
     "work": str,
