@@ -5,6 +5,7 @@ import re
 import secrets
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ RESUMABLE = ("interrupted", "cancelled", "failed")
 """How a run may have ended that can be gone on with."""
 ARRAYS = re.compile(r"[0-9a-f]{16}\.npz", re.ASCII)
 """What the files of steps are called."""
+RETRY_S = 0.02
+"""How long to wait before a lock is asked for again, where SQLite does not wait by itself."""
 COLUMNS = "run_id, job, status, started, ended, config_json, result_json, error, notes"
 REMEDIES = {
     sqlite3.SQLITE_FULL: "Free some space on that disk.",
@@ -256,7 +259,7 @@ class History:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(self.path, timeout=self.busy_timeout_s)) as database, database:
-                database.execute("PRAGMA journal_mode = WAL")
+                self._use_wal(database)
                 database.execute("PRAGMA synchronous = FULL")  # a committed result survives a power cut
                 self._prepare(database)
                 yield database
@@ -265,6 +268,23 @@ class History:
             raise UserError(f"The run history {self.path} cannot be used: {error}.", REMEDIES.get(code, "")) from error
         except OSError as error:
             raise UserError(f"The run history {self.path} cannot be used: {error.strerror}.") from error
+
+    def _use_wal(self, database: sqlite3.Connection) -> None:
+        """Set the journal mode, which the file keeps.
+
+        SQLite waits for nobody here: where several programs open an old file at once, the one that comes second is
+        told at once that it is locked.
+        """
+        give_up = time.monotonic() + self.busy_timeout_s
+        while True:
+            try:
+                database.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                    raise
+                time.sleep(RETRY_S)
+            else:
+                return
 
     def _prepare(self, database: sqlite3.Connection) -> None:
         (version,) = database.execute("PRAGMA user_version").fetchone()

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -254,21 +255,17 @@ def test_a_file_of_the_first_version_is_opened_and_goes_on(history: History) -> 
         assert database.execute("SELECT count(*) FROM runs WHERE host = ?", (platform.node(),)).fetchone() == (1,)
 
 
-def test_several_may_open_a_file_of_the_first_version_at_once(history: History) -> None:
+@pytest.mark.parametrize("attempt", range(20))  # the programs must meet while the first of them changes the file
+def test_several_may_open_a_file_of_the_first_version_at_once(history: History, attempt: int) -> None:
     write_version_1(history.path)
     ready = threading.Barrier(6)
-    counts: list[int] = []
 
-    def work() -> None:
+    def work(_: int) -> int:
         ready.wait()
-        counts.append(len(History(history.path).runs()))
+        return len(History(history.path).runs())
 
-    threads = [threading.Thread(target=work) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert counts == [2] * 6
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(work, range(6))) == [2] * 6
 
 
 @pytest.mark.parametrize(
