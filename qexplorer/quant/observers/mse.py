@@ -8,11 +8,13 @@ import numpy as np
 
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, finish
-from qexplorer.quant.arrays import Floats
+from qexplorer.quant.arrays import Doubles, Floats
 from qexplorer.quant.observers import Ends, Observer, Target, extremes, observers, zero_if_empty
 from qexplorer.quant.sample import Sample
 
 TRIALS = 100
+AT_ONCE = 1 << 14
+"""So many values are looked at by one call: with fewer, calling costs more than the arithmetic."""
 
 
 class BestShare(Observer):
@@ -34,13 +36,27 @@ class BestShare(Observer):
         lo, hi = zero_if_empty(*extremes(sample.values))
         best = np.full(lo.shape, np.inf)
         share = np.ones(lo.shape, np.float32)
-        for k in range(TRIALS, 0, -1):
-            trial = np.float32(k / TRIALS)
-            error = target.error(sample.values, lo * trial, hi * trial, sample.weights, self.power)
-            yield Progress("Trying ranges", TRIALS - k, TRIALS)
-            share = np.where(error < best, trial, share)
+        trials = (np.arange(TRIALS, 0, -1) / TRIALS).astype(np.float32)
+        many = max(1, AT_ONCE // max(1, sample.values.size))
+        for at in range(0, TRIALS, many):
+            tried = trials[at : at + many]
+            errors = self._errors(sample, target, np.outer(tried, lo), np.outer(tried, hi))
+            yield Progress("Trying ranges", at, TRIALS)
+            least = np.argmin(errors, axis=0)
+            error = np.take_along_axis(errors, least[None], axis=0)[0]
+            share = np.where(error < best, tried[least], share)
             best = np.minimum(error, best)
         return lo * share, hi * share
+
+    def _errors(self, sample: Sample, target: Target, lo: Floats, hi: Floats) -> Doubles:
+        """The error of each group under each range, `[T, G]` as the ranges are; infinite where it is not a number."""
+        tries = len(lo)
+        rows, weights = sample.values, sample.weights
+        if tries > 1:
+            rows = np.tile(rows, (tries, 1))
+            weights = None if weights is None else np.tile(weights, (tries, 1))
+        error = target.error(rows, lo.ravel(), hi.ravel(), weights, self.power).reshape(lo.shape)
+        return np.where(np.isnan(error), np.inf, error)
 
 
 @observers.register
