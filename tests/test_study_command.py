@@ -11,17 +11,7 @@ from pathlib import Path
 import pytest
 
 from qexplorer.cli import main
-
-TINY = """
-title = "Tiny"
-job = "weight-only"
-[settings]
-model = "vit_digits"
-limit = 16
-calibration = 16
-timing = "off"
-threads = 1
-"""
+from tests.tiny_study import TINY
 
 
 @pytest.fixture

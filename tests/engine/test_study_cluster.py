@@ -23,17 +23,9 @@ from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, finish
 from tests.certificates import make_pems
 from tests.dask_processes import Processes
+from tests.tiny_study import TINY
 
 pytestmark = pytest.mark.timeout(120)
-TINY = """
-job = "weight-only"
-[settings]
-model = "vit_digits"
-limit = 16
-calibration = 16
-timing = "off"
-threads = 1
-"""
 ONE = Study.parse(TINY)
 SEEDS = Study.parse(TINY + "[grid]\nseed = [0, 1, 2]")
 LONG = TINY + 'repairs = "fold,adaround:{}"\n'

@@ -19,21 +19,12 @@ from qexplorer.state.session import load_session
 from qexplorer.widgets.controls import Field
 from tests.certificates import make_pems
 from tests.dask_processes import Processes
+from tests.tiny_study import TINY
 from tests.widgets.hands import type_text
 
 LEFT = Qt.MouseButton.LeftButton
 Open = Callable[..., MainWindow]
 ADDRESS = "tls://127.0.0.1:8786"
-TINY = """
-title = "Tiny"
-job = "weight-only"
-[settings]
-model = "vit_digits"
-limit = 16
-calibration = 16
-timing = "off"
-threads = 1
-"""
 
 
 @pytest.fixture
