@@ -119,6 +119,11 @@ class History:
         """The finished steps of a run."""
         return RunJournal(self, run_id)
 
+    def steps_done(self) -> dict[str, int]:
+        """How many finished steps are kept of each run that has any."""
+        with self.open() as database:
+            return dict(database.execute("SELECT run_id, count(*) FROM steps GROUP BY run_id"))
+
     def annotate(self, run_id: str, notes: str) -> None:
         """Keep the person's own words about a run. Raises `UserError` where there is none of that id."""
         self.get(run_id)

@@ -1,6 +1,5 @@
 """Runs: the results of every run, newest first."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,10 +16,13 @@ from qexplorer.engine.starts import origin
 from qexplorer.errors import UserError
 from qexplorer.panels import Panel, Parts, Place, register
 from qexplorer.state.chosen_runs import SHOWN, Line
-from qexplorer.state.runner import Task
+from qexplorer.state.runner import Failed, Task
 from qexplorer.widgets.controls import Button, caption
 from qexplorer.widgets.messages import Placeholder
 from qexplorer.widgets.runs_table import RunLine, RunsTable, Timing
+
+ENDINGS = {"Report (*.html)": ".html", "Table (*.csv)": ".csv"}
+"""What runs can be exported as."""
 
 
 @register
@@ -62,6 +64,7 @@ class RunsPanel(Panel):
         self.table.chosen.connect(self._on_chosen)
         parts.jobs.ended.connect(self._on_ended)
         parts.runs.history_changed.connect(self.reload)
+        parts.runs.done.connect(self._on_done)
         parts.themes.changed.connect(self.table.show_theme)
         self.table.show_theme(parts.themes.current)
         self.reload()
@@ -131,7 +134,7 @@ class RunsPanel(Panel):
         menu = QMenu(self)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         for run in self._unfinished:
-            done = len(self.parts.history.journal(run.run_id).keys(""))
+            done = self.parts.runs.known.steps.get(run.run_id, 0)
             action = menu.addAction(f"{run.job}, {run.started[:16].replace('T', ' ')}: {run.status}, {done} steps done")
             action.setData(run.run_id)
         menu.triggered.connect(lambda action: self.resume_asked.emit(action.data()))
@@ -147,21 +150,28 @@ class RunsPanel(Panel):
         dialog.setLabelText(f"Note about {run_id}")
         dialog.setTextValue(self._run(run_id).notes)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.textValueSelected.connect(lambda text: self._do(lambda: self.parts.history.annotate(run_id, text)))
+        dialog.textValueSelected.connect(lambda text: self._annotate(run_id, text))
         dialog.open()
 
     def _on_export(self) -> None:
-        dialog = QFileDialog(self, "Export runs", "runs.html", "Report (*.html);;Table (*.csv)")
+        dialog = QFileDialog(self, "Export runs", "runs.html", ";;".join(ENDINGS))
         dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.filterSelected.connect(lambda kind: dialog.selectFile(f"runs{ENDINGS[kind]}"))
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.fileSelected.connect(self.write)
         dialog.open()
 
     def write(self, path: str) -> None:
         """Write the selected runs, or all, to a file."""
-        ids = self._chosen_ids()
-        runs = [run for run in self.parts.history.runs() if not ids or run.run_id in ids]
-        self._do(lambda: export(runs, Path(path)))
+        ids, history = self._chosen_ids(), self.parts.history
+
+        def work() -> None:
+            export([run for run in history.runs() if not ids or run.run_id in ids], Path(path))
+
+        self.parts.runs.do(work, "Exporting runs")
+
+    def _annotate(self, run_id: str, notes: str) -> None:
+        self.parts.runs.do(lambda: self.parts.history.annotate(run_id, notes), "Keeping the note")
 
     def _on_delete(self) -> None:
         ids = self._chosen_ids()
@@ -172,17 +182,19 @@ class RunsPanel(Panel):
         question.addButton("Delete", QMessageBox.ButtonRole.AcceptRole)
         question.addButton("Keep", QMessageBox.ButtonRole.RejectRole)
         question.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        question.accepted.connect(lambda: self._do(lambda: [self.parts.history.delete(run_id) for run_id in ids]))
+        question.accepted.connect(lambda: self._delete(ids))
         question.open()
 
-    def _do(self, change: Callable[[], object]) -> None:
-        try:
-            change()
-        except UserError as error:
-            self.banner.show_message(str(error))
-            return
-        self.banner.clear()
-        self.parts.runs.reload()
+    def _delete(self, run_ids: list[str]) -> None:
+        history = self.parts.history
+        self.parts.runs.do(lambda: [history.delete(run_id) for run_id in run_ids], "Deleting runs")
+
+    def _on_done(self, task: Task) -> None:
+        """What was asked for is done, or it says why not."""
+        if isinstance(task.outcome, Failed):
+            self.banner.show_message(task.outcome.message, task.outcome.details)
+        else:
+            self.banner.clear()
 
 
 def lines_of(run: Run, result: RunResult) -> list[RunLine]:

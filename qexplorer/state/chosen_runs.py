@@ -2,7 +2,8 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -18,24 +19,29 @@ from qexplorer.state.runner import Done, Failed, Runner, Task
 Line = tuple[str, str]
 """A run's id and the name of one of its rows."""
 Points = list[dict[str, Any]]
+CHANGE = object()
+"""What the task of a change is about."""
+PATIENCE_S = 10.0
+"""How long the window stays for a change that is under way when it is closed."""
 SHOWN = 50
 """So many runs are shown; `qexplorer runs` lists them all."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """The runs of the history, newest first and without the text of their results; and the newest `SHOWN` results by
-    their runs' ids, None where one cannot be read.
+    """The runs of the history, newest first and without the text of their results; the newest `SHOWN` results by
+    their runs' ids, None where one cannot be read; and how many steps each run has done.
     """
 
     runs: tuple[Run, ...] = ()
     results: Mapping[str, RunResult | None] = dataclasses.field(default_factory=dict[str, RunResult | None])
+    steps: Mapping[str, int] = dataclasses.field(default_factory=dict[str, int])
 
 
 class ChosenRuns(QObject):
     """The chosen lines, the first one being the one whose details are shown; and the run that is under way.
 
-    The history is read by a thread of its own: properties say what was found there the last time.
+    The history is read and changed by a thread of its own: properties say what was found there the last time.
     """
 
     changed = Signal()
@@ -43,6 +49,8 @@ class ChosenRuns(QObject):
     """The history was read again."""
     grew = Signal()
     """The run under way has more `points`."""
+    done = Signal(object)
+    """What was to be `do`ne with the history has ended: its task, with how."""
 
     def __init__(self, history: History, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -88,14 +96,21 @@ class ChosenRuns(QObject):
         if self.running and self.idle:
             self._reading.submit(_read_points(self.history, self.running), "Reading its curves", self.running)
 
+    def do(self, work: Callable[[], object], title: str) -> None:
+        """Do something with the history; `done` tells how it ended, and the history is read again."""
+        self._reading.submit(_at_once(work, title), title, CHANGE)
+
     @property
     def idle(self) -> bool:
-        """Whether nothing is being read."""
+        """Whether nothing is being read or changed."""
         return not self._reading.unfinished and not self._soon.isActive()
 
     def close(self) -> bool:
-        """Stop all work; whether it stopped in time."""
+        """Stop reading, once what was to be done is done; whether it stopped in time."""
         self._soon.stop()
+        give_up = time.monotonic() + PATIENCE_S
+        while any(task.about is CHANGE for task in self._reading.tasks) and time.monotonic() < give_up:
+            time.sleep(0.01)
         return self._reading.close()
 
     @Slot(object)
@@ -106,6 +121,9 @@ class ChosenRuns(QObject):
                 self.known, self._older = task.outcome.result, {}
             self.failed = task.outcome if isinstance(task.outcome, Failed) else None
             self.history_changed.emit()
+        elif task.about is CHANGE:
+            self.done.emit(task)
+            self.reload()
         elif task.about == self.running and isinstance(task.outcome, Done) and task.outcome.result != self.points:
             self.points = task.outcome.result
             self.grew.emit()
@@ -146,7 +164,13 @@ def _read(history: History, before: Mapping[str, RunResult | None]) -> Steps[Kno
         results[run.run_id] = before.get(run.run_id)
         with suppress(UserError):  # written by another version, or damaged: the others are shown
             results[run.run_id] = results[run.run_id] or RunResult.from_json(run.result_json or "")
-    return Known(tuple(dataclasses.replace(run, result_json=None) for run in runs), results)
+    return Known(tuple(dataclasses.replace(run, result_json=None) for run in runs), results, history.steps_done())
+
+
+def _at_once(work: Callable[[], object], title: str) -> Steps[None]:
+    """A piece of work without steps; once begun, it is done to its end."""
+    yield Progress(title)
+    work()
 
 
 def _read_points(history: History, run_id: str) -> Steps[Points]:

@@ -1,15 +1,17 @@
 """Each job chosen, set and started by mouse and keyboard, and its result seen."""
 
 import json
+import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QAbstractButton, QApplication, QInputDialog, QLineEdit, QMenu, QMessageBox
+from PySide6.QtWidgets import QAbstractButton, QApplication, QFileDialog, QInputDialog, QLineEdit, QMenu, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from qexplorer.engine.history import History
@@ -187,16 +189,44 @@ def test_a_note_is_kept_and_a_run_deleted(qtbot: QtBot, open_window: Open, tmp_p
     assert dialog is not None
     dialog.setTextValue("the one that ships")
     dialog.accept()
-    (run,) = window.parts.history.runs()
-    assert run.notes == "the one that ships"
-    panel.write(str(tmp_path / "runs.html"))
-    assert "the one that ships" in (tmp_path / "runs.html").read_text()
+    history = window.parts.history
+    qtbot.waitUntil(lambda: [run.notes for run in history.runs()] == ["the one that ships"])
+    qtbot.mouseClick(panel.export, LEFT)
+    file = panel.findChild(QFileDialog)
+    assert file is not None
+    file.setDirectory(str(tmp_path))
+    file.filterSelected.emit("Table (*.csv)")
+    file.accept()
+    qtbot.waitUntil((tmp_path / "runs.csv").is_file)
+    assert "the one that ships" in (tmp_path / "runs.csv").read_text()
     select_lines(window, 0)
     qtbot.mouseClick(panel.delete, LEFT)
     question = panel.findChild(QMessageBox)
     assert question is not None
     qtbot.mouseClick(next(b for b in question.buttons() if b.text() == "Delete"), LEFT)
-    assert window.parts.history.runs() == []
+    qtbot.waitUntil(lambda: history.runs() == [])
+
+
+def test_what_is_done_with_a_run_holds_up_nothing_and_says_why_it_cannot_be_done(
+    qtbot: QtBot, open_window: Open, tmp_path: Path
+) -> None:
+    window = open_window()
+    set_job(qtbot, window, "evaluate", {})
+    run_job(qtbot, window)
+    select_lines(window, 0)
+    panel = window.panel(RunsPanel)
+    history = window.parts.history
+    with closing(sqlite3.connect(history.path)) as other:
+        other.execute("BEGIN IMMEDIATE")  # another program writes, and takes its time
+        panel._annotate(history.runs()[0].run_id, "kept")
+        qtbot.wait(300)  # the window's thread goes on
+        assert [run.notes for run in history.runs()] == [""]
+    qtbot.waitUntil(lambda: [run.notes for run in history.runs()] == ["kept"])
+    panel.write(str(tmp_path / "runs.pdf"))
+    qtbot.waitUntil(lambda: "neither .csv nor .html" in panel.banner.text)
+    panel._annotate(history.runs()[0].run_id, "kept to the end")
+    window.close()
+    assert [run.notes for run in history.runs()] == ["kept to the end"]
 
 
 def test_a_cancelled_run_is_resumed_by_mouse(qtbot: QtBot, open_window: Open) -> None:
