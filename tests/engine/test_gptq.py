@@ -12,7 +12,7 @@ from small_nets import randn
 from torch import Tensor, nn
 
 from qexplorer.engine.repair import gptq as gptq_room
-from qexplorer.engine.simulation.gram import grouped
+from qexplorer.engine.simulation.gram import Gram, grouped
 from qexplorer.errors import UserError
 from qexplorer.progress import finish
 
@@ -68,6 +68,18 @@ def test_the_last_column_is_the_best_one_for_those_before_it() -> None:
     aim = weight[:, -1].double() + error[:, :-1] @ h[:-1, -1] / h[-1, -1]
     grid = grid_of(weight, "int4 channel:0")
     assert torch.equal(chosen[:, -1], grid.nearest(aim.float(), 23))
+
+
+def test_what_is_rounded_gives_the_float_outputs_from_the_quantized_inputs() -> None:
+    """By torch's own least squares, the damping being so many more samples in which nothing was quantized."""
+    weight, x = randn(5, 12), randn(40, 12, seed=1)
+    seen = x + 0.3 * randn(40, 12, seed=2)
+    own, cross = seen.T @ seen / 40, x.T @ seen / 40
+    damping = gptq_room.DAMPING * own.diagonal().mean()
+    rows = (40 * damping).sqrt() * torch.eye(12)
+    judge = torch.linalg.lstsq(torch.cat([seen, rows]).double(), (torch.cat([x, rows]) @ weight.T).double())
+    found = gptq_room.wanted(weight[None], Gram(own[None], cross[None]))[0]
+    torch.testing.assert_close(found, judge.solution.T.float(), rtol=1e-3, atol=1e-4)
 
 
 def every_rounding(weight: Tensor, text: str) -> Iterator[Tensor]:

@@ -1,5 +1,6 @@
 """Studies on a real scheduler with real workers, each a process of its own on the loopback."""
 
+import gc
 import json
 import socket
 import time
@@ -322,6 +323,9 @@ def test_a_study_that_is_closed_while_it_connects_ends_at_once(history: History)
     assert history.runs() == []
 
 
+@pytest.mark.filterwarnings(  # a connection that Dask was about to make when the scheduler went
+    "ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning"
+)
 def test_tls_and_what_is_lost_for_good(
     tls: Tls, history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -354,5 +358,6 @@ def test_tls_and_what_is_lost_for_good(
             ):
                 finish(steps)
         assert statuses(history) == ["done", "failed", "failed"]
+        gc.collect()  # now, not in some later test
     finally:
         processes.close()

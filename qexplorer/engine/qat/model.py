@@ -12,7 +12,6 @@ from qexplorer.engine.fake_quant import FakeQuantize
 from qexplorer.engine.qat.layer import QatLayer, replace_module
 from qexplorer.engine.simulation.calibrate import Batches, watcher
 from qexplorer.engine.simulation.folding import foldable
-from qexplorer.engine.simulation.layers import weight_quantizer
 from qexplorer.engine.simulation.prepared import Prepared
 from qexplorer.engine.simulation.recipe import LayerSpec, Recipe
 from qexplorer.engine.simulation.simulate import Plan, Simulated, sizes_of
@@ -142,18 +141,13 @@ def qat_model_from(made: Simulated, plan: Plan, *, learn: bool) -> QatModel:
 
     Raises `UserError` where a layer's rounding does not keep what it has rounded, so that this cannot be had.
     """
-    source, params = made.float_model.copy(), dict[str, QuantParams]()
+    source = made.float_model.copy()
     recipe = Recipe(LayerSpec(), tuple((name, plan.of(name)) for name in source.layers))
     for name in source.layers:
         layer: Any = source.layers[name]
         twin: Any = made.model.layers[name]
-        spec = recipe.of(name).weights
-        if spec is not None:
-            quantizer = weight_quantizer(name, layer.weight, spec)
-            assert quantizer.params is not None  # noqa: S101  they were just chosen
-            params[name] = quantizer.params
         layer.weight, layer.bias = twin.weight, twin.bias
-    model = replace(qat_model(source, recipe, learn=learn, fold=False, params=params), calibrated=True)
+    model = replace(qat_model(source, recipe, learn=learn, fold=False, params=made.grids), calibrated=True)
     for name, layer in model.layers.items():
         if name in made.inputs:
             model.set_input(name, made.inputs[name])

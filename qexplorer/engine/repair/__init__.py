@@ -22,8 +22,8 @@ class LayerTask:
     """A layer to be quantized, with what it reads and what its float twin reads.
 
     `layer` is that of the quantized model; `weight` are its float weights, `quantizer` the grid that its spec's
-    observer chose for them. A repair may set `chosen`, the dequantized weights in the shape of `weight`; without it
-    they are rounded to nearest. `notes` are for the run's figures.
+    observer chose for them. A repair may set another grid, or `chosen`, the dequantized weights in the shape of
+    `weight`; without it they are rounded to nearest. `notes` are for the run's figures.
     """
 
     name: str
@@ -51,6 +51,8 @@ class Repair(Plugin):
     order: ClassVar[int]
     needs_data: ClassVar[bool] = False
     """Whether it looks at activations, so that it needs calibration samples."""
+    chooses: ClassVar[str] = ""
+    """`range` or `codes`: what of a layer's weights it chooses, which no other step may choose then."""
 
     def adapt(self, spec: QuantSpec) -> QuantSpec:
         """The spec of weights with which the step goes; a `UserError` where it cannot go with this one."""
@@ -66,7 +68,7 @@ class Repair(Plugin):
         return []
 
     def choose(self, task: LayerTask) -> Steps[None]:
-        """Choose the codes of a layer's weights, as `task.chosen`."""
+        """Choose a layer's grid, as `task.quantizer`, or the codes of its weights, as `task.chosen`."""
         del task
         yield from ()
 
@@ -89,9 +91,10 @@ def parse_repairs(text: str) -> tuple[Repair, ...]:
     for step in steps:
         if sum(type(other) is type(step) for other in steps) > 1:
             raise UserError(f"{step.title} is named twice.", field="repairs")
-    choosers = [step.title for step in steps if type(step).choose is not Repair.choose]
-    if len(choosers) > 1:
-        raise UserError(f"{' and '.join(choosers)} each choose the codes.", "Keep one of them.", field="repairs")
+    for what in ("range", "codes"):
+        choosers = [step.title for step in steps if step.chooses == what]
+        if len(choosers) > 1:
+            raise UserError(f"{' and '.join(choosers)} each choose the {what}.", "Keep one of them.", field="repairs")
     return tuple(sorted(steps, key=lambda step: step.order))
 
 

@@ -46,6 +46,7 @@ class AdaRound(Repair):
     help: ClassVar[str] = "Learns for each weight whether to round up or down, by the error of the layer's output"
     order: ClassVar[int] = 32
     needs_data: ClassVar[bool] = True
+    chooses: ClassVar[str] = "codes"
 
     def __post_init__(self) -> None:
         if not 1 <= self.iterations <= 100_000:

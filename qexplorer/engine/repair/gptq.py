@@ -11,6 +11,7 @@ from qexplorer.quant.spec import QuantSpec
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from qexplorer.engine.simulation.gram import Gram
     from qexplorer.engine.simulation.grid import WeightGrid
 
 DAMPING = 0.01
@@ -31,6 +32,7 @@ class Gptq(Repair):
     help: ClassVar[str] = "Rounds column by column; later columns make up for the error of earlier ones"
     order: ClassVar[int] = 30
     needs_data: ClassVar[bool] = True
+    chooses: ClassVar[str] = "codes"
 
     def adapt(self, spec: QuantSpec) -> QuantSpec:
         if spec.rounding.startswith("stochastic"):
@@ -43,10 +45,22 @@ class Gptq(Repair):
         from qexplorer.engine.simulation.grid import WeightGrid
 
         yield Progress(f"GPTQ {task.name}")
-        weights = grouped(task.layer, task.weight)
+        products = gram(task)
+        weights = wanted(grouped(task.layer, task.weight), products)
         grid = WeightGrid(task.weight, task.quantizer)
-        chosen = yield from rounded(weights, gram(task).own, grid, task.name)
+        chosen = yield from rounded(weights, products.own, grid, task.name)
         task.chosen = chosen.reshape(task.weight.shape).to(task.weight.dtype)
+
+
+def wanted(weights: "Tensor", products: "Gram") -> "Tensor":
+    """The weights V [g, out, K] with the least ‖W·x − V·x̂‖² + λ‖W − V‖², λ being the damping: what to round so that
+    the outputs are the float layer's, though its inputs are others.
+    """
+    import torch
+
+    own, damping = products.own, _damping(products.own)
+    right = weights @ products.cross + damping[:, None] * weights
+    return torch.linalg.solve(own + torch.diag_embed(damping), right, left=False)
 
 
 def rounded(weights: "Tensor", products: "Tensor", grid: "WeightGrid", name: str = "") -> "Steps[Tensor]":
@@ -79,13 +93,18 @@ def _factor(products: "Tensor") -> "Tensor":
     """The upper Cholesky factor of the inverse of the damped products, [g, K, K]; inputs never seen count as one."""
     import torch
 
-    damped = products.clone()
-    diagonal = damped.diagonal(dim1=1, dim2=2)
-    mean = diagonal.mean(dim=1, keepdim=True)
-    diagonal += torch.where(mean > 0, DAMPING * mean, torch.ones_like(mean))
+    damped = products + torch.diag_embed(_damping(products))
     lower, failed = torch.linalg.cholesky_ex(damped)
     upper, failed_again = torch.linalg.cholesky_ex(torch.cholesky_inverse(lower), upper=True)
     if failed.any() or failed_again.any() or not upper.isfinite().all():
         raise UserError("The products of the layer's inputs have no inverse.", "Take more samples.",
                         field="calibration")  # fmt: skip
     return upper
+
+
+def _damping(products: "Tensor") -> "Tensor":
+    """What is added to the diagonal, [g, K]."""
+    import torch
+
+    mean = products.diagonal(dim1=1, dim2=2).mean(dim=1, keepdim=True)
+    return torch.where(mean > 0, DAMPING * mean, torch.ones_like(mean)).expand(products.shape[:2])

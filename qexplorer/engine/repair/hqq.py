@@ -18,6 +18,7 @@ class HalfQuadratic(Repair):
     title: ClassVar[str] = "HQQ"
     help: ClassVar[str] = "Float zero points from half-quadratic optimization: no data, seconds"
     order: ClassVar[int] = 22
+    chooses: ClassVar[str] = "range"
 
     def adapt(self, spec: QuantSpec) -> QuantSpec:
         if "scheme" not in spec.format.applies:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from qexplorer.engine.fake_quant import FakeQuantize
+from qexplorer.engine.fake_quant.plan import ARRAYS, PLAIN
 from qexplorer.engine.journal import Journal
 from qexplorer.engine.repair import LayerTask, Repair
 from qexplorer.engine.simulation.calibrate import Batches, calibrate
@@ -29,6 +30,7 @@ from qexplorer.engine.simulation.walk import Visit, walk
 from qexplorer.engine.state_dict import theoretical_bytes
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, within
+from qexplorer.quant.params import QuantParams
 from qexplorer.quant.spec import QuantSpec
 
 REPAIR_BATCHES = 8
@@ -37,6 +39,9 @@ MENDED, CALIBRATED = 0.1, 0.3
 """Where those parts end, as fractions of the whole."""
 LOOK_BATCHES = 2
 """As many where only the figures of each layer are wanted."""
+REPAIRED_ON = "Repairs of single layers looked at the first {n} calibration samples."
+PARTS = {"weight", "bias"}
+"""What of a layer may have changed."""
 CHOSEN = 0.9
 """Where the weights of a layer are chosen, as a fraction of what the layer takes."""
 
@@ -47,7 +52,7 @@ class Simulated:
 
     `layers` are figures per layer, `repairs` what was done before any was rounded. Sizes are in bytes, with scales,
     zero points, biases and all that stays float; `average_bits` are those of a weight. `inputs` quantize what the
-    layers read.
+    layers read; `grids` are what their weights are on.
     """
 
     float_model: Prepared
@@ -57,6 +62,7 @@ class Simulated:
     bytes_theoretical: int = 0
     average_bits: float = 32.0
     inputs: dict[str, FakeQuantize] = field(default_factory=dict[str, FakeQuantize])
+    grids: dict[str, QuantParams] = field(default_factory=dict[str, QuantParams])
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,20 @@ class Plan:
     def mends(self) -> bool:
         """Whether a repair looks at what each layer reads."""
         return any(type(r).choose is not Repair.choose or type(r).after is not Repair.after for r in self.repairs)
+
+    @property
+    def decided_by(self) -> int:
+        """How many samples decide something: the ranges of activations, or what a repair does."""
+        ranges = self.recipe.reads and not self.dynamic
+        changes = any(r.needs_data and type(r).mend_model is not Repair.mend_model for r in self.repairs)
+        batches = self.batches if ranges or changes else self.seen if self.mends else ()
+        return sum(map(len, batches))
+
+    @property
+    def note(self) -> str:
+        """A sentence where repairs look at fewer samples than ranges are taken from; else empty."""
+        own = sum(map(len, self.seen))
+        return REPAIRED_ON.format(n=own) if self.mends and own < self.decided_by else ""
 
     def of(self, layer: str) -> LayerSpec:
         """The specs of a layer, with what the repairs make of them."""
@@ -115,7 +135,7 @@ def simulate(source: Prepared, plan: Plan, journal: Journal | None = None, key: 
         quantize_input(quantized.layers[name], fake)
     builder = _Builder(model, quantized, plan, specs, inputs, journal, key)
     layers = yield from within(builder.build(), CALIBRATED if reads or done else 0.0, 1.0)
-    return Simulated(model, quantized, layers, done, *sizes_of(quantized, specs, inputs), inputs)
+    return Simulated(model, quantized, layers, done, *sizes_of(quantized, specs, inputs), inputs, builder.grids)
 
 
 @dataclass(frozen=True)
@@ -127,6 +147,7 @@ class _Builder:
     inputs: dict[str, FakeQuantize]
     journal: Journal
     key: str
+    grids: dict[str, QuantParams] = field(default_factory=dict[str, QuantParams])
 
     def build(self) -> Steps[list[dict[str, Any]]]:
         """Put the weights of every layer on their grid."""
@@ -164,16 +185,20 @@ class _Builder:
         """Give a layer its weights, from the journal if they are there; what is to be said of it."""
         layer: Any = self.quantized.layers[name]
         key, weight = f"layer/{self.key}/{name}", layer.weight.detach()
-        kept = self.journal.arrays(key) if self.plan.mends else None
+        said = self.journal.get(f"{key}/notes") or {}
+        kept = self.journal.arrays(key) if self.plan.mends and "grid" in said else None  # earlier versions had no grid
         if kept is not None:
-            _restore(layer, kept)
-            return self.journal.get(f"{key}/notes") or {}
+            self.grids[name] = _restore(layer, kept, said["grid"])
+            return said["notes"]
         task = LayerTask(name, layer, self.model.layers[name], weight, weight_quantizer(name, weight, spec),
                          visit or Visit(name, [], []), self.inputs.get(name))  # fmt: skip
         notes = yield from self._mend(task, walked=visit is not None)
+        assert task.quantizer.params is not None  # noqa: S101  they were chosen for the weights
+        self.grids[name] = task.quantizer.params
         if visit and self.plan.mends:
-            self.journal.put(f"{key}/notes", notes)
-            self.journal.put_arrays(key, _kept(layer))
+            plain = {part: getattr(self.grids[name], part) for part in PLAIN}
+            self.journal.put(f"{key}/notes", {"notes": notes, "grid": plain})
+            self.journal.put_arrays(key, _kept(layer, self.grids[name]))
         return notes
 
     def _mend(self, task: LayerTask, *, walked: bool) -> Steps[dict[str, Any]]:
@@ -191,15 +216,19 @@ class _Builder:
         return task.notes
 
 
-def _kept(layer: Any) -> dict[str, Any]:
-    parts = {"weight": layer.weight, **({"bias": layer.bias} if layer.bias is not None else {})}
-    return {name: tensor.detach().to(torch.float32).cpu().numpy() for name, tensor in parts.items()}
+def _kept(layer: Any, grid: QuantParams) -> dict[str, Any]:
+    """What a layer has become, with the arrays of its weights' grid."""
+    parts = {name: getattr(layer, name) for name in PARTS if getattr(layer, name) is not None}
+    arrays = {name: getattr(grid, name) for name in ARRAYS if getattr(grid, name) is not None}
+    return {name: tensor.detach().to(torch.float32).cpu().numpy() for name, tensor in parts.items()} | arrays
 
 
-def _restore(layer: Any, kept: dict[str, Any]) -> None:
+def _restore(layer: Any, kept: dict[str, Any], plain: dict[str, Any]) -> QuantParams:
+    """Make it that again; its weights' grid."""
     like = layer.weight.detach()
-    for name, array in kept.items():
-        setattr(layer, name, nn.Parameter(torch.tensor(array).to(like), requires_grad=False))
+    for name in kept.keys() & PARTS:
+        setattr(layer, name, nn.Parameter(torch.tensor(kept[name]).to(like), requires_grad=False))
+    return QuantParams(**{name: kept[name] for name in kept.keys() - PARTS}, **plain)
 
 
 def _output_error(float_layer: nn.Module, layer: nn.Module, visit: Visit) -> dict[str, Any]:
