@@ -5,7 +5,7 @@ import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,8 @@ from qexplorer.engine.artifacts import save_state
 from qexplorer.engine.evaluate import Evaluation, evaluate, wilson_interval
 from qexplorer.engine.journal import EVALUATED, Journal
 from qexplorer.engine.latency import Latency
-from qexplorer.engine.results import REAL, Row, speed_note
+from qexplorer.engine.results import Row
+from qexplorer.engine.speed import instruction_sets
 from qexplorer.engine.state_dict import theoretical_bytes
 from qexplorer.errors import UserError
 from qexplorer.progress import Steps
@@ -106,7 +107,6 @@ def rows_of(
     rows: list[Row] = []
     for m in measured:
         e, name = m.evaluation, m.made.name
-        speed = float_note if m is reference else speed_note(ms.get(reference.made.name, {}), ms.get(name, {}))
         row = Row(
             name=name,
             kind=m.made.kind,
@@ -120,15 +120,17 @@ def rows_of(
             flips=int((e.predictions != reference.evaluation.predictions).sum()),
             latency_ms=ms.get(name, {}),
             threads=threads,
-            note=" ".join(filter(None, (m.made.note, speed if m.made.kind == REAL else ""))),
+            note=float_note if m is reference else m.made.note,
             artifact=str(m.file) if kept and m is not reference else None,
         )
         rows.append(row)
     return tuple(rows)
 
 
-def sha256_of(files: Iterable[Path]) -> str:
-    """SHA-256 of files, one after the other. Raises `UserError` where one cannot be read."""
+def sha256_of(files: Iterable[Path], state: Mapping[str, Any] | None = None) -> str:
+    """SHA-256 of files, one after the other, and of the numbers of a `state` dict. Raises `UserError` where a file
+    cannot be read.
+    """
     digest = hashlib.sha256()
     for path in files:
         try:
@@ -137,7 +139,17 @@ def sha256_of(files: Iterable[Path]) -> str:
                     digest.update(block)
         except OSError as error:
             raise UserError(f"{shown(str(path))} cannot be read: {error.strerror}.", field="weights") from error
+    for name, value in (state or {}).items():
+        digest.update(name.encode())
+        digest.update(_bytes_of(value))
     return digest.hexdigest()
+
+
+def _bytes_of(value: Any) -> bytes:
+    import torch
+
+    plain = isinstance(value, torch.Tensor) and value.layout is torch.strided and not value.is_quantized
+    return value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes() if plain else b""
 
 
 def versions() -> dict[str, str]:
@@ -151,4 +163,5 @@ def versions() -> dict[str, str]:
         "numpy": np.__version__,
         "platform": platform.platform(),
         "cpu": torch.backends.cpu.get_cpu_capability(),
+        "isa": instruction_sets(),
     }

@@ -84,7 +84,7 @@ def test_a_layer_that_computes_otherwise_is_none_and_is_named() -> None:
     found = prepare(net, x)
     assert found.traced
     assert list(found.layers) == ["0"]
-    assert found.note == "Not run as layers, and so left as they are: 1."
+    assert found.note == "Left as they are, 26.1% of all values: 1.weight."
     assert torch.equal(output(found.module, x), output(net, x))
 
 
@@ -95,7 +95,9 @@ def test_the_layers_within_torch_s_own_blocks_are_found() -> None:
     assert not found.traced
     assert list(found.layers) == ["0", "1.linear1", "1.linear2"]
     assert not is_layer(block.self_attn.out_proj)
-    assert "left as they are: 1.self_attn.out_proj." in found.note
+    assert (
+        "Left as they are, 44.8% of all values: 1.self_attn.in_proj_weight, 1.self_attn.out_proj.weight" in found.note
+    )
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")

@@ -1,7 +1,7 @@
 """What makes real int8 kernels of a float model: each file here wraps one library that does."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -39,12 +39,14 @@ class Quantized:
     """A converted module, what its preset resolved to, and per layer the spec and the error of its weights; the spec of
     one that stayed float32 is `float`.
 
-    `bytes_theoretical` is given where the module's state does not show its numbers.
+    `kept` names all whose weights are float32, whether they are layers of simulations or not; a weight that is no
+    layer's goes by its own name. `bytes_theoretical` is given where the module's state does not show its numbers.
     """
 
     module: "nn.Module"
     spec: dict[str, Any]
     layers: list[dict[str, Any]]
+    kept: list[str]
     bytes_theoretical: int | None = None
 
 
@@ -75,21 +77,25 @@ class Backend(Plugin):
         """Fuse, prepare, calibrate on `batches` [n, C, H, W], convert; `module` itself is left as it is.
 
         The kernels are those of torch's current quantized engine. Layers named in `weights` are not as the preset has
-        them. Raises `UserError` where the module does not fit, or a layer cannot be as it is asked for.
+        them. Raises `UserError` where the module does not fit, a layer cannot be as it is asked for, or there is
+        nothing for the kernels.
         """
         raise NotImplementedError
 
     @abstractmethod
-    def quantize_dynamic(self, module: "nn.Module") -> Quantized:
-        """A copy whose Linear and LSTM layers have int8 weights and quantize their input anew each time.
+    def quantize_dynamic(self, module: "nn.Module", kept: Iterable[str] = ()) -> Quantized:
+        """A copy whose Linear and LSTM layers, but for those `kept`, have int8 weights and quantize their input anew
+        each time.
 
         `layers` is empty where there are none.
         """
         raise NotImplementedError
 
     @abstractmethod
-    def kernels(self, module: "nn.Module") -> "list[Kernel]":
-        """The int8 layers of a module that `quantize` made, in the order in which they run."""
+    def kernels(self, module: "nn.Module") -> "tuple[list[Kernel], list[str]]":
+        """The int8 layers of a module that `quantize` made, in the order in which they run, and the names of those
+        that are not taken apart.
+        """
         raise NotImplementedError
 
 

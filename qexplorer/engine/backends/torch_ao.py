@@ -2,7 +2,7 @@
 
 import copy
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -29,6 +29,9 @@ WEIGHTS = {"pytorch_default": "int8 full_span", "x86": "int8 full_span channel:0
 UNFIT = (TypeError, RuntimeError, ValueError, NotImplementedError, AttributeError, AssertionError)
 """What the library raises where it does not know what to do with a model."""
 PADDINGS = ("zeros", "reflect")
+SHAPE = (("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode"),
+         ("in_features", "out_features"))  # fmt: skip
+"""What a convolution and a linear layer are made with."""
 
 
 @backends.register
@@ -75,33 +78,40 @@ class GraphMode(Backend):
         for i, batch in enumerate(batches):
             fraction = PREPARED + (CALIBRATED - PREPARED) * i / len(batches)
             yield Progress("Calibrating", i, len(batches), fraction)
-            with _quietly(), torch.inference_mode():
-                prepared(torch.tensor(batch))
+            with _quietly(), _fitting("calibrated for", "simulation takes it as it is"), torch.inference_mode():
+                prepared.forward(torch.tensor(batch))  # torch prints the graph where one that is called fails
         yield Progress("Converting", fraction=CALIBRATED)
         with _quietly():
             with _fitting("converted to", "simulation takes it as it is"):
                 converted = convert_fx(prepared)
                 _settle_clamps(converted)
                 with torch.inference_mode():
-                    converted(*example)  # some steps are refused only now
+                    converted.forward(*example)  # some steps are refused only now
+                    converted.state_dict()  # and some weights cannot be unpacked
             spec = _describe(mapping.global_qconfig)
             layers = _layers(fused, converted, QuantSpec.parse(WEIGHTS[preset]), own)
         if own:
             _check(own, layers)
             spec["layers"] = {name: LayerSpec(each).text for name, each in own.items()}
-        return Quantized(converted, spec, layers)
+        elif not any(layer is None or hasattr(layer, "_packed_params") for layer in _int8(converted).values()):
+            raise UserError("The model has no layer that int8 kernels compute.", "Layers are convolutions and linear "
+                            "maps.", field="model")  # fmt: skip
+        return Quantized(converted, spec, layers, _kept(converted))
 
-    def quantize_dynamic(self, module: "nn.Module") -> Quantized:
-        import torch
+    def quantize_dynamic(self, module: "nn.Module", kept: Iterable[str] = ()) -> Quantized:
         from torch import nn
 
+        from qexplorer.engine.networks.encoders import call_layers
         from qexplorer.engine.simulation.layers import json_db, sqnr_db
 
         with _quietly():
             from torch.ao.nn.quantized import dynamic as nnqd
             from torch.ao.quantization import quantize_dynamic
+            from torch.ao.quantization.qconfig import default_dynamic_qconfig
 
-            converted = quantize_dynamic(copy.deepcopy(module), {nn.Linear, nn.LSTM}, dtype=torch.qint8)
+            mapping = {nn.Linear: default_dynamic_qconfig, nn.LSTM: default_dynamic_qconfig, **dict.fromkeys(kept)}
+            converted = quantize_dynamic(copy.deepcopy(module), mapping)
+        call_layers(converted)
         layers: list[dict[str, Any]] = []
         size = theoretical_bytes(module.state_dict())
         for name, own in converted.named_modules():
@@ -116,29 +126,18 @@ class GraphMode(Backend):
             else:
                 layers.append({"name": name, "shape": [own.hidden_size, own.input_size]})
         spec = {"weights": "int8 per tensor, symmetric", "activations": "uint8 per tensor, anew for each input"}
-        return Quantized(converted, spec, layers, size)
+        return Quantized(converted, spec, layers, _kept(converted), size)
 
-    def kernels(self, module: "nn.Module") -> list[Kernel]:
-        from torch.ao.nn import intrinsic as nni
-        from torch.ao.nn import quantized as nnq
-        from torch.nn import functional as F  # noqa: N812  torch's own name for it
-
+    def kernels(self, module: "nn.Module") -> tuple[list[Kernel], list[str]]:
         found: list[Kernel] = []
-        for name, own in module.named_modules():
-            if not isinstance(own, nnq.Conv2d | nnq.Linear):
-                continue
-            weight, bias = own.weight().dequantize(), own.bias()
-            relu = isinstance(own, nni.quantized.ConvReLU2d | nni.quantized.LinearReLU)
-
-            def compute(x: Any, own: Any = own, weight: Any = weight, bias: Any = bias, relu: bool = relu) -> Any:
-                if isinstance(own, nnq.Linear):
-                    y = F.linear(x, weight, bias)
-                else:
-                    y = F.conv2d(x, weight, bias, own.stride, own.padding, own.dilation, own.groups)
-                return y.relu() if relu else y
-
-            found.append(Kernel(name, own, compute, float(own.scale), int(own.zero_point), "quint8"))
-        return found
+        others: list[str] = []
+        for name, layer in _int8(module).items():
+            twin = _twin(layer)
+            if twin is None:
+                others.append(name)
+            else:
+                found.append(Kernel(name, layer, twin, float(layer.scale), int(layer.zero_point), "quint8"))
+        return found, others
 
 
 @contextmanager
@@ -157,8 +156,8 @@ def _fitting(doing: str, instead: str) -> Iterator[None]:
         yield
     except UNFIT as error:
         reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
-        raise UserError(f"This model cannot be {doing} int8 kernels: {reason}.",
-                        f"Take the preset “none” and a spec: {instead}.", field="preset") from error  # fmt: skip
+        remedy = f"Take PTQ static with the preset “none” and a spec: {instead}."
+        raise UserError(f"This model cannot be {doing} int8 kernels: {reason}.", remedy, field="preset") from error
 
 
 def _mapping(preset: str, own: Weights) -> Any:
@@ -201,19 +200,67 @@ def _observer(observer: Any) -> dict[str, Any]:
     }
 
 
-def _weighted(graph: "nn.Module") -> "Iterator[tuple[str, nn.Module]]":
-    """The layers of a fused module by the names that they had before; one that was fused stands first in its part."""
+def _apart(graph: "nn.Module") -> "Iterator[tuple[str, nn.Module]]":
+    """The modules of a fused one by the names that they had before; one that was fused stands first in its part."""
     from torch.ao.nn.intrinsic.modules.fused import _FusedModule
-
-    from qexplorer.engine.simulation.prepared import is_layer
 
     parts = ""
     for name, module in graph.named_modules():
         layer: Any = module
         if isinstance(module, _FusedModule):
             parts, layer = f"{name}.", module[0]
-        if is_layer(layer) and not (parts and name.startswith(parts)):
+        if not (parts and name.startswith(parts)):
             yield name, layer
+
+
+def _weighted(graph: "nn.Module") -> "Iterator[tuple[str, nn.Module]]":
+    """The layers among them."""
+    from qexplorer.engine.simulation.prepared import is_layer
+
+    return ((name, layer) for name, layer in _apart(graph) if is_layer(layer))
+
+
+def _kept(converted: "nn.Module") -> list[str]:
+    """What has weights, of two axes or more, that are float32 when it computes."""
+    import torch
+    from torch import fx, nn
+
+    nodes = converted.graph.nodes if isinstance(converted, fx.GraphModule) else ()
+    stored = [node for node in nodes if node.op == "get_attr"]
+    rounded = {str(n.target) for n in stored if all(user.target is torch.quantize_per_tensor for user in n.users)}
+    kept: list[str] = []
+    for name, layer in _apart(converted):
+        own = [path for path, p in layer.named_parameters(name, recurse=False) if p.ndim > 1 and path not in rounded]
+        if own and not isinstance(layer, nn.LayerNorm):
+            kept += [name] if name else own
+    return kept
+
+
+def _int8(converted: Any) -> "dict[str, Any]":
+    """What has weights and computes in int8, in the order in which it runs; None for a function, named as its step."""
+    found: dict[str, Any] = {}
+    for node in converted.graph.nodes:
+        module = converted.get_submodule(node.target) if node.op == "call_module" else None
+        packed = any(str(each.target).startswith("_packed_weight") for each in node.all_input_nodes)
+        if packed or (hasattr(module, "weight") and hasattr(module, "zero_point")):
+            found[node.name if packed else node.target] = module
+    return found
+
+
+def _twin(layer: Any) -> "nn.Module | None":
+    """A linear or convolutional int8 layer in float arithmetic, its weights dequantized; None for any other."""
+    from torch import nn
+
+    name = type(layer).__name__  # one with its ReLU is a ConvReLU2d
+    kind: Any = getattr(nn, name.replace("ReLU", ""), None)
+    if kind is None or not hasattr(layer, "_packed_params"):
+        return None
+    parts = [*SHAPE[kind is nn.Linear], *["output_padding"] * name.startswith("ConvTranspose")]
+    twin: Any = kind(**{part: getattr(layer, part) for part in parts}, device="meta")
+    bias = layer.bias()
+    twin.weight = nn.Parameter(layer.weight().dequantize(), requires_grad=False)
+    twin.bias = None if bias is None else nn.Parameter(bias.detach(), requires_grad=False)
+    return nn.Sequential(twin, nn.ReLU()) if "ReLU" in name else twin
 
 
 def _settle_paddings(fused: "nn.Module", own: Weights) -> None:

@@ -20,7 +20,7 @@ def setting(default: Any, title: str, help_text: str, **bounds: Any) -> Any:
     """A field with what a form or a command line needs to ask for it.
 
     `bounds`: `choices`, `minimum`, `maximum`; `browse` (`file` or `folder`) for a path; `offers`, texts that are
-    offered beside any other; `empty`, what an empty text stands for; `minor=True` for what a form may fold away,
+    offered beside any other; `empty`, what an empty text or a 0 stands for; `minor=True` for what a form may fold away,
     `wide=True` for what is long; `trial`, the job that shows first what the setting does.
     """
     return dataclasses.field(default=default, metadata={"title": title, "help": help_text, **bounds})

@@ -10,16 +10,20 @@ from qexplorer.engine.evaluate import wilson_interval
 from qexplorer.engine.jobs import jobs, setting
 from qexplorer.engine.jobs.model_job import Conversion, Workshop
 from qexplorer.engine.jobs.simulated_job import SPEC_HELP, SimulatedJob, require_spec
+from qexplorer.engine.jobs.simulations import simulated
 from qexplorer.engine.knapsack import Choice, front
-from qexplorer.engine.measure import Made, evaluated
-from qexplorer.engine.results import SIMULATED
+from qexplorer.engine.measure import evaluated
+from qexplorer.engine.state_dict import theoretical_bytes
 from qexplorer.errors import UserError
 from qexplorer.progress import Steps, within
 from qexplorer.quant.formats import formats
 from qexplorer.quant.spec import QuantSpec
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from qexplorer.engine.simulation.prepared import Prepared
+    from qexplorer.engine.simulation.recipe import Recipe
     from qexplorer.engine.simulation.simulate import Plan, Simulated
 
 SHOWN = 40
@@ -85,22 +89,23 @@ class BitBudget(SimulatedJob):
         return int(number * (unit or weights))
 
     def convert(self, shop: Workshop) -> Steps[Conversion]:
-        from qexplorer.engine.simulation.layers import layer_bits
-
         prepared, plan = self.prepared(shop), self.plan(shop)
-        locked = {name: spec for name in prepared.layers if (spec := plan.recipe.of(name)) != plan.recipe.every}
+        locked = [name for name in prepared.layers if plan.recipe.overrides_of(name)]
         free = [name for name in prepared.layers if name not in locked]
+        if not free:
+            raise UserError("All layers are locked.", "Take some of them out of the overrides.", field="overrides")
         options = self.options()
         errors = yield from within(self._probe(prepared, plan, options, free, shop), 0.0, PROBED)
-        weights: dict[str, Any] = {name: layer.weight for name, layer in prepared.layers.items()}
-        sizes = [[layer_bits(weights[name], spec) for spec in options] for name in free]
-        fixed = sum(layer_bits(weights[name], spec.weights) for name, spec in locked.items())
-        total = sum(w.numel() for w in weights.values())
-        choices = front(sizes, errors)
-        place = _within(choices, self.budget(total) - fixed, self.target)
-        steps = self._simulate(prepared, plan, _overrides(options, free, choices[place], self.overrides), shop, "mix")
-        made = yield from within(steps, PROBED, BUILT)
-        points = _points(choices, place, fixed, total)
+        sizes = _Sizes.of(prepared, plan.recipe, locked)
+        choices = front([[sizes.layer(name, spec) for spec in options] for name in free], errors)
+        place, made = len(choices), None
+        while (fits := _within(choices, self.budget(sizes.weights) - sizes.taken(self.target), self.target)) < place:
+            place, overrides = fits, _overrides(options, free, choices[fits], self.overrides)
+            steps = self._simulate(prepared, plan, overrides, shop, f"mix-{place}")
+            made = yield from within(steps, PROBED, BUILT)
+            sizes = sizes.measured(made, choices[place])  # scales of activations and new biases take room as well
+        assert made is not None  # noqa: S101  some choice fits
+        points = _points(choices, place, sizes)
         measured = {*np.linspace(0, len(points) - 1, self.checked).astype(int).tolist()}
         for i, point in enumerate(points):
             point["overrides"] = _overrides(options, free, choices[point.pop("choice")], self.overrides)
@@ -109,8 +114,7 @@ class BitBudget(SimulatedJob):
                 steps = self._check(prepared, plan, point, shop)
                 point.update((yield from within(steps, BUILT + share * i, BUILT + share * (i + 1))))
         chosen = next(i for i, point in enumerate(points) if point["chosen"])
-        row = Made(f"mixed-{points[chosen]['average_bits']:.2f}-bits", SIMULATED, str(shop.device), made.model.module,
-                   made.bytes_theoretical, prepared.note)  # fmt: skip
+        row = simulated(f"mixed-{points[chosen]['average_bits']:.2f}-bits", made, shop, plan.note)
         findings = {"front": points, "chosen": chosen, "overrides": points[chosen]["overrides"],
                     "target": self.target, "locked": sorted(locked)}  # fmt: skip
         spec = {"average_bits": made.average_bits, "widths": [s.short for s in options], "traced": prepared.traced}
@@ -163,6 +167,45 @@ def _errors(prepared: "Prepared", plan: "Plan", spec: QuantSpec, free: list[str]
     return [errors[name] for name in free]
 
 
+@dataclass(frozen=True)
+class _Sizes:
+    """What the model takes beside the choice, in bits: its `fixed` layers, and the `rest`, which is no layer's weights;
+    and how many `weights` its layers have.
+    """
+
+    prepared: "Prepared"
+    fixed: int
+    rest: int
+    weights: int
+
+    @classmethod
+    def of(cls, prepared: "Prepared", recipe: "Recipe", locked: list[str]) -> "_Sizes":
+        """Before anything is quantized: scales of activations, and biases that repairs add, are not known yet."""
+        own = cls(prepared, 0, 0, sum(cls.weight(layer).numel() for layer in prepared.layers.values()))
+        stored = sum(cls.weight(layer).nbytes for layer in prepared.layers.values())
+        fixed = sum(own.layer(name, recipe.of(name).weights) for name in locked)
+        rest = 8 * (theoretical_bytes(prepared.module.state_dict()) - stored)
+        return replace(own, fixed=fixed, rest=rest)
+
+    @staticmethod
+    def weight(layer: Any) -> "Tensor":
+        return layer.weight
+
+    def layer(self, name: str, spec: QuantSpec | None) -> int:
+        """The bits of a layer's weights."""
+        from qexplorer.engine.simulation.layers import layer_bits
+
+        return layer_bits(self.weight(self.prepared.layers[name]), spec)
+
+    def measured(self, made: "Simulated", choice: Choice) -> "_Sizes":
+        """With the rest that a model of that choice really has."""
+        return replace(self, rest=8 * made.bytes_theoretical - self.fixed - choice.size)
+
+    def taken(self, target: str) -> int:
+        """What a target leaves nothing of for the choice: one in bits is about weights alone."""
+        return self.fixed + (0 if "bit" in target else self.rest)
+
+
 def _within(choices: list[Choice], budget: int, target: str) -> int:
     """The place of the best choice that fits; a `UserError` where none does."""
     fitting = [i for i, choice in enumerate(choices) if choice.size <= budget]
@@ -171,16 +214,18 @@ def _within(choices: list[Choice], budget: int, target: str) -> int:
     return fitting[-1]
 
 
-def _points(choices: list[Choice], place: int, fixed: int, total: int) -> list[dict[str, Any]]:
-    """Points of the front, evenly spaced in size, the chosen one among them."""
+def _points(choices: list[Choice], place: int, model: _Sizes) -> list[dict[str, Any]]:
+    """Points of the front, evenly spaced in size, the chosen one among them. `bytes` are those of the whole model,
+    `average_bits` those of a weight.
+    """
     sizes = np.array([c.size for c in choices])
     wanted = np.linspace(sizes[0], sizes[-1], SHOWN)
     kept = sorted({place, *(int(np.abs(sizes - size).argmin()) for size in wanted)})
     points: list[dict[str, Any]] = []
     for i in kept:
-        bits = choices[i].size + fixed
-        points.append({"choice": i, "bytes": -(-bits // 8), "average_bits": bits / total, "error": choices[i].error,
-                       "chosen": i == place})  # fmt: skip
+        bits = choices[i].size + model.fixed
+        points.append({"choice": i, "bytes": -(-(bits + model.rest) // 8), "average_bits": bits / model.weights,
+                       "error": choices[i].error, "chosen": i == place})  # fmt: skip
     return points
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from qexplorer.engine.jobs import jobs, setting
 from qexplorer.engine.jobs.model_job import Conversion, Workshop
 from qexplorer.engine.jobs.simulated_job import SimulatedJob
-from qexplorer.engine.jobs.simulations import ON_DISK
+from qexplorer.engine.jobs.simulations import simulated
 from qexplorer.engine.measure import Made
-from qexplorer.engine.results import REAL, SIMULATED
+from qexplorer.engine.results import REAL
 from qexplorer.errors import UserError
 from qexplorer.progress import Steps, within
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from qexplorer.engine.simulation.calibrate import Batches
     from qexplorer.engine.simulation.prepared import Prepared
+    from qexplorer.engine.simulation.simulate import Plan, Simulated
 
 KINDS = ("fp16", "bf16", "fp8_e4m3fn", "fp8_e5m2")
 SPECS = {"fp8_e4m3fn": "fp8_e4m3fn channel:0", "fp8_e5m2": "fp8_e5m2 channel:0"}
@@ -36,6 +38,8 @@ class Cast(SimulatedJob):
                         "for the N whose casting changes the output most; empty: none",
                         offers=("first,last", "auto:3", ""))  # fmt: skip
     weight_spec: str = setting("", "Weight spec", "Follows from To", choices=("",), minor=True)
+    repairs: str = setting("fold", "Repairs", "Casting takes no repairs but folding", choices=("fold", ""), minor=True)
+    overrides: str = setting("", "Overrides", "Keep says which layers stay as they are", choices=("",), minor=True)
     activation_spec: str = setting("", "Activation spec", "Of FP8: what each layer reads; empty: float",
                                    choices=("", "fp8_e4m3fn", "fp8_e5m2"), minor=True)  # fmt: skip
 
@@ -47,15 +51,18 @@ class Cast(SimulatedJob):
     def convert(self, shop: Workshop) -> Steps[Conversion]:
         prepared = self.prepared(shop)
         kept = yield from within(self._kept(prepared, shop), 0.0, PROBED)
+        probed = sum(map(len, self._probes(shop))) if "auto" in self.keep else 0
         name = f"{self.to}{'-mixed' if kept else ''}"
         spec: dict[str, Any] = {"to": self.to, "kept": kept, "traced": prepared.traced}
         if self.to in SPECS:
             made = yield from within(self._simulated(prepared, kept, shop), PROBED, 1.0)
-            row = Made(name, SIMULATED, str(shop.device), made.model.module, made.bytes_theoretical, ON_DISK)
-            return Conversion((row,), spec, made.layers)
+            row = simulated(name, made, shop)
+            return Conversion((row,), spec, made.layers, max(probed, self._plan(kept, shop).decided_by))
         module = _cast(prepared, self.to, kept)
         layers = [_figure(n, m, self.to, kept=n in kept) for n, m in prepared.layers.items()]
-        return Conversion((Made(name, REAL, f"{shop.device} {self.to}", module, note=prepared.note),), spec, layers)
+        return Conversion(
+            (Made(name, REAL, f"{shop.device} {self.to}", module, note=prepared.note),), spec, layers, probed
+        )
 
     def _kept(self, prepared: "Prepared", shop: Workshop) -> Steps[list[str]]:
         """The names of the layers to keep, in the order in which they run."""
@@ -74,20 +81,26 @@ class Cast(SimulatedJob):
         from qexplorer.engine.simulation.one_at_a_time import output_errors
 
         made = yield from within(self._simulated(prepared, [], shop), 0.0, 0.1)
-        batches = shop.batches(self.calibration)[:PROBES]
-        errors = yield from within(
-            output_errors(made.float_model, made.model, list(prepared.layers), batches), 0.1, 1.0
-        )
+        steps = output_errors(made.float_model, made.model, list(prepared.layers), self._probes(shop))
+        errors = yield from within(steps, 0.1, 1.0)
         return set(sorted(errors, key=lambda name: -errors[name])[:n])
 
-    def _simulated(self, prepared: "Prepared", kept: list[str], shop: Workshop) -> Any:
+    def _probes(self, shop: Workshop) -> "Batches":
+        return shop.batches(self.calibration)[:PROBES]
+
+    def _simulated(self, prepared: "Prepared", kept: list[str], shop: Workshop) -> "Steps[Simulated]":
+        from qexplorer.engine.simulation.simulate import simulate
+
+        return simulate(prepared, self._plan(kept, shop))
+
+    def _plan(self, kept: list[str], shop: Workshop) -> "Plan":
         from qexplorer.engine.simulation.recipe import Recipe
-        from qexplorer.engine.simulation.simulate import Plan, simulate
+        from qexplorer.engine.simulation.simulate import Plan
 
         overrides = "; ".join(f"{name}=float" for name in kept)
         activations = self.activation_spec if self.to in SPECS else ""
         recipe = Recipe.parse(SPECS.get(self.to, self.to), activations, overrides)
-        return simulate(prepared, Plan(recipe, (), shop.batches(self.calibration)))
+        return Plan(recipe, (), shop.batches(self.calibration))
 
 
 def _count(word: str) -> int:

@@ -9,9 +9,8 @@ from qexplorer.engine.evaluate import wilson_interval
 from qexplorer.engine.jobs import jobs, setting
 from qexplorer.engine.jobs.model_job import Conversion, Workshop
 from qexplorer.engine.jobs.simulated_job import ACTIVATION_SPECS, SimulatedJob, require_spec, row_name
-from qexplorer.engine.jobs.simulations import ON_DISK
-from qexplorer.engine.measure import Made, evaluated
-from qexplorer.engine.results import SIMULATED
+from qexplorer.engine.jobs.simulations import simulated
+from qexplorer.engine.measure import evaluated
 from qexplorer.progress import Steps, within
 
 if TYPE_CHECKING:
@@ -66,9 +65,8 @@ class Convergence(SimulatedJob):
             point["range_change"] = float(np.median(off)) if off else 0.0
             point["largest_range_change"] = max(off, default=0.0)
         layers = [{**layer, "scale": last.get(layer["name"])} for layer in made.layers]
-        row = Made(name, SIMULATED, str(shop.device), made.model.module, made.bytes_theoretical, ON_DISK)
         spec = {"layers": self.recipe().to_json(), "traced": prepared.traced, "chosen": shop.chosen(total).tolist()}
-        return Conversion((row,), spec, layers, total, history=points)
+        return Conversion((simulated(name, made, shop),), spec, layers, total, history=points)
 
 
 def _numbers(total: int) -> list[int]:

@@ -22,6 +22,7 @@ from qexplorer.engine.latency import Latency, measure_latency
 from qexplorer.engine.measure import Made, Measured, Test, measure, rows_of, sha256_of, versions
 from qexplorer.engine.models import find_model, models
 from qexplorer.engine.results import REAL, RunResult
+from qexplorer.engine.speed import explained
 from qexplorer.engine.state_dict import weight_files
 from qexplorer.engine.torch_settings import default_threads, torch_settings
 from qexplorer.errors import UserError
@@ -99,8 +100,10 @@ class ModelJob(Job):
     weights: str = setting("", "Weights file", "A file of weights; empty: those shipped with the model", browse="file",
                            empty="the model's own")  # fmt: skip
     seed: int = setting(0, "Seed", "Decides all that is left to chance", minimum=0, maximum=2**63 - 1, minor=True)
-    limit: int = setting(0, "Test samples", "The first so many test samples; 0: all", minimum=0, minor=True)
-    threads: int = setting(0, "Threads", "0: all cores but one, at least one", minimum=0, maximum=256, minor=True)
+    limit: int = setting(0, "Test samples", "The first so many test samples; 0: all", minimum=0, minor=True,
+                         empty="all")  # fmt: skip
+    threads: int = setting(0, "Threads", "0: all cores but one, at least one", minimum=0, maximum=256, minor=True,
+                           empty="automatic")  # fmt: skip
     device: str = setting("auto", "Device", "Where simulated models, training and evaluation run; int8 kernels are the "
                           "CPU's", choices=DEVICES, minor=True)  # fmt: skip
     timing: str = setting("on", "Timing", "Whether latencies are measured", choices=("on", "off"), minor=True)
@@ -139,7 +142,7 @@ class ModelJob(Job):
             test = (data.x_test[: self.limit or None], data.y_test[: self.limit or None])
             first = yield from within(measure(Made("fp32", REAL, "float", module), test, files, journal), READ, FLOAT)
             first.file.unlink()  # it was written to be weighed; the person has those weights already
-            reference = yield from within(float_reference(module, test[0]), FLOAT, FLOAT)
+            reference = (yield from within(float_reference(module, test[0]), FLOAT, FLOAT)) if timed else None
             shop = Workshop(module, data, test, first, choose_device(self.device), journal, self.seed)
             made = yield from within(self.convert(shop), FLOAT, converted)
             measured: list[Measured] = [first]
@@ -149,7 +152,7 @@ class ModelJob(Job):
                 measured.append((yield from within(steps, converted + i * part, converted + (i + 1) * part)))
             latencies = yield from within(self._time(measured, reference, threads), 1 - timed, 1.0)
         kept = folder is not None and len(measured) > 1
-        return RunResult(
+        result = RunResult(
             run_id="",
             job=self.name,
             model={"name": self.model, "params": sum(p.numel() for p in module.parameters()), "sha256": sha256},
@@ -167,17 +170,18 @@ class ModelJob(Job):
                 "engine": engine,
                 "threads": threads,
                 "device": str(shop.device),
-                "float_timing": reference.spec,
+                "float_timing": reference.spec if reference else {},
                 **made.spec,
             },
             versions=versions(),
             seconds=time.perf_counter() - began,
-            rows=rows_of(measured, latencies, threads, float_note=reference.note if timed else "", kept=kept),
+            rows=rows_of(measured, latencies, threads, float_note=reference.note if reference else "", kept=kept),
             history=made.history,
             layers=made.layers,
             findings=made.findings,
             artifact=str(folder) if kept else None,
         )
+        return explained(result)
 
     def _load(self) -> "Steps[tuple[nn.Module, str]]":
         """The module, and the SHA-256 of all that it was made of."""
@@ -187,11 +191,12 @@ class ModelJob(Job):
         files = model.code_files()
         if weights is not None:
             files += yield from within(weight_files(weights), 0.9, 1.0)
-        return module, sha256_of(files)  # now: nobody keeps the files still until the run ends
+        state = module.state_dict() if model.code_files() else None  # code may fetch its weights from wherever it likes
+        return module, sha256_of(files, state)  # now: nobody keeps the files still until the run ends
 
-    def _time(self, measured: list[Measured], reference: Reference, threads: int,
+    def _time(self, measured: list[Measured], reference: Reference | None, threads: int,
               ) -> Steps[dict[str, dict[int, Latency]]]:  # fmt: skip
-        if self.timing == "off":
+        if reference is None:
             return {}
         modules = {m.made.name: m.made.module for m in measured} | {measured[0].made.name: reference.module}
         shape = measured[0].shape
@@ -219,10 +224,10 @@ def _check_fit(module: "nn.Module", data: Data) -> None:
     try:
         with torch.inference_mode():
             out = module(torch.tensor(data.x_test[:2]))
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        reason = str(error).split("\n")[0][:160]
-        raise UserError(f"The model does not take images of {shape}: {reason}.", "Choose other data.",
-                        field="data") from error  # fmt: skip
+    except Exception as error:  # whatever a person's own forward raises
+        reason = ": ".join(filter(None, (type(error).__name__, str(error).split("\n")[0][:160].rstrip("."))))
+        what = f"The model, {type(module).__name__}, does not take images of {shape}: its forward raised {reason}."
+        raise UserError(what, "Choose other data, or mend the model.", field="data") from error
     most = int(max(data.y_train.max(), data.y_test.max())) + 1
     if not isinstance(out, torch.Tensor) or out.ndim != 2 or out.shape[1] < most:
         found = list(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__

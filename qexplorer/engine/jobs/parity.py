@@ -15,6 +15,7 @@ from qexplorer.engine.measure import Made
 from qexplorer.progress import Progress, Steps, within
 from qexplorer.quant.params import QuantParams
 from qexplorer.quant.spec import QuantSpec
+from qexplorer.weights.text import some
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,8 +28,9 @@ CONVERTED = 0.5
 @jobs.register
 @dataclass(frozen=True)
 class Parity(ModelJob):
-    """Each int8 layer is given the codes that it gets in the int8 model, and its output is compared with this
-    program's own fake quantization of the same layer computed in float32. A layer that stays float has no codes.
+    """Each int8 layer, linear or convolutional, is given the codes that it gets in the int8 model, and its output is
+    compared with this program's own fake quantization of the same layer computed in float32. A layer that stays float
+    has no codes.
     """
 
     preset: str = setting("x86", "Preset", "The int8 model's observers and scales", choices=PRESETS)
@@ -55,7 +57,7 @@ class Parity(ModelJob):
         batches = shop.batches(self.calibration)
         steps = BACKEND().quantize(shop.module, self.preset, batches, real_weights(self.overrides, shop))
         real = yield from within(steps, 0.0, CONVERTED)
-        kernels = BACKEND().kernels(real.module)
+        kernels, others = BACKEND().kernels(real.module)
         seen: dict[str, dict[str, Any]] = {}
         hooks = [kernel.module.register_forward_hook(_Compare(kernel, seen)) for kernel in kernels]
         images = shop.test[0][: self.compared]
@@ -65,7 +67,9 @@ class Parity(ModelJob):
             for hook in hooks:
                 hook.remove()
         layers = [{"name": k.name, **_shares(seen[k.name])} for k in kernels if k.name in seen]
-        row = Made(self.preset, BACKEND.kind, self.int8_engine(), real.module, note=float_note(real.layers))
+        missing = f"Int8 layers that are not compared: {some(others)}." if others else ""
+        note = " ".join(filter(None, (float_note(real.kept), missing)))
+        row = Made(self.preset, BACKEND.kind, self.int8_engine(), real.module, note=note)
         total = sum(sum(layer["counts"]) for layer in layers)
         same = sum(layer["counts"][0] for layer in layers)
         findings = {"compared_samples": len(images), "outputs": total, "equal": same / max(total, 1),

@@ -6,11 +6,14 @@ from typing import Any, ClassVar
 from qexplorer.engine.backends import BACKEND, ENGINES, choose_engine
 from qexplorer.engine.jobs import jobs, setting
 from qexplorer.engine.jobs.model_job import Conversion, Workshop
+from qexplorer.engine.jobs.real_overrides import float_note
 from qexplorer.engine.jobs.simulated_job import SPEC_HELP, SimulatedJob
 from qexplorer.engine.jobs.simulations import simulated_row
 from qexplorer.engine.measure import Made
+from qexplorer.engine.simulation.recipe import LayerSpec
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, within
+from qexplorer.weights.text import some
 
 PER_TOKEN = f"int8 group:{1 << 20}"
 """One scale for each vector along the last axis: a group as long as that is cut to it."""
@@ -37,19 +40,34 @@ class PtqDynamic(SimulatedJob):
         return choose_engine(self.engine)
 
     def convert(self, shop: Workshop) -> Steps[Conversion]:
-        yield Progress("Converting Linear and LSTM layers")
-        real = BACKEND().quantize_dynamic(shop.module)
-        if not real.layers:
-            raise UserError("The model has neither Linear nor LSTM layers.", "Take PTQ static.", field="model")
-        row = Made("dynamic_int8", BACKEND.kind, self.int8_engine(), real.module, real.bytes_theoretical)
-        more = yield from within(simulated_row(self._of_linear(shop), shop, dynamic=True, name="per_token"), 0.1, 1.0)
-        layers = [{"row": row.name, **layer} for layer in real.layers]
-        spec: dict[str, Any] = {"dynamic": real.spec, **more.spec}
-        return replace(more, made=(row, *more.made), spec=spec, layers=layers + more.layers)
-
-    def _of_linear(self, shop: Workshop) -> "PtqDynamic":
-        """The same with every other layer float, as the kernels leave it."""
         from torch import nn
 
-        others = [name for name, m in self.prepared(shop).layers.items() if not isinstance(m, nn.Linear)]
-        return replace(self, overrides="; ".join([*filter(None, [self.overrides]), *(f"{n}=float" for n in others)]))
+        yield Progress("Converting Linear and LSTM layers")
+        layers, recipe = self.prepared(shop).layers, self.recipe()
+        recipe.check(layers)
+        others = [name for name, layer in layers.items() if not isinstance(layer, nn.Linear)]
+        named = {name: recipe.of(name) for name in layers if recipe.overrides_of(name)}
+        _check_others({name: named[name] for name in others if name in named})
+        kept = [name for name, spec in named.items() if spec == LayerSpec() and name not in others]
+        real = BACKEND().quantize_dynamic(shop.module, kept)
+        if not real.layers:
+            what = "Every Linear layer stays float" if kept else "The model has neither Linear nor LSTM layers"
+            raise UserError(f"{what}: nothing is left for int8 kernels.", "Take PTQ static.", field="model")
+        simulated = [name for name, spec in named.items() if spec != LayerSpec()]
+        remark = f"Overrides of the simulation alone: {some(simulated, 3)}." if simulated else ""
+        note = " ".join(filter(None, (float_note(real.kept, between=""), remark)))
+        row = Made("dynamic_int8", BACKEND.kind, self.int8_engine(), real.module, real.bytes_theoretical, note)
+        floats = "; ".join([*filter(None, [self.overrides]), *(f"{name}=float" for name in others)])
+        steps = simulated_row(replace(self, overrides=floats), shop, dynamic=True, name="per_token")
+        more = yield from within(steps, 0.1, 1.0)
+        figures = [{"row": row.name, **layer} for layer in real.layers]
+        spec: dict[str, Any] = {"dynamic": real.spec, **more.spec}
+        return replace(more, made=(row, *more.made), spec=spec, layers=figures + more.layers)
+
+
+def _check_others(named: dict[str, LayerSpec]) -> None:
+    """Raise a `UserError` where an override asks for more than float of what is not quantized dynamically."""
+    for name, spec in named.items():
+        if spec != LayerSpec():
+            what = f"{name} cannot be “{spec.text}”: only Linear and LSTM layers are quantized dynamically."
+            raise UserError(what, "Leave it out of Overrides, or take PTQ static.", field="overrides")

@@ -7,6 +7,7 @@ from qexplorer.engine.backends import BACKEND, ENGINES, choose_engine
 from qexplorer.engine.jobs import jobs, setting
 from qexplorer.engine.jobs.model_job import Conversion, Workshop
 from qexplorer.engine.jobs.real_overrides import REAL_HELP, float_note, real_recipe, real_weights
+from qexplorer.engine.jobs.real_repairs import mended, repair_note
 from qexplorer.engine.jobs.simulated_job import ACTIVATION_SPECS, SPEC_HELP, WEIGHT_SPECS, SimulatedJob
 from qexplorer.engine.jobs.simulations import simulated_row
 from qexplorer.engine.measure import Made
@@ -59,13 +60,15 @@ class PtqStatic(SimulatedJob):
         parts = len(names) + self.simulates
         batches = shop.batches(self.calibration)
         weights = real_weights(self.overrides, shop) if names else {}
+        module = (yield from within(mended(self.repairs, shop, batches), 0.0, 0.0)) if names else shop.module
         made: list[Made] = []
         specs: dict[str, Any] = {}
         layers: list[dict[str, Any]] = []
         for i, name in enumerate(names):
-            steps = BACKEND().quantize(shop.module, name, batches, weights)
+            steps = BACKEND().quantize(module, name, batches, weights)
             own = yield from within(steps, i / parts, (i + 1) / parts)
-            made.append(Made(name, BACKEND.kind, self.int8_engine(), own.module, note=float_note(own.layers)))
+            note = " ".join(filter(None, (float_note(own.kept), repair_note(self.repairs))))
+            made.append(Made(name, BACKEND.kind, self.int8_engine(), own.module, note=note))
             specs[name] = own.spec
             layers += [{"row": name, **layer} for layer in own.layers]
         real = Conversion(tuple(made), {"presets": specs}, layers, sum(map(len, batches)))

@@ -147,7 +147,7 @@ class Qat(SimulatedJob):
         footprint = _footprints(trainer, shop) if shop.journal.get("qat/footprint") is None else None
         if footprint is not None:
             shop.journal.put("qat/footprint", footprint)
-        points, note = yield from within(trainer.run(), STARTED, TRAINED)
+        training = yield from within(trainer.run(), STARTED, TRAINED)
         every = self.recipe().every
         size, average = model.sizes()
         name = f"qat-{row_name(every.weights, every.activations)}"
@@ -159,13 +159,14 @@ class Qat(SimulatedJob):
                 real.append((yield from within(self._int8(model, shop, spec), TRAINED, 1.0)))
         except UserError as error:  # what was trained is kept
             notes.append(f"Not converted to int8 kernels: {error.what}")
-        said = " ".join(filter(None, (origin, note, *notes, source.note, ON_DISK)))
+        said = " ".join(filter(None, (origin, training.note, *notes, source.note, ON_DISK)))
         made = [Made(name, SIMULATED, str(shop.device), model.module, size, said), *real]
-        findings = {"training_memory": shop.journal.get("qat/footprint"), "stopped": note, "start": start}
+        findings = {"training_memory": shop.journal.get("qat/footprint"), "stopped": training.stopped,
+                    "worse": training.worse, "start": start}  # fmt: skip
         layers = [{"row": name, "name": n, "shape": list(layer.layer.weight.shape), "scale": model.scales().get(n)}
                   for n, layer in model.layers.items()]  # fmt: skip
         n = sum(map(len, trainer.batches)) if every.activations is not None else 0
-        return Conversion(tuple(made), spec, layers, n, points, findings)
+        return Conversion(tuple(made), spec, layers, n, training.points, findings)
 
     def _begun(self, shop: Workshop) -> "Steps[QatModel]":
         """The model to train: the float one, its batch norm in its layers; or what PTQ with these settings gives."""
@@ -175,8 +176,7 @@ class Qat(SimulatedJob):
 
         learn = METHODS[self.method]
         if self.start == "float":
-            source = prepare(shop.module, shop.example, fold=False)
-            source.module.to(shop.device)
+            source = self.prepared(shop, fold=False)
             folds = prepare(shop.module, shop.example).folded > 0  # not where the outputs would be others
             return qat_model(source, self.recipe(), learn=learn, fold=folds)
         plan = self.plan(shop)
@@ -215,7 +215,7 @@ class Qat(SimulatedJob):
         same = "The trained weights" if least == math.inf else f"Weights rounded again, to {least:.1f} dB or more"
         note = f"{same}; activation ranges are calibrated anew."
         return Made("qat-int8", BACKEND.kind, self.int8_engine(), real.module,
-                    note=" ".join(filter(None, (note, float_note(real.layers)))))  # fmt: skip
+                    note=" ".join(filter(None, (note, float_note(real.kept)))))  # fmt: skip
 
 
 def _split(shop: Workshop, seed: int) -> "tuple[Test, Test]":

@@ -1,8 +1,5 @@
 """Overrides of single layers where kernels are real: the text of simulations, as far as there are kernels for it."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
-
 from qexplorer.engine.backends import BACKEND
 from qexplorer.engine.jobs.model_job import Workshop
 from qexplorer.engine.simulation.recipe import FLOAT, LayerSpec, Recipe
@@ -54,7 +51,6 @@ def real_weights(overrides: str, shop: Workshop) -> dict[str, QuantSpec | None]:
     return {name: spec.weights for name, spec in specs.items() if spec != recipe.every}
 
 
-def float_note(layers: Iterable[Mapping[str, Any]]) -> str:
-    """A sentence on the layers that stayed float32; empty where there are none."""
-    names = [str(layer["name"]) for layer in layers if layer["spec"] == FLOAT]
-    return f"Stayed float32: {some(names, 3)}. {BETWEEN}" if names else ""
+def float_note(kept: list[str], between: str = BETWEEN) -> str:
+    """Sentences on what stayed float32; empty where nothing did."""
+    return " ".join(filter(None, (f"Stayed float32: {some(kept, 3)}.", between))) if kept else ""

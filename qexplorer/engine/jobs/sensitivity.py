@@ -10,8 +10,7 @@ from qexplorer.engine.evaluate import wilson_interval
 from qexplorer.engine.jobs import jobs, setting
 from qexplorer.engine.jobs.model_job import Conversion, Workshop
 from qexplorer.engine.jobs.simulated_job import ACTIVATION_SPECS, SPEC_HELP, WEIGHT_SPECS, SimulatedJob, row_name
-from qexplorer.engine.measure import Made
-from qexplorer.engine.results import SIMULATED
+from qexplorer.engine.jobs.simulations import simulated
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, within
 
@@ -22,6 +21,7 @@ BATCH = 64
 LOCAL_SAMPLES = 256
 """So many test samples are looked at for the errors of single layers' outputs."""
 BUILT, LOCAL = 0.1, 0.15
+WHOLE_RUNS = "Every layer took a whole run of the model."
 Tally = dict[str, NDArray[Any]]
 
 
@@ -66,11 +66,10 @@ class Sensitivity(SimulatedJob):
             steps = self._swaps(made, shop, kind)
             tallies[kind] = yield from within(steps, LOCAL + i * part, LOCAL + (i + 1) * part)
         layers = _figures(made, local, tallies, shop)
-        note = "" if prepared.traced else f"{prepared.note} Every layer took a whole run of the model."
-        row = Made(name, SIMULATED, str(shop.device), made.model.module, made.bytes_theoretical, note)
+        row = simulated(name, made, shop, plan.note, "" if prepared.traced else WHOLE_RUNS)
         spec = {"layers": self.recipe().to_json(), "traced": prepared.traced, "average_bits": made.average_bits}
         findings = {"local_samples": min(LOCAL_SAMPLES, len(shop.test[0])), "ranked_by": kinds[0]}
-        return Conversion((row,), spec, layers, sum(map(len, plan.batches)), findings=findings)
+        return Conversion((row,), spec, layers, plan.decided_by, findings=findings)
 
     def _local(self, made: "Simulated", shop: Workshop) -> Steps[dict[str, Any]]:
         """Per layer, energy of its output, and of its error with float and with quantized inputs."""

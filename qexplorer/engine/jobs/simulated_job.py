@@ -60,12 +60,18 @@ class SimulatedJob(ModelJob):
 
         return Plan(self.recipe(), parse_repairs(self.repairs), shop.batches(self.calibration), dynamic=dynamic)
 
-    def prepared(self, shop: Workshop) -> "Prepared":
-        """The float model, made ready on the job's device."""
+    def prepared(self, shop: Workshop, *, fold: bool | None = None) -> "Prepared":
+        """The float model, made ready on the job's device; None: its norms are folded where the repairs say so. Raises
+        `UserError` where it has no layers.
+        """
         from qexplorer.engine.simulation.prepared import prepare
 
-        fold = any(step.name == "fold" for step in parse_repairs(self.repairs))
+        if fold is None:
+            fold = any(step.name == "fold" for step in parse_repairs(self.repairs))
         prepared = prepare(shop.module, shop.example, fold=fold)
+        if not prepared.layers:
+            what = "The model has no layer that could be quantized."
+            raise UserError(what, "Layers are convolutions and linear maps.", field="model")
         prepared.module.to(shop.device)
         return prepared
 

@@ -1,7 +1,7 @@
 """From the settings of a simulation to a row of the result."""
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qexplorer.engine.jobs.model_job import Conversion, Workshop
 from qexplorer.engine.jobs.simulated_job import SimulatedJob, row_name
@@ -9,6 +9,9 @@ from qexplorer.engine.measure import Made
 from qexplorer.engine.repair import parse_repairs
 from qexplorer.engine.results import SIMULATED
 from qexplorer.progress import Steps
+
+if TYPE_CHECKING:
+    from qexplorer.engine.simulation.simulate import Simulated
 
 ON_DISK = "The file holds float32 stand-ins; packed it takes the theoretical size."
 
@@ -22,7 +25,6 @@ def simulated_row(job: SimulatedJob, shop: Workshop, *, dynamic: bool = False, n
     every = job.recipe().every
     name = name or row_name(every.weights, every.activations)
     made = yield from simulate(prepared, plan, shop.journal, name)
-    uses_data = (every.activations is not None and not dynamic) or any(r.needs_data for r in plan.repairs)
     spec: dict[str, Any] = {
         "layers": job.recipe().to_json(),
         "repairs": [step.text for step in parse_repairs(job.repairs)],
@@ -30,10 +32,13 @@ def simulated_row(job: SimulatedJob, shop: Workshop, *, dynamic: bool = False, n
         "folded": prepared.folded,
         "average_bits": made.average_bits,
     }
-    row = Made(
-        name, SIMULATED, str(shop.device), made.model.module, made.bytes_theoretical,
-        " ".join(filter(None, (prepared.note, ON_DISK))),
-    )  # fmt: skip
+    row = simulated(name, made, shop, plan.note)
     layers = [{"row": name, **layer} for layer in made.layers]
-    n = sum(map(len, plan.batches)) if uses_data else 0
-    return Conversion((row,), spec, layers, n, findings={"repairs": made.repairs} if made.repairs else {})
+    findings = {"repairs": made.repairs} if made.repairs else {}
+    return Conversion((row,), spec, layers, plan.decided_by, findings=findings)
+
+
+def simulated(name: str, made: "Simulated", shop: Workshop, *remarks: str) -> Made:
+    """The row of a simulation; its note says what stays float, and what its file holds."""
+    note = " ".join(filter(None, (made.float_model.note, *remarks, ON_DISK)))
+    return Made(name, SIMULATED, str(shop.device), made.model.module, made.bytes_theoretical, note)

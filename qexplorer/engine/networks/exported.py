@@ -41,6 +41,8 @@ def as_modules(program: ExportedProgram) -> fx.GraphModule:
     for node in list(graph.nodes):
         if node.target in (aten.addmm.default, aten.mm.default):
             _as_linear(node)
+        elif node.target is aten.sym_size.int:
+            node.op, node.target = "call_method", "size"  # by which tools know that it is a whole number
     for node in list(graph.nodes):
         if node.op == "call_function" and node.target in BUILDERS:
             _replace(root, node)

@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.nn.utils import parametrize
 
+from qexplorer.engine.networks.encoders import call_layers
 from qexplorer.engine.simulation.folding import NORMS
 from qexplorer.engine.simulation.folding import fold as fold_norms
 from qexplorer.engine.simulation.in_place import remove_in_place
@@ -23,7 +24,7 @@ COMPUTE = ("forward", "_conv_forward")
 TOLERANCE = 1e-4
 """How far outputs of the traced copy may be from the model's, in units of the largest one, or of 1 if that is less."""
 UNTRACED = "It does not trace ({reason}), so its layers are quantized by hooks: batch norm stays apart."
-LEFT = "Not run as layers, and so left as they are: {names}."
+LEFT = "Left as they are, {share:.1%} of all values: {names}."
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Prepared:
     """A module in eval mode and its layers by name, in the order in which they run.
 
     A layer is a convolution or a linear map. `note` says in sentences why the module could not be traced, and which
-    modules that one takes for layers are none.
+    of its weights belong to no layer.
     """
 
     module: nn.Module
@@ -58,6 +59,7 @@ def prepare(module: nn.Module, example: Tensor, *, fold: bool = True) -> Prepare
     Where it cannot be traced by torch.fx, or the traced copy gives other outputs, it is only copied.
     """
     plain = copy.deepcopy(module).eval()
+    call_layers(plain)
     for each in list(plain.modules()):
         if parametrize.is_parametrized(each):
             _settle(each)
@@ -167,6 +169,8 @@ def _as_they_run(module: nn.Module, example: Tensor) -> dict[str, nn.Module]:
 
 
 def _left(plain: nn.Module, layers: dict[str, nn.Module]) -> str:
-    """A sentence on the modules that look like layers and are none of `layers`."""
-    names = [name for name, each in plain.named_modules() if isinstance(each, LAYERS) and name not in layers]
-    return LEFT.format(names=some(names, 3)) if names else ""
+    """A sentence on the weights, of two axes or more, that are none of the `layers`'."""
+    own = {f"{name}.weight" for name in layers}
+    sizes = {name: each.numel() for name, each in plain.named_parameters() if each.ndim > 1 and name not in own}
+    everything = sum(each.numel() for each in plain.parameters())
+    return LEFT.format(names=some(list(sizes), 3), share=sum(sizes.values()) / everything) if sizes else ""

@@ -62,15 +62,24 @@ class Recipe:
     def of(self, layer: str) -> LayerSpec:
         """The specs of a layer."""
         for pattern, spec in reversed(self.overrides):
-            if layer == pattern or fnmatch.fnmatchcase(layer, pattern):
+            if _fits(layer, pattern):
                 return spec
         return self.every
+
+    def overrides_of(self, layer: str) -> bool:
+        """Whether an override names the layer."""
+        return any(_fits(layer, pattern) for pattern, _ in self.overrides)
+
+    @property
+    def reads(self) -> bool:
+        """Whether any layer's activations are quantized."""
+        return any(spec.activations is not None for spec in (self.every, *(spec for _, spec in self.overrides)))
 
     def check(self, layers: Iterable[str]) -> None:
         """Raise a `UserError` for a pattern that no layer has."""
         names = list(layers)
         for pattern, _ in self.overrides:
-            if not any(n == pattern or fnmatch.fnmatchcase(n, pattern) for n in names):
+            if not any(_fits(name, pattern) for name in names):
                 near = difflib.get_close_matches(pattern, names)
                 remedy = f"Close to it: {', '.join(near)}." if near else f"Layers are {', '.join(names[:3])} …"
                 raise UserError(f"No layer is called “{pattern}”.", remedy, field="overrides")
@@ -78,6 +87,10 @@ class Recipe:
     def to_json(self) -> dict[str, str]:
         """What a run keeps of it."""
         return {"every": self.every.text, **{pattern: spec.text for pattern, spec in self.overrides}}
+
+
+def _fits(layer: str, pattern: str) -> bool:
+    return layer == pattern or fnmatch.fnmatchcase(layer, pattern)
 
 
 def _spec(text: str, field: str) -> QuantSpec | None:
