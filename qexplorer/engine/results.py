@@ -12,8 +12,6 @@ from qexplorer.weights.text import shown
 
 REAL, SIMULATED = "REAL", "SIMULATED"
 """What a row's kernels did: compute in the stored type, or in float arithmetic that stands in for it."""
-NO_FASTER = 1.1
-"""A model that is not this many times as fast as the float one is told how fast it is."""
 READ_LATENCIES = {"median", "p05", "p95"}
 """What every reader of a result takes from each of a row's latencies."""
 
@@ -78,13 +76,6 @@ class RunResult:
             what = f"The result of this run cannot be read: {shown(str(error))}."
             raise UserError(what, "It is damaged, or another version of this program wrote it.") from error
         return result
-
-
-def speed_note(float_ms: dict[str, dict[str, float]], own_ms: dict[str, dict[str, float]]) -> str:
-    """At which batch sizes a model is hardly or not faster than the float one, by the medians; else empty."""
-    ratios = {batch: float_ms[batch]["median"] / own["median"] for batch, own in own_ms.items()}
-    slow = {batch: ratio for batch, ratio in ratios.items() if ratio < NO_FASTER}
-    return " ".join(f"Batch {b}: only {ratio:.2f} times as fast as the float model." for b, ratio in slow.items())
 
 
 def _check(result: RunResult) -> None:

@@ -1,13 +1,11 @@
 """Advice: what is wrong with the selected tensor's quantization and with the run that is looked at, and the remedy."""
 
-import dataclasses
 from typing import ClassVar
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QWidget
 
 from qexplorer.engine.advice import JobAdvice, advise_on
-from qexplorer.engine.jobs import jobs
 from qexplorer.errors import UserError
 from qexplorer.panels import Panel, Parts, Place, register
 from qexplorer.quant import Analysis
@@ -63,14 +61,8 @@ class AdvicePanel(Panel):
 
     def _set_job(self, advice: JobAdvice) -> None:
         """The run's settings with those of the advice, as the next job; it is not started."""
-        result = self.parts.runs.result
-        if result is None:
-            return
-        cls = jobs[advice.job]
-        names = {f.name for f in dataclasses.fields(cls)}  # pyright: ignore[reportArgumentType]
-        own = self.parts.runs.job_settings()
         try:
-            job = cls(**{k: v for k, v in {**own, **advice.settings}.items() if k in names})
+            job = advice.next_job(self.parts.runs.job_settings())
         except UserError as error:
             self.banner.show_message(str(error))
             return

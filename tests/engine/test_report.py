@@ -12,10 +12,13 @@ from qexplorer.errors import UserError
 
 
 def a_run(history: History, note: str = "") -> Run:
-    row = Row("fp32", "REAL", "float", 100, 120, 0.5, (0.4, 0.6), 0.9, 10, 0, {}, 1, note=note)
-    other = Row("=cmd()", "SIMULATED", "cpu", 30, 120, 0.4, (0.3, 0.5), 0.9, 10, 2, {}, 1)
-    result = RunResult("", "weight-only", {"name": "<b>net</b>", "sha256": "ab"}, {"name": "digits", "sha256": "cd",
-                       "calibration_n": 0}, 0, {"weight_spec": "int4"}, {"torch": "2"}, 1.0, (row, other))  # fmt: skip
+    ms = {b: {"median": t, "p05": t - 0.5, "p95": t + 0.5, "runs": 9} for b, t in (("1", 2.0), ("64", 70.0))}
+    row = Row("fp32", "REAL", "float", 100, 120, 0.5, (0.4, 0.6), 0.9, 10, 0, ms, 3, note=note)
+    other = Row("=cmd()", "SIMULATED", "cpu", 30, 120, 0.4, (0.3, 0.5), 0.9, 10, 2, ms, 3)
+    spec = {"weight_spec": "int4", "activation_spec": "uint8", "repairs": ["fold", "gptq"]}
+    result = RunResult("", "weight-only", {"name": "<b>net</b>", "sha256": "ab12"}, {"name": "digits", "sha256": "cd34",
+                       "calibration_n": 77, "train_n": 500}, 0, spec, {"torch": "2", "isa": "avx2"}, 1.0,
+                       (row, other))  # fmt: skip
     run_id = history.start("weight-only", {})
     history.finish(run_id, result.to_json())
     history.annotate(run_id, "the <best> one")
@@ -30,6 +33,11 @@ def test_csv_has_a_line_for_each_row(history: History, tmp_path: Path) -> None:
     assert [line["row"] for line in lines] == ["fp32", "'=cmd()"]  # no formula for a spreadsheet
     assert float(lines[1]["top1"]) == 0.4
     assert lines[0]["notes"] == "the <best> one"
+    expected = {"batch64_ms": "70.0", "batch1_p05_ms": "1.5", "batch64_p95_ms": "70.5", "batch1_runs": "9",
+                "weight_spec": "int4", "activation_spec": "uint8", "repairs": "fold,gptq", "overrides": "",
+                "calibration_n": "77", "train_n": "500", "weights_sha256": "ab12", "data_sha256": "cd34",
+                "versions": "torch 2, isa avx2", "threads": "3"}  # fmt: skip
+    assert {name: lines[1][name] for name in expected} == expected
 
 
 def test_html_is_a_page_of_its_own(history: History, tmp_path: Path) -> None:
@@ -48,6 +56,22 @@ def test_html_is_a_page_of_its_own(history: History, tmp_path: Path) -> None:
     assert "&lt;b&gt;net" in text
     assert "SIMULATED" in text
     assert "the &lt;best&gt; one" in text
+    for part in ("<td>float", "<td>10", "<td>3", "2.00 ms [1.50 – 2.50]", "calibrated on 77 of 500, tested on 10",
+                 "activation spec uint8", "repairs fold,gptq", "isa avx2", "weights ab12", "data cd34"):  # fmt: skip
+        assert part in text
+
+
+@pytest.mark.parametrize("ending", ["csv", "html"])
+def test_a_damaged_result_is_left_out_and_counted(history: History, tmp_path: Path, ending: str) -> None:
+    good, bad = a_run(history), history.start("qat", {})
+    history.finish(bad, "{}")
+    path = tmp_path / f"runs.{ending}"
+    left_out = export([good, history.get(bad)], path)
+    assert left_out == f"Left out, for their results cannot be read: 1 run ({bad})."
+    assert good.run_id in path.read_text()
+    assert export([good], path) == ""
+    with pytest.raises(UserError, match=r"results of 1 run .* cannot be read"):
+        export([history.get(bad)], path)
 
 
 def test_another_ending_and_no_result_are_refused(history: History, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from qexplorer.engine.results import Row, RunResult, speed_note
+from qexplorer.engine.results import Row, RunResult
 from qexplorer.errors import UserError
 
 
@@ -102,14 +102,3 @@ def test_json_can_be_encoded_whatever_a_path_is_made_of() -> None:
 def test_nan_is_never_written() -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         dataclasses.replace(RESULT, seconds=float("nan")).to_json()
-
-
-def test_a_note_says_at_which_batch_it_is_no_faster() -> None:
-    reference = {"1": {"median": 4.0}, "64": {"median": 80.0}}
-    assert speed_note(reference, {"1": {"median": 2.0}, "64": {"median": 20.0}}) == ""
-    note = speed_note(reference, {"1": {"median": 3.81}, "64": {"median": 20.0}})
-    assert note == "Batch 1: only 1.05 times as fast as the float model."
-    note = speed_note(reference, {"1": {"median": 5.0}, "64": {"median": 80.0}})
-    assert note == (
-        "Batch 1: only 0.80 times as fast as the float model. Batch 64: only 1.00 times as fast as the float model."
-    )

@@ -1,0 +1,187 @@
+"""Accuracy that a simulation or training has lost: whether that is more than chance, what costs it, what mends it."""
+
+import statistics
+from collections.abc import Iterator
+from typing import Any
+
+from qexplorer.engine.advice.base import CHANCE, DROP, JobAdvice, chance, drop, recipe_of, repairs_of
+from qexplorer.engine.jobs.ptq_dynamic import PER_TOKEN
+from qexplorer.engine.repair import parse_repairs
+from qexplorer.engine.results import SIMULATED, Row, RunResult
+from qexplorer.engine.simulation.recipe import LayerSpec, Recipe
+from qexplorer.engine.starts import KINDS
+from qexplorer.errors import UserError
+
+WEIGHTS, ACTIVATIONS, EITHER = "weights", "activations", "either"
+SUFFICE, EXCEEDS = 0.4, 1.0
+"""The relative error of outputs, the median of the layers, over the sum of those of all weights. With float activations
+it is below the first, whatever the weights; above the second, activations are to blame.
+"""
+FELT, SPOILT = 0.05, 0.5
+"""A relative error that answers hardly feel, and one beside which other errors are not seen any more."""
+WIDE, RATE = 8, 5e-4
+READS = "uint8 affine mse"
+CHOOSERS = ("adaround", "gptq")
+
+
+def dropped(result: RunResult) -> Iterator[JobAdvice]:
+    """A simulation that is less often right than the float model."""
+    for row in result.rows[1:]:
+        if row.kind != SIMULATED or result.job == "qat" or drop(result, row) <= DROP:
+            continue
+        p = chance(result, row)
+        if p < CHANCE:
+            yield _lost(result, row)
+        elif result.spec.get("limit"):
+            points = f"{row.name} is {_points(result, row)} below the float model"
+            yield JobAdvice(f"{points} on {row.n} samples, which may be chance (McNemar: p up to {p:.2g}).",
+                            "Test on all samples", result.job, {"limit": 0})  # fmt: skip
+
+
+def trained(result: RunResult) -> Iterator[JobAdvice]:
+    """Training that diverged, made the model worse or did not reach the float model."""
+    if result.job != "qat":
+        return
+    said = " ".join(filter(None, (result.findings.get("stopped"), result.findings.get("worse"))))
+    rate = float(f"{min(float(result.spec.get('rate', RATE)) / 10, RATE):.2g}")
+    slower = (f"Train at a learning rate of {rate:g}", "qat", {"rate": rate})
+    if said:
+        yield JobAdvice(said, *slower)
+        return
+    row = result.rows[1]
+    if drop(result, row) <= DROP or chance(result, row) >= CHANCE:
+        return
+    lost, epochs = f"{row.name} still loses {_points(result, row)} of top-1", len(result.history)
+    if epochs and result.history[-1].get("best"):
+        more = (f"Train for {2 * epochs} epochs", "qat", {"epochs": 2 * epochs})
+        yield JobAdvice(f"{lost}, and its last epoch was its best.", *more)
+    else:
+        yield JobAdvice(f"{lost}, and later epochs were no better than an earlier one.", *slower)
+
+
+def _points(result: RunResult, row: Row) -> str:
+    return f"{100 * drop(result, row):.1f} points"
+
+
+def _lost(result: RunResult, row: Row) -> JobAdvice:
+    """What to say of a loss that is more than chance."""
+    recipe, lost = recipe_of(result), f"{row.name} loses {_points(result, row)} of top-1"
+    if result.job == "cast":
+        return _of_cast(result, lost)
+    if recipe.every == LayerSpec():
+        return JobAdvice(f"{lost}.")
+    cause = _cause(result, row, recipe)
+    if cause == ACTIVATIONS:
+        return _of_activations(result, row, recipe, lost)
+    if cause == WEIGHTS:
+        return _of_weights(result, recipe, f"{lost} by its weights at {_bits(result, recipe):.1f} bits")
+    every = recipe.every
+    assert every.weights is not None and every.activations is not None  # noqa: S101, PT018  either may be the cause
+    alone = "; ".join(f"{pattern}={LayerSpec(spec.weights).text}" for pattern, spec in recipe.overrides)
+    return JobAdvice(
+        f"{lost}: its weights ({every.weights.short}) or its activations ({every.activations.short}) may cost that.",
+        "Try the weights alone", "weight-only", {"activation_spec": "float", "overrides": alone},
+    )  # fmt: skip
+
+
+def _cause(result: RunResult, row: Row, recipe: Recipe) -> str:
+    """Whose error makes that of the outputs, as far as the layers' figures say."""
+    if recipe.every.activations is None:
+        return WEIGHTS
+    if recipe.every.weights is None:
+        return ACTIVATIONS
+    layers = _figures(result, row)
+    weights = sum(_noise(layer["weight_sqnr_db"]) for layer in layers)
+    outputs = [_noise(layer["output_sqnr_db"]) for layer in layers if "row" in layer and "output_sqnr_db" in layer]
+    if not outputs:  # a sensitivity's are those of one layer alone
+        return ACTIVATIONS if layers and weights < FELT else EITHER
+    error = statistics.median(outputs)
+    if error > EXCEEDS * weights:
+        return ACTIVATIONS
+    clear = recipe.every.activations.format.storage_bits >= WIDE or error < SPOILT
+    return WEIGHTS if error < SUFFICE * weights and clear else EITHER
+
+
+def _figures(result: RunResult, row: Row) -> list[dict[str, Any]]:
+    """The layers of a row."""
+    return [each for each in result.layers if each.get("row", row.name) == row.name and "weight_sqnr_db" in each]
+
+
+def _noise(db: float | str) -> float:
+    """The relative error of an SQNR in dB."""
+    return 10.0 ** (-float(db) / 10)
+
+
+def _bits(result: RunResult, recipe: Recipe) -> float:
+    spec = recipe.every.weights
+    return float(result.spec.get("average_bits", spec.format.storage_bits if spec is not None else 32))
+
+
+def _of_cast(result: RunResult, lost: str) -> JobAdvice:
+    sentence = f"{lost} by its weights and activations in {result.spec['to']}."
+    if "auto" in str(result.spec.get("keep", "")):
+        return JobAdvice(sentence, "Cast to bf16", "cast", {"to": "bf16", "activation_spec": ""})
+    return JobAdvice(sentence, "Keep the most sensitive layers", "cast", {"keep": "first,last,auto:3"})
+
+
+def _of_activations(result: RunResult, row: Row, recipe: Recipe, lost: str) -> JobAdvice:
+    spec = recipe.every.activations
+    assert spec is not None  # noqa: S101  they are to blame
+    sentence, layers = f"{lost} by its activations ({spec.short})", _figures(result, row)
+    if layers and recipe.every.weights is not None:
+        sentence += f": weights keep {statistics.median(float(each['weight_sqnr_db']) for each in layers):.1f} dB"
+    better = PER_TOKEN if result.job == "ptq-dynamic" else READS
+    if spec.short == better:
+        return _to_train(result, recipe, f"{sentence}.")
+    remedy = "Read 8 bits" if spec.format.storage_bits < WIDE else "Find better ranges"
+    return JobAdvice(f"{sentence}.", f"{remedy}: {better}", result.job, {"activation_spec": better})
+
+
+def _of_weights(result: RunResult, recipe: Recipe, lost: str) -> JobAdvice:
+    own = repairs_of(result)
+    steps = _mended(recipe, own, norms=bool(result.spec.get("folded")))
+    added = [step for step in steps if step not in own and step != "fold"]
+    if any(step.startswith(CHOOSERS) for step in own) or not added:
+        return _to_train(result, recipe, f"{lost}, after repair: what is left, training mends.")
+    titles = ", ".join(step.title for step in parse_repairs(",".join(added)))
+    rounding = recipe.every.weights.rounding if recipe.every.weights is not None else "half"
+    how = "rounded to nearest" if rounding.startswith("half") else f"rounding {rounding}"
+    return JobAdvice(f"{lost}, {how}.", f"Repair: {titles}", result.job, {"repairs": ",".join(steps)})
+
+
+def _mended(recipe: Recipe, own: list[str], *, norms: bool) -> list[str]:
+    """The repairs `own` with those that are worth a try, as far as all specs of weights take them."""
+    choosers = ("adaround:500", "gptq") if norms else ("gptq",)
+    wanted = ("fold", *(("cle",) if norms else ()), "mse_clip", *choosers, "bias_correction")
+    names, steps = {step.partition(":")[0] for step in own}, list(own)
+    for step in wanted:
+        if step.partition(":")[0] in names:
+            continue
+        try:
+            _check(recipe, [*steps, step])
+        except UserError:
+            continue
+        steps.append(step)
+    return steps
+
+
+def _check(recipe: Recipe, steps: list[str]) -> None:
+    """Raise a `UserError` where repairs do not go with each other or with the spec of a layer's weights."""
+    repairs = parse_repairs(",".join(steps))
+    for own in (recipe.every, *(spec for _, spec in recipe.overrides)):
+        spec = own.weights
+        for repair in repairs if spec is not None else ():
+            spec = repair.adapt(spec)  # pyright: ignore[reportArgumentType]
+
+
+def _to_train(result: RunResult, recipe: Recipe, sentence: str) -> JobAdvice:
+    """Training with quantization, where it can begin with what the run made."""
+    spec = recipe.every.weights
+    if spec is None or not spec.rounding.startswith("half") or result.job == "ptq-dynamic":
+        return JobAdvice(sentence)
+    settings: dict[str, Any] = {"epochs": 3, "start": "ptq"}
+    if result.run_id and result.job in KINDS:
+        settings["start"] = result.run_id
+    if "overrides" in result.findings:  # the widths that a bit budget found
+        settings["overrides"] = result.findings["overrides"]
+    return JobAdvice(sentence, "Train with quantization (QAT), from here on", "qat", settings)

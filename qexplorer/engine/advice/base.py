@@ -1,0 +1,66 @@
+"""What advice is, and what its rules ask of a result."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from qexplorer.engine.compare import mcnemar
+from qexplorer.engine.jobs import Job, jobs
+from qexplorer.engine.results import Row, RunResult
+from qexplorer.engine.simulation.recipe import LayerSpec, Recipe
+from qexplorer.errors import UserError
+
+DROP = 0.005
+"""So small a loss of accuracy is not worth a remedy."""
+CHANCE = 0.05
+
+
+@dataclass(frozen=True)
+class JobAdvice:
+    """What is wrong, in a sentence with its figures; a remedy in a few words, and the job's name and settings.
+
+    Settings that are not named are those of the run. `remedy` and `job` are empty where nothing can be done.
+    """
+
+    sentence: str
+    remedy: str = ""
+    job: str = ""
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+
+    def next_job(self, own: Mapping[str, Any]) -> Job:
+        """The job that mends it, after a run with these settings of its `own`."""
+        cls = jobs[self.job]
+        names = {f.name for f in dataclasses.fields(cls)}  # pyright: ignore[reportArgumentType]
+        return cls(**{name: value for name, value in {**own, **self.settings}.items() if name in names})
+
+
+Rule = Callable[[RunResult], Iterator[JobAdvice]]
+
+
+def recipe_of(result: RunResult) -> Recipe:
+    """The specs that a run was asked for; none where it has none, or another version wrote them."""
+    texts = (str(result.spec.get(name, "")) for name in ("weight_spec", "activation_spec", "overrides"))
+    try:
+        return Recipe.parse(*texts)
+    except UserError:
+        return Recipe(LayerSpec())
+
+
+def repairs_of(result: RunResult) -> list[str]:
+    """The repairs of a run: a list in some results, in others the text of the setting."""
+    steps: Any = result.spec.get("repairs", "")
+    return [word.strip() for word in steps.split(",") if word.strip()] if isinstance(steps, str) else list(steps)
+
+
+def drop(result: RunResult, row: Row) -> float:
+    """The loss of top-1, as a fraction."""
+    return result.rows[0].top1 - row.top1
+
+
+def chance(result: RunResult, row: Row) -> float:
+    """The most that McNemar's p can be for the loss of a row, whichever of its flips made right answers wrong."""
+    lost = round(drop(result, row) * row.n)
+    changed = max(row.flips, abs(lost))
+    only_first = (changed + lost) // 2
+    return mcnemar(only_first, only_first - lost)
