@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from qexplorer.cli import main
+from qexplorer.engine.history import History
 from qexplorer.resources import resource
 
 SAMPLE = str(resource("mobilenet_v2_digits.safetensors"))
@@ -167,6 +168,15 @@ def test_what_a_person_can_mend_is_one_line_and_exit_code_2(
     assert captured.out == ""
     assert captured.err.count("\n") == 1
     assert said in captured.err
+
+
+def test_runs_without_predictions_are_not_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    history = History()
+    run_id = history.start("evaluate", {})
+    history.fail(run_id, "The disk is full.")
+    assert main(["runs", run_id, "--compare", "nonsense"]) == 2
+    assert "no predictions to compare: it is failed" in capsys.readouterr().err
+    history.delete(run_id)
 
 
 def test_wrong_usage_is_exit_code_2() -> None:

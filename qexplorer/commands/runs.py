@@ -42,7 +42,9 @@ def run(args: argparse.Namespace) -> None:
     if args.export:
         from qexplorer.engine.report import export
 
-        export(runs, Path(args.export).expanduser())
+        left_out = export(runs, Path(args.export).expanduser())
+        if left_out:
+            say(left_out)
     elif args.delete:
         history.delete(args.run_id)
     elif args.note is not None:
@@ -75,7 +77,7 @@ def _show(runs: "list[Run]", *, one: bool, as_json: bool) -> None:
 def _compare(history: "History", first: str, second: str, *, as_json: bool) -> None:
     from qexplorer.engine.compare import candidate, paired
 
-    a, b = (candidate(history, run_id, list(history.predictions(run_id))[-1]) for run_id in (first, second))
+    a, b = (candidate(history, run_id) for run_id in (first, second))
     found = paired(a, b)
     document = {"first": [a.run_id, a.row], "second": [b.run_id, b.row], "both": found.both,
                 "only_first": found.only_first, "only_second": found.only_second, "neither": found.neither,

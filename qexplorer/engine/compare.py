@@ -41,14 +41,21 @@ class Paired:
     changed: NDArray[np.int64]
 
 
-def candidate(history: History, run_id: str, row: str) -> Candidate:
-    """A row of a run that is done. Raises `UserError` where its predictions were not kept."""
+def candidate(history: History, run_id: str, row: str = "") -> Candidate:
+    """A row of a run, the last one where none is named.
+
+    Raises `UserError` where there is no such run, it is not done, or its predictions were not kept.
+    """
     run = history.get(run_id)
+    if run.result_json is None:
+        what = f"The run “{shown(run_id)}” has no predictions to compare: it is {run.status}."
+        raise UserError(what, "Choose one that is done.", field="run_id")
+    result = RunResult.from_json(run.result_json)
+    row = row or result.rows[-1].name
     predictions, labels = history.predictions(run_id), history.labels(run_id)
-    if run.result_json is None or row not in predictions or labels is None:
+    if row not in predictions or labels is None:
         what = f"The predictions of {shown(row)} in run {shown(run_id)} were not kept."
         raise UserError(what, "Run it again.", field="run_id")
-    result = RunResult.from_json(run.result_json)
     return Candidate(run_id, row, predictions[row], labels, str(result.data["sha256"]))
 
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from qexplorer.engine.jobs.repair import CHOSEN, NEAREST
+from qexplorer.engine.repair import repairs
 from qexplorer.engine.results import RunResult
 from qexplorer.widgets.curve import Curve
 from qexplorer.widgets.front_plot import FrontPoint
@@ -50,12 +52,18 @@ KINDS = (
     Kind("bits", "Bits", "Bits of a weight, scales included", "bits"),
 )
 SHOWN_KINDS = 6
+LOSS = "Training loss"
 
 
-def figures_of(result: RunResult) -> Figures:
-    """The figures of the layers of the run's last row, the most telling ones first."""
-    rows = [layer["row"] for layer in result.layers if "row" in layer]
-    layers = [dict(layer) for layer in result.layers if not rows or layer.get("row") == rows[-1]]
+def rows_with_figures(result: RunResult) -> list[str]:
+    """The rows that have figures of layers of their own; empty where the layers are those of the whole run."""
+    return list(dict.fromkeys(layer["row"] for layer in result.layers if "row" in layer))
+
+
+def figures_of(result: RunResult, row: str = "") -> Figures:
+    """The figures of the layers of a row, by default the last that has any; the most telling ones first."""
+    rows = rows_with_figures(result)
+    layers = [dict(layer) for layer in result.layers if not rows or layer.get("row") == (row or rows[-1])]
     for layer in layers:
         if "equal" in layer:
             layer["differs"] = 1 - layer["equal"]
@@ -80,6 +88,14 @@ def _bar(layer: Mapping[str, Any], kind: Kind) -> Bar | None:
     spec = f"\n{layer['spec']}" if layer.get("spec") else ""
     return Bar(str(layer["name"]), str(layer["name"]), value * times, f"{layer['name']}{spec}\n{detail}",
                None if low is None else low * times, None if high is None else high * times)  # fmt: skip
+
+
+def repairs_of(result: RunResult) -> dict[str, str]:
+    """What a repair preview tried: each trial's title, and its repairs as a job takes them."""
+    if result.job != "repair":
+        return {}
+    alone = {r.title: r.name if r.name == "fold" else f"fold,{r.name}" for r in repairs}
+    return {NEAREST: "fold", **alone, CHOSEN: str(result.spec["repairs"])}
 
 
 def front_of(result: RunResult) -> tuple[list[FrontPoint], int, list[str]] | None:
@@ -110,14 +126,18 @@ def live_curves(points: Sequence[Mapping[str, Any]]) -> Sequence[Curve]:
         return curves
     xs = [p["epoch"] + 1 for p in points]
     curves = [
-        Curve("Loss", xs, [p["loss"] for p in points], "Loss", "line"),
+        Curve(LOSS, xs, [p["loss"] for p in points], LOSS, "line"),
         Curve("Validation", xs, [100 * p["validation_top1"] for p in points], "Top-1 (%)", "line"),
         Curve("Training", xs, [100 * p["train_top1"] for p in points], "Top-1 (%)", "dashed"),
     ]
+    for p in points:
+        if p.get("best"):
+            at, top1 = p["epoch"] + 1, 100 * p["validation_top1"]
+            curves.append(Curve(f"Epoch {at} is kept", [at], [top1], "Top-1 (%)", "points"))
     for name in points[0].get("scales", {}):
         first = points[0]["scales"][name] or 1.0
         ys = [p["scales"].get(name, float("nan")) / first for p in points]
-        curves.append(Curve(name, xs, ys, "Scale", "line"))
+        curves.append(Curve(name, xs, ys, "Scale, relative to the first epoch", "line"))
     return curves
 
 
@@ -144,7 +164,6 @@ def remark_of(result: RunResult) -> str:
     if "largest_lsb" in found:
         said.append(f"{percent(found['equal'])} of {found['outputs']:,} codes are equal; the largest difference is "
                     f"{found['largest_lsb']} LSB.")  # fmt: skip
-    if found.get("stopped"):
-        said.append(str(found["stopped"]))
+    said += [str(found[key]) for key in ("stopped", "worse") if found.get(key)]
     said += [r["note"] for r in found.get("repairs", []) if "note" in r]
     return " ".join(said)

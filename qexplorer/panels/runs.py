@@ -1,25 +1,26 @@
 """Runs: the results of every run, newest first."""
 
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from PySide6.QtCore import QPoint, Qt, Signal, Slot
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QInputDialog, QMenu, QMessageBox, QStackedLayout, QWidget
 
-from qexplorer.engine.backends import ENGINES, backends
+from qexplorer.engine.backends import ENGINES
 from qexplorer.engine.history import RESUMABLE, Run
-from qexplorer.engine.jobs import jobs
-from qexplorer.engine.models import models
 from qexplorer.engine.report import export
 from qexplorer.engine.results import Row, RunResult
 from qexplorer.engine.starts import origin
 from qexplorer.errors import UserError
 from qexplorer.panels import Panel, Parts, Place, register
-from qexplorer.state.chosen_runs import SHOWN, Line
-from qexplorer.state.runner import Failed, Task
-from qexplorer.widgets.controls import Button, caption
+from qexplorer.panels.titles import job_title, model_title, row_title, specs_title, told
+from qexplorer.state.chosen_runs import SHOWN, Known, Line
+from qexplorer.state.runner import Done, Failed, Task
+from qexplorer.widgets.controls import Button
 from qexplorer.widgets.messages import Placeholder
-from qexplorer.widgets.runs_table import RunLine, RunsTable, Timing
+from qexplorer.widgets.runs_table import EndedLine, RunLine, RunsTable, Timing
 
 ENDINGS = {"Report (*.html)": ".html", "Table (*.csv)": ".csv"}
 """What runs can be exported as."""
@@ -43,7 +44,6 @@ class RunsPanel(Panel):
             "No runs yet",
             "Press Run: the float model is measured, then converted, and each result appears here beside it.",
         )
-        self._remark = caption("")
         self.resume = self._button("Resume …", "Go on with a run that was interrupted, was cancelled or failed")
         self.train = self._button("Train on", "Make QAT from the selected PTQ run the next job")
         self.note = self._button("Note …", "Keep a note about the selected run")
@@ -64,6 +64,7 @@ class RunsPanel(Panel):
         self.table.chosen.connect(self._on_chosen)
         parts.jobs.ended.connect(self._on_ended)
         parts.runs.history_changed.connect(self.reload)
+        parts.runs.changed.connect(self._show_chosen)
         parts.runs.done.connect(self._on_done)
         parts.themes.changed.connect(self.table.show_theme)
         self.table.show_theme(parts.themes.current)
@@ -71,7 +72,6 @@ class RunsPanel(Panel):
 
     def fill_title(self, row: QHBoxLayout) -> None:
         row.addStretch()
-        row.addWidget(self._remark)
         for button in (self.resume, self.train, self.note, self.export, self.delete):
             row.addWidget(button)
 
@@ -82,17 +82,22 @@ class RunsPanel(Panel):
         if failed is not None:
             self.banner.show_message(failed.message, failed.details)
             return
-        lines: list[RunLine] = []
-        for run in known.runs:
-            result = known.results.get(run.run_id)
-            lines += lines_of(run, result) if result is not None else []
-        broken = sum(run.status in ("failed", "interrupted") for run in known.runs)
-        broken += sum(result is None for result in known.results.values())
+        self._unfinished = [run for run in known.runs if run.status in RESUMABLE][:SHOWN]
+        lines = [line for run in known.runs for line in self._lines(run, known)]
         self.table.show_lines(lines)
         self._stack.setCurrentWidget(self.table if lines else self._empty)
-        self._remark.setText(f"{broken} failed, interrupted or unreadable" if broken else "")
-        self._remark.setToolTip("`qexplorer runs` lists them with their errors")
-        self._unfinished = [run for run in known.runs if run.status in RESUMABLE][:SHOWN]
+        self._show_chosen()
+
+    def _lines(self, run: Run, known: Known) -> Sequence[RunLine | EndedLine]:
+        """The table's lines of a run; none of one that is under way, or too old to be shown."""
+        result = known.results.get(run.run_id)
+        if result is not None:
+            return lines_of(run, result)
+        return [ended_line(run)] if run in self._unfinished or run.run_id in known.results else []
+
+    def _show_chosen(self) -> None:
+        """Select what is looked at, whoever chose it."""
+        self.table.show_chosen(self.parts.runs.lines)
         self._enable()
 
     def _button(self, text: str, tip: str) -> Button:
@@ -135,7 +140,7 @@ class RunsPanel(Panel):
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         for run in self._unfinished:
             done = self.parts.runs.known.steps.get(run.run_id, 0)
-            action = menu.addAction(f"{run.job}, {run.started[:16].replace('T', ' ')}: {run.status}, {done} steps done")
+            action = menu.addAction(f"{_title(run)}, {_when(run)}: {run.status}, {done} steps done")
             action.setData(run.run_id)
         menu.triggered.connect(lambda action: self.resume_asked.emit(action.data()))
         menu.popup(self.resume.mapToGlobal(QPoint(0, self.resume.height())))
@@ -165,8 +170,8 @@ class RunsPanel(Panel):
         """Write the selected runs, or all, to a file."""
         ids, history = self._chosen_ids(), self.parts.history
 
-        def work() -> None:
-            export([run for run in history.runs() if not ids or run.run_id in ids], Path(path))
+        def work() -> str:
+            return export([run for run in history.runs() if not ids or run.run_id in ids], Path(path))
 
         self.parts.runs.do(work, "Exporting runs")
 
@@ -180,19 +185,26 @@ class RunsPanel(Panel):
         )
         question = QMessageBox(QMessageBox.Icon.Question, "Delete runs", what, parent=self)
         question.addButton("Delete", QMessageBox.ButtonRole.AcceptRole)
-        question.addButton("Keep", QMessageBox.ButtonRole.RejectRole)
+        question.setDefaultButton(question.addButton("Keep", QMessageBox.ButtonRole.RejectRole))
         question.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         question.accepted.connect(lambda: self._delete(ids))
         question.open()
 
     def _delete(self, run_ids: list[str]) -> None:
         history = self.parts.history
-        self.parts.runs.do(lambda: [history.delete(run_id) for run_id in run_ids], "Deleting runs")
+
+        def work() -> None:
+            for run_id in run_ids:
+                history.delete(run_id)
+
+        self.parts.runs.do(work, "Deleting runs")
 
     def _on_done(self, task: Task) -> None:
         """What was asked for is done, or it says why not."""
         if isinstance(task.outcome, Failed):
             self.banner.show_message(task.outcome.message, task.outcome.details)
+        elif isinstance(task.outcome, Done) and task.outcome.result:
+            self.banner.show_message(str(task.outcome.result))  # what an export had to leave out
         else:
             self.banner.clear()
 
@@ -205,24 +217,47 @@ def lines_of(run: Run, result: RunResult) -> list[RunLine]:
     return lines
 
 
+def ended_line(run: Run) -> EndedLine:
+    """The table's line of a run that has no result."""
+    unreadable = "Its result cannot be read: it is damaged, or another version of this program wrote it."
+    done = run.status == "done"
+    why = unreadable if done else run.error or "Resume goes on with it."
+    return EndedLine((run.run_id, ""), _title(run), _about(run, json.loads(run.config_json)),
+                     "unreadable" if done else run.status, why)  # fmt: skip
+
+
+def _title(run: Run) -> str:
+    """The job and its specs, or else its model."""
+    settings = json.loads(run.config_json)
+    what = specs_title(settings) or model_title(str(settings.get("model", "")))
+    return " · ".join(filter(None, (job_title(run.job), what)))
+
+
+def _when(run: Run) -> str:
+    return run.started[:16].replace("T", " ")
+
+
+def _about(run: Run, settings: Mapping[str, Any], facts: str = "") -> str:
+    """All that tells the run from others."""
+    title = f"{job_title(run.job)}, run {run.run_id}"
+    return "\n".join(filter(None, (title, told(settings), facts, run.notes))).replace("<", "‹")
+
+
 def _float_title(what: str, model: str, data: str) -> str:
     """The float row says what was run on which data, unless the model's name does."""
     return f"{what} · {model}" if data in model else f"{what} · {model}, on {data}"
 
 
 def _line(run: Run, result: RunResult, row: Row, first: RunLine | None) -> RunLine:
-    name = str(result.model["name"])
-    model = next((m.title for m in models if m.name == name), name)
-    presets = {p.name: p.title for backend in backends for p in backend.presets}
-    job = next((j.title for j in jobs if j.name == result.job), result.job)
-    versions = ", ".join(f"{k} {v}" for k, v in result.versions.items())
+    model, job = model_title(str(result.model["name"])), job_title(result.job)
+    facts = f"data {result.data['name']}, calibrated on {result.data['calibration_n']}, tested on {row.n}; "
+    facts += f"seed {result.seed}\n" + ", ".join(f"{k} {v}" for k, v in result.versions.items())
     return RunLine(
         key=(run.run_id, row.name),
         title=_float_title("FP32" if result.rows[1:] else job, model, str(result.data["name"]))
         if first is None
-        else f"{job} · {presets.get(row.name, row.name)}",
-        about=f"{job}, run {result.run_id}\ndata {result.data['name']}, calibrated on {result.data['calibration_n']}, "
-        f"tested on {row.n}; seed {result.seed}\n{versions}" + (f"\n{run.notes}" if run.notes else ""),
+        else f"{job} · {row_title(result, row)}",
+        about=_about(run, result.spec, facts),
         kernels="float32" if first is None else _kernels(row),
         real=row.kind == "REAL",
         top1=row.top1,

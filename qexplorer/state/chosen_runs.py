@@ -17,7 +17,7 @@ from qexplorer.progress import Progress, Steps
 from qexplorer.state.runner import Done, Failed, Runner, Task
 
 Line = tuple[str, str]
-"""A run's id and the name of one of its rows."""
+"""A run's id and the name of one of its rows; "" where it has none."""
 Points = list[dict[str, Any]]
 CHANGE = object()
 """What the task of a change is about."""
@@ -56,7 +56,7 @@ class ChosenRuns(QObject):
         super().__init__(parent)
         self.history = history
         self.lines: tuple[Line, ...] = ()
-        self.running = ""
+        self.running, self._ended = "", ""
         self.points: Points = []
         self.known = Known()
         self.failed: Failed | None = None
@@ -74,7 +74,8 @@ class ChosenRuns(QObject):
             self.changed.emit()
 
     def follow(self, run_id: str) -> None:
-        """Look at a run that has just begun; "" when it has ended, and then at what the history has of it."""
+        """Look at a run that has just begun; "" when it has ended, and then at its newest row, if it is done."""
+        self._ended = self._ended if run_id else self.running
         self.running, self.points = run_id, []
         if run_id:
             self.changed.emit()
@@ -119,6 +120,7 @@ class ChosenRuns(QObject):
             self._listing = None
             if isinstance(task.outcome, Done):
                 self.known, self._older = task.outcome.result, {}
+                self._settle()
             self.failed = task.outcome if isinstance(task.outcome, Failed) else None
             self.history_changed.emit()
         elif task.about is CHANGE:
@@ -127,6 +129,15 @@ class ChosenRuns(QObject):
         elif task.about == self.running and isinstance(task.outcome, Done) and task.outcome.result != self.points:
             self.points = task.outcome.result
             self.grew.emit()
+
+    def _settle(self) -> None:
+        """Look at the run that has ended, if it is done; and no more at lines of runs that are gone."""
+        result = self.known.results.get(self._ended)
+        if result is not None:
+            self.lines = ((self._ended, result.rows[-1].name),)
+        self._ended = ""
+        present = {run.run_id for run in self.known.runs}
+        self.lines = tuple(line for line in self.lines if line[0] in present)
 
     @property
     def run(self) -> Run | None:
@@ -167,10 +178,10 @@ def _read(history: History, before: Mapping[str, RunResult | None]) -> Steps[Kno
     return Known(tuple(dataclasses.replace(run, result_json=None) for run in runs), results, history.steps_done())
 
 
-def _at_once(work: Callable[[], object], title: str) -> Steps[None]:
+def _at_once(work: Callable[[], object], title: str) -> Steps[object]:
     """A piece of work without steps; once begun, it is done to its end."""
     yield Progress(title)
-    work()
+    return work()
 
 
 def _read_points(history: History, run_id: str) -> Steps[Points]:

@@ -27,9 +27,7 @@ class Elided(QLabel):
 
 
 def subject() -> Elided:
-    """What a panel is about, at the right of its title; where there is no room, nothing of it."""
+    """What a panel is about, before its controls."""
     label = Elided()
-    label.setMinimumWidth(1)
     label.setForegroundRole(QPalette.ColorRole.PlaceholderText)
-    label.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
     return label

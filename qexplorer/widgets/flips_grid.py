@@ -191,6 +191,12 @@ class Thumbnails(QListView):
         self.setTabKeyNavigation(False)
         self.setAccessibleName("Images whose prediction changed")
 
+    def sizeHint(self) -> QSize:
+        return QSize(super().sizeHint().width(), self.gridSize().height())
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(super().minimumSizeHint().width(), self.gridSize().height())
+
     def paintEvent(self, event: QPaintEvent) -> None:
         super().paintEvent(event)
         if not self.model().rowCount():
@@ -253,6 +259,7 @@ class FlipsGrid(QWidget):
         if refusals.get(self.filter.value):
             self.filter.show_value("all")
         self.view.setGridSize(cell_size(self.view, flips))
+        self.view.updateGeometry()
         self._on_filter()
         self._lay_head()
         self.setAccessibleDescription(self._heading.text())

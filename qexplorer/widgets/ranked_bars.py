@@ -42,6 +42,7 @@ class BarsModel(QAbstractTableModel):
         self.bars: list[Bar] = []
         self.unit = ""
         self.title = ""
+        self.what = "Layer"
         self.theme = LIGHT
         self.reach = (0.0, 1.0)
         self._places = 0
@@ -105,7 +106,7 @@ class BarsModel(QAbstractTableModel):
         if orientation == Qt.Orientation.Vertical:
             return None
         if role == Qt.ItemDataRole.DisplayRole:
-            return ("Layer", self.title, self.unit or "Value")[section]
+            return (self.what, self.title, self.unit or "Value")[section]
         if role == Qt.ItemDataRole.ToolTipRole:
             what = "name" if section == NAME else self.title or "value"
             return f"Sort by {what}".replace("<", "‹")
@@ -203,10 +204,17 @@ class RankedBars(QTableView):
         dress(self, theme)
         self.viewport().update()
 
-    def show_bars(self, bars: Sequence[Bar], unit: str, title: str, *, low_is_worst: bool = False) -> None:
-        """Show bars of another measurement; the selected row and the order that was asked for stay."""
+    @property
+    def selected(self) -> str:
+        """The key of the row that is selected; empty where none is."""
         row = self.currentIndex().row()
-        key = self.ranked.bars[row].key if 0 <= row < len(self.ranked.bars) else ""
+        return self.ranked.bars[row].key if 0 <= row < len(self.ranked.bars) else ""
+
+    def show_bars(self, bars: Sequence[Bar], unit: str, title: str, *, low_is_worst: bool = False,
+                  what: str = "Layer") -> None:  # fmt: skip
+        """Show bars of another measurement, each of `what`; the selected row and the order that was asked for stay."""
+        key = self.selected
+        self.ranked.what = what
         self.ranked.show_bars(bars, unit, title)
         if low_is_worst != self._low_is_worst:
             self._low_is_worst = low_is_worst
@@ -262,7 +270,7 @@ class RankedBars(QTableView):
         """All rows as tab-separated text with their titles, in the order on screen."""
         model = self.ranked
         value = f"{model.title} ({model.unit})" if model.unit else model.title
-        rows = [["Layer", value, "Low", "High", "Detail"]]
+        rows = [[model.what, value, "Low", "High", "Detail"]]
         for bar in model.bars:
             cells = [bar.value, bar.low, bar.high]
             figures = ["" if cell is None or math.isnan(cell) else f"{cell:.8g}" for cell in cells]

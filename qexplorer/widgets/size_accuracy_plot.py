@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,8 @@ NAMES = 8
 """So many models are named in the picture; the others when they are pointed at."""
 LONGEST = 170.0
 """Names are cut off where they would be wider than this, in pixels."""
+STEP = 8.0
+"""The line of the front is known to names by places that are so many pixels apart."""
 MARKS = {
     "float": Mark("d", "text", "Float model, on disk"),
     "real": Mark("o", "good", "REAL, on disk"),
@@ -45,6 +47,7 @@ class SizeAccuracyPlot(DotsPlot):
         self._sizes = sizes
         self.points: tuple[SizePoint, ...] = ()
         self.selected = -1
+        self._also: tuple[object, ...] = ()
         self.labels: list[tuple[Label, QRectF]] = []
         self._front, self._bars = pg.PlotCurveItem(antialias=True), pg.PlotCurveItem(connect="pairs")
         self._dots = pg.ScatterPlotItem(pxMode=True)
@@ -80,9 +83,10 @@ class SizeAccuracyPlot(DotsPlot):
         self._tabulate()
         self._describe()
 
-    def show_chosen(self, key: object) -> None:
-        """Mark the model of that key, without a signal."""
-        self.selected = next((i for i, p in enumerate(self.points) if p.key == key), -1)
+    def show_chosen(self, keys: Sequence[object]) -> None:
+        """Mark the model of the first key and name those of all, without a signal."""
+        self._also = tuple(keys)
+        self.selected = next((i for i, p in enumerate(self.points) if p.key in keys[:1]), -1)
         self._describe()
         self.viewport().update()
 
@@ -196,23 +200,38 @@ class SizeAccuracyPlot(DotsPlot):
         return box
 
     def _paint_names(self, painter: QPainter, room: QRectF, legend: QRectF) -> None:
-        """The models that are pointed at or selected come first, then the float model and those on the front."""
         metrics = QFontMetricsF(painter.font())
         first = [at for at in (self.hovered, self.selected) if at >= 0]
-        reference = [at for at, point in enumerate(self.points) if point.reference]
         labels: list[Label] = []
-        for at in list(dict.fromkeys([*first, *reference, *reversed(self._front_at), *range(len(self.points))]))[
-            :NAMES
-        ]:
+        for at in self._named(first)[:NAMES]:
             text = metrics.elidedText(self.points[at].title, Qt.TextElideMode.ElideRight, LONGEST)
             extent = QSizeF(metrics.horizontalAdvance(text) + 2, metrics.height())
             if room.contains(self.place_of(at)):
                 labels.append(Label(text, self.place_of(at), extent, must=at in first))
         dots, bars = self._obstacles()
         ring = [QRectF(self.place_of(at) - QPointF(DOT, DOT), QSizeF(2 * DOT, 2 * DOT)) for at in first[-1:]]
-        placed = place_labels(labels, [legend, *dots, *ring], bars, room)
+        placed = place_labels(labels, [legend, *dots, *ring, *self._along_front()], bars, room)
         self.labels = [(label, place) for label, place in placed if label.must or self._own(label, place)]
         paint_names(painter, self.theme, self.labels)
+
+    def _named(self, first: Sequence[int]) -> list[int]:
+        """Which models are named sooner: those that are pointed at or selected, the float model, the front, real ones,
+        and the smaller ones.
+        """
+        every = range(len(self.points))
+        chosen = [at for at in every if self.points[at].key in self._also]
+        rest = sorted(every, key=lambda at: ("float", "real", "simulated").index(self.points[at].kind))
+        reference = [at for at in every if self.points[at].reference]
+        return list(dict.fromkeys([*first, *chosen, *reference, *reversed(self._front_at), *rest]))
+
+    def _along_front(self) -> list[QRectF]:
+        """The line of the front, as small areas: names keep off it."""
+        places = [self.place_of(at) for at in self._front_at]
+        found: list[QRectF] = []
+        for a, b in pairwise(places):
+            steps = max(int(math.hypot(b.x() - a.x(), b.y() - a.y()) / STEP), 1)
+            found += [QRectF(a + (b - a) * (i / steps) - QPointF(2, 2), QSizeF(4, 4)) for i in range(steps)]
+        return found
 
     def _own(self, label: Label, place: QRectF) -> bool:
         """Whether no other dot is so near to a label that one would take it for that one's."""

@@ -77,7 +77,7 @@ class UnitPlot(Plot):
             line.setData(*((np.zeros(0), np.zeros(0)) if points else thinned(xs, ys, 400)), connect="finite")
             seen = np.flatnonzero(np.isfinite(ys))
             marked = seen if points else seen[-1:]
-            dots.setData(xs[marked], ys[marked], size=6 if points else 8)
+            dots.setData(xs[marked], ys[marked], size=11 if points else 8)
         self._draw_all(not few)
         if kinds != [(curve.title, curve.kind) for curve in curves]:
             for i, line in enumerate(self._lines):

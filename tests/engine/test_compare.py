@@ -4,6 +4,8 @@ from scipy.stats import binomtest
 
 from qexplorer.engine.compare import Candidate, candidate, mcnemar, paired
 from qexplorer.engine.history import History
+from qexplorer.engine.journal import EVALUATED
+from qexplorer.engine.results import Row, RunResult
 from qexplorer.errors import UserError
 
 
@@ -34,5 +36,16 @@ def test_rows_of_other_samples_are_not_paired() -> None:
 
 def test_a_run_without_predictions_is_told(history: History) -> None:
     run_id = history.start("evaluate", {})
-    with pytest.raises(UserError, match="were not kept"):
-        candidate(history, run_id, "fp32")
+    history.fail(run_id, "The disk is full.")
+    with pytest.raises(UserError, match="no predictions to compare: it is failed"):
+        candidate(history, run_id)
+    with pytest.raises(UserError, match="There is no run “nonsense”"):
+        candidate(history, "nonsense")
+    done = history.start("evaluate", {})
+    row = Row("fp32", "REAL", "float", 10, 10, 0.5, (0.2, 0.8), 1.0, 2, 0, {}, 1)
+    model, data = {"name": "m", "sha256": "a"}, {"name": "d", "calibration_n": 0, "sha256": "b"}
+    history.finish(done, RunResult(done, "evaluate", model, data, 0, {}, {}, 1.0, (row,)).to_json())
+    with pytest.raises(UserError, match=f"of fp32 in run {done} were not kept"):
+        candidate(history, done)
+    history.journal(done).put(f"{EVALUATED}fp32", {"predictions": [1, 0], "labels": [1, 1]})
+    assert candidate(history, done).predictions.tolist() == [1, 0]

@@ -169,3 +169,35 @@ def test_the_points_of_the_run_under_way_are_told_as_they_come(
         runs.follow("")  # what comes late is dropped, and the history read
         free.set()
     assert runs.points == []
+
+
+def test_lines_of_a_run_that_is_gone_are_not_looked_at_any_more(qtbot: QtBot, new_runs: Made, history: History) -> None:
+    kept, gone = enter(history), enter(history)
+    runs = new_runs()
+    read(qtbot, runs)
+    runs.choose(((gone, "fp32"), (kept, "fp32")))
+    history.delete(gone)
+    read(qtbot, runs)
+    assert runs.lines == ((kept, "fp32"),)
+    history.delete(kept)
+    other = enter(history)
+    read(qtbot, runs)
+    assert runs.lines == ()
+    assert runs.result is not None
+    assert runs.result.run_id == other
+
+
+def test_the_newest_row_of_a_run_that_has_ended_is_looked_at_unless_it_has_none(
+    qtbot: QtBot, new_runs: Made, history: History
+) -> None:
+    first, failed = enter(history), history.start("qat", {})
+    runs = new_runs()
+    runs.follow(first)
+    with qtbot.waitSignal(runs.history_changed):
+        runs.follow("")
+        runs.follow(failed)  # the next in the queue begins before the history was read
+    assert runs.lines == ((first, "fp32"),)
+    history.fail(failed, "The disk is full.")
+    with qtbot.waitSignal(runs.history_changed):
+        runs.follow("")
+    assert runs.lines == ((first, "fp32"),)

@@ -1,11 +1,11 @@
 from dataclasses import replace
 
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
 
-from qexplorer.widgets.runs_table import COLUMNS, RunLine, RunsTable, Timing
+from qexplorer.widgets.runs_table import COLUMNS, EndedLine, RunLine, RunsTable, Timing
 from qexplorer.widgets.theme import DARK, LIGHT
 
 FLOAT = RunLine(
@@ -37,6 +37,7 @@ INT8 = replace(
     first=FLOAT,
     note="The fixed cost is most of it",
 )
+FAILED = EndedLine(("9", ""), "QAT · int4", "QAT, run 9", "failed", "The disk is full.")
 
 
 @pytest.fixture
@@ -67,7 +68,8 @@ def test_the_model_keeps_qt_s_rules(table, qtmodeltester):
         ("Top-5", "100.00 %", "100.00 %"),
         ("Flips", "–", "1,234"),
         ("On disk", "8.95 MB", "2.35 MB  3.8×"),
-        ("Theoretical", "8.90 MB", "2.30 MB"),
+        ("Theoretical", "8.90 MB", "2.30 MB  3.9×"),
+        ("n", "2,000", "2,000"),
         ("Batch 1", "10.00 ms", "4.00 ms  2.5×"),
         ("Batch 64", "100.00 ms", "–"),
         ("Note", "", "The fixed cost is most of it"),
@@ -94,6 +96,76 @@ def test_simulated_kernels_do_not_look_like_real_ones(table, themes):
         table.show_theme(theme)
         assert cell(table, 1, "Kernels", role) == theme.color("good")
         assert cell(table, 2, "Kernels", role) == theme.color("warn")
+
+
+def test_a_file_of_floats_that_stand_in_is_compared_with_nothing(table):
+    table.show_lines([FLOAT, replace(INT8, real=False)])
+    assert cell(table, 1, "On disk") == "2.35 MB"
+    assert cell(table, 1, "Theoretical") == "2.30 MB  3.9×"
+
+
+def test_the_sizes_of_small_models_have_room_for_their_ratios(table):
+    table.show_lines([FLOAT, replace(INT8, bytes_on_disk=888_880, bytes_theoretical=108_880)])
+    for title in ("Theoretical", "On disk"):
+        column = [c.title for c in COLUMNS].index(title)
+        room = table.columnWidth(column) - 2 * table.style().pixelMetric(table.style().PixelMetric.PM_FocusFrameHMargin)
+        assert table.fontMetrics().horizontalAdvance(cell(table, 1, title)) < room - 2
+
+
+def titles(table):
+    return [line.title for line in table.runs.lines]
+
+
+def click_title(table, qtbot, title):
+    header, column = table.horizontalHeader(), [c.title for c in COLUMNS].index(title)
+    table.scrollTo(table.runs.index(0, column))
+    at = QPoint(header.sectionViewportPosition(column) + 10, header.height() // 2)
+    qtbot.mouseClick(header.viewport(), Qt.MouseButton.LeftButton, pos=at)
+
+
+def test_a_click_on_a_title_sorts_and_one_on_the_first_puts_runs_together_again(table, qtbot):
+    older = replace(INT8, key=("3", "b"), title="Older", top1=0.5, first=FLOAT, latency={})
+    table.show_lines([FAILED, replace(FLOAT, title="First"), INT8, replace(FLOAT, title="Second"), older])
+    given = titles(table)
+    table.show_chosen([("3", "b")])
+    click_title(table, qtbot, "Top-1")
+    assert titles(table)[:2] == ["Older", INT8.title]
+    assert titles(table)[-1] == FAILED.title
+    assert table.chosen_keys == (("3", "b"),)
+    click_title(table, qtbot, "Batch 1")
+    assert titles(table)[0] == INT8.title
+    assert set(titles(table)[-2:]) == {FAILED.title, "Older"}
+    click_title(table, qtbot, "Run")
+    assert titles(table) == ["Second", "Older", "First", INT8.title, FAILED.title]
+    click_title(table, qtbot, "Run")
+    assert titles(table) == given
+
+
+def test_a_run_without_a_result_says_why_across_the_figures_and_can_be_chosen(table, themes, qtmodeltester):
+    table.show_lines([FLOAT, INT8, FAILED])
+    qtmodeltester.check(table.runs)
+    table.show_theme(LIGHT)
+    assert cell(table, 2, "Kernels") == "failed"
+    assert cell(table, 2, "Kernels", Qt.ItemDataRole.ForegroundRole) == LIGHT.color("clip")
+    assert cell(table, 2, "Top-1") == "The disk is full."
+    assert table.columnSpan(2, 2) == len(COLUMNS) - 2
+    assert cell(table, 2, "Note") == cell(table, 2, "Note", Qt.ItemDataRole.ToolTipRole) == "The disk is full."
+    assert cell(table, 2, "Run", Qt.ItemDataRole.ToolTipRole) == "QAT, run 9"
+    chosen = []
+    table.chosen.connect(chosen.append)
+    table.selectRow(2)
+    assert chosen == [(("9", ""),)]
+    table.grab()
+
+
+def test_lines_that_are_chosen_elsewhere_are_selected_without_a_word(table):
+    chosen = []
+    table.chosen.connect(chosen.append)
+    table.show_lines([FLOAT, replace(INT8, key=("7", "int8"))])
+    table.show_chosen([("7", "int8")])
+    assert table.chosen_keys == (("7", "int8"),)
+    table.show_chosen([])
+    assert (table.chosen_keys, chosen) == ((), [])
 
 
 def test_ctrl_c_copies_the_whole_table_with_its_titles(table):

@@ -103,7 +103,7 @@ def test_the_arrow_keys_go_along_the_sizes(plot, qtbot):
         qtbot.keyClick(plot, key)
     assert chosen == ["INT2", "INT4", "INT2", "INT2"]
     assert "INT2" in QToolTip.text()
-    plot.show_chosen("Float")
+    plot.show_chosen(("Float",))
     qtbot.keyClick(plot, Qt.Key.Key_Right)
     assert plot.points[plot.selected].title == "Float"
     before = plot.getViewBox().viewRange()
@@ -135,8 +135,28 @@ def test_names_never_lie_on_each_other_nor_on_the_marks(plot, qtbot):
         assert not any(where.contains(plot.place_of(i)) for where in places for i in range(len(plot.points)))
 
 
+def test_real_models_and_those_that_are_chosen_are_named_sooner_than_small_simulated_ones(plot):
+    simulated = [point(f"Sim {i}", 9, 0.5, real=False, theoretical=0.1 + i / 3) for i in range(24)]
+    plot.show_points([POINTS[0], point("Real", 4, 0.7), *simulated])
+    plot.show_chosen(("Sim 20", "Sim 12"))
+    plot.grab()
+    names = {label.text for label, _ in plot.labels}
+    assert {"Float", "Real", "Sim 20", "Sim 12"} <= names
+
+
+def test_names_leave_the_line_of_the_front_alone_where_they_can(plot):
+    beside = "A rather long name of one"
+    plot.show_points([point("Least", 1, 0.80), point("Most", 1.3, 0.99), point(beside, 1.2, 0.90)])
+    plot.show_chosen((beside,))
+    plot.grab()
+    assert beside in {label.text for label, _ in plot.labels}
+    ends = [plot.place_of(i) for i in plot._front_at]
+    line = [a + (b - a) * (i / 50) for a, b in itertools.pairwise(ends) for i in range(51)]
+    assert not any(where.contains(at) for _, where in plot.labels for at in line)
+
+
 def test_what_is_selected_stays_so_and_items_are_used_again(plot):
-    plot.show_chosen("Static")
+    plot.show_chosen(("Static",))
     items, home = set(plot.scene().items()), plot.home
     for theme in (DARK, LIGHT):
         plot.show_theme(theme)
