@@ -344,8 +344,9 @@ class MainWindow(QMainWindow):
 
     def _ask_to_quit(self) -> None:
         question = QMessageBox(QMessageBox.Icon.Question, "A job is running", "Cancel the job and quit?", parent=self)
+        question.setInformativeText("Finished steps are kept: Resume in Runs goes on from the last of them.")
         question.addButton("Cancel the job and quit", QMessageBox.ButtonRole.AcceptRole)
-        question.addButton("Go on", QMessageBox.ButtonRole.RejectRole)
+        question.setDefaultButton(question.addButton("Keep running", QMessageBox.ButtonRole.RejectRole))
         question.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         question.accepted.connect(self._quit_after_jobs)
         question.open()

@@ -41,7 +41,7 @@ COMMANDS = (
     Command("&View", "reset_layout", "&Reset Layout", (), "Put every panel back to its place"),
     Command("&View", "full_screen", "F&ull Screen", ("F11",), "Use the whole screen"),
     Command("&Run", "run", "&Run the Job", ("F5",), "Queue the job as it is set in Jobs"),
-    Command("&Run", "cancel", "&Cancel the Running Job", ("Shift+F5",), "Stop it; nothing of it is kept"),
+    Command("&Run", "cancel", "&Cancel the Running Job", ("Shift+F5",), "Stop it; Resume in Runs goes on with it"),
     Command("&Help", "keys", "&Keyboard Shortcuts", ("F1", "Ctrl+?"), "Every key in one list"),
     Command("&Help", "about", "&About qexplorer", (), "Versions and licences"),
 )

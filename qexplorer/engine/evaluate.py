@@ -38,7 +38,7 @@ def evaluate(
     first = second = 0
     predictions = np.empty(len(y), np.int64)
     for start in range(0, len(x), batch_size):
-        yield Progress("Evaluating", start, len(x))
+        yield Progress("Evaluating images", start, len(x))
         part = slice(start, start + batch_size)
         with torch.inference_mode():
             logits = module(torch.tensor(x[part]).to(device, dtype)).float().cpu()

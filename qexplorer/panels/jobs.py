@@ -5,9 +5,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import ClassVar
 
-from PySide6.QtCore import QEvent, Qt
+from PySide6.QtCore import QEvent, Qt, QTimer
 from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QMessageBox, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDockWidget, QHBoxLayout, QMainWindow, QMessageBox, QVBoxLayout, QWidget
 
 from qexplorer.engine.backends import backends
 from qexplorer.engine.jobs import Job, jobs
@@ -24,12 +24,28 @@ from qexplorer.panels import Panel, Parts, Place, register
 from qexplorer.progress import Steps
 from qexplorer.state.app_state import AppState
 from qexplorer.state.runner import Cancelled, Failed, Task
-from qexplorer.widgets.controls import Button, Combo, caption, field_height
+from qexplorer.widgets.controls import PAD, Button, Combo, caption, field_height, field_title
 from qexplorer.widgets.job_form import JobForm
 from qexplorer.widgets.task_row import TaskRow
-from qexplorer.widgets.theme import scaled
 
-WORDS = {"both": "Both presets", "auto": "Automatic", "none": "None", "on": "On", "off": "Off"}
+WORDS = {
+    "auto": "Automatic",
+    "none": "None",
+    "on": "On",
+    "off": "Off",
+    "preset=both": "Both presets",
+    "method=ste": "Straight-through",
+    "method=lsq": "LSQ",
+    "teacher=float": "Float model",
+    "modes=alone": "Each alone",
+    "modes=rest": "All but one",
+    "modes=both": "Both",
+}
+
+
+LAID_OUT_MS = 30
+"""After so long the dock knows, too, that the panel may be taller."""
+NO_WEIGHTS = "Repairs are for simulated weights: choose a weight spec first."
 
 
 def _titles() -> dict[str, str]:
@@ -55,22 +71,23 @@ class JobsPanel(Panel):
         self._kind.setToolTip("What to do with the model")
         for job in jobs:
             self._kind.addItem(job.title, job.name)
+        widest = max(self._kind.fontMetrics().horizontalAdvance(job.title) for job in jobs)
+        self._kind.setMinimumWidth(widest + 4 * PAD)
         self._kind.activated.connect(self._on_kind)
         self._forms = {job.name: JobForm(job(), _titles()) for job in jobs}
         self.run_button = Button("R&un", primary=True)
         self.run_button.setObjectName("run")
         self.run_button.setAccessibleName("Run the job")
         self._hint = caption("")
+        self._hint.setWordWrap(True)
         self._hint.setMinimumHeight(field_height(self))  # as high as a running job, so that nothing moves
         self._rows: dict[int, TaskRow] = {}
+        self._submitted: dict[int, Job] = {}
         head = QHBoxLayout()
         head.setSpacing(10)
-        first, label = QVBoxLayout(), QLabel("Job")
-        label.setFont(scaled(0.88))
-        label.setForegroundRole(self.palette().ColorRole.PlaceholderText)
-        label.setBuddy(self._kind)
+        first = QVBoxLayout()
         first.setSpacing(1)
-        first.addWidget(label)
+        first.addWidget(field_title("Job", self._kind))
         first.addWidget(self._kind)
         first.addStretch()
         head.addLayout(first)
@@ -78,12 +95,12 @@ class JobsPanel(Panel):
             form.edited.connect(self._on_edited)
             form.offers_opening.connect(self._on_offers_opening)
             form.tried.connect(self.try_on_a_layer)
+            parts.themes.changed.connect(form.show_theme)
+            form.show_theme(parts.themes.current)
             head.addWidget(form, 1)
         beside = QVBoxLayout()
-        above = QLabel("")  # as high as the titles of the fields, so that the button keeps to their line
-        above.setFont(scaled(0.88))
         beside.setSpacing(1)
-        beside.addWidget(above)
+        beside.addWidget(field_title(""))  # so that the button keeps to the line of the fields
         beside.addWidget(self.run_button)
         beside.addStretch()
         head.addLayout(beside)
@@ -96,6 +113,8 @@ class JobsPanel(Panel):
         column.addLayout(self._list)
         column.addWidget(self._hint)
         self.body.addLayout(column, 1)
+        self._grown = QTimer(self, singleShot=True, interval=LAID_OUT_MS)
+        self._grown.timeout.connect(self._take_room)
         self.run_button.clicked.connect(self.start)
         parts.store.changed.connect(self._on_changed)
         parts.jobs.started.connect(self._on_started)
@@ -105,13 +124,37 @@ class JobsPanel(Panel):
         self._show_job(parts.store.state.job)
 
     def event(self, event: QEvent) -> bool:
-        if event.type() == QEvent.Type.LayoutRequest:  # take no more room than there are rows
-            self.setMaximumHeight(self.body.sizeHint().height())
+        if event.type() in (QEvent.Type.LayoutRequest, QEvent.Type.Resize):
+            before, height = self.maximumHeight(), self._height()
+            self.setMinimumHeight(max(height - self._form.spare, 0))  # the two are not laid out at once
+            self.setMaximumHeight(height)  # no more room than there are rows
+            if height > before:
+                self._grown.start()
         return super().event(event)
 
+    def _height(self) -> int:
+        """The pixels that all of it takes, texts wrapped to the width that there is."""
+        wraps = self.body.hasHeightForWidth()
+        return self.body.totalHeightForWidth(self.width()) if wraps else self.body.totalSizeHint().height()
+
+    def _take_room(self) -> None:
+        """Be seen whole, as far as the tallest panel above or below can do without that room."""
+        window = self.window()
+        docks = [each for each in window.findChildren(QDockWidget) if not each.visibleRegion().isEmpty()]
+        own = next((each for each in docks if each.isAncestorOf(self)), None)
+        if own is None or not isinstance(window, QMainWindow):
+            return
+        left, right = own.geometry().left(), own.geometry().right()
+        column = [each for each in docks if each is not own and left <= each.geometry().center().x() <= right]
+        tallest = max(column, key=QDockWidget.height, default=own)
+        lacking = self._height() - self.height()
+        heights = [own.height() + lacking, tallest.height() - lacking - 8]  # lest some be lost in rounding
+        window.resizeDocks([own, tallest], heights, Qt.Orientation.Vertical)
+
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        if event.key() == Qt.Key.Key_Escape and self.parts.jobs.current is not None:
-            self.parts.jobs.cancel(self.parts.jobs.current)
+        task = self.parts.jobs.current
+        if event.key() == Qt.Key.Key_Escape and task is not None and task.number in self._rows:
+            self.parts.jobs.cancel(task)
         else:
             super().keyPressEvent(event)
 
@@ -127,14 +170,14 @@ class JobsPanel(Panel):
         self.banner.clear()
         job, cls = self.parts.store.state.job, jobs[trial]
         if isinstance(job, SimulatedJob) and job.recipe().every.weights is None:
-            self._form.show_refusal("Repairs are for simulated weights: choose a weight spec first.")
+            self._form.show_refusal(UserError(NO_WEIGHTS, field="weight_spec"))
             return
         names = {f.name for f in dataclasses.fields(job)}  # pyright: ignore[reportArgumentType]
         shared = {f.name: getattr(job, f.name) for f in dataclasses.fields(cls) if f.name in names}  # pyright: ignore[reportArgumentType]
         try:
             self._start(cls(**shared))
         except UserError as error:
-            self._form.show_refusal(str(error))
+            self._form.show_refusal(error)
 
     def _start(self, job: Job) -> None:
         if self._allowed(job, partial(self._start, job)):
@@ -162,9 +205,20 @@ class JobsPanel(Panel):
             self._ask_for_trust(question, again)
             return False
         except UserError as error:
-            self._form.show_refusal(str(error))
+            self._refuse(job, error)
             return False
         return True
+
+    def _refuse(self, job: Job, error: UserError) -> None:
+        """Say beside the settings why the job cannot be had, or above them where they are not those of that job."""
+        if job == self._form.job or self._has_fault(job, error):
+            self._form.show_refusal(error)
+        else:
+            self.banner.show_message(str(error))
+
+    def _has_fault(self, job: Job, error: UserError) -> bool:
+        """Whether the setting that is at fault in a job stands in the form as well."""
+        return hasattr(job, error.field) and getattr(self._form.job, error.field, None) == getattr(job, error.field)
 
     def _ask_for_trust(self, question: Untrusted, again: Callable[[], None]) -> None:
         box = QMessageBox(QMessageBox.Icon.Warning, "Run this code?", question.what, parent=self)
@@ -181,7 +235,7 @@ class JobsPanel(Panel):
         try:
             trust(question.path, question.fingerprint)
         except UserError as error:
-            self._form.show_refusal(str(error))
+            self._form.show_refusal(error)
             return
         again()
 
@@ -189,7 +243,7 @@ class JobsPanel(Panel):
         task = self.parts.jobs.submit(steps, job.title, run_id)
         row = TaskRow(task.number, job.title)
         row.cancel_pressed.connect(self._on_cancel)
-        self._rows[task.number] = row
+        self._rows[task.number], self._submitted[task.number] = row, job
         self._list.addWidget(row)
         self._hint.hide()
 
@@ -207,7 +261,7 @@ class JobsPanel(Panel):
         try:
             self.parts.store.update(job=self._settled(job))
         except UserError as error:
-            self._form.show_refusal(str(error))
+            self._form.show_refusal(error)
 
     def _settled(self, job: Job) -> Job:
         """The job with what an earlier run decides, whatever stood there before."""
@@ -243,12 +297,21 @@ class JobsPanel(Panel):
     def _show_job(self, job: Job) -> None:
         self._kind.setCurrentIndex(self._kind.findData(job.name))
         for name, form in self._forms.items():
-            form.setVisible(name == job.name)
+            if name != job.name:
+                form.hide()
+        self._form.show()  # last: two at once would widen the window
         self._form.show_job(job)
         self._form.show_fixed(job.taken, f"As in the run that is started from, {getattr(job, 'start', '')}")
         self.run_button.setToolTip(f"{job.title}: {job.help} (F5)")
-        if not self.parts.jobs.tasks:
-            self._hint.setText(f"Nothing is running. Run (F5): {job.help}.")
+        self._show_hint()
+
+    def _show_hint(self) -> None:
+        """Say what runs that has no row here, and what Run would do."""
+        job = self.parts.store.state.job
+        busy = "A study is running: see Study." if self.parts.jobs.tasks else "Nothing is running."
+        named = {part.partition("=")[0].strip() for part in getattr(job, "overrides", "").split(";")} - {""}
+        own = f" Overrides (More): {len(named)} layers or patterns with specs of their own." if named else ""
+        self._hint.setText(f"{busy} Run (F5): {job.help}.{own}")
 
     @property
     def _form(self) -> JobForm:
@@ -266,6 +329,8 @@ class JobsPanel(Panel):
     def _on_started(self, task: Task) -> None:
         if task.number in self._rows:  # others, such as studies, have panels of their own
             self.parts.runs.follow(str(task.about))
+        elif not self._rows:
+            self._show_hint()
         self._on_progressed(task)
 
     def _on_progressed(self, task: Task) -> None:
@@ -276,8 +341,9 @@ class JobsPanel(Panel):
             row.show_progress(text, progress.fraction if progress else None, task.seconds_left)
 
     def _on_ended(self, task: Task) -> None:
-        row = self._rows.pop(task.number, None)
-        if row is None:
+        row, job = self._rows.pop(task.number, None), self._submitted.pop(task.number, None)
+        if row is None or job is None:
+            self._show_hint()
             return
         self._list.removeWidget(row)
         row.hide()
@@ -287,6 +353,8 @@ class JobsPanel(Panel):
         outcome = task.outcome
         if isinstance(outcome, Failed):
             self.banner.show_message(f"{task.title} failed. {outcome.message}", outcome.details)
+            if isinstance(outcome.error, UserError) and self._has_fault(job, outcome.error):
+                self._form.mark(outcome.error)
             self._hint.setText(f"{task.title} failed; the window and earlier results are as they were.")
         elif isinstance(outcome, Cancelled):
             self._hint.setText(f"{task.title} was cancelled; Resume in Runs goes on with it.")

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import ClassVar
 
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QPalette
-from PySide6.QtWidgets import QHBoxLayout, QStackedLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QStackedLayout, QVBoxLayout, QWidget
 
 from qexplorer.engine.study.board import CellState, StudyProgress, StudyResult
 from qexplorer.engine.study.course import run_study
@@ -16,8 +17,9 @@ from qexplorer.panels import Panel, Parts, Place, register
 from qexplorer.state.app_state import AppState, StudyChoice
 from qexplorer.state.runner import Cancelled, Done, Failed, Task
 from qexplorer.widgets.cells_table import CellLine, CellsTable
-from qexplorer.widgets.controls import Button, Field, caption
+from qexplorer.widgets.controls import Button, Field, caption, field_title
 from qexplorer.widgets.messages import Placeholder
+from qexplorer.widgets.numbers import duration
 from qexplorer.widgets.path_field import PathField
 
 PEM = "PEM files (*.pem *.crt *.cer *.key)"
@@ -46,7 +48,9 @@ class StudyPanel(Panel):
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)
         self.table = CellsTable()
+        self.table.row_pressed.connect(self._on_row_pressed)
         self._task: Task | None = None
+        self._cells: tuple[CellState, ...] = ()
         self._paths = {name: PathField(*words) for name, words in PATHS.items()}
         for name, path in self._paths.items():
             path.field.setObjectName(f"study_{name}")
@@ -54,7 +58,6 @@ class StudyPanel(Panel):
         self._file, self._on = self._paths["file"].field, Field()
         self._on.setAccessibleName("Where")
         self._on.setToolTip("“local”, or the address of a Dask scheduler: tcp://HOST:8786 or tls://HOST:8786")
-        self._on.setPlaceholderText("Where")
         self._on.setObjectName("study_where")
         self._on.setMaximumWidth(280)
         self._on.textChanged.connect(self._on_where_typed)
@@ -76,7 +79,15 @@ class StudyPanel(Panel):
         self._refusal.setWordWrap(True)
         self._tls = QWidget()
         self._tls.setLayout(_row(*(self._paths[part] for part in ("ca", "cert", "key"))))
-        self.body.addLayout(_row(self._paths["file"], self._on, self.run_button, self.cancel_button))
+        where = QVBoxLayout()
+        where.setSpacing(1)
+        where.addWidget(field_title("Where", self._on))
+        where.addWidget(self._on)
+        row = _row(self._paths["file"])
+        row.addLayout(where, 2)
+        for button in (self.run_button, self.cancel_button):
+            row.addWidget(button, 0, Qt.AlignmentFlag.AlignBottom)
+        self.body.addLayout(row)
         self.body.addWidget(self._tls)
         self.body.addWidget(self._refusal)
         empty = Placeholder(
@@ -170,12 +181,21 @@ class StudyPanel(Panel):
     def _on_progressed(self, task: Task) -> None:
         if task is self._task and isinstance(task.progress, StudyProgress):
             self._show(task.progress.cells)
-            left = f", {task.seconds_left:.0f} s left" if task.seconds_left is not None else ""
+            left = f", {duration(task.seconds_left)} left" if task.seconds_left is not None else ""
             self._remark.setText(f"{task.progress}{left}")
 
     def _show(self, cells: tuple[CellState, ...]) -> None:
+        if sum(bool(cell.rows) for cell in cells) != sum(bool(cell.rows) for cell in self._cells):
+            self.parts.runs.reload()  # so that each run stands in Runs as soon as it is done
+        self._cells = cells
         self.table.show_lines([_line(cell) for cell in cells])
         self._stack.setCurrentWidget(self.table)
+
+    def _on_row_pressed(self, row: int) -> None:
+        """Look at a run that is done."""
+        cell = self._cells[row]
+        if cell.rows:
+            self.parts.runs.choose(((cell.run_id, cell.rows[-1].name),))
 
     def _on_ended(self, task: Task) -> None:
         if task is not self._task:
@@ -198,13 +218,13 @@ class StudyPanel(Panel):
                 pass
 
 
-def _row(first: QWidget, *others: QWidget) -> QHBoxLayout:
-    """Paths beside each other, and what stands beside them."""
+def _row(*paths: PathField) -> QHBoxLayout:
+    """Paths beside each other."""
     row = QHBoxLayout()
     row.setContentsMargins(12, 0, 12, 0)
     row.setSpacing(8)
-    for widget in (first, *others):
-        row.addWidget(widget, 3 if isinstance(widget, PathField) else 2 * isinstance(widget, Field))
+    for path in paths:
+        row.addWidget(path, 3)
     return row
 
 

@@ -64,6 +64,8 @@ class Task:
     number: int = field(default_factory=lambda: next(_numbers))
     progress: Progress | None = None
     started: float | None = None
+    pace: tuple[float, float] | None = None
+    """When a share of the whole was first done, and which: what came before, such as loading torch, says nothing."""
     outcome: Outcome | None = None
     cancelling: bool = False
 
@@ -74,11 +76,22 @@ class Task:
 
     @property
     def seconds_left(self) -> float | None:
-        """An estimate from the share that is done; `None` while it would be a guess (first 5 % or 5 seconds)."""
-        done = self.progress.fraction if self.progress else None
-        if not done or (done < 0.05 and self.seconds < 5) or self.seconds < 1:
+        """An estimate from the pace so far; `None` while it would be a guess: in the first three seconds, and in the
+        first half minute until a tenth is done.
+        """
+        share = self.progress.fraction if self.progress else None
+        if self.pace is None or share is None:
             return None
-        return self.seconds * (1 - done) / done
+        seconds, done = time.monotonic() - self.pace[0], share - self.pace[1]
+        if done <= 0 or seconds < 3 or (seconds < 30 and done < 0.1):
+            return None
+        return seconds * (1 - share) / done
+
+    def note(self, progress: Progress) -> None:
+        """Take note of how far it is."""
+        self.progress = progress
+        if self.pace is None and progress.fraction:
+            self.pace = time.monotonic(), progress.fraction
 
 
 class Runner(QObject):
@@ -200,7 +213,7 @@ class Runner(QObject):
 def _step(task: Task) -> Outcome:
     try:
         while not task.cancelling:
-            task.progress = next(task.steps)
+            task.note(next(task.steps))
         task.steps.close()
     except StopIteration as end:
         return Done(end.value)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Signal
 from PySide6.QtWidgets import QHeaderView, QTableView, QWidget
 
 from qexplorer.widgets import numbers
@@ -12,7 +12,8 @@ from qexplorer.widgets.theme import Theme
 from qexplorer.widgets.views import RowDelegate, calm, dress
 
 Index = QModelIndex | QPersistentModelIndex
-TITLES = ("Run", "Status", "Top-1", "95 % interval", "Size", "Seconds", "Remark")
+TITLES = ("Run", "Status", "Top-1", "95 % interval", "Theoretical", "Seconds", "Remark")
+HELPS = {4: "The size of all numbers of the model in their formats; what its file takes stands in Runs"}
 SAMPLES = ("mobilenet_v2_digits, int4 channel:0 mse, fold", "running 100 %", "100.00 % ", "98.3 – 99.3 % ", "2.35 MB ",
            "1,000.0 ")  # fmt: skip
 """How wide the columns are; the last takes what is left."""
@@ -59,6 +60,8 @@ class CellsModel(QAbstractTableModel):
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
             return TITLES[section]
+        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.ToolTipRole:
+            return HELPS.get(section)
         return None
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
@@ -85,7 +88,9 @@ def texts_of(line: CellLine) -> tuple[str, ...]:
 
 
 class CellsTable(QTableView):
-    """Value in: lines."""
+    """Value in: lines; signal out: which one was pressed, by mouse or with Return."""
+
+    row_pressed = Signal(int)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -94,6 +99,8 @@ class CellsTable(QTableView):
         calm(self, "Runs of the study")
         self.setItemDelegate(RowDelegate(self))
         self.setTabKeyNavigation(False)
+        for signal in (self.clicked, self.activated):
+            signal.connect(self._on_pressed)
         self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 9)
         header = self.horizontalHeader()
         header.setStretchLastSection(True)
@@ -101,6 +108,9 @@ class CellsTable(QTableView):
         for i, sample in enumerate(SAMPLES):
             widest = max(self.fontMetrics().horizontalAdvance(text) for text in (sample, TITLES[i]))
             header.resizeSection(i, widest + 16)
+
+    def _on_pressed(self, index: QModelIndex) -> None:
+        self.row_pressed.emit(index.row())
 
     def show_theme(self, theme: Theme) -> None:
         """Colours of a theme."""

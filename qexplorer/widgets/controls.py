@@ -4,6 +4,8 @@ from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPalette, QPen, QPolygonF
 from PySide6.QtWidgets import QAbstractButton, QComboBox, QLabel, QLineEdit, QPushButton, QSizePolicy, QWidget
 
+from qexplorer.widgets.theme import scaled
+
 RADIUS = 4.0
 PAD = 8
 
@@ -203,6 +205,16 @@ class Badge(QLabel):
         area = QRectF(self.rect()).adjusted(1, 1, -1, -1)
         painter.drawRoundedRect(area, area.height() / 2, area.height() / 2)
         painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, self.text())
+
+
+def field_title(text: str, field: QWidget | None = None) -> QLabel:
+    """The small name above a field; without one, the room that it would take."""
+    label = QLabel(text)
+    label.setFont(scaled(0.88))
+    label.setForegroundRole(QPalette.ColorRole.PlaceholderText)
+    if field is not None:
+        label.setBuddy(field)
+    return label
 
 
 def caption(text: str, parent: QWidget | None = None) -> QLabel:

@@ -6,25 +6,32 @@ from functools import partial
 from typing import Any, get_type_hints
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtGui import QKeyEvent
+from PySide6.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
 
 from qexplorer.errors import UserError
 from qexplorer.plugins import Plugin
-from qexplorer.widgets.controls import Button, Combo, Field, LinkButton, caption
+from qexplorer.widgets.controls import Button, Combo, Field, LinkButton, caption, field_title
 from qexplorer.widgets.offered import Offered
 from qexplorer.widgets.settings_row import NumberField
-from qexplorer.widgets.theme import scaled
+from qexplorer.widgets.tall_area import SLACK, TallArea
+from qexplorer.widgets.theme import Theme, scaled
+from qexplorer.widgets.views import thin_scroll_bars
 
 Control = Combo | NumberField | Field
 IN_A_ROW = 4
 """So many fields stand beside each other."""
+GAP = 4
+"""Pixels between a field and the name of the one below."""
+MARKED = "More •"
 
 
 class JobForm(QWidget):
     """Value in: a job; signal out: a copy with other settings. A field's metadata gives its title, help and choices;
-    `offers` are texts that it offers, `browse` (`file` or `folder`) gives it a button that asks for a path, `minor`
-    folds it away, `wide` gives it the room of two. `offers_opening` names a field whose offers are about to be seen,
-    `tried` the job (`trial`) that shows first what a field does.
+    `offers` are texts that it offers, `browse` (`file` or `folder`) gives it a button that asks for a path, `empty` is
+    the word for an empty text or a 0, `minor` folds it away, `wide` gives it the room of two. `offers_opening` names a
+    field whose offers are about to be seen, `tried` the job (`trial`) that shows first what a field does. Escape takes
+    back what was typed and is not the job's yet.
     """
 
     edited = Signal(object)
@@ -32,6 +39,7 @@ class JobForm(QWidget):
     tried = Signal(str)
 
     def __init__(self, job: Plugin, titles: Mapping[str, str] | None = None, parent: QWidget | None = None) -> None:
+        """`titles` are the names of choices on screen, by the choice or by `FIELD=CHOICE`."""
         super().__init__(parent)
         self.job = job
         self._titles = titles or {}
@@ -39,30 +47,37 @@ class JobForm(QWidget):
         self._refusal = caption("")
         self._refusal.setWordWrap(True)
         self._refusal.setForegroundRole(self.palette().ColorRole.BrightText)
-        self._more = Button("More")
-        self._more.setToolTip("Show the job's other settings")
+        self._more = Button(MARKED)
+        self._more.setMinimumWidth(self._more.sizeHint().width())
         self._more.setAccessibleName("Show the job's other settings")
         self._more.setCheckable(True)
         self._more.toggled.connect(self._on_more)
-        self._rest = QWidget()
-        self._rest.hide()
-        fields = dataclasses.fields(job)  # pyright: ignore[reportArgumentType]
-        first = self._rows([each for each in fields if not each.metadata.get("minor")])
-        rest = self._rows([each for each in fields if each.metadata.get("minor")])
-        self._rest.setLayout(rest)
+        self._cells: dict[str, QWidget] = {}
+        self._area = TallArea(self._grid())
+        self._area.least = 2 * self._cells[next(iter(self._cells))].sizeHint().height() + GAP + SLACK
         beside = QVBoxLayout()
-        beside.addStretch()
+        beside.setSpacing(1)
+        beside.addWidget(field_title(""))
         beside.addWidget(self._more)
+        beside.addStretch()
         head = QHBoxLayout()
-        head.addLayout(first, 1)
+        head.addWidget(self._area, 1)
         head.addLayout(beside)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(6)
         column.addLayout(head)
-        column.addWidget(self._rest)
         column.addWidget(self._refusal)
         self.show_job(job)
+
+    def show_theme(self, theme: Theme) -> None:
+        """Colours of a theme."""
+        thin_scroll_bars(self._area, theme)
+
+    @property
+    def spare(self) -> int:
+        """The pixels in height that it can do without."""
+        return self._area.sizeHint().height() - self._area.minimumSizeHint().height()
 
     def show_job(self, job: Plugin) -> None:
         """Show the settings of a job of the same kind."""
@@ -76,7 +91,8 @@ class JobForm(QWidget):
             elif control.text() != value:
                 control.setText(value)
                 control.setCursorPosition(0)  # the beginning says what it is
-        self.show_refusal("")
+        self.show_refusal(None)
+        self._show_more()
 
     def show_offers(self, name: str, offers: Sequence[str], lines: Mapping[str, str] | None = None) -> None:
         """Offer these texts for a field from now on, where it has such; `lines` as in `Offered`."""
@@ -96,22 +112,48 @@ class JobForm(QWidget):
         self._on_edited()
         return self._refusal.isHidden()
 
-    def show_refusal(self, reason: str) -> None:
-        """Say below the fields why the job cannot be had so."""
-        self._refusal.setText(reason)
-        self._refusal.setVisible(bool(reason))
+    def show_refusal(self, error: UserError | None) -> None:
+        """Say below the fields why the job cannot be had so, and mark the one at fault."""
+        self._refusal.setText("" if error is None else str(error))
+        self._refusal.setVisible(error is not None)
+        self.mark(error)
 
-    def _build(self, each: Any) -> QGridLayout:
+    def mark(self, error: UserError | None) -> None:
+        """Mark the field that is at fault, and no other."""
+        at_fault = "" if error is None else error.field
+        for name, control in self.controls.items():
+            if isinstance(control, Field):
+                control.show_wrong(str(error) if name == at_fault else "")
+        if at_fault in self.controls:
+            self._more.setChecked(self._more.isChecked() or at_fault in self._minor)
+            self._area.ensureWidgetVisible(self._cells[at_fault])
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() == Qt.Key.Key_Escape and self._typed:
+            self.show_job(self.job)
+        else:
+            super().keyPressEvent(event)
+
+    @property
+    def _typed(self) -> bool:
+        """Whether something stands in the fields that is not the job's."""
+        try:
+            return any(_read(control) != getattr(self.job, name) for name, control in self.controls.items())
+        except ValueError:
+            return True
+
+    def _build(self, each: Any) -> QWidget:
         title, text = each.metadata["title"], each.metadata["help"]
         kind = get_type_hints(type(self.job))[each.name]
         control: Control
         if "choices" in each.metadata:
             control = Combo()
             for choice in each.metadata["choices"]:
-                control.addItem(str(self._titles.get(choice, choice)), choice)
+                title_of = self._titles.get(f"{each.name}={choice}", self._titles.get(choice, choice))
+                control.addItem(str(title_of), choice)
             control.activated.connect(self._on_edited)
         elif kind in (int, float):
-            control = NumberField(kind)
+            control = NumberField(kind, zero=each.metadata.get("empty", ""))
             control.committed.connect(self._on_edited)
         elif "offers" in each.metadata:
             control = Offered(each.metadata["offers"])
@@ -130,12 +172,11 @@ class JobForm(QWidget):
         least = 96 if isinstance(control, Offered) else 56
         widest = min(max((control.fontMetrics().horizontalAdvance(text) + 36 for text in texts), default=least), 220)
         control.setMinimumWidth(widest)
-        label = QLabel(title)
-        label.setFont(scaled(0.88))
-        label.setForegroundRole(self.palette().ColorRole.PlaceholderText)
-        label.setBuddy(control)
+        label = field_title(title, control)
         label.setToolTip(text)
-        cell = QGridLayout()
+        whole = QWidget()
+        cell = QGridLayout(whole)
+        cell.setContentsMargins(0, 0, 0, 0)
         cell.setVerticalSpacing(1)
         cell.setHorizontalSpacing(3)
         cell.addWidget(label, 0, 0)
@@ -159,32 +200,49 @@ class JobForm(QWidget):
             link.clicked.connect(partial(self._on_trial, trial))
             cell.addWidget(link, 0, 0, Qt.AlignmentFlag.AlignRight)
         self.controls[each.name] = control
-        return cell
+        return whole
 
     def _on_trial(self, trial: str) -> None:
         if self.commit():
             self.tried.emit(trial)
 
-    def _rows(self, fields: Sequence[Any]) -> QGridLayout:
-        """Fields beside and below each other, in columns of the same width; one that is `wide` takes two of them."""
-        grid = QGridLayout()
-        grid.setContentsMargins(0, 0, 0, 0)
+    def _grid(self) -> QWidget:
+        """Fields beside and below each other, in columns of the same width; one that is `wide` takes two of them.
+
+        Those that are folded away come last, in rows of their own.
+        """
+        content = QWidget()
+        grid = QGridLayout(content)
+        grid.setContentsMargins(0, 0, 3, SLACK)  # and for the edge of a scroll bar
         grid.setHorizontalSpacing(10)
-        grid.setVerticalSpacing(4)
+        grid.setVerticalSpacing(GAP)
+        fields = dataclasses.fields(self.job)  # pyright: ignore[reportArgumentType]
+        self._minor = [each.name for each in fields if each.metadata.get("minor")]
         place = 0
-        for each in fields:
+        for each in sorted(fields, key=lambda each: each.name in self._minor):
             span = 2 if each.metadata.get("wide") else 1
-            if place % IN_A_ROW + span > IN_A_ROW:
-                place += IN_A_ROW - place % IN_A_ROW
-            grid.addLayout(self._build(each), place // IN_A_ROW, place % IN_A_ROW, 1, span)
+            if place % IN_A_ROW + span > IN_A_ROW or each.name in self._minor[:1]:
+                place += -place % IN_A_ROW
+            cell = self._cells[each.name] = self._build(each)
+            cell.setVisible(each.name not in self._minor)
+            grid.addWidget(cell, place // IN_A_ROW, place % IN_A_ROW, 1, span)
             place += span
         for column in range(min(IN_A_ROW, max(place, 1))):
             grid.setColumnStretch(column, 5 if column else 6)  # the first has the longest texts
-        return grid
+        grid.setRowStretch(place // IN_A_ROW + 1, 1)
+        return content
 
     def _on_more(self, on: bool) -> None:
-        self._rest.setVisible(on)
-        self._more.setText("Less" if on else "More")
+        for name in self._minor:
+            self._cells[name].setVisible(on)
+        self._show_more()
+
+    def _show_more(self) -> None:
+        """Say whether there is something behind More that is not as it is by itself."""
+        minor = [f for f in dataclasses.fields(self.job) if f.name in self._minor]  # pyright: ignore[reportArgumentType]
+        changed = [f.metadata["title"] for f in minor if getattr(self.job, f.name) != f.default]
+        self._more.setText("Less" if self._more.isChecked() else MARKED if changed else "More")
+        self._more.setToolTip("; changed: ".join(filter(None, ["Show the job's other settings", ", ".join(changed)])))
 
     def _on_browse(self) -> None:
         button = self.sender()
@@ -206,30 +264,27 @@ class JobForm(QWidget):
         values: dict[str, Any] = {}
         for name, control in self.controls.items():
             try:
-                values[name] = (
-                    control.currentData()
-                    if isinstance(control, Combo)
-                    else control.read()
-                    if isinstance(control, NumberField)
-                    else control.text().strip()
-                )
+                values[name] = _read(control)
             except ValueError:
                 whole = "whole " if isinstance(control, NumberField) and control.kind is int else ""
                 reason = f"{control.accessibleName()}: that is not a {whole}number."
-                if isinstance(control, Field):
-                    control.show_wrong(reason)
-                self.show_refusal(reason)
+                self.show_refusal(UserError(reason, field=name))
                 return
-            if isinstance(control, Field):
-                control.show_wrong("")
         self._edit(values)
 
     def _edit(self, values: Mapping[str, Any]) -> None:
         try:
             job = dataclasses.replace(self.job, **values)  # pyright: ignore[reportArgumentType]
         except UserError as error:
-            self.show_refusal(str(error))
+            self.show_refusal(error)
             return
-        self.show_refusal("")
+        self.show_refusal(None)
         if job != self.job:
             self.edited.emit(job)
+
+
+def _read(control: Control) -> Any:
+    """What stands there. Raises `ValueError` for text that is no number where there has to be one."""
+    if isinstance(control, Combo):
+        return control.currentData()
+    return control.read() if isinstance(control, NumberField) else control.text().strip()

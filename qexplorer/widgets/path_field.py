@@ -1,9 +1,9 @@
-"""A line for the path of a file, with a button that asks for it."""
+"""A line for the path of a file, with its name above it and a button that asks for it."""
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QWidget
+from PySide6.QtWidgets import QFileDialog, QGridLayout, QWidget
 
-from qexplorer.widgets.controls import Button, Field
+from qexplorer.widgets.controls import Button, Field, field_title
 
 
 class PathField(QWidget):
@@ -17,7 +17,6 @@ class PathField(QWidget):
         self.field = Field()
         self.field.setAccessibleName(name)
         self.field.setToolTip(tip)
-        self.field.setPlaceholderText(name)
         self.field.setMinimumWidth(72)
         self.field.editingFinished.connect(self.edited)
         self.button = Button("…")
@@ -25,11 +24,13 @@ class PathField(QWidget):
         self.button.setAccessibleName(f"Choose: {name}")
         self.button.setToolTip(f"Choose: {name}")
         self.button.clicked.connect(self._on_clicked)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(3)
-        row.addWidget(self.field, 1)
-        row.addWidget(self.button)
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setHorizontalSpacing(3)
+        grid.setVerticalSpacing(1)
+        grid.addWidget(field_title(name, self.field), 0, 0)
+        grid.addWidget(self.field, 1, 0)
+        grid.addWidget(self.button, 1, 1)
 
     @property
     def path(self) -> str:

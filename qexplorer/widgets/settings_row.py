@@ -13,20 +13,22 @@ from qexplorer.widgets.controls import Field, caption
 
 
 class NumberField(Field):
-    """A number; the arrow keys step it: whole numbers by one, others by a hundredth of their size."""
+    """A number; the arrow keys step it: whole numbers by one, others by a hundredth of their size. Where it has a word
+    for `zero`, that may be written for 0, or nothing.
+    """
 
     committed = Signal()
 
-    def __init__(self, kind: type, parent: QWidget | None = None) -> None:
+    def __init__(self, kind: type, parent: QWidget | None = None, *, zero: str = "") -> None:
         super().__init__(parent)
-        self.kind = kind
+        self.kind, self.zero = kind, zero
         self.setAlignment(Qt.AlignmentFlag.AlignRight)
         self.editingFinished.connect(self.committed)
 
     def read(self) -> Any:
         """The number. Raises `ValueError` for text that is none."""
         text = self.text().strip().replace("−", "-")
-        return self.kind(text)
+        return self.kind(0 if self.zero and text in ("", self.zero) else text)
 
     def show_number(self, value: float) -> None:
         """Show a number, unless it is the one that is written there already."""
@@ -34,7 +36,9 @@ class NumberField(Field):
             same = self.read() == value
         except ValueError:
             same = False
-        if not same:
+        if self.zero and value == 0:
+            self.clear()
+        elif not same:
             self.setText(str(value) if self.kind is int else f"{value:.6g}")
         self.show_wrong("")
 

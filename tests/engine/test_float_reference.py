@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from qexplorer.engine.float_reference import TOLERANCE, float_reference, largest_difference
+from qexplorer.engine.jobs import jobs
 from qexplorer.engine.models import models
 from qexplorer.engine.simulation.prepared import Prepared
 from qexplorer.progress import finish
@@ -81,3 +82,12 @@ def test_where_no_copy_has_the_same_outputs_the_model_is_timed_as_given() -> Non
 def test_nothing_is_left_in_inference_mode() -> None:
     for _ in float_reference(Net().eval(), IMAGES):
         assert not torch.is_inference_mode_enabled()
+
+
+def test_a_run_that_is_not_timed_prepares_no_copy_for_it() -> None:
+    phases: list[str] = []
+    job = jobs["evaluate"](model="vit_digits", limit=8, threads=1, timing="off")  # pyright: ignore[reportCallIssue]
+    result = finish(job.run(), lambda step: phases.append(step.phase))
+    assert "Evaluating images" in phases
+    assert not [phase for phase in phases if "timing" in phase]
+    assert (result.spec["float_timing"], result.rows[0].note) == ({}, "")

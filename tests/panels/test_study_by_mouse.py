@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,10 +11,13 @@ from PySide6.QtWidgets import QFileDialog, QLabel
 from pytestqt.qtbot import QtBot
 
 from qexplorer.app import first_state
+from qexplorer.engine.results import Row
+from qexplorer.engine.study.board import DONE, FAILED, CellState, StudyProgress, StudyResult
 from qexplorer.engine.study.place import Tls
 from qexplorer.main_window import MainWindow
 from qexplorer.panels.study import StudyPanel
 from qexplorer.state.app_state import AppState, StudyChoice
+from qexplorer.state.runner import Task
 from qexplorer.state.session import load_session
 from qexplorer.widgets.controls import Field
 from tests.certificates import make_pems
@@ -179,3 +182,60 @@ def test_a_study_runs_over_tls_by_mouse(qtbot: QtBot, open_window: Open, study: 
         assert Path(model).is_file()
     finally:
         processes.close()
+
+
+def test_every_field_keeps_its_name_when_it_is_filled(qtbot: QtBot, open_window: Open, tls: Tls) -> None:
+    panel = panel_of(qtbot, open_window())
+    fill(panel, tls)
+    titles = {
+        label.buddy(): label.text() for label in panel.findChildren(QLabel) if label.buddy() and label.isVisible()
+    }
+    named = {name: titles[field(panel, name)] for name in ("file", "where", "ca", "cert", "key")}
+    assert named == {
+        "file": "Study file", "where": "Where", "ca": "CA file", "cert": "Certificate", "key": "Key",
+    }  # fmt: skip
+
+
+def test_a_run_that_is_done_is_looked_at_with_a_click(
+    qtbot: QtBot, open_window: Open, study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = Row("w4a32", "SIMULATED", "cpu", 10, 10, 0.5, (0.1, 0.9), 1.0, 2, 0, {}, 1)
+    done = CellState(1, "a", "int4", "weight-only", {}, DONE, "a-run", 1.0, rows=(row,))
+    failed = CellState(2, "b", "int2", "weight-only", {}, FAILED, error="no")
+
+    def steps(*_: object, **__: object) -> Iterator[StudyProgress]:
+        yield StudyProgress("2/2 int2", fraction=0.5, cells=(done, failed))
+        return StudyResult("id", "Tiny", (done, failed))
+
+    monkeypatch.setattr("qexplorer.panels.study.run_study", steps)
+    window = open_window()
+    panel = panel_of(qtbot, window)
+    type_text(field(panel, "file"), str(study))
+    qtbot.mouseClick(panel.run_button, LEFT)
+    qtbot.waitUntil(lambda: not window.jobs.unfinished and window.settled)
+    looked: list[object] = []
+    monkeypatch.setattr(window.parts.runs, "choose", looked.append)
+    for i in (1, 0):
+        at = panel.table.visualRect(panel.table.cells.index(i, 0)).center()
+        qtbot.mouseClick(panel.table.viewport(), LEFT, pos=at)
+    assert looked == [(("a-run", "w4a32"),)]
+
+
+def test_the_size_says_which_one_it_is_and_the_time_left_is_in_words(
+    qtbot: QtBot, open_window: Open, study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def steps(*_: object, **__: object) -> Iterator[StudyProgress]:
+        while True:
+            yield StudyProgress("1/2 int4", fraction=0.5)
+
+    monkeypatch.setattr("qexplorer.panels.study.run_study", steps)
+    monkeypatch.setattr(Task, "seconds_left", 94.0)
+    window = open_window()
+    panel = panel_of(qtbot, window)
+    type_text(field(panel, "file"), str(study))
+    qtbot.mouseClick(panel.run_button, LEFT)
+    label = next(x for x in window.docks["study"].findChildren(QLabel) if x.text() == "1 runs")
+    qtbot.waitUntil(lambda: label.text() == "1/2 int4, 2 min left")
+    header = panel.table.cells.headerData
+    assert header(4, Qt.Orientation.Horizontal) == "Theoretical"
+    assert "in their formats" in header(4, Qt.Orientation.Horizontal, Qt.ItemDataRole.ToolTipRole)

@@ -3,9 +3,10 @@ from typing import ClassVar
 
 import pytest
 from hands import pick, type_text
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QEvent, QPoint, QRect, Qt
+from PySide6.QtGui import QKeyEvent
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QAbstractButton, QFileDialog, QLabel
+from PySide6.QtWidgets import QAbstractButton, QApplication, QFileDialog, QLabel
 
 from qexplorer.errors import UserError
 from qexplorer.plugins import Plugin
@@ -43,8 +44,13 @@ def button(form: JobForm, name: str) -> QAbstractButton:
     return next(b for b in form.findChildren(QAbstractButton) if b.accessibleName() == name)
 
 
+def place(form: JobForm, name: str) -> QRect:
+    control = form.controls[name]
+    return QRect(control.mapTo(form, QPoint()), control.size())
+
+
 def said(form: JobForm) -> list[str]:
-    return [w.text() for w in form.findChildren(QLabel) if w.isVisible() and w.buddy() is None]
+    return [w.text() for w in form.findChildren(QLabel) if w.isVisible() and w.text() and w.buddy() is None]
 
 
 def test_every_field_has_a_control_with_its_title_and_help(form):
@@ -96,9 +102,11 @@ def test_a_number_out_of_bounds_is_told_in_the_job_s_words_until_it_is_mended(fo
     type_text(form.controls["minutes"], "200")
     assert form.edits == []
     assert said(form) == ["200 minutes burn it. Take 90 or less."]
+    assert [name for name in ("recipe", "minutes", "seed") if form.controls[name].wrong] == ["minutes"]
+    assert form.controls["minutes"].toolTip() == "200 minutes burn it. Take 90 or less."
     type_text(form.controls["minutes"], "80")
     assert form.edits == [Bake(minutes=80)]
-    assert said(form) == []
+    assert (said(form), form.controls["minutes"].wrong) == ([], False)
 
 
 def test_more_unfolds_what_is_minor_and_less_folds_it(form):
@@ -149,7 +157,7 @@ class Serve(Plugin):
     guests: int = setting(2, "Guests")
     at: str = setting("noon", "At")
     drink: str = setting("tea", "Drink")
-    table: str = setting("12", "Table", offers=("12",), wide=True)
+    table: str = setting("12", "Table", offers=("12",), wide=True, empty="any")
 
     name: ClassVar[str] = "serve"
     title: ClassVar[str] = "Serve"
@@ -157,7 +165,7 @@ class Serve(Plugin):
 
 def test_a_wide_field_has_the_room_of_two_in_a_row_with_room_for_it(shown):
     form = shown(JobForm(Serve()), 640, 140)
-    own, other = form.controls["table"].geometry(), form.controls["guests"].geometry()
+    own, other = place(form, "table"), place(form, "guests")
     assert own.left() == other.left()
     assert own.top() > other.top()
     assert own.width() > 1.8 * form.controls["drink"].width()
@@ -170,8 +178,102 @@ def test_offers_are_asked_for_when_they_are_opened_and_say_more_than_they_write(
     form.offers_opening.connect(lambda name: form.show_offers(name, ("12", "7"), {"7": "7 · by the window"}))
     form.edited.connect(edits.append)
     menu = form.controls["table"].open_offers()
-    assert opened == ["table"]
+    assert (opened, form.controls["table"].placeholderText()) == (["table"], "any")
     assert [action.text() for action in menu.actions()] == ["12", "7 · by the window"]
     menu.actions()[1].trigger()
     menu.close()
     assert edits == [Serve(table="7")]
+
+
+def test_escape_takes_back_what_was_typed_and_else_goes_on_to_who_is_around(form):
+    form.show_job(Bake(minutes=45))
+    minutes = form.controls["minutes"]
+    minutes.setFocus()
+    for typed, text in (("7", "457"), ("x", "45x")):
+        QTest.keyClicks(minutes, typed)
+        assert minutes.text() == text
+        event = escape(minutes)
+        assert (event.isAccepted(), minutes.text(), form.edits) == (True, "45", [])
+    type_text(minutes, "200")
+    escape(minutes)
+    assert (minutes.text(), minutes.wrong, said(form)) == ("45", False, [])
+    assert not escape(minutes).isAccepted()
+
+
+def escape(field) -> QKeyEvent:
+    """Press Escape in a field; whether the event was accepted tells if anyone took it."""
+    event = QKeyEvent(QEvent.Type.KeyPress, Qt.Key.Key_Escape, Qt.KeyboardModifier.NoModifier)
+    QApplication.sendEvent(field, event)
+    return event
+
+
+def test_more_is_marked_while_something_behind_it_is_not_as_it_is_by_itself(form):
+    more = button(form, "Show the job's other settings")
+    form.show_job(Bake(minutes=45))
+    assert (more.text(), more.toolTip()) == ("More", "Show the job's other settings")
+    form.show_job(Bake(seed=3))
+    assert (more.text(), more.toolTip()) == ("More •", "Show the job's other settings; changed: Seed")
+    width = more.width()
+    QTest.mouseClick(more, Qt.MouseButton.LeftButton)
+    assert (more.text(), more.width()) == ("Less", width)
+
+
+def test_a_fault_behind_more_is_unfolded(form):
+    form.show_refusal(UserError("No such seed.", field="seed"))
+    assert form.controls["seed"].isVisible()
+    assert form.controls["seed"].wrong
+
+
+@dataclass(frozen=True)
+class Sow(Plugin):
+    field_: str = setting("", "Field")
+    grain: str = setting("rye", "Grain")
+    rows: int = setting(9, "Rows")
+    furrows_of_every_row: int = setting(0, "Furrows", empty="all")
+    weeds: str = setting("a long list of weeds", "Weeds", choices=("a long list of weeds", "none"), minor=True)
+    rain: int = setting(3, "Rain", minor=True)
+    wind: int = setting(3, "Wind", minor=True)
+    crows: int = setting(0, "Crows", minor=True, empty="few")
+    worms: int = setting(0, "Worms", minor=True)
+
+    name: ClassVar[str] = "sow"
+    title: ClassVar[str] = "Sow"
+
+
+def test_the_fields_behind_more_stand_in_line_with_the_others(shown):
+    form = shown(JobForm(Sow()), 640, 300)
+    QTest.mouseClick(button(form, "Show the job's other settings"), Qt.MouseButton.LeftButton)
+    for above, below in zip(("field_", "grain", "rows"), ("weeds", "rain", "wind"), strict=True):
+        assert place(form, above).left() == place(form, below).left()
+        assert place(form, above).width() == place(form, below).width()
+
+
+def test_where_there_is_no_room_the_fields_scroll_and_stay_whole(shown):
+    form = shown(JobForm(Sow()), 640, 60)
+    height = form.controls["grain"].height()
+    QTest.mouseClick(button(form, "Show the job's other settings"), Qt.MouseButton.LeftButton)
+    QTest.qWait(20)
+    assert form.spare > 0
+    form.resize(640, form.sizeHint().height() - form.spare)
+    QTest.qWait(20)
+    assert {form.controls[name].height() for name in ("grain", "worms")} == {height}
+    assert not place(form, "worms").intersects(form.rect())
+    form.mark(UserError("Too many.", field="worms"))
+    assert form.rect().contains(place(form, "worms"))
+
+
+def test_a_word_stands_for_zero_where_the_field_has_one(shown):
+    form = shown(JobForm(Sow(furrows_of_every_row=4)), 640, 200)
+    edits, furrows = [], form.controls["furrows_of_every_row"]
+    form.edited.connect(edits.append)
+    for text in ("0", "all"):
+        form.show_job(Sow(furrows_of_every_row=4))
+        type_text(furrows, text)
+        assert edits.pop() == Sow()
+        form.show_job(Sow())
+        assert (furrows.text(), furrows.placeholderText()) == ("", "all")
+
+
+def test_a_choice_is_named_by_its_field_where_others_have_the_same_one(shown):
+    form = shown(JobForm(Sow(), {"none": "None", "weeds=none": "No weeds"}), 640, 200)
+    assert form.controls["weeds"].itemText(1) == "No weeds"

@@ -30,7 +30,7 @@ class Digits(Source):
         return cls() if text == cls.name else None
 
     def read(self) -> Steps[Data]:
-        yield Progress("Reading digits", 0, 1)
+        yield Progress("Reading digits")
         path = resource("digits.npz")
         try:
             with np.load(path, allow_pickle=False) as file:
