@@ -349,7 +349,10 @@ class JobsPanel(Panel):
         row.hide()
         row.deleteLater()
         self._hint.setVisible(not self._rows)
-        self.parts.runs.follow("")
+        if str(task.about) == self.parts.runs.running:
+            self.parts.runs.follow("")
+        else:  # it was still queued
+            self.parts.runs.reload()
         outcome = task.outcome
         if isinstance(outcome, Failed):
             self.banner.show_message(f"{task.title} failed. {outcome.message}", outcome.details)

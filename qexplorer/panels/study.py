@@ -1,5 +1,6 @@
 """Study: a grid of runs from a file, here or on a Dask cluster."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -7,7 +8,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QPalette
 from PySide6.QtWidgets import QHBoxLayout, QStackedLayout, QVBoxLayout, QWidget
 
-from qexplorer.engine.study.board import CellState, StudyProgress, StudyResult
+from qexplorer.engine.study.board import RUNNING, CellState, StudyProgress, StudyResult
 from qexplorer.engine.study.course import run_study
 from qexplorer.engine.study.place import LOCAL, TLS, place_of
 from qexplorer.engine.study.study import Study
@@ -213,6 +214,8 @@ class StudyPanel(Panel):
                 self.banner.show_message(failed.message + remedy, failed.details)
                 self._remark.setText("")
             case Cancelled():
+                cells = (replace(c, status="cancelled") if c.status == RUNNING else c for c in self._cells)
+                self._show(tuple(cells))
                 self._remark.setText("cancelled; runs that are done stay")
             case _:
                 pass

@@ -46,3 +46,9 @@ def test_with_every_layer_locked_there_is_nothing_to_choose() -> None:
     with pytest.raises(UserError, match="All layers are locked") as caught:
         budget(overrides="*=int8")
     assert caught.value.field == "overrides"
+
+
+def test_fewer_bits_than_the_narrowest_width_are_refused_at_once() -> None:
+    with pytest.raises(UserError, match=r"No choice of widths fits 1\.5 bits") as caught:
+        jobs["bit-budget"](**SETTINGS, target="1.5 bits")
+    assert caught.value.field == "target"

@@ -208,3 +208,18 @@ def test_quitting_while_a_job_runs_keeps_it_running_by_default(qtbot: QtBot, ope
     qtbot.keyClick(box, Qt.Key.Key_Return)
     assert not task.cancelling
     assert "Resume in Runs" in window.menus.actions["cancel"].statusTip()
+
+
+def test_a_job_that_is_cancelled_while_it_waits_does_not_end_the_look_at_the_one_that_runs(
+    qtbot: QtBot, open_window: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qexplorer.panels.jobs.recorded", endless)
+    window = open_window()
+    choose(window, "evaluate")
+    run(window)
+    run(window)
+    qtbot.waitUntil(lambda: len(window.jobs.tasks) == 2 and bool(window.parts.runs.running))
+    first, second = window.jobs.tasks
+    window.jobs.cancel(second)
+    qtbot.waitUntil(lambda: window.jobs.unfinished == [first])
+    assert window.parts.runs.running == first.about

@@ -239,3 +239,18 @@ def test_the_size_says_which_one_it_is_and_the_time_left_is_in_words(
     header = panel.table.cells.headerData
     assert header(4, Qt.Orientation.Horizontal) == "Theoretical"
     assert "in their formats" in header(4, Qt.Orientation.Horizontal, Qt.ItemDataRole.ToolTipRole)
+
+
+def test_a_run_that_was_cancelled_with_its_study_does_not_look_as_if_it_ran(
+    qtbot: QtBot, open_window: Open, tmp_path: Path
+) -> None:
+    path = tmp_path / "long.toml"
+    path.write_text(TINY + 'repairs = "fold,adaround:30000"\n[grid]\nseed = [0, 1]\n', encoding="utf-8")
+    window = open_window()
+    panel = panel_of(qtbot, window)
+    type_text(field(panel, "file"), str(path))
+    qtbot.mouseClick(panel.run_button, LEFT)
+    qtbot.waitUntil(lambda: any(cell.status == "running" for cell in panel._cells), timeout=20_000)
+    qtbot.mouseClick(panel.cancel_button, LEFT)
+    qtbot.waitUntil(lambda: not window.jobs.unfinished, timeout=20_000)
+    assert [cell.status for cell in panel._cells] == ["cancelled", "waiting"]

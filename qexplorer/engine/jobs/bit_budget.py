@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 SHOWN = 40
 """Points of the front that are kept, evenly spaced in size."""
 PROBED, BUILT = 0.7, 0.75
+NONE_FITS, FIT = "No choice of widths fits {target}.", "Raise the target, or allow fewer bits."
 Specs = tuple[QuantSpec, ...]
 
 
@@ -55,8 +56,9 @@ class BitBudget(SimulatedJob):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_spec(self.weight_spec, "weight_spec")
-        self.options()
-        self.budget(1)
+        least = min(option.format.code_bits for option in self.options())
+        if self.budget(1_000_000) < 1_000_000 * least and "bit" in self.target:
+            raise UserError(NONE_FITS.format(target=self.target), FIT, field="target")
 
     def options(self) -> tuple[QuantSpec, ...]:
         """The specs that a layer may get, the narrowest first. Raises `UserError` where one is impossible."""
@@ -210,7 +212,7 @@ def _within(choices: list[Choice], budget: int, target: str) -> int:
     """The place of the best choice that fits; a `UserError` where none does."""
     fitting = [i for i, choice in enumerate(choices) if choice.size <= budget]
     if not fitting:
-        raise UserError(f"No choice of widths fits {target}.", "Raise the target, or allow fewer bits.", field="target")
+        raise UserError(NONE_FITS.format(target=target), FIT, field="target")
     return fitting[-1]
 
 
