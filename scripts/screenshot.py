@@ -27,7 +27,7 @@ def main() -> int:
         finish(recorded(PtqStatic(), History(history)))
         for theme in THEMES:
             target = PICTURES / f"window-{theme}.png"
-            save_picture(target, (1440, 900), theme, "", "", history)
+            save_picture(target, (1600, 960), theme, "", "", history)
             print(f"{target.relative_to(ROOT)}: {target.stat().st_size:,} bytes")
         target = PICTURES / "formats-light.png"
         save_picture(target, (2000, 1100), "light", "formats", "", history)
