@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from PySide6.QtCore import QEvent, Qt, QTimer
 from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QDockWidget, QHBoxLayout, QMainWindow, QMessageBox, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from qexplorer.engine.backends import backends
 from qexplorer.engine.jobs import Job, jobs
@@ -18,13 +18,15 @@ from qexplorer.engine.models import models
 from qexplorer.engine.record import job_of, recorded, resumed
 from qexplorer.engine.results import RunResult
 from qexplorer.engine.starts import offers, origin
-from qexplorer.engine.trust import Untrusted, trust
+from qexplorer.engine.trust import Untrusted
 from qexplorer.errors import UserError
 from qexplorer.panels import Panel, Parts, Place, register
+from qexplorer.panels.trust_question import ask_for_trust
 from qexplorer.progress import Steps
 from qexplorer.state.app_state import AppState
 from qexplorer.state.runner import Cancelled, Failed, Task
 from qexplorer.widgets.controls import PAD, Button, Combo, caption, field_height, field_title
+from qexplorer.widgets.docks import take_room
 from qexplorer.widgets.job_form import JobForm
 from qexplorer.widgets.task_row import TaskRow
 
@@ -138,18 +140,7 @@ class JobsPanel(Panel):
         return self.body.totalHeightForWidth(self.width()) if wraps else self.body.totalSizeHint().height()
 
     def _take_room(self) -> None:
-        """Be seen whole, as far as the tallest panel above or below can do without that room."""
-        window = self.window()
-        docks = [each for each in window.findChildren(QDockWidget) if not each.visibleRegion().isEmpty()]
-        own = next((each for each in docks if each.isAncestorOf(self)), None)
-        if own is None or not isinstance(window, QMainWindow):
-            return
-        left, right = own.geometry().left(), own.geometry().right()
-        column = [each for each in docks if each is not own and left <= each.geometry().center().x() <= right]
-        tallest = max(column, key=QDockWidget.height, default=own)
-        lacking = self._height() - self.height()
-        heights = [own.height() + lacking, tallest.height() - lacking - 8]  # lest some be lost in rounding
-        window.resizeDocks([own, tallest], heights, Qt.Orientation.Vertical)
+        take_room(self, self._height() - self.height())
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         task = self.parts.jobs.current
@@ -202,7 +193,7 @@ class JobsPanel(Panel):
         try:
             job.check()
         except Untrusted as question:
-            self._ask_for_trust(question, again)
+            ask_for_trust(self, question, again, refused=self._form.show_refusal)
             return False
         except UserError as error:
             self._refuse(job, error)
@@ -219,25 +210,6 @@ class JobsPanel(Panel):
     def _has_fault(self, job: Job, error: UserError) -> bool:
         """Whether the setting that is at fault in a job stands in the form as well."""
         return hasattr(job, error.field) and getattr(self._form.job, error.field, None) == getattr(job, error.field)
-
-    def _ask_for_trust(self, question: Untrusted, again: Callable[[], None]) -> None:
-        box = QMessageBox(QMessageBox.Icon.Warning, "Run this code?", question.what, parent=self)
-        box.setInformativeText(question.remedy)
-        box.setTextFormat(Qt.TextFormat.PlainText)
-        run = box.addButton("Trust it and run", QMessageBox.ButtonRole.AcceptRole)
-        run.setObjectName("trust")
-        box.setDefaultButton(box.addButton("Do not run it", QMessageBox.ButtonRole.RejectRole))
-        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        box.accepted.connect(lambda: self._on_trusted(question, again))
-        box.open()
-
-    def _on_trusted(self, question: Untrusted, again: Callable[[], None]) -> None:
-        try:
-            trust(question.path, question.fingerprint)
-        except UserError as error:
-            self._form.show_refusal(error)
-            return
-        again()
 
     def _submit(self, steps: Steps[RunResult], job: Job, run_id: str) -> None:
         task = self.parts.jobs.submit(steps, job.title, run_id)

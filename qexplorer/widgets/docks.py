@@ -24,6 +24,8 @@ from qexplorer.widgets.theme import scaled
 
 GAP = 16
 """Pixels between tabs."""
+ROUNDED = 8
+"""Pixels that a dock gives up more than another takes, lest some be lost in rounding."""
 
 
 class Sheet(QWidget):
@@ -216,6 +218,20 @@ class Tabs(QObject):
             bar.setDrawBase(False)
             _quiet_scroll_buttons(bar)
         return super().eventFilter(watched, event)
+
+
+def take_room(panel: QWidget, lacking: int) -> None:
+    """Make the dock of a panel taller by so many pixels, as far as the tallest one above or below it can do without."""
+    window = panel.window()
+    docks = [each for each in window.findChildren(QDockWidget) if not each.visibleRegion().isEmpty()]
+    own = next((each for each in docks if each.isAncestorOf(panel)), None)
+    if own is None or not isinstance(window, QMainWindow):
+        return
+    left, right = own.geometry().left(), own.geometry().right()
+    column = [each for each in docks if each is not own and left <= each.geometry().center().x() <= right]
+    tallest = max(column, key=QDockWidget.height, default=own)
+    heights = [own.height() + lacking, tallest.height() - lacking - ROUNDED]
+    window.resizeDocks([own, tallest], heights, Qt.Orientation.Vertical)
 
 
 def _quiet_scroll_buttons(bar: QTabBar) -> None:
