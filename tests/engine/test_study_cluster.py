@@ -323,8 +323,8 @@ def test_a_study_that_is_closed_while_it_connects_ends_at_once(history: History)
     assert history.runs() == []
 
 
-@pytest.mark.filterwarnings(  # a connection that Dask was about to make when the scheduler went
-    "ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning"
+@pytest.mark.filterwarnings(  # connections that Dask had or was about to make when the scheduler went
+    "ignore:Exception ignored in. <(ssl.SSLS|socket.s)ocket:pytest.PytestUnraisableExceptionWarning"
 )
 def test_tls_and_what_is_lost_for_good(
     tls: Tls, history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
