@@ -1,5 +1,6 @@
 """Studies on a real scheduler with real workers, each a process of its own on the loopback."""
 
+import asyncio
 import gc
 import json
 import socket
@@ -296,6 +297,26 @@ def test_a_bug_on_a_worker_ends_the_study(
     with pytest.raises(KeyError, match="no-such-job"):
         finish(run_study(ONE, history, cluster.address))
     assert statuses(history) == ["failed"]
+
+
+def test_a_question_that_comes_when_the_talk_is_over_does_not_hide_why_it_ended(
+    cluster: Processes, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask, leave = conversation.Conversation.ask, conversation._leave
+
+    def late(*args: Any) -> None:
+        time.sleep(0.3)
+        ask(*args)
+
+    async def slowly(*args: Any) -> None:
+        await leave(*args)
+        await asyncio.sleep(1)
+
+    monkeypatch.setattr(conversation.Conversation, "ask", late)
+    monkeypatch.setattr(conversation, "_leave", slowly)
+    monkeypatch.setattr("qexplorer.engine.jobs.weight_only.WeightOnly.name", "no-such-job")
+    with pytest.raises(KeyError, match="no-such-job"):
+        finish(run_study(ONE, history, cluster.address))
 
 
 def test_a_scheduler_that_is_not_there_is_named(history: History, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,6 +60,7 @@ class Conversation:
         self._dropped: set[str] = set()
         self._futures: dict[str, Future] = {}
         self._asked: set[asyncio.Task[None]] = set()
+        self._over = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client: Client | None = None
         self._thread = threading.Thread(target=self._run, name="cluster", daemon=True)
@@ -76,6 +77,8 @@ class Conversation:
         """Have the worker of a cell call a function; its answer is heard as `Replied` with that number."""
 
         def begin() -> None:
+            if self._over:
+                return
             asking = asyncio.ensure_future(self._ask(key, worker, number, question))
             self._asked.add(asking)  # somebody has to hold it
             asking.add_done_callback(self._asked.discard)
@@ -132,6 +135,7 @@ class Conversation:
                 await asyncio.sleep(0)
             await asyncio.gather(*(self._follow(key) for key in list(self._futures)))
         finally:
+            self._over = True  # whoever asks now hears why it ended, and no answer
             for asking in self._asked:
                 asking.cancel()
             await _leave(client, list(self._futures.values()))
@@ -163,6 +167,8 @@ class Conversation:
                 await asyncio.sleep(RETRY_S)
                 continue
             except Exception as error:  # noqa: BLE001  it is raised where the messages are read
+                if self._over:
+                    return
                 answer = error
             self._heard.put(Replied(key, number, answer))
             return
