@@ -84,14 +84,6 @@ def faster(row: Row, fp32: Row) -> float:
     return fp32.latency_ms["64"]["median"] / row.latency_ms["64"]["median"]
 
 
-def below(row: Row, other: Row) -> bool:
-    """Whether the other one is nearer to the float model: by top-1, or by flips where their intervals overlap, for then
-    top-1 may be chance.
-    """
-    overlap = row.top1_ci95[0] <= other.top1_ci95[1] and other.top1_ci95[0] <= row.top1_ci95[1]
-    return row.top1 < other.top1 or (overlap and row.flips > other.flips)
-
-
 def within(name: str, points: float) -> Bar:
     """Top-1 at most so many points below the float model's."""
     return Bar(f"{name.strip()} within {points:g} points of FP32",
@@ -100,7 +92,7 @@ def within(name: str, points: float) -> Bar:
 
 def bars(*, trained: bool) -> list[Bar]:
     """All that apply."""
-    tensor, channel, clipped = REAL[0].name, REAL[1].name, "  + MSE clip"
+    tensor, channel = REAL[0].name, REAL[1].name
     found = [
         Bar("int8 per tensor at least 3.7 times smaller on disk", lambda r: smaller(r[tensor], r["FP32"]) >= 3.7),
         Bar("int8 per channel at least 3.4 times smaller on disk", lambda r: smaller(r[channel], r["FP32"]) >= 3.4),
@@ -109,10 +101,9 @@ def bars(*, trained: bool) -> list[Bar]:
         within(tensor, 0.3),
         within(channel, 0.3),
         Bar("W4 per tensor < per channel < clipped",
-            lambda r: below(r["W4 per tensor"], r["W4 per channel"]) and below(r["W4 per channel"], r[clipped])),
+            lambda r: r["W4 per tensor"].top1 < r["W4 per channel"].top1 < r["  + MSE clip"].top1),
         Bar("clipped ≤ the better of GPTQ and AdaRound",
-            lambda r: any(r[clipped].top1 <= r[best].top1 or below(r[clipped], r[best])
-                          for best in ("  + GPTQ", "  + AdaRound"))),
+            lambda r: r["  + MSE clip"].top1 <= max(r["  + GPTQ"].top1, r["  + AdaRound"].top1)),
         within("  + CLE, clip, AdaRound, bias", 1.0),
     ]  # fmt: skip
     return [*found, within("QAT W3A8", 0.7), within("QAT W4A4", 0.7)] if trained else found
