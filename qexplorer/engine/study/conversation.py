@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 CONNECT_S = 5.0
 LEAVE_S = 5.0
 RETRY_S = 1.0
+ANSWER_S = 1.0
 POLL_S = 0.1
 LOGGERS = ("distributed", "distributed.client", "tornado.application")
 
@@ -136,9 +137,7 @@ class Conversation:
             await asyncio.gather(*(self._follow(key) for key in list(self._futures)))
         finally:
             self._over = True  # whoever asks now hears why it ended, and no answer
-            for asking in self._asked:
-                asking.cancel()
-            await _leave(client, list(self._futures.values()))
+            await _leave(client, list(self._futures.values()), self._asked)
 
     async def _connect(self, client: "Client") -> None:
         try:
@@ -159,7 +158,7 @@ class Conversation:
     async def _ask(self, key: str, worker: str, number: int, question: Question) -> None:
         assert self._client is not None  # noqa: S101  workers are heard of through it
         answer: Any = None
-        while worker in self._workers:
+        while worker in self._workers and not self._over:
             try:
                 run: Any = self._client.run
                 answer = (await run(question.function, self._task(key), *question.args, workers=[worker]))[worker]
@@ -167,10 +166,9 @@ class Conversation:
                 await asyncio.sleep(RETRY_S)
                 continue
             except Exception as error:  # noqa: BLE001  it is raised where the messages are read
-                if self._over:
-                    return
                 answer = error
-            self._heard.put(Replied(key, number, answer))
+            if not self._over:
+                self._heard.put(Replied(key, number, answer))
             return
 
     def _task(self, key: str) -> str:
@@ -237,10 +235,18 @@ async def _check_workers(client: "Client") -> set[str]:
     return set(found)
 
 
-async def _leave(client: "Client", futures: "list[Future]") -> None:
-    """Cancel what is not done and close the client, without waiting for a scheduler that is gone."""
+async def _leave(client: "Client", futures: "list[Future]", asked: "set[asyncio.Task[None]]") -> None:
+    """Cancel what is not done and close the client, without waiting for a scheduler that is gone.
+
+    Questions that are on their way get a moment: cancelled while Dask greets the other side, they would leave the
+    connection open.
+    """
     if futures:
         await client.cancel(futures)  # pyright: ignore[reportGeneralTypeIssues]
+    if asked:
+        _, late = await asyncio.wait(asked, timeout=ANSWER_S)
+        for asking in late:
+            asking.cancel()
     await client.close(timeout=LEAVE_S)  # pyright: ignore[reportGeneralTypeIssues]
 
 
