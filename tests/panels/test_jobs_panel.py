@@ -69,6 +69,19 @@ def run(window: MainWindow) -> None:
     QTest.mouseClick(window.panel(JobsPanel).run_button, LEFT)
 
 
+@pytest.fixture
+def on_evaluate(open_window: Open, monkeypatch: pytest.MonkeyPatch) -> Open:
+    """Opens a window on Evaluate, which does the work that is given."""
+
+    def opened(work: Callable[..., Iterator[Progress]]) -> MainWindow:
+        monkeypatch.setattr("qexplorer.panels.jobs.recorded", work)
+        window = open_window()
+        choose(window, "evaluate")
+        return window
+
+    return opened
+
+
 def test_a_study_that_runs_is_said_and_escape_in_jobs_does_not_cancel_it(qtbot: QtBot, open_window: Open) -> None:
     window = open_window()
     assert any(text.startswith("Nothing is running.") for text in said(window))
@@ -82,12 +95,8 @@ def test_a_study_that_runs_is_said_and_escape_in_jobs_does_not_cancel_it(qtbot: 
     qtbot.waitUntil(lambda: any(text.startswith("Nothing is running.") for text in said(window)))
 
 
-def test_escape_takes_typing_back_before_it_cancels_the_job(
-    qtbot: QtBot, open_window: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("qexplorer.panels.jobs.recorded", endless)
-    window = open_window()
-    choose(window, "evaluate")
+def test_escape_takes_typing_back_before_it_cancels_the_job(qtbot: QtBot, on_evaluate: Open) -> None:
+    window = on_evaluate(endless)
     run(window)
     qtbot.waitUntil(lambda: window.jobs.current is not None)
     (task,) = window.jobs.tasks
@@ -102,12 +111,8 @@ def test_escape_takes_typing_back_before_it_cancels_the_job(
     assert task.cancelling
 
 
-def test_the_setting_that_a_run_fails_for_is_marked(
-    qtbot: QtBot, open_window: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("qexplorer.panels.jobs.recorded", faulty)
-    window = open_window()
-    choose(window, "evaluate")
+def test_the_setting_that_a_run_fails_for_is_marked(qtbot: QtBot, on_evaluate: Open) -> None:
+    window = on_evaluate(faulty)
     for changed in (False, True):
         run(window)
         assert not control(window, "data").wrong
@@ -211,11 +216,9 @@ def test_quitting_while_a_job_runs_keeps_it_running_by_default(qtbot: QtBot, ope
 
 
 def test_a_job_that_is_cancelled_while_it_waits_does_not_end_the_look_at_the_one_that_runs(
-    qtbot: QtBot, open_window: Open, monkeypatch: pytest.MonkeyPatch
+    qtbot: QtBot, on_evaluate: Open
 ) -> None:
-    monkeypatch.setattr("qexplorer.panels.jobs.recorded", endless)
-    window = open_window()
-    choose(window, "evaluate")
+    window = on_evaluate(endless)
     run(window)
     run(window)
     qtbot.waitUntil(lambda: len(window.jobs.tasks) == 2 and bool(window.parts.runs.running))
