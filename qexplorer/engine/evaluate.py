@@ -61,8 +61,8 @@ def place_of(module: "nn.Module") -> "tuple[torch.device, torch.dtype]":
     return first.device, first.dtype
 
 
-def wilson_interval(correct: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a proportion of which `correct` of `n` were seen, as fractions.
+def wilson_interval(correct: float, n: int) -> tuple[float, float]:
+    """The 95 % interval of a proportion of which `correct` of `n` were seen, as fractions; a mean need not be whole.
 
     Wilson 1927, “Probable inference, the law of succession, and statistical inference”, J. Am. Stat. Assoc. 22:
     (p + z²/2n ± z √(p(1-p)/n + z²/4n²)) / (1 + z²/n) with z = 1.96. Unlike p ± z √(p(1-p)/n) it is not empty at 100 %.
