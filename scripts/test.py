@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from _environment import Environment
 
 
+PARALLEL = ("-n", "logical", "--maxprocesses", "4", "--dist", "loadgroup")
+
+
 def main(arguments: "list[str]") -> int:
     """Prepare and run every step; 0 when all of them passed, 1 when one failed, 3 when they could not run."""
     require_python(sys.version_info)
@@ -39,7 +42,7 @@ def main(arguments: "list[str]") -> int:
 
 
 def steps(environment: "Environment", arguments: "list[str]") -> "dict[str, list[str]]":
-    """Every check's name and command; `arguments` go to pytest."""
+    """Every check's name and command; `arguments` go to pytest, which takes the processors that there are."""
     python = str(environment.python)
     contracts = "from importlinter.cli import lint_imports_command; lint_imports_command()"
     return {
@@ -47,17 +50,20 @@ def steps(environment: "Environment", arguments: "list[str]") -> "dict[str, list
         "ruff format": [python, "-m", "ruff", "format", "--check", "."],
         "pyright": [python, "-m", "pyright"],
         "import-linter": [python, "-c", contracts],
-        "pytest": [python, "-m", "pytest", *arguments],
+        "pytest": [python, "-m", "pytest", *PARALLEL, *arguments],
     }
 
 
 def isolated(home: str) -> "dict[str, str]":
-    """This process's environment, but for a Qt that draws on no screen and the user's folders, which lie in `home`."""
+    """This process's environment, but for a Qt that draws on no screen and the user's folders, which lie in `home`.
+
+    Tests that run side by side do not also share their processors out among threads.
+    """
     from pathlib import Path
 
     kinds = ("data", "state", "config", "cache")
     folders = {f"XDG_{kind.upper()}_HOME": str(Path(home, kind)) for kind in kinds}
-    return {**os.environ, **folders, "QT_QPA_PLATFORM": "offscreen"}
+    return {**os.environ, **folders, "QT_QPA_PLATFORM": "offscreen", "OMP_NUM_THREADS": "1"}
 
 
 def run_steps(environment: "Environment", commands: "dict[str, list[str]]", environ: "dict[str, str]") -> int:

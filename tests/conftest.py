@@ -26,6 +26,13 @@ RUNNERS = ("preview", "jobs")
 PATIENCE_S = 2.0
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run side by side, those of a file stay together, and so do all judges: the last counts them."""
+    for item in items:
+        judges = item.path.parent.name == "judges"
+        item.add_marker(pytest.mark.xdist_group("judges" if judges else item.path.stem))
+
+
 def pytest_unconfigure() -> None:
     shutil.rmtree(FOLDERS, ignore_errors=True)
 
