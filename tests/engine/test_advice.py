@@ -104,6 +104,16 @@ def test_training_that_leaves_a_drop_goes_on_longer_or_at_a_smaller_rate() -> No
     assert advise_on(a_result("qat", a_row(0.89), history=epochs)) == []
 
 
+def test_training_from_float_that_leaves_a_drop_starts_from_repaired_weights() -> None:
+    spec = {"rate": 5e-4, "start": "float", "weight_spec": "int3 channel:0 mse", "activation_spec": "uint8 affine mse"}
+    (repaired,) = advise_on(a_result("qat", a_row(0.5), spec=spec))
+    assert "still loses 40.0 points of top-1, and it started from weights that were rounded" in repaired.sentence
+    assert repaired.settings == {"start": "ptq", "repairs": "fold,mse_clip,gptq,bias_correction"}
+    for other in ({"start": "ptq"}, {"weight_spec": "float"}):
+        (slower,) = advise_on(a_result("qat", a_row(0.5), spec={**spec, **other}))
+        assert slower.settings == {"rate": 5e-5}
+
+
 FORMATS = ("int8 channel:0", "int8", "int4 group:32", "int2 channel:0 stochastic:1", "uint4 affine hqq", "nf4 group:64",
            "mxfp4", "nvfp4", "fp4_e2m1 channel:0", "fp8_e4m3fn channel:0", "ternary", "binary", "kmeans", "q4_0",
            "float")  # fmt: skip

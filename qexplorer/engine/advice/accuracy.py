@@ -52,11 +52,24 @@ def trained(result: RunResult) -> Iterator[JobAdvice]:
     if drop(result, row) <= DROP or chance(result, row) >= CHANCE:
         return
     lost, epochs = f"{row.name} still loses {_points(result, row)} of top-1", len(result.history)
-    if epochs and result.history[-1].get("best"):
+    steps = _to_start(result)
+    if steps:
+        sentence = f"{lost}, and it started from weights that were rounded as they are."
+        yield JobAdvice(sentence, "Start from PTQ with repairs", "qat", {"start": "ptq", "repairs": ",".join(steps)})
+    elif epochs and result.history[-1].get("best"):
         more = (f"Train for {2 * epochs} epochs", "qat", {"epochs": 2 * epochs})
         yield JobAdvice(f"{lost}, and its last epoch was its best.", *more)
     else:
         yield JobAdvice(f"{lost}, and later epochs were no better than an earlier one.", *slower)
+
+
+def _to_start(result: RunResult) -> list[str]:
+    """The repairs of PTQ from which training that started from the float model would start better; empty: none."""
+    recipe = recipe_of(result)
+    if result.spec.get("start") != "float" or recipe.every.weights is None:
+        return []
+    steps = _mended(recipe, [], norms=False)
+    return steps if any(step.startswith(CHOOSERS) for step in steps) else []
 
 
 def _points(result: RunResult, row: Row) -> str:
