@@ -193,14 +193,12 @@ def trained(options: argparse.Namespace, seed: int, folder: Path) -> Path:
 
 
 def trainings(options: argparse.Namespace, folder: Path) -> Iterator[tuple[str, int, str]]:
-    """What each training is called, its seed, and its weights, “” for the bundled ones; it is done when it is asked
-    for.
-    """
-    if digits(options):
-        yield "The bundled sample", options.seed, ""
-    elif options.weights:
+    """What each training is called, its seed, and its weights, “” for the bundled ones; it is done when asked for."""
+    if options.weights:
         for path in options.weights:
             yield path, options.seed, path
+    elif digits(options):
+        yield "The bundled sample", options.seed, ""
     else:
         for seed in range(options.seed, options.seed + options.trainings):
             yield f"Training from seed {seed}", seed, str(trained(options, seed, folder))
