@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from _environment import Environment
 
 
-PARALLEL = ("-n", "logical", "--maxprocesses", "4", "--dist", "loadgroup")
+PARALLEL = ("-n", "logical", "--maxprocesses", "4")
 
 
 def main(arguments: "list[str]") -> int:

@@ -26,11 +26,16 @@ RUNNERS = ("preview", "jobs")
 PATIENCE_S = 2.0
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Where tests run side by side, those of a file stay together, and so do all judges: the last counts them."""
-    for item in items:
-        judges = item.path.parent.name == "judges"
-        item.add_marker(pytest.mark.xdist_group("judges" if judges else item.path.stem))
+    from xdist.scheduler import LoadFileScheduling
+
+    class Together(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "judges" if nodeid.startswith("tests/judges/") else super()._split_scope(nodeid)
+
+    return Together(config, log)
 
 
 def pytest_unconfigure() -> None:
