@@ -27,6 +27,7 @@ from qexplorer.state.app_state import AppState
 from qexplorer.widgets.controls import Button, Combo
 from qexplorer.widgets.job_form import JobForm
 from qexplorer.widgets.segmented import Segmented
+from tests.panels.in_window import select_lines, show
 from tests.widgets.hands import pick, type_text
 
 LEFT = Qt.MouseButton.LeftButton
@@ -76,28 +77,10 @@ def set_job(qtbot: QtBot, window: MainWindow, name: str, settings: dict[str, str
     assert form._refusal.isHidden(), form._refusal.text()
 
 
-def show(qtbot: QtBot, window: MainWindow, panel: str) -> None:
-    """Bring a panel to the front, and let it be laid out."""
-    window.show_panel(panel)
-    qtbot.waitUntil(window.panels[panel].isVisible)
-    qtbot.wait(50)
-    qtbot.waitUntil(lambda: window.settled)
-
-
 def run_job(qtbot: QtBot, window: MainWindow) -> None:
     qtbot.mouseClick(window.panel(JobsPanel).run_button, LEFT)
     qtbot.waitUntil(lambda: not window.jobs.unfinished and window.settled, timeout=120_000)
     assert not window.failure
-
-
-def select_lines(window: MainWindow, *rows: int) -> None:
-    """Click lines of the table of runs, with Ctrl from the second on."""
-    table = window.panel(RunsPanel).table
-    for i, row in enumerate(rows):
-        index = table.runs.index(row, 0)
-        table.scrollTo(index)
-        modifier = Qt.KeyboardModifier.ControlModifier if i else Qt.KeyboardModifier.NoModifier
-        QTest.mouseClick(table.viewport(), LEFT, modifier, table.visualRect(index).center())
 
 
 @pytest.mark.parametrize("name", [job.name for job in jobs])

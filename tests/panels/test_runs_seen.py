@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QMenu, QMessageBox
 from pytestqt.qtbot import QtBot
 
@@ -24,6 +23,7 @@ from qexplorer.progress import finish
 from qexplorer.state.app_state import AppState
 from qexplorer.widgets.runs_table import EndedLine
 from tests.few_digits import few_digits
+from tests.panels.in_window import select_lines, show
 
 LEFT = Qt.MouseButton.LeftButton
 FP32 = Row("fp32", "REAL", "float", 1_000_000, 1_010_000, 1.0, (0.6, 1.0), 1.0, 4, 0, {}, 1)
@@ -64,20 +64,8 @@ def enter(history: History, job: str, *rows: Row, n: int = 4, said: list[list[in
 
 def select(window: MainWindow, *keys: tuple[str, str]) -> None:
     """Click the lines of these keys, with Ctrl from the second on."""
-    table = window.panel(RunsPanel).table
-    every = [line.key for line in table.runs.lines]
-    for i, key in enumerate(keys):
-        index = table.runs.index(every.index(key), 0)
-        table.scrollTo(index)
-        modifier = Qt.KeyboardModifier.ControlModifier if i else Qt.KeyboardModifier.NoModifier
-        QTest.mouseClick(table.viewport(), LEFT, modifier, table.visualRect(index).center())
-
-
-def show(qtbot: QtBot, window: MainWindow, name: str) -> None:
-    window.show_panel(name)
-    qtbot.waitUntil(window.panels[name].isVisible)
-    qtbot.wait(50)
-    qtbot.waitUntil(lambda: window.settled)
+    every = [line.key for line in window.panel(RunsPanel).table.runs.lines]
+    select_lines(window, *(every.index(key) for key in keys))
 
 
 def choose_pair(qtbot: QtBot, window: MainWindow) -> ComparePanel:

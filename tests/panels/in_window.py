@@ -1,0 +1,26 @@
+"""What a person does in a window: bring a panel to the front, choose runs."""
+
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+from pytestqt.qtbot import QtBot
+
+from qexplorer.main_window import MainWindow
+from qexplorer.panels.runs import RunsPanel
+
+
+def show(qtbot: QtBot, window: MainWindow, panel: str) -> None:
+    """Bring a panel to the front, and let it be laid out."""
+    window.show_panel(panel)
+    qtbot.waitUntil(window.panels[panel].isVisible)
+    qtbot.wait(50)
+    qtbot.waitUntil(lambda: window.settled)
+
+
+def select_lines(window: MainWindow, *rows: int) -> None:
+    """Click lines of the table of runs, with Ctrl from the second on."""
+    table = window.panel(RunsPanel).table
+    for i, row in enumerate(rows):
+        index = table.runs.index(row, 0)
+        table.scrollTo(index)
+        modifier = Qt.KeyboardModifier.ControlModifier if i else Qt.KeyboardModifier.NoModifier
+        QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, modifier, table.visualRect(index).center())
