@@ -24,7 +24,7 @@ from PySide6.QtGui import QFileOpenEvent, QGuiApplication, QIcon
 from PySide6.QtWidgets import QApplication, QWidget
 
 from qexplorer import __version__
-from qexplorer.engine.history import History
+from qexplorer.engine.runs.history import History
 from qexplorer.errors import UserError
 from qexplorer.folders import state_folder
 from qexplorer.main_window import SAMPLE, MainWindow

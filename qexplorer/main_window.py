@@ -8,10 +8,10 @@ from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDragLeaveEvent, QDropEv
 from PySide6.QtWidgets import QFileDialog, QLabel, QMainWindow, QMenuBar, QMessageBox, QVBoxLayout, QWidget
 
 from qexplorer import __version__
-from qexplorer.engine.history import History
-from qexplorer.engine.sketch_cache import SketchCache
+from qexplorer.engine.runs.history import History
 from qexplorer.errors import UserError
 from qexplorer.folders import state_folder
+from qexplorer.inspection.sketch_cache import SketchCache
 from qexplorer.menus import Menus
 from qexplorer.panels import Panel, Parts, panels
 from qexplorer.panels.advice import AdvicePanel
@@ -28,8 +28,8 @@ from qexplorer.state.runner import Failed, Runner, Task
 from qexplorer.state.session import save_session
 from qexplorer.state.store import Store
 from qexplorer.state.surveys import Surveys
+from qexplorer.text import printable
 from qexplorer.weights import Checkpoint, is_synthetic
-from qexplorer.weights.text import shown
 from qexplorer.widgets.docks import Dock, Tabs
 from qexplorer.widgets.messages import Banner
 from qexplorer.widgets.numbers import many
@@ -253,7 +253,7 @@ class MainWindow(QMainWindow):
         urls = event.mimeData().urls()
         if len(urls) == 1 and urls[0].isLocalFile():
             event.acceptProposedAction()
-            self.statusBar().showMessage(f"Drop to open {shown(Path(urls[0].toLocalFile()).name)}")
+            self.statusBar().showMessage(f"Drop to open {printable(Path(urls[0].toLocalFile()).name)}")
         elif urls:
             self.statusBar().showMessage("Drop one local file or folder.", 5000)
 
@@ -280,7 +280,7 @@ class MainWindow(QMainWindow):
         self.statusBar().clearMessage()
 
     def _on_opened(self, checkpoint: Checkpoint) -> None:
-        self._subject = shown(checkpoint.path.name, 80)
+        self._subject = printable(checkpoint.path.name, 80)
         self._show_title(None)
         self._facts.setText(f"{checkpoint.format} · {many(checkpoint.n)} values")
         if self._session is not None:

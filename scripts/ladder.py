@@ -25,9 +25,9 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from qexplorer.engine.evaluate import wilson_interval  # noqa: E402
 from qexplorer.engine.jobs import jobs  # noqa: E402
-from qexplorer.engine.results import Row, RunResult  # noqa: E402
+from qexplorer.engine.measuring.evaluate import wilson_interval  # noqa: E402
+from qexplorer.engine.runs.results import Row, RunResult  # noqa: E402
 from qexplorer.progress import finish  # noqa: E402
 
 REPAIRED = "fold,cle,mse_clip,adaround:500,bias_correction"

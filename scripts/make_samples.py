@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from qexplorer.engine.datasets import Data, open_dataset  # noqa: E402
-from qexplorer.engine.evaluate import Evaluation, evaluate  # noqa: E402
+from qexplorer.engine.measuring.evaluate import Evaluation, evaluate  # noqa: E402
 from qexplorer.engine.networks.mobilenet_v2 import MobileNetV2  # noqa: E402
 from qexplorer.engine.networks.vit import VisionTransformer  # noqa: E402
 from qexplorer.progress import finish  # noqa: E402

@@ -5,9 +5,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from qexplorer.engine.history import History
 from qexplorer.engine.jobs.ptq_static import PtqStatic
-from qexplorer.engine.record import recorded
+from qexplorer.engine.jobs.record import recorded
+from qexplorer.engine.runs.history import History
 from qexplorer.progress import finish
 from qexplorer.state.app_state import Theme
 

@@ -104,7 +104,7 @@ def open_window(qtbot: Any, themes: Any, tmp_path: Path, first: Any) -> Iterator
     """
     from PySide6.QtCore import QCoreApplication, QEvent, QSettings
 
-    from qexplorer.engine.history import History
+    from qexplorer.engine.runs.history import History
     from qexplorer.main_window import MainWindow
 
     windows: list[MainWindow] = []

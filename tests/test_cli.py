@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from qexplorer.cli import main
-from qexplorer.engine.history import History
+from qexplorer.engine.runs.history import History
 from qexplorer.resources import resource
 
 SAMPLE = str(resource("mobilenet_v2_digits.safetensors"))

@@ -15,8 +15,8 @@ from PySide6.QtWidgets import QAbstractButton, QApplication, QComboBox, QLabel, 
 from pytestqt.qtbot import QtBot
 
 from qexplorer.app import first_state
-from qexplorer.engine import artifacts
 from qexplorer.engine.backends.torch_ao import GraphMode
+from qexplorer.engine.runs import artifacts
 from qexplorer.errors import UserError
 from qexplorer.main_window import MainWindow
 from qexplorer.panels.distribution import DistributionPanel

@@ -49,8 +49,8 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f"{spec.format.name.upper()} has no scale to write.", "Leave --scale and --zero-point out.")
     if files and args.all:
         raise UserError("Arrays can be written of one tensor only.", "Take --tensor NAME.", field="tensor")
+    from qexplorer.text import printable
     from qexplorer.weights import open_checkpoint
-    from qexplorer.weights.text import shown
 
     checkpoint = work(open_checkpoint(args.path))
     chosen = [checkpoint.tensor(args.tensor)] if args.tensor else list(checkpoint.tensors)
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> None:
     else:
         _print(results)
         if skipped:
-            say(f"{len(skipped)} tensors were skipped, the first: {shown(skipped[0][0].name)}: {skipped[0][1]}")
+            say(f"{len(skipped)} tensors were skipped, the first: {printable(skipped[0][0].name)}: {skipped[0][1]}")
 
 
 def _skipped(tensor: "TensorInfo", spec: "QuantSpec") -> str:
@@ -85,7 +85,7 @@ def _analyze(checkpoint: "Checkpoint", tensor: "TensorInfo", spec: "QuantSpec", 
              files: dict[str, Path]) -> "Analysis":  # fmt: skip
     from qexplorer.quant import analyze
     from qexplorer.quant.quantize import quantize
-    from qexplorer.quant.values import narrowed, widened
+    from qexplorer.quant.tensor_source import narrowed, widened
 
     values = work(checkpoint.values_steps(tensor))
     analysis = work(analyze(values, spec, bins=bins or 400, original_bytes=tensor.nbytes))
@@ -159,11 +159,11 @@ def _totals(results: list[tuple["TensorInfo", "Analysis"]]) -> dict[str, Any]:
 
 
 def _print(results: list[tuple["TensorInfo", "Analysis"]]) -> None:
-    from qexplorer.weights.text import shown
+    from qexplorer.text import printable
 
     rows = [
         (
-            shown(t.name),
+            printable(t.name),
             f"{a.metrics.n:,}",
             f"{a.metrics.sqnr_db:.2f}",
             f"{a.metrics.mse:.3e}",

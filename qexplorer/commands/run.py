@@ -3,14 +3,15 @@
 import argparse
 import dataclasses
 import sys
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 from qexplorer.commands import say, say_json, say_table, work
 from qexplorer.engine.jobs import Job, jobs
 from qexplorer.errors import UserError
+from qexplorer.settings import schema
 
 if TYPE_CHECKING:
-    from qexplorer.engine.results import RunResult
+    from qexplorer.engine.runs.results import RunResult
 
 EXAMPLES = """examples:
   qexplorer run ptq-static --model mobilenet_v2_digits --data digits
@@ -31,15 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for job in jobs:
         sub = each_job.add_parser(job.name, help=job.help, description=f"{job.title}. {job.help}.", epilog=EXAMPLES,
                                   formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-        hints = get_type_hints(job)
-        for field in dataclasses.fields(job):  # pyright: ignore[reportArgumentType]
-            choices = field.metadata.get("choices", ())
-            text = field.metadata["help"] + (f" ({', '.join(choices)})" if choices else "")
+        for each in schema(job):
+            text = each.help + (f" ({', '.join(each.values)})" if each.choices else "")
             sub.add_argument(
-                f"--{field.name.replace('_', '-')}",
-                type=hints[field.name],
-                default=field.default,
-                help=f"{text}; default {field.default!r}".replace("%", "%%"),
+                f"--{each.name.replace('_', '-')}",
+                type=each.kind,
+                default=each.default,
+                help=f"{text}; default {each.default!r}".replace("%", "%%"),
             )
         sub.add_argument("--resume", metavar="RUN_ID", help="go on with a run that was interrupted, with its settings")
         sub.add_argument("--trust", action="store_true", help="allow the model's own code to run, from now on")
@@ -48,8 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the job, with an entry in the run history."""
-    from qexplorer.engine.history import History
-    from qexplorer.engine.record import job_of, recorded, resumed
+    from qexplorer.engine.jobs.record import job_of, recorded, resumed
+    from qexplorer.engine.runs.history import History
 
     history = History()
     if args.resume:
@@ -58,7 +57,7 @@ def run(args: argparse.Namespace) -> None:
             raise UserError(f"The run {args.resume} is a {job.name}.", f"`qexplorer run {job.name} --resume …`.")
     else:
         cls = jobs[args.job]
-        settings: dict[str, Any] = {f.name: getattr(args, f.name) for f in dataclasses.fields(cls)}  # pyright: ignore[reportArgumentType]
+        settings: dict[str, Any] = {each.name: getattr(args, each.name) for each in schema(cls)}
         job = cls(**settings)
     _ask_for_trust(job, yes=args.trust)
     result = work(resumed(args.resume, history) if args.resume else recorded(job, history))
@@ -70,7 +69,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _ask_for_trust(job: Job, *, yes: bool) -> None:
     """Ask, where somebody can answer, before the model's own code runs; without an answer the job itself refuses."""
-    from qexplorer.engine.trust import Untrusted, trust
+    from qexplorer.engine.models.trust import Untrusted, trust
 
     while True:
         try:

@@ -9,7 +9,7 @@ from qexplorer.commands import say, say_json, say_table
 from qexplorer.errors import UserError
 
 if TYPE_CHECKING:
-    from qexplorer.engine.history import History, Run
+    from qexplorer.engine.runs.history import History, Run
 
 EXAMPLES = """examples:
   qexplorer runs
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """List the runs, newest first, or show, annotate, compare, export or delete one."""
-    from qexplorer.engine.history import History
+    from qexplorer.engine.runs.history import History
 
     history = History()
     history.mark_interrupted()
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> None:
         raise UserError("Which run?", "Name it: `qexplorer runs RUN_ID …`.", field="run_id")
     runs = [history.get(args.run_id)] if args.run_id else history.runs()
     if args.export:
-        from qexplorer.engine.report import export
+        from qexplorer.engine.runs.report import export
 
         left_out = export(runs, Path(args.export).expanduser())
         if left_out:
@@ -61,7 +61,7 @@ def _show(runs: "list[Run]", *, one: bool, as_json: bool) -> None:
         return
     if one and runs[0].result_json:
         from qexplorer.commands.run import say_result
-        from qexplorer.engine.results import RunResult
+        from qexplorer.engine.runs.results import RunResult
 
         say_result(RunResult.from_json(runs[0].result_json))
         if runs[0].notes:
@@ -75,7 +75,7 @@ def _show(runs: "list[Run]", *, one: bool, as_json: bool) -> None:
 
 
 def _compare(history: "History", first: str, second: str, *, as_json: bool) -> None:
-    from qexplorer.engine.compare import candidate, paired
+    from qexplorer.engine.runs.compare import candidate, paired
 
     a, b = (candidate(history, run_id) for run_id in (first, second))
     found = paired(a, b)

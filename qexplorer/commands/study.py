@@ -11,7 +11,7 @@ from qexplorer.commands import say, say_json, say_table, work
 from qexplorer.errors import UserError
 
 if TYPE_CHECKING:
-    from qexplorer.engine.study.board import CellState, StudyResult
+    from qexplorer.cluster.board import CellState, StudyResult
 
 EXAMPLES = """examples:
   qexplorer study four_bits.toml
@@ -59,11 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the study; every run gets an entry in the run history."""
-    from qexplorer.engine.history import History
-    from qexplorer.engine.study.book import Book
-    from qexplorer.engine.study.course import run_study
-    from qexplorer.engine.study.place import Tls, place_of
-    from qexplorer.engine.study.study import Study
+    from qexplorer.cluster.book import Book
+    from qexplorer.cluster.course import run_study
+    from qexplorer.cluster.place import Tls, place_of
+    from qexplorer.cluster.study import Study
+    from qexplorer.engine.runs.history import History
 
     tls = Tls(args.tls_ca, args.tls_cert, args.tls_key)
     try:

@@ -17,8 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """List the tensors; only headers are read."""
+    from qexplorer.text import printable
     from qexplorer.weights import open_checkpoint
-    from qexplorer.weights.text import shown
 
     checkpoint = work(open_checkpoint(args.path))
     if args.json:
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
         )
         return
     rows = [
-        (shown(t.name), "×".join(map(str, t.shape)) or "scalar", t.dtype, f"{t.n:,}", f"{t.nbytes:,}")
+        (printable(t.name), "×".join(map(str, t.shape)) or "scalar", t.dtype, f"{t.n:,}", f"{t.nbytes:,}")
         for t in checkpoint.tensors
     ]
     say_table(("name", "shape", "dtype", "params", "bytes"), rows, right=(3, 4))
@@ -57,4 +57,4 @@ def run(args: argparse.Namespace) -> None:
     for warning in checkpoint.warnings:
         say(f"note: {warning}")
     if checkpoint.code_references:
-        say(f"note: the file refers to code ({', '.join(map(shown, checkpoint.code_references))}); it was not run")
+        say(f"note: the file refers to code ({', '.join(map(printable, checkpoint.code_references))}); it was not run")

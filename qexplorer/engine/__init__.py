@@ -1,5 +1,7 @@
-"""What is done to a model: load, quantize, evaluate, time and remember it.
+"""What is done to a model: load, quantize, evaluate, time and remember it. Never Qt.
 
-Never Qt; and nothing here imports torch before a function is called, so that the window and the run history need not
-wait for it.
+Its rooms point one way, each knowing only those before it: `runs` → `networks` → `models`, `datasets` → `measuring` →
+`fake_quant` → `simulation` → `repair` → `backends`, `qat` → `jobs` → `advice`. Of these, `networks`, `fake_quant`,
+`simulation` and `qat` import torch at once; the others only in functions, so that the window and the command line start
+without it.
 """

@@ -8,7 +8,7 @@ from typing import ClassVar, TypeVar
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
-from qexplorer.engine.history import History
+from qexplorer.engine.runs.history import History
 from qexplorer.state.chosen_runs import ChosenRuns
 from qexplorer.state.layer_scan import LayerScan
 from qexplorer.state.preview import Preview

@@ -9,10 +9,10 @@ from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QPalette
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QSizePolicy, QStackedLayout, QVBoxLayout, QWidget
 
-from qexplorer.engine.compare import Candidate, Paired, candidate, paired
 from qexplorer.engine.datasets import Data, open_dataset
-from qexplorer.engine.history import History
-from qexplorer.engine.results import SIMULATED, Row, RunResult
+from qexplorer.engine.runs.compare import Candidate, Paired, candidate, paired
+from qexplorer.engine.runs.history import History
+from qexplorer.engine.runs.results import SIMULATED, Row, RunResult
 from qexplorer.errors import UserError
 from qexplorer.panels import Panel, Parts, Place, register
 from qexplorer.panels.titles import job_title, row_title

@@ -12,7 +12,7 @@ from qexplorer.quant import Analysis
 from qexplorer.quant.observers.fixed import Fixed
 from qexplorer.state.app_state import AppState
 from qexplorer.state.runner import Failed, Task
-from qexplorer.weights.text import shown
+from qexplorer.text import printable
 from qexplorer.widgets.distribution_plot import DistributionPlot
 from qexplorer.widgets.messages import Placeholder
 from qexplorer.widgets.metrics_list import sqnr_bound
@@ -29,7 +29,7 @@ LAGS = "The picture and the figures are still those of the choice before."
 def subject(parts: Parts) -> str:
     """The file and the tensor that are looked at, for the head of saved data."""
     state = parts.store.state
-    return f"{shown(Path(state.path).name)}, {shown(state.tensor)}"
+    return f"{printable(Path(state.path).name)}, {printable(state.tensor)}"
 
 
 class Swatch(QWidget):
@@ -142,7 +142,7 @@ class DistributionPanel(Panel):
         dtype = checkpoint.by_name[state.tensor].dtype if checkpoint else ""
         n = analysis.metrics.n
         facts = f"{shape(analysis.shape)} · {count(n)} value{'s' if n != 1 else ''} · {dtype}"
-        self.head.show_text(shown(state.tensor), facts)
+        self.head.show_text(printable(state.tensor), facts)
         self.head.show_coverage(analysis.coverage, analysis.coverage_n, sqnr_bound(analysis))
         self.plot.show_analysis(analysis, (state.path, state.tensor))
         self.plot.menu.subject = subject(self.parts)
@@ -150,7 +150,7 @@ class DistributionPanel(Panel):
     def show_failed(self, failed: Failed) -> None:
         """Say why the tensor could not be shown."""
         self.plot.show_analysis(None)
-        self.head.show_text(shown(self.parts.store.state.tensor), "")
+        self.head.show_text(printable(self.parts.store.state.tensor), "")
         self.head.show_coverage("", 0)
         self.banner.show_message(failed.message, failed.details)
 
@@ -171,7 +171,7 @@ class DistributionPanel(Panel):
         phase, share = (task.progress.phase, task.progress.fraction) if task.progress else ("Measuring", None)
         text = phase.lower() + (f" {share:.0%}" if share else " …")
         self.head.show_work(text, LAGS)
-        self._empty.show_text(f"{phase} …", shown(task.title), button=False)
+        self._empty.show_text(f"{phase} …", printable(task.title), button=False)
 
     def _on_counts(self, log: object) -> None:
         self.parts.store.update(log_counts=bool(log))

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from qexplorer.engine.jobs.repair import CHOSEN, NEAREST
+from qexplorer.engine.jobs.repair_trial import CHOSEN, NEAREST
 from qexplorer.engine.repair import repairs
-from qexplorer.engine.results import RunResult
+from qexplorer.engine.runs.results import RunResult
 from qexplorer.widgets.curve import Curve
 from qexplorer.widgets.front_plot import FrontPoint
 from qexplorer.widgets.numbers import percent, size

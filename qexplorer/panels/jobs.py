@@ -13,16 +13,17 @@ from qexplorer.engine.backends import backends
 from qexplorer.engine.jobs import Job, jobs
 from qexplorer.engine.jobs.model_job import ModelJob
 from qexplorer.engine.jobs.qat import STARTS
+from qexplorer.engine.jobs.record import job_of, recorded, resumed
 from qexplorer.engine.jobs.simulated_job import SimulatedJob
+from qexplorer.engine.jobs.starts import offers, origin
 from qexplorer.engine.models import models
-from qexplorer.engine.record import job_of, recorded, resumed
-from qexplorer.engine.results import RunResult
-from qexplorer.engine.starts import offers, origin
-from qexplorer.engine.trust import Untrusted
+from qexplorer.engine.models.trust import Untrusted
+from qexplorer.engine.runs.results import RunResult
 from qexplorer.errors import UserError
 from qexplorer.panels import Panel, Parts, Place, register
 from qexplorer.panels.trust_question import ask_for_trust
 from qexplorer.progress import Steps
+from qexplorer.settings import schema
 from qexplorer.state.app_state import AppState
 from qexplorer.state.runner import Cancelled, Failed, Task
 from qexplorer.widgets.controls import PAD, Button, Combo, caption, field_height, field_title
@@ -262,9 +263,9 @@ class JobsPanel(Panel):
     def _offer_spec(self, state: AppState) -> None:
         """The spec of the Scheme panel stands first among the offers."""
         for form in self._forms.values():
-            for each in dataclasses.fields(form.job):  # pyright: ignore[reportArgumentType]
-                if each.name.endswith("_spec") and "offers" in each.metadata:
-                    form.show_offers(each.name, list(dict.fromkeys((state.spec.short, *each.metadata["offers"]))))
+            for each in schema(type(form.job)):
+                if each.name.endswith("_spec") and each.offers:
+                    form.show_offers(each.name, list(dict.fromkeys((state.spec.short, *each.offers))))
 
     def _show_job(self, job: Job) -> None:
         self._kind.setCurrentIndex(self._kind.findData(job.name))

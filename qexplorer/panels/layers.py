@@ -6,15 +6,15 @@ from typing import ClassVar
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QStackedLayout, QVBoxLayout, QWidget
 
-from qexplorer.engine.scan import LayerRow, Totals
-from qexplorer.engine.scan_table import as_csv
+from qexplorer.inspection.scan import LayerRow, Totals
+from qexplorer.inspection.scan_table import as_csv
 from qexplorer.panels import Panel, Parts, Place, register
 from qexplorer.quant import QuantSpec
 from qexplorer.state.app_state import AppState
 from qexplorer.state.layer_scan import MOST
 from qexplorer.state.runner import Failed
+from qexplorer.text import printable
 from qexplorer.weights import Checkpoint
-from qexplorer.weights.text import shown
 from qexplorer.widgets.controls import Button, Field, caption
 from qexplorer.widgets.layers_model import LayerLine
 from qexplorer.widgets.layers_table import LayersTable
@@ -238,7 +238,7 @@ class LayersPanel(Panel):
         if checkpoint is None:
             self._empty.show_text(*NOTHING)
         elif self.layers.running:
-            self._empty.show_text("Measuring …", shown(checkpoint.path.name), button=False)
+            self._empty.show_text("Measuring …", printable(checkpoint.path.name), button=False)
         else:
             self._empty.show_text("Not scanned yet", START, button=False)
         self._stack.setCurrentWidget(self._empty)
@@ -271,7 +271,7 @@ class LayersPanel(Panel):
         if scan is None:
             return
         try:
-            Path(path).write_text(as_csv(scan.rows, scan.specs, shown(scan.checkpoint.path.name)), encoding="utf-8")
+            Path(path).write_text(as_csv(scan.rows, scan.specs, printable(scan.checkpoint.path.name)), encoding="utf-8")
         except OSError as error:
             self.banner.show_message(f"{path} could not be written: {error.strerror}. Check the folder and the space.")
 
@@ -302,7 +302,7 @@ def line_of(row: LayerRow) -> LayerLine:
     """The table's line of a tensor."""
     return LayerLine(
         name=row.name,
-        shown=shown(row.name),
+        shown=printable(row.name),
         shape=row.shape,
         dtype=row.dtype,
         n=row.n,
@@ -312,6 +312,6 @@ def line_of(row: LayerRow) -> LayerLine:
         histogram=row.histogram,
         lo=row.lo,
         hi=row.hi,
-        tied=shown(row.tied_to) if row.tied_to else "",
+        tied=printable(row.tied_to) if row.tied_to else "",
         figures=row.figures,
     )

@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QStackedLayout, QWidget
 
-from qexplorer.engine.history import Run
 from qexplorer.engine.jobs import jobs
 from qexplorer.engine.jobs.simulated_job import SimulatedJob
-from qexplorer.engine.results import Row, RunResult
+from qexplorer.engine.runs.history import Run
+from qexplorer.engine.runs.results import Row, RunResult
 from qexplorer.errors import UserError
 from qexplorer.panels import Panel, Parts, Place, register
 from qexplorer.panels.findings import (

@@ -9,10 +9,10 @@ from PySide6.QtCore import QPoint, Qt, Signal, Slot
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QInputDialog, QMenu, QMessageBox, QStackedLayout, QWidget
 
 from qexplorer.engine.backends import ENGINES
-from qexplorer.engine.history import RESUMABLE, Run
-from qexplorer.engine.report import export
-from qexplorer.engine.results import Row, RunResult
-from qexplorer.engine.starts import origin
+from qexplorer.engine.jobs.starts import origin
+from qexplorer.engine.runs.history import RESUMABLE, Run
+from qexplorer.engine.runs.report import export
+from qexplorer.engine.runs.results import Row, RunResult
 from qexplorer.errors import UserError
 from qexplorer.panels import Panel, Parts, Place, register
 from qexplorer.panels.titles import job_title, model_title, row_title, specs_title, told

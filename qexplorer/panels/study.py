@@ -8,11 +8,11 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QPalette
 from PySide6.QtWidgets import QHBoxLayout, QStackedLayout, QVBoxLayout, QWidget
 
-from qexplorer.engine.study.board import RUNNING, CellState, StudyProgress, StudyResult
-from qexplorer.engine.study.course import run_study
-from qexplorer.engine.study.place import LOCAL, TLS, place_of
-from qexplorer.engine.study.study import Study
-from qexplorer.engine.trust import Untrusted
+from qexplorer.cluster.board import RUNNING, CellState, StudyProgress, StudyResult
+from qexplorer.cluster.course import run_study
+from qexplorer.cluster.place import LOCAL, TLS, place_of
+from qexplorer.cluster.study import Study
+from qexplorer.engine.models.trust import Untrusted
 from qexplorer.errors import UserError
 from qexplorer.panels import Panel, Parts, Place, register
 from qexplorer.state.app_state import AppState, StudyChoice

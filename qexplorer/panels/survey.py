@@ -9,7 +9,7 @@ from qexplorer.panels import Panel, Parts
 from qexplorer.quant import QuantSpec
 from qexplorer.state.app_state import AppState
 from qexplorer.state.runner import Failed, Task
-from qexplorer.weights.text import shown
+from qexplorer.text import printable
 from qexplorer.widgets.messages import Placeholder
 from qexplorer.widgets.tensor_head import TensorHead
 from qexplorer.widgets.theme import Theme
@@ -75,7 +75,7 @@ class SurveyPanel(Panel):
 
     def subject_text(self) -> str:
         """The file and the tensor, for the head of saved data."""
-        return f"{shown(Path(self.subject[0]).name)}, {shown(self.subject[1])}"
+        return f"{printable(Path(self.subject[0]).name)}, {printable(self.subject[1])}"
 
     def _on_surveyed(self, kind: str, survey: Any) -> None:
         if kind != self.kind:
@@ -91,7 +91,7 @@ class SurveyPanel(Panel):
     def _on_outdated(self, kind: str) -> None:
         if kind == self.kind and self._survey is not None:
             state = self.parts.store.state
-            self.head.show_text(shown(state.tensor), self.facts(state.spec))
+            self.head.show_text(printable(state.tensor), self.facts(state.spec))
             self.show_choice(state)
 
     def _on_progressed(self, kind: str, task: Task) -> None:
@@ -100,7 +100,7 @@ class SurveyPanel(Panel):
         share = task.progress.fraction if task.progress else None
         self.head.show_work("measuring" + (f" {share:.0%}" if share else " …"), LAGS)
         if self._survey is None:
-            self._empty.show_text(f"{task.title} …", shown(self.parts.store.state.tensor), button=False)
+            self._empty.show_text(f"{task.title} …", printable(self.parts.store.state.tensor), button=False)
 
     def _on_changed(self, old: AppState, new: AppState) -> None:
         if self._survey is not None and (old.spec, old.tensor, old.path) != (new.spec, new.tensor, new.path):
@@ -123,7 +123,7 @@ class SurveyPanel(Panel):
     def _clear(self, title: str, text: str, *, button: bool = False) -> None:
         self._survey = None
         self.show_survey(None)
-        self.head.show_text(shown(self.parts.store.state.tensor), "")
+        self.head.show_text(printable(self.parts.store.state.tensor), "")
         self.head.show_coverage("", 0)
         self._empty.show_text(title, text, button=button)
         self._stack.setCurrentWidget(self._empty)

@@ -7,7 +7,7 @@ from typing import Any
 from qexplorer.engine.backends import backends
 from qexplorer.engine.jobs import jobs
 from qexplorer.engine.models import models
-from qexplorer.engine.results import SIMULATED, Row, RunResult
+from qexplorer.engine.runs.results import SIMULATED, Row, RunResult
 from qexplorer.engine.simulation.recipe import FLOATS
 
 BITS_ALONE = re.compile(r"(qat-)?w\d+a\d+")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QMessageBox, QWidget
 
-from qexplorer.engine.trust import Untrusted, trust
+from qexplorer.engine.models.trust import Untrusted, trust
 from qexplorer.errors import UserError
 
 

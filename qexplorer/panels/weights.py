@@ -8,8 +8,8 @@ from PySide6.QtWidgets import QHBoxLayout, QStackedLayout, QWidget
 from qexplorer.panels import Panel, Parts, Place, register
 from qexplorer.state.app_state import AppState
 from qexplorer.state.runner import Failed
+from qexplorer.text import printable
 from qexplorer.weights import Checkpoint
-from qexplorer.weights.text import shown
 from qexplorer.widgets.controls import Field, caption
 from qexplorer.widgets.messages import Placeholder
 from qexplorer.widgets.numbers import many, size
@@ -86,7 +86,7 @@ class WeightsPanel(Panel):
         """Show the tensors of an opened file."""
         self.banner.clear()
         self._tree.show_tensors(
-            TensorRow(t.name, shown(t.name), t.shape, t.dtype, t.n, t.unsupported) for t in checkpoint.tensors
+            TensorRow(t.name, printable(t.name), t.shape, t.dtype, t.n, t.unsupported) for t in checkpoint.tensors
         )
         self._stack.setCurrentWidget(self._tree)
         self._tree.show_chosen(self.parts.store.state.tensor)
@@ -95,7 +95,7 @@ class WeightsPanel(Panel):
         self._show_totals()
         remarks = list(checkpoint.warnings)
         if checkpoint.code_references:
-            names = ", ".join(shown(r) for r in checkpoint.code_references[:4])
+            names = ", ".join(printable(r) for r in checkpoint.code_references[:4])
             remarks.append(f"The file refers to code ({names}). It was not run.")
         self._warning.setText("\n".join(remarks))
         self._warning.setVisible(bool(remarks))

@@ -15,8 +15,9 @@ from qexplorer.quant.arrays import AnyArray, Counts, Doubles
 from qexplorer.quant.axes import Axes
 from qexplorer.quant.bins import Bins, even_bins
 from qexplorer.quant.bounds import NO_BOUNDS, Bounds, bounds_of
+from qexplorer.quant.error_sums import WORTH_LOADING, Measured, ends_of, measure, measure_reference, plain
 from qexplorer.quant.granularity import Piece
-from qexplorer.quant.measure import WORTH_LOADING, Measured, ends_of, measure, measure_reference, plain
+from qexplorer.quant.grid_target import target
 from qexplorer.quant.metrics import ErrorSums, Metrics, channels_db, summarize
 from qexplorer.quant.observers import Ends, no_ends, zero_if_empty
 from qexplorer.quant.params import QuantParams
@@ -25,8 +26,7 @@ from qexplorer.quant.quantize import range_steps
 from qexplorer.quant.scale_dtypes import SCALE_DTYPES
 from qexplorer.quant.sketch import Sketch, sketch
 from qexplorer.quant.spec import QuantSpec
-from qexplorer.quant.target import target
-from qexplorer.quant.values import Values, narrowed, widened
+from qexplorer.quant.tensor_source import Values, narrowed, widened
 
 BLOCK = 1 << 20
 """Values in one step of the work: small enough to cancel within a moment, and to stay in the cache."""

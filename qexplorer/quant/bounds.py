@@ -16,7 +16,7 @@ from typing import TypeAlias
 import numpy as np
 
 from qexplorer.quant.arrays import AnyArray, Doubles, Mask
-from qexplorer.quant.measure import Measured
+from qexplorer.quant.error_sums import Measured
 from qexplorer.quant.metrics import entropy_bits, sqnr_db
 from qexplorer.quant.params import QuantParams
 from qexplorer.quant.sketch import Sketch

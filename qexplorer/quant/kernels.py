@@ -28,11 +28,11 @@ from numba import types
 
 from qexplorer.quant.arrays import AnyArray, Doubles, Floats
 from qexplorer.quant.bins import Bins
-from qexplorer.quant.measure import Measured
+from qexplorer.quant.error_sums import Measured
 from qexplorer.quant.metrics import ErrorSums
 from qexplorer.quant.params import QuantParams
 from qexplorer.quant.sketch import LOW_BITS, ZEROS
-from qexplorer.quant.values import widened
+from qexplorer.quant.tensor_source import widened
 
 STRIP = 1024
 """Values in one strip: their buffers take 28 KB."""

@@ -7,11 +7,11 @@ import numpy as np
 
 from qexplorer.progress import Steps, finish
 from qexplorer.quant.arrays import AnyArray, Codes, Floats
+from qexplorer.quant.grid_target import target
 from qexplorer.quant.observers import extremes
 from qexplorer.quant.params import QuantParams
 from qexplorer.quant.scale_dtypes import SCALE_DTYPES
 from qexplorer.quant.spec import QuantSpec
-from qexplorer.quant.target import target
 
 
 def find_range(spec: QuantSpec, rows: Floats) -> tuple[Floats, Floats]:

@@ -16,10 +16,10 @@ import numpy as np
 
 from qexplorer.progress import Progress, Steps
 from qexplorer.quant.arrays import AnyArray, Counts, Doubles, Floats
-from qexplorer.quant.measure import compiled, ends_of
+from qexplorer.quant.error_sums import compiled, ends_of
 from qexplorer.quant.pool import cores, each
-from qexplorer.quant.sample import Sample
-from qexplorer.quant.values import Values, narrowed, widened
+from qexplorer.quant.tensor_source import Values, narrowed, widened
+from qexplorer.quant.weighted import Sample
 
 PIECE = 1 << 20
 """Values that are counted in one step: they fit the cache."""

@@ -16,9 +16,9 @@ from qexplorer.quant.bins import Bins, even_bins
 from qexplorer.quant.formats import formats
 from qexplorer.quant.observers import observers
 from qexplorer.quant.spec import QuantSpec
+from qexplorer.quant.subsample import thin
+from qexplorer.quant.tensor_source import Values, narrowed, widened
 from qexplorer.quant.theory import lloyd_max, optimal_uniform, rate_distortion_sqnr_db
-from qexplorer.quant.thin import thin
-from qexplorer.quant.values import Values, narrowed, widened
 
 LIMIT = 1_000_000
 """No more values than this are looked at: many, since clips hang on the outliers."""

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast, get_args
 
+from qexplorer.cluster.place import LOCAL, NO_TLS, TLS, Tls
 from qexplorer.engine.jobs import Job, jobs
 from qexplorer.engine.jobs.ptq_static import PtqStatic
-from qexplorer.engine.study.place import LOCAL, NO_TLS, TLS, Tls
 from qexplorer.errors import UserError
 from qexplorer.quant.spec import QuantSpec
 

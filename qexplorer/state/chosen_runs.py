@@ -10,8 +10,8 @@ from typing import Any
 
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
-from qexplorer.engine.history import History, Run
-from qexplorer.engine.results import RunResult
+from qexplorer.engine.runs.history import History, Run
+from qexplorer.engine.runs.results import RunResult
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps
 from qexplorer.state.runner import Done, Failed, Runner, Task

@@ -2,7 +2,7 @@
 
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
-from qexplorer.engine.scan import Scan
+from qexplorer.inspection.scan import Scan
 from qexplorer.quant import QuantSpec
 from qexplorer.state.app_state import AppState
 from qexplorer.state.preview import SCAN_LIMIT, Preview

@@ -7,11 +7,11 @@ from typing import Any
 
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
-from qexplorer.engine.looks import Looks
-from qexplorer.engine.sketch_cache import SketchCache
+from qexplorer.inspection.analyses import Looks
+from qexplorer.inspection.sketch_cache import SketchCache
 from qexplorer.progress import Steps
 from qexplorer.quant import Analysis
-from qexplorer.quant.values import Values
+from qexplorer.quant.tensor_source import Values
 from qexplorer.quant.warm import KERNELS, load_kernels
 from qexplorer.state.app_state import AppState
 from qexplorer.state.runner import Cancelled, Done, Failed, Runner, Task

@@ -6,11 +6,11 @@ from typing import Any
 
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
-from qexplorer.engine.looks import Recent
+from qexplorer.inspection.analyses import Recent
 from qexplorer.progress import Steps
 from qexplorer.quant import QuantSpec
 from qexplorer.quant.survey import FORMATS_LIMIT, LIMIT, format_specs, observer_specs, survey_formats, survey_observers
-from qexplorer.quant.values import Values
+from qexplorer.quant.tensor_source import Values
 from qexplorer.state.app_state import AppState
 from qexplorer.state.preview import Preview
 from qexplorer.state.runner import Cancelled, Done, Failed, Runner, Task

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, finish
-from qexplorer.quant.values import Values, require_floating
+from qexplorer.quant.tensor_source import Values, require_floating
+from qexplorer.text import first_few, printable
 from qexplorer.weights.dtypes import DTYPES
-from qexplorer.weights.text import shown, some
 
 BLOCK_BYTES = 64 << 20
 """The most bytes that are held at once while a tensor is read in blocks."""
@@ -123,8 +123,8 @@ class Checkpoint(ABC):
         if name in self.by_name:
             return self.by_name[name]
         near = difflib.get_close_matches(name, self.by_name, n=3, cutoff=0.3)
-        remedy = f"Did you mean {some(near)}?" if near else "`qexplorer list` shows what there is."
-        raise UserError(f"{shown(self.path.name)} has no tensor “{shown(name)}”.", remedy, field="tensor")
+        remedy = f"Did you mean {first_few(near)}?" if near else "`qexplorer list` shows what there is."
+        raise UserError(f"{printable(self.path.name)} has no tensor “{printable(name)}”.", remedy, field="tensor")
 
     @cached_property
     def n(self) -> int:
@@ -161,4 +161,4 @@ def _room(tensor: TensorInfo, dtype: np.dtype[Any]) -> NDArray[Any]:
         return np.empty(tensor.n, dtype)
     except MemoryError:
         what = f"there is not enough memory for its {tensor.n:,} values."
-        raise FormatError("OutOfMemory", shown(tensor.name), what) from None
+        raise FormatError("OutOfMemory", printable(tensor.name), what) from None

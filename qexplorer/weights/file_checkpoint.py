@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 from numpy.typing import NDArray
 
 from qexplorer.progress import Progress, Steps
-from qexplorer.quant.values import Values, require_floating
+from qexplorer.quant.tensor_source import Values, require_floating
+from qexplorer.text import printable
 from qexplorer.weights.checkpoint import BLOCK_BYTES, Checkpoint, FormatError, TensorInfo
 from qexplorer.weights.dtypes import DTYPES
 from qexplorer.weights.guards import guarded
 from qexplorer.weights.positioned_file import Fingerprint, PositionedFile
 from qexplorer.weights.strided import Strided
-from qexplorer.weights.text import shown
 
 HELD_BYTES = 4 << 20
 """Tensors of at most so many bytes are held in memory while they are looked at."""
@@ -30,7 +30,7 @@ class FileCheckpoint(Checkpoint):
 
     def compact_blocks(self, tensor: TensorInfo) -> Generator[NDArray[Any]]:
         require_readable(tensor)
-        with guarded(shown(tensor.name)), PositionedFile(self.path, self.fingerprint) as file:
+        with guarded(printable(tensor.name)), PositionedFile(self.path, self.fingerprint) as file:
             dtype = DTYPES[tensor.dtype]
             for raw in self.raw_blocks(file, tensor, BLOCK_BYTES // dtype.bytes_held):
                 file.require_unchanged()
@@ -52,7 +52,7 @@ class FileCheckpoint(Checkpoint):
                 yield Progress("Verifying", done, tensor.n)
 
         def read(start: int, stop: int) -> NDArray[Any]:
-            with guarded(shown(tensor.name)), PositionedFile(self.path, self.fingerprint) as file:
+            with guarded(printable(tensor.name)), PositionedFile(self.path, self.fingerprint) as file:
                 raw = place.part(file.read_array, start, stop)
                 file.require_unchanged()
             return dtype.compacted(raw)
@@ -85,4 +85,4 @@ def unsupported(
 def require_readable(tensor: TensorInfo) -> None:
     """Raise the `FormatError` of an unsupported tensor."""
     if tensor.unsupported:
-        raise FormatError(str(tensor.storage), shown(tensor.name), f"{tensor.unsupported}.")
+        raise FormatError(str(tensor.storage), printable(tensor.name), f"{tensor.unsupported}.")

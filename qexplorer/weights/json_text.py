@@ -3,10 +3,10 @@
 import json
 from typing import Any
 
+from qexplorer.text import printable
 from qexplorer.weights import limits
 from qexplorer.weights.checkpoint import FormatError
 from qexplorer.weights.narrow import is_table
-from qexplorer.weights.text import shown
 
 
 class _DuplicateError(ValueError):
@@ -25,7 +25,7 @@ def parse_object(data: bytes, where: str, kind: str, what: str) -> dict[str, Any
     except _DuplicateError as error:
         raise FormatError("Duplicate", where, f"{what} has the key “{error}” twice.") from None
     except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else shown(str(error), 120)
+        reason = "nested too deeply" if isinstance(error, RecursionError) else printable(str(error), 120)
         raise FormatError(kind, where, f"{what} is not valid JSON ({reason}).") from None
     if not is_table(value):
         raise FormatError(kind, where, f"{what} is not a JSON object.")
@@ -62,7 +62,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(table) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))
-        raise _DuplicateError(shown(twice, 80))
+        raise _DuplicateError(printable(twice, 80))
     return table
 
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from qexplorer.text import printable
 from qexplorer.weights import limits
 from qexplorer.weights.checkpoint import FormatError
 from qexplorer.weights.dtypes import DTYPES
 from qexplorer.weights.shapes import checked_shape
 from qexplorer.weights.strided import Strided, c_strides
-from qexplorer.weights.text import shown
 
 MAGIC = b"\x93NUMPY"
 PREFIX_BYTES = 12
@@ -60,9 +60,9 @@ def read_header(read: Callable[[int], bytes], where: str, name: str) -> NpyHeade
     """The header at the beginning of an array, of which `read(n)` gives the first `n` bytes. Raises `FormatError`."""
     prefix = read(PREFIX_BYTES)
     if not prefix.startswith(MAGIC):
-        raise FormatError("BadHeader", where, f"the array {shown(name)} does not begin as NumPy's do.", _MEND)
+        raise FormatError("BadHeader", where, f"the array {printable(name)} does not begin as NumPy's do.", _MEND)
     if len(prefix) < PREFIX_BYTES:
-        what = f"it ends within the header of {shown(name)}."
+        what = f"it ends within the header of {printable(name)}."
         raise FormatError("Truncated", where, what, "The file is incomplete: fetch it again.")
     version = prefix[6]
     if version not in (1, 2, 3):
@@ -71,18 +71,18 @@ def read_header(read: Callable[[int], bytes], where: str, name: str) -> NpyHeade
     start = 8 + length_bytes
     n = int.from_bytes(prefix[8:start], "little")
     if n > limits.NPY_HEADER_BYTES:
-        raise FormatError("HeaderTooLarge", where, f"the header of {shown(name)} claims {n:,} bytes.", _MEND)
+        raise FormatError("HeaderTooLarge", where, f"the header of {printable(name)} claims {n:,} bytes.", _MEND)
     header = read(start + n)
     if len(header) < start + n:
-        what = f"it ends within the header of {shown(name)}."
+        what = f"it ends within the header of {printable(name)}."
         raise FormatError("Truncated", where, what, "The file is incomplete: fetch it again.")
     text = header[start:].decode("utf-8" if version == 3 else "latin-1")
     keys = sorted(_KEYS.findall(text))
     if len(set(keys)) != len(keys):
-        raise FormatError("Duplicate", where, f"the header of {shown(name)} states something twice.", _MEND)
+        raise FormatError("Duplicate", where, f"the header of {printable(name)} states something twice.", _MEND)
     shape, order = _SHAPE.search(text), _ORDER.search(text)
     if shape is None or order is None or keys != _EXPECTED_KEYS:
-        raise FormatError("BadHeader", where, f"the header of {shown(name)} cannot be made sense of.", _MEND)
+        raise FormatError("BadHeader", where, f"the header of {printable(name)} cannot be made sense of.", _MEND)
     checked = checked_shape(_sizes(shape[1]), where, name)
     dtype, raw, unsupported, warning = _described(text, where, name)
     return NpyHeader(checked, order[1] == "True", dtype, raw, start + n, unsupported, warning)
@@ -98,14 +98,16 @@ def _described(text: str, where: str, name: str) -> tuple[str, np.dtype[Any], st
     """The name of a type, how its bytes lie, why it is unsupported, and a warning."""
     found = _DESCR.search(text)
     if (found and found[2] == "O") or (not found and _OBJECT_FIELD.search(text)):
-        what = f"the array {shown(name)} holds Python objects, which only running code could restore."
+        what = f"the array {printable(name)} holds Python objects, which only running code could restore."
         raise FormatError("ObjectArray", where, what, "Save its numbers as an array of numbers.")
     if not found:
         return "structured", np.dtype("u1"), "its elements have several fields", ""
     order, kind, digits, _ = found.groups()
     size = int(digits or "1")
     if kind == "V" and size == 2:
-        warning = f"{shown(name)} holds nameless 2-byte values; they are read as bfloat16, which ml_dtypes writes so."
+        warning = (
+            f"{printable(name)} holds nameless 2-byte values; they are read as bfloat16, which ml_dtypes writes so."
+        )
         return "bfloat16", np.dtype("<u2"), "", warning
     code = "b1" if kind == "?" else f"{kind}{size}"
     if code not in _NAMES:

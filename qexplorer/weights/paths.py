@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from qexplorer.text import printable
 from qexplorer.weights.checkpoint import FormatError
-from qexplorer.weights.text import shown
 
 _DEVICES = {"CON", "PRN", "AUX", "NUL"} | {f"{port}{digit}" for port in ("COM", "LPT") for digit in range(1, 10)}
 
@@ -43,5 +43,5 @@ def _homes(folder: Path) -> list[Path]:
 
 def _unsafe(where: str, name: str, what: str) -> FormatError:
     return FormatError(
-        "UnsafePath", where, f"the file name “{shown(name, 80)}” {what}.", "Open that file itself, if you trust it."
+        "UnsafePath", where, f"the file name “{printable(name, 80)}” {what}.", "Open that file itself, if you trust it."
     )

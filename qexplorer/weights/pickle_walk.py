@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from qexplorer.progress import Progress, Steps
+from qexplorer.text import printable
 from qexplorer.weights import limits
 from qexplorer.weights.checkpoint import FormatError
 from qexplorer.weights.narrow import is_sequence, is_tuple
 from qexplorer.weights.pickle_values import Call, Named, PairTable
-from qexplorer.weights.text import shown
 
 _TABLES = {"collections.OrderedDict", "builtins.dict", "__builtin__.dict"}
 _MODULE_PARTS = {"_parameters", "_buffers", "_modules"}
@@ -101,7 +101,7 @@ class Walk:
     def _count(self, name: str) -> None:
         self._characters += len(name)
         if len(name) > limits.NAME_STORED or self._characters > limits.NAMES_TOGETHER:
-            raise self._too_large(f"its tensor names are too long ({shown(name, 80)})")
+            raise self._too_large(f"its tensor names are too long ({printable(name, 80)})")
 
     def _too_large(self, what: str) -> FormatError:
         return FormatError("TooLarge", self.where, f"{what}.", _MEND)

@@ -11,8 +11,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from qexplorer.text import printable
 from qexplorer.weights.checkpoint import FormatError
-from qexplorer.weights.text import shown
 
 # Each exists on some systems only; no two share a bit.
 _FLAGS = os.O_RDONLY + sum(
@@ -44,7 +44,7 @@ class PositionedFile:
 
     def __init__(self, path: Path, expected: Fingerprint | None = None) -> None:
         self.path = path
-        self.where = shown(path.name)
+        self.where = printable(path.name)
         _require_regular(status_of(path), self.where)
         try:
             self._file = FileIO(os.open(path, _FLAGS))
@@ -105,9 +105,9 @@ def status_of(path: Path) -> os.stat_result:
     try:
         return path.stat()
     except FileNotFoundError:
-        raise FormatError("NotFound", shown(str(path)), "there is no such file.") from None
+        raise FormatError("NotFound", printable(str(path)), "there is no such file.") from None
     except (OSError, ValueError) as error:
-        raise _unreadable(shown(str(path)), error) from None
+        raise _unreadable(printable(str(path)), error) from None
 
 
 def _require_regular(status: os.stat_result, where: str) -> None:

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from qexplorer.text import printable
 from qexplorer.weights import limits
 from qexplorer.weights.checkpoint import FormatError
-from qexplorer.weights.text import shown
 
 _CONVERT = "Convert it to safetensors with the program that made it."
 _RESAVE = "Load it in PyTorch, where you trust it, and save it again: PyTorch 1.6 and later write a readable file."
@@ -41,7 +41,7 @@ _MAGIC: tuple[tuple[int, bytes, str, str, str], ...] = (
 
 def refuse_unfinished(path: Path, size: int) -> None:
     """Raise a `FormatError` for a file that cannot be whole: empty, a download that has not ended, a few bytes."""
-    where = shown(path.name)
+    where = printable(path.name)
     if size == 0:
         raise FormatError("EmptyFile", where, "it is empty.", "Fetch it again.")
     if path.suffix.lower() in _UNFINISHED:
@@ -55,7 +55,7 @@ def refuse_unfinished(path: Path, size: int) -> None:
 def refusal(path: Path, head: bytes) -> FormatError:
     """The error that says what kind of file or folder it is, as far as its first bytes tell."""
     kind, what, remedy = _recognised(path, head)
-    return FormatError(kind, shown(path.name), f"it is {what}.", remedy)
+    return FormatError(kind, printable(path.name), f"it is {what}.", remedy)
 
 
 def _recognised(path: Path, head: bytes) -> tuple[str, str, str]:

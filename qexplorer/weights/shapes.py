@@ -3,10 +3,10 @@
 import math
 from typing import Any
 
+from qexplorer.text import printable
 from qexplorer.weights import limits
 from qexplorer.weights.checkpoint import FormatError
 from qexplorer.weights.narrow import is_count, is_sequence
-from qexplorer.weights.text import shown
 
 
 def checked_shape(shape: Any, where: str, name: str) -> tuple[int, ...]:
@@ -34,5 +34,5 @@ def stored_bits(shape: tuple[int, ...], bits: int) -> int:
 
 def _bad(where: str, name: str, what: str) -> FormatError:
     return FormatError(
-        "BadShape", where, f"the shape of “{shown(name)}” {what}.", "The file is damaged or was altered."
+        "BadShape", where, f"the shape of “{printable(name)}” {what}.", "The file is damaged or was altered."
     )

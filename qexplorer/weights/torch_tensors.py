@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from qexplorer.text import printable
 from qexplorer.weights import limits
 from qexplorer.weights.checkpoint import FormatError, TensorInfo
 from qexplorer.weights.dtypes import DTYPES
@@ -17,7 +18,6 @@ from qexplorer.weights.narrow import is_count, is_sequence, is_tuple
 from qexplorer.weights.pickle_values import Call, Named, Persistent
 from qexplorer.weights.shapes import checked_shape
 from qexplorer.weights.strided import Strided
-from qexplorer.weights.text import shown
 from qexplorer.weights.zip_archive import STORED, ZipEntry
 
 _MEND = "The file is damaged or was altered. Nothing was loaded."
@@ -117,7 +117,7 @@ class TensorRebuilder:
             raise self._bad("OutOfBounds", name, "begins before its record")
         record = self._record(f"{folder}/{key}", name, bytes_stored)
         if dtype not in DTYPES:
-            why = f"its type “{shown(dtype, 40)}” is not known"
+            why = f"its type “{printable(dtype, 40)}” is not known"
             return unsupported("Unsupported", name, shape, dtype, 0, self.path, why)
         return self._tensor(name, shape, dtype, record, offset, strides, bytes_stored)
 
@@ -157,10 +157,10 @@ class TensorRebuilder:
     def _record(self, path: str, name: str, needed: int) -> ZipEntry:
         record = self.records.get(path)
         if record is None:
-            raise self._bad("MissingRecord", name, f"needs the record “{shown(path, 120)}”, which is not there")
+            raise self._bad("MissingRecord", name, f"needs the record “{printable(path, 120)}”, which is not there")
         if record.size < needed:
-            what = f"the record “{shown(path, 120)}” holds {record.size:,} bytes"
-            what += f" but the tensor {shown(name)} needs {needed:,}."
+            what = f"the record “{printable(path, 120)}” holds {record.size:,} bytes"
+            what += f" but the tensor {printable(name)} needs {needed:,}."
             raise FormatError("Truncated", self.where, what, _MEND)
         return record
 
@@ -195,7 +195,7 @@ class TensorRebuilder:
         return dtype, self._shape(size, name) if size is not None else ()
 
     def _bad(self, kind: str, name: str, what: str) -> FormatError:
-        return FormatError(kind, self.where, f"the tensor {shown(name)} {what}.", _MEND)
+        return FormatError(kind, self.where, f"the tensor {printable(name)} {what}.", _MEND)
 
 
 def _is_size(value: Any) -> bool:

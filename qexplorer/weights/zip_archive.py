@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qexplorer.progress import Progress, Steps
+from qexplorer.text import printable
 from qexplorer.weights import limits
 from qexplorer.weights.checkpoint import FormatError
 from qexplorer.weights.positioned_file import PositionedFile
-from qexplorer.weights.text import shown
 
 STORED, DEFLATED = 0, 8
 
@@ -97,9 +97,9 @@ def list_entries(file: PositionedFile) -> Steps[dict[str, ZipEntry]]:
             yield Progress("Listing the archive", number, len(central))
         entry = _located(file, listed)
         if entry.name in entries:
-            raise FormatError("Duplicate", file.where, f"the archive holds “{shown(entry.name)}” twice.", _MEND)
+            raise FormatError("Duplicate", file.where, f"the archive holds “{printable(entry.name)}” twice.", _MEND)
         if listed.header < end or entry.end > directory:
-            raise FormatError("Overlap", file.where, f"the record “{shown(entry.name)}” overlaps another.", _MEND)
+            raise FormatError("Overlap", file.where, f"the record “{printable(entry.name)}” overlaps another.", _MEND)
         end = entry.end
         entries[entry.name] = entry
     return entries
@@ -118,7 +118,7 @@ def inflated(file: PositionedFile, entry: ZipEntry, *, is_zero_none: bool = Fals
         crc = zlib.crc32(piece, crc)
         yield piece
     if done != entry.size:
-        what = f"the record “{shown(entry.name)}” does not inflate to the {entry.size:,} bytes it states."
+        what = f"the record “{printable(entry.name)}” does not inflate to the {entry.size:,} bytes it states."
         raise FormatError("Truncated" if done < entry.size else "TooLarge", file.where, what, _MEND)
     _check(file.where, entry, crc, is_zero_none=is_zero_none)
 
@@ -126,19 +126,19 @@ def inflated(file: PositionedFile, entry: ZipEntry, *, is_zero_none: bool = Fals
 def read_whole(file: PositionedFile, entry: ZipEntry, most: int, *, is_zero_none: bool = False) -> bytes:
     """A small record's whole content; "TooLarge" beyond `most` bytes or for a suspicious compression."""
     if entry.size > most or entry.size > limits.ZIP_RATIO * max(entry.stored, 1):
-        what = f"the record “{shown(entry.name)}” states {entry.size:,} bytes, inflated from {entry.stored:,}."
+        what = f"the record “{printable(entry.name)}” states {entry.size:,} bytes, inflated from {entry.stored:,}."
         raise FormatError("TooLarge", file.where, what, _MEND)
     return b"".join(inflated(file, entry, is_zero_none=is_zero_none))
 
 
 def _check(where: str, entry: ZipEntry, crc: int, *, is_zero_none: bool) -> None:
     if crc != entry.crc and not (is_zero_none and entry.crc == 0):
-        raise FormatError("BadChecksum", where, f"the checksum of “{shown(entry.name)}” does not fit.", _MEND)
+        raise FormatError("BadChecksum", where, f"the checksum of “{printable(entry.name)}” does not fit.", _MEND)
 
 
 def _pieces(file: PositionedFile, entry: ZipEntry) -> Iterator[bytes]:
     if entry.method not in (STORED, DEFLATED):
-        what = f"the record “{shown(entry.name)}” is compressed in a way ({entry.method}) that cannot be read."
+        what = f"the record “{printable(entry.name)}” is compressed in a way ({entry.method}) that cannot be read."
         raise FormatError("Unsupported", file.where, what)
     inflate = zlib.decompressobj(-zlib.MAX_WBITS)
     for at in range(0, entry.stored, _STEP):
@@ -216,7 +216,7 @@ def _located(file: PositionedFile, listed: _Listed) -> ZipEntry:
     header = file.read(listed.header, _LOCAL.size + len(listed.raw_name))
     magic, _, flags, method, _, _, crc, stored, size, name_n, extra_n = _LOCAL.unpack_from(header)
     name = listed.raw_name.decode("utf-8" if listed.flags & _UTF8 else "cp437")
-    where, label = file.where, shown(name)
+    where, label = file.where, printable(name)
     if magic != b"PK\x03\x04":
         raise FormatError("Damaged", where, f"the record “{label}” is not where the archive's list says.", _MEND)
     if name_n != len(listed.raw_name) or header[_LOCAL.size :] != listed.raw_name:

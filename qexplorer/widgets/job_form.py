@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from typing import Any, get_type_hints
+from typing import Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeyEvent
@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QVBoxLayout
 
 from qexplorer.errors import UserError
 from qexplorer.plugins import Plugin
+from qexplorer.settings import Setting, schema
 from qexplorer.widgets.controls import Button, Combo, Field, LinkButton, caption, field_title
 from qexplorer.widgets.offered import Offered
 from qexplorer.widgets.settings_row import NumberField
@@ -102,10 +103,10 @@ class JobForm(QWidget):
 
     def show_fixed(self, names: Collection[str], reason: str) -> None:
         """Let nobody change these fields, for that reason, and all others be changed."""
-        for each in dataclasses.fields(self.job):  # pyright: ignore[reportArgumentType]
+        for each in schema(type(self.job)):
             control = self.controls[each.name]
             control.setEnabled(each.name not in names)
-            control.setToolTip(reason if each.name in names else each.metadata["help"])
+            control.setToolTip(reason if each.name in names else each.help)
 
     def commit(self) -> bool:
         """Take over what stands in the fields, though the cursor is still in one; whether it is possible so."""
@@ -142,21 +143,20 @@ class JobForm(QWidget):
         except ValueError:
             return True
 
-    def _build(self, each: Any) -> QWidget:
-        title, text = each.metadata["title"], each.metadata["help"]
-        kind = get_type_hints(type(self.job))[each.name]
+    def _build(self, each: Setting) -> QWidget:
+        title, text = each.title, each.help
         control: Control
-        if "choices" in each.metadata:
+        if each.choices:
             control = Combo()
-            for choice in each.metadata["choices"]:
+            for choice in each.values:
                 title_of = self._titles.get(f"{each.name}={choice}", self._titles.get(choice, choice))
                 control.addItem(str(title_of), choice)
             control.activated.connect(self._on_edited)
-        elif kind in (int, float):
-            control = NumberField(kind, zero=each.metadata.get("empty", ""))
+        elif each.kind in (int, float):
+            control = NumberField(each.kind, zero=each.empty)
             control.committed.connect(self._on_edited)
-        elif "offers" in each.metadata:
-            control = Offered(each.metadata["offers"])
+        elif each.offers:
+            control = Offered(each.offers)
             control.editingFinished.connect(self._on_edited)
             control.picked.connect(self._on_edited)
             control.opening.connect(partial(self.offers_opening.emit, each.name))
@@ -164,7 +164,7 @@ class JobForm(QWidget):
             control = Field()
             control.editingFinished.connect(self._on_edited)
         if isinstance(control, Field):
-            control.setPlaceholderText(each.metadata.get("empty", ""))
+            control.setPlaceholderText(each.empty)
         control.setAccessibleName(title)
         control.setObjectName(f"job_{each.name}")
         control.setToolTip(text)
@@ -181,23 +181,22 @@ class JobForm(QWidget):
         cell.setHorizontalSpacing(3)
         cell.addWidget(label, 0, 0)
         cell.addWidget(control, 1, 0)
-        if "browse" in each.metadata:
+        if each.browse:
             button = Button("…")
             button.setMaximumWidth(28)
             button.setAccessibleName(f"Choose {title}")
-            button.setToolTip(f"Choose a {each.metadata['browse']}")
+            button.setToolTip(f"Choose a {each.browse}")
             button.setProperty("field", each.name)
-            button.setProperty("kind", each.metadata["browse"])
+            button.setProperty("kind", each.browse)
             button.clicked.connect(self._on_browse)
             cell.addWidget(button, 1, 1)
-        trial = each.metadata.get("trial", self.job.name)
-        if trial != self.job.name:
+        if each.trial not in ("", self.job.name):
             link = LinkButton("Preview")
             link.setFont(scaled(0.88))
             link.setObjectName(f"preview_{each.name}")
             link.setAccessibleName(f"Preview {title.lower()}")
             link.setToolTip(f"Show what the {title.lower()} do to one layer, before they are applied to all")
-            link.clicked.connect(partial(self._on_trial, trial))
+            link.clicked.connect(partial(self._on_trial, each.trial))
             cell.addWidget(link, 0, 0, Qt.AlignmentFlag.AlignRight)
         self.controls[each.name] = control
         return whole
@@ -216,11 +215,11 @@ class JobForm(QWidget):
         grid.setContentsMargins(0, 0, 3, SLACK)  # and for the edge of a scroll bar
         grid.setHorizontalSpacing(10)
         grid.setVerticalSpacing(GAP)
-        fields = dataclasses.fields(self.job)  # pyright: ignore[reportArgumentType]
-        self._minor = [each.name for each in fields if each.metadata.get("minor")]
+        fields = schema(type(self.job))
+        self._minor = [each.name for each in fields if each.minor]
         place = 0
         for each in sorted(fields, key=lambda each: each.name in self._minor):
-            span = 2 if each.metadata.get("wide") else 1
+            span = 2 if each.wide else 1
             if place % IN_A_ROW + span > IN_A_ROW or each.name in self._minor[:1]:
                 place += -place % IN_A_ROW
             cell = self._cells[each.name] = self._build(each)
@@ -239,8 +238,8 @@ class JobForm(QWidget):
 
     def _show_more(self) -> None:
         """Say whether there is something behind More that is not as it is by itself."""
-        minor = [f for f in dataclasses.fields(self.job) if f.name in self._minor]  # pyright: ignore[reportArgumentType]
-        changed = [f.metadata["title"] for f in minor if getattr(self.job, f.name) != f.default]
+        minor = [each for each in schema(type(self.job)) if each.name in self._minor]
+        changed = [each.title for each in minor if getattr(self.job, each.name) != each.default]
         self._more.setText("Less" if self._more.isChecked() else MARKED if changed else "More")
         self._more.setToolTip("; changed: ".join(filter(None, ["Show the job's other settings", ", ".join(changed)])))
 

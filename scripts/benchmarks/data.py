@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from qexplorer.quant.values import Values
+from qexplorer.quant.tensor_source import Values
 
 SIDE, QUICK_SIDE = 8192, 2048
 FEW, RUNS = 3, 5

@@ -9,7 +9,7 @@ from typing import Any
 
 from safetensors import safe_open
 
-from qexplorer.engine.scan import Scan
+from qexplorer.inspection.scan import Scan
 from qexplorer.progress import finish
 from qexplorer.quant import QuantSpec
 from qexplorer.weights import open_checkpoint

@@ -10,7 +10,7 @@ from PySide6.QtCore import QSettings, Qt, QTimer
 from PySide6.QtWidgets import QApplication
 
 from qexplorer.app import make_application
-from qexplorer.engine.history import History
+from qexplorer.engine.runs.history import History
 from qexplorer.main_window import MainWindow
 from qexplorer.state.app_state import AppState
 from qexplorer.widgets.theme import Themes

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from qexplorer.engine.history import History
+from qexplorer.engine.runs.history import History
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -8,7 +8,7 @@ import pytest
 
 from qexplorer.engine.advice import advise_on
 from qexplorer.engine.jobs import Job, jobs
-from qexplorer.engine.results import Row, RunResult
+from qexplorer.engine.runs.results import Row, RunResult
 from qexplorer.errors import UserError
 
 

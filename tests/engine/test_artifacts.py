@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from qexplorer.engine.artifacts import save_state
+from qexplorer.engine.runs.artifacts import save_state
 from qexplorer.errors import UserError
 
 

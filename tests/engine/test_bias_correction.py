@@ -8,8 +8,8 @@ import torch
 from small_nets import Batches, batches, chain, randn, ready, settled, simulated
 from torch import Tensor, nn
 
-from qexplorer.engine.journal import Journal
 from qexplorer.engine.repair import parse_repairs
+from qexplorer.engine.runs.journal import Journal
 from qexplorer.engine.simulation.prepared import prepare
 from qexplorer.engine.simulation.recipe import Recipe
 from qexplorer.engine.simulation.simulate import Plan, Simulated, simulate

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from qexplorer.engine.jobs import jobs
-from qexplorer.engine.results import RunResult
+from qexplorer.engine.runs.results import RunResult
 from qexplorer.errors import UserError
 from qexplorer.progress import finish
 

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from qexplorer.engine.compare import Candidate, candidate, mcnemar, paired
-from qexplorer.engine.history import History
-from qexplorer.engine.journal import EVALUATED
-from qexplorer.engine.results import Row, RunResult
+from qexplorer.engine.runs.compare import Candidate, candidate, mcnemar, paired
+from qexplorer.engine.runs.history import History
+from qexplorer.engine.runs.journal import EVALUATED
+from qexplorer.engine.runs.results import Row, RunResult
 from qexplorer.errors import UserError
 
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from qexplorer.engine.evaluate import evaluate, wilson_interval
+from qexplorer.engine.measuring.evaluate import evaluate, wilson_interval
 from qexplorer.errors import UserError
 from qexplorer.progress import finish
 

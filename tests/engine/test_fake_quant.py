@@ -21,11 +21,11 @@ from qexplorer.progress import finish
 from qexplorer.quant import QuantSpec
 from qexplorer.quant.formats import Format, formats
 from qexplorer.quant.granularity import Granularity, PerBlock, PerChannel, PerGroup, PerTensor
+from qexplorer.quant.grid_target import target
 from qexplorer.quant.observers import observers
 from qexplorer.quant.params import QuantParams
 from qexplorer.quant.quantize import find_range, params_for, quantize
 from qexplorer.quant.rounding import chances
-from qexplorer.quant.target import target
 
 GRANULARITIES = (PerTensor(), PerChannel(0), PerChannel(1), PerGroup(32), PerBlock(2, 16))
 ROUNDINGS = (

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from qexplorer.engine.float_reference import TOLERANCE, float_reference, largest_difference
 from qexplorer.engine.jobs import jobs
 from qexplorer.engine.models import models
+from qexplorer.engine.simulation.float_reference import TOLERANCE, float_reference, largest_difference
 from qexplorer.engine.simulation.prepared import Prepared
 from qexplorer.progress import finish
 

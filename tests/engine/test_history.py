@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from qexplorer.engine.history import VERSION, History
+from qexplorer.engine.runs.history import VERSION, History
 from qexplorer.errors import UserError
 
 
@@ -61,7 +61,7 @@ def test_a_new_history_opens_what_an_old_one_wrote(history: History) -> None:
 
 
 def test_it_is_kept_in_the_data_folder_in_wal_mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qexplorer.engine.history.data_folder", lambda: tmp_path)
+    monkeypatch.setattr("qexplorer.engine.runs.history.data_folder", lambda: tmp_path)
     history = History()
     history.start("a", {})
     assert history.path == tmp_path / "history.sqlite3"
@@ -85,7 +85,7 @@ def test_only_runs_of_dead_processes_become_interrupted(history: History) -> Non
 
 
 def test_a_run_whose_process_was_killed_becomes_interrupted(history: History) -> None:
-    begin = "import sys; from pathlib import Path; from qexplorer.engine.history import History\n"
+    begin = "import sys; from pathlib import Path; from qexplorer.engine.runs.history import History\n"
     begin += "print(History(Path(sys.argv[1])).start('a', {}), flush=True); input()"
     command = [sys.executable, "-c", begin, str(history.path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -222,7 +222,7 @@ def test_a_run_that_ends_while_its_process_is_looked_for_keeps_its_result_and_fi
         history.finish(run_id, "{}")
         return False
 
-    monkeypatch.setattr("qexplorer.engine.history.is_alive", ends_now)
+    monkeypatch.setattr("qexplorer.engine.runs.history.is_alive", ends_now)
     assert history.mark_interrupted() == []
     assert history.get(run_id).status == "done"
     assert history.folder(run_id).is_dir()

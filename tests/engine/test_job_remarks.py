@@ -8,11 +8,11 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from qexplorer.engine.history import History
 from qexplorer.engine.jobs import jobs
-from qexplorer.engine.record import recorded
-from qexplorer.engine.results import RunResult
-from qexplorer.engine.trust import trust
+from qexplorer.engine.jobs.record import recorded
+from qexplorer.engine.models.trust import trust
+from qexplorer.engine.runs.history import History
+from qexplorer.engine.runs.results import RunResult
 from qexplorer.errors import UserError
 from qexplorer.progress import finish
 

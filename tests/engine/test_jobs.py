@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 import torch
 
-from qexplorer.engine.history import History
 from qexplorer.engine.jobs import jobs
-from qexplorer.engine.journal import Journal
-from qexplorer.engine.knapsack import front
+from qexplorer.engine.jobs.knapsack import front
+from qexplorer.engine.jobs.record import recorded, resumed
 from qexplorer.engine.models import models
+from qexplorer.engine.models.trust import trust
 from qexplorer.engine.qat.train import Trainer
-from qexplorer.engine.record import recorded, resumed
-from qexplorer.engine.results import RunResult
+from qexplorer.engine.runs.history import History
+from qexplorer.engine.runs.journal import Journal
+from qexplorer.engine.runs.results import RunResult
 from qexplorer.engine.simulation.one_at_a_time import outputs_with_swaps
 from qexplorer.engine.simulation.prepared import Prepared, prepare
 from qexplorer.engine.simulation.recipe import Recipe
 from qexplorer.engine.simulation.simulate import Plan, simulate
-from qexplorer.engine.trust import trust
 from qexplorer.errors import UserError
 from qexplorer.progress import finish
 

@@ -10,14 +10,15 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from qexplorer.engine.artifacts import save_state
-from qexplorer.engine.history import VERSION, History
-from qexplorer.engine.jobs import Job, jobs, setting
-from qexplorer.engine.journal import EVALUATED, Journal, load_arrays, save_arrays
-from qexplorer.engine.record import job_of, recorded, resumed
-from qexplorer.engine.results import Row, RunResult
+from qexplorer.engine.jobs import Job, jobs
+from qexplorer.engine.jobs.record import job_of, recorded, resumed
+from qexplorer.engine.runs.artifacts import save_state
+from qexplorer.engine.runs.history import VERSION, History
+from qexplorer.engine.runs.journal import EVALUATED, Journal, load_arrays, save_arrays
+from qexplorer.engine.runs.results import Row, RunResult
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, finish
+from qexplorer.settings import setting
 
 DATA = {"name": "d", "calibration_n": 0}
 ROW = Row("fp32", "REAL", "float", 1, 1, 1.0, (0.5, 1.0), 1.0, 1, 0, {}, 1)

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from qexplorer.engine import latency
-from qexplorer.engine.latency import measure_latency
+from qexplorer.engine.measuring import latency
+from qexplorer.engine.measuring.latency import measure_latency
 from qexplorer.progress import finish
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from qexplorer.engine import looks as looking
-from qexplorer.engine.looks import Looks, Recent
-from qexplorer.engine.sketch_cache import SketchCache
 from qexplorer.errors import UserError
+from qexplorer.inspection import analyses as looking
+from qexplorer.inspection.analyses import Looks, Recent
+from qexplorer.inspection.sketch_cache import SketchCache
 from qexplorer.progress import finish
 from qexplorer.quant import QuantSpec
 from qexplorer.weights import open_checkpoint

@@ -10,10 +10,10 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from qexplorer.engine.datasets import open_dataset
-from qexplorer.engine.evaluate import evaluate
-from qexplorer.engine.measure import sha256_of
+from qexplorer.engine.measuring.evaluate import evaluate
+from qexplorer.engine.measuring.row import sha256_of
 from qexplorer.engine.models import find_model, models
-from qexplorer.engine.state_dict import load_weights, theoretical_bytes, weight_files
+from qexplorer.engine.models.state_dict import load_weights, theoretical_bytes, weight_files
 from qexplorer.errors import UserError
 from qexplorer.progress import finish
 from qexplorer.quant import QuantSpec, analyze

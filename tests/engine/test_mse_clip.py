@@ -8,9 +8,9 @@ import torch
 from small_nets import batches, chain, output, ready, simulated
 from torch import Tensor, nn
 
-from qexplorer.engine.journal import Journal
 from qexplorer.engine.repair import parse_repairs
 from qexplorer.engine.repair.clip import SHARES
+from qexplorer.engine.runs.journal import Journal
 from qexplorer.engine.simulation.recipe import Recipe
 from qexplorer.engine.simulation.simulate import Plan, simulate
 from qexplorer.errors import UserError

@@ -6,10 +6,11 @@ import torch
 from torch import nn
 
 from qexplorer.engine.fake_quant import FakeQuantize
-from qexplorer.engine.repair import LayerTask, parse_repairs
+from qexplorer.engine.repair import parse_repairs
 from qexplorer.engine.simulation.layers import quantize_input
 from qexplorer.engine.simulation.prepared import prepare
 from qexplorer.engine.simulation.recipe import Recipe
+from qexplorer.engine.simulation.repair_step import LayerTask
 from qexplorer.engine.simulation.simulate import Plan, Simulated, simulate
 from qexplorer.engine.simulation.walk import Visit
 from qexplorer.progress import finish

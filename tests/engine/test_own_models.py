@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from qexplorer.engine import trust as room
 from qexplorer.engine.models import Model, find_model, models
+from qexplorer.engine.models import trust as room
 from qexplorer.engine.models.own import OwnModel
 from qexplorer.engine.models.program import ProgramModel
-from qexplorer.engine.trust import Untrusted, trust
+from qexplorer.engine.models.trust import Untrusted, trust
 from qexplorer.errors import UserError
 from qexplorer.folders import data_folder
 from qexplorer.progress import finish

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from qexplorer.engine import process
-from qexplorer.engine.process import is_alive, own_token, start_token
+from qexplorer.engine.runs import process
+from qexplorer.engine.runs.process import is_alive, own_token, start_token
 
 
 def test_this_process_is_alive() -> None:

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from qexplorer.engine import latency
 from qexplorer.engine.backends import backends, choose_engine
-from qexplorer.engine.history import History
 from qexplorer.engine.jobs import jobs
 from qexplorer.engine.jobs.evaluate import Evaluate
 from qexplorer.engine.jobs.ptq_static import PtqStatic
+from qexplorer.engine.jobs.record import recorded
+from qexplorer.engine.measuring import latency
 from qexplorer.engine.models import models
-from qexplorer.engine.record import recorded
-from qexplorer.engine.results import RunResult
+from qexplorer.engine.runs.history import History
+from qexplorer.engine.runs.results import RunResult
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, finish
 

@@ -8,7 +8,7 @@ import pytest
 from qexplorer.engine.advice import advise_on
 from qexplorer.engine.jobs import jobs
 from qexplorer.engine.qat.train import Trainer
-from qexplorer.engine.results import RunResult
+from qexplorer.engine.runs.results import RunResult
 from qexplorer.errors import UserError
 from qexplorer.progress import finish
 from tests.few_digits import few_digits

@@ -10,17 +10,17 @@ import torch
 from torch import nn
 
 from qexplorer.engine.backends import BACKEND
-from qexplorer.engine.history import History
 from qexplorer.engine.jobs import Job, jobs
+from qexplorer.engine.jobs.record import recorded, resumed
 from qexplorer.engine.jobs.simulated_job import SimulatedJob
+from qexplorer.engine.jobs.starts import TAKEN, offers
 from qexplorer.engine.qat.model import qat_model_from
-from qexplorer.engine.record import recorded, resumed
 from qexplorer.engine.repair import parse_repairs
-from qexplorer.engine.results import RunResult
+from qexplorer.engine.runs.history import History
+from qexplorer.engine.runs.results import RunResult
 from qexplorer.engine.simulation.prepared import prepare
 from qexplorer.engine.simulation.recipe import Recipe
 from qexplorer.engine.simulation.simulate import Plan, simulate
-from qexplorer.engine.starts import TAKEN, offers
 from qexplorer.errors import UserError
 from qexplorer.progress import finish
 from tests.few_digits import few_digits

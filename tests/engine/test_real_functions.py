@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
 from qexplorer.engine.backends import BACKEND, supported_engines
-from qexplorer.engine.state_dict import theoretical_bytes
+from qexplorer.engine.models.state_dict import theoretical_bytes
 from qexplorer.errors import UserError
 from qexplorer.progress import finish
 

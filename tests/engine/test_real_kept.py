@@ -10,8 +10,8 @@ from torch import nn
 
 from qexplorer.engine.backends import BACKEND, supported_engines
 from qexplorer.engine.jobs import jobs
-from qexplorer.engine.results import RunResult
-from qexplorer.engine.trust import trust
+from qexplorer.engine.models.trust import trust
+from qexplorer.engine.runs.results import RunResult
 from qexplorer.errors import UserError
 from qexplorer.progress import finish
 from tests.few_digits import few_digits

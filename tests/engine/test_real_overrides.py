@@ -13,14 +13,14 @@ from torch import nn
 
 from qexplorer.cli import main
 from qexplorer.engine.backends import BACKEND, ENGINES, Quantized
-from qexplorer.engine.history import History
 from qexplorer.engine.jobs import jobs
-from qexplorer.engine.record import recorded
-from qexplorer.engine.results import RunResult
+from qexplorer.engine.jobs.record import recorded
+from qexplorer.engine.models.state_dict import theoretical_bytes
+from qexplorer.engine.runs.history import History
+from qexplorer.engine.runs.results import RunResult
 from qexplorer.engine.simulation.prepared import Prepared, prepare
 from qexplorer.engine.simulation.recipe import Recipe
 from qexplorer.engine.simulation.simulate import Plan, simulate
-from qexplorer.engine.state_dict import theoretical_bytes
 from qexplorer.errors import UserError
 from qexplorer.progress import finish
 from qexplorer.quant.spec import QuantSpec

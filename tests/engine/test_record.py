@@ -8,14 +8,15 @@ from typing import ClassVar
 
 import pytest
 
-from qexplorer.engine.artifacts import save_state
-from qexplorer.engine.history import History
-from qexplorer.engine.jobs import Job, setting
-from qexplorer.engine.journal import Journal
-from qexplorer.engine.record import recorded
-from qexplorer.engine.results import Row, RunResult
+from qexplorer.engine.jobs import Job
+from qexplorer.engine.jobs.record import recorded
+from qexplorer.engine.runs.artifacts import save_state
+from qexplorer.engine.runs.history import History
+from qexplorer.engine.runs.journal import Journal
+from qexplorer.engine.runs.results import Row, RunResult
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, finish
+from qexplorer.settings import setting
 
 DATA = {"name": "d", "calibration_n": 0}
 ROW = Row("fp32", "REAL", "float", 1, 1, 1.0, (0.5, 1.0), 1.0, 1, 0, {}, 1)

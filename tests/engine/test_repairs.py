@@ -11,9 +11,10 @@ from small_nets import batches, chain, chance, output, ready, simulated
 from torch import Tensor, nn
 
 from qexplorer.engine.models import models
-from qexplorer.engine.repair import Repair, parse_repairs, repairs
+from qexplorer.engine.repair import parse_repairs, repairs
 from qexplorer.engine.simulation.prepared import prepare
 from qexplorer.engine.simulation.recipe import Recipe
+from qexplorer.engine.simulation.repair_step import Repair
 from qexplorer.engine.simulation.simulate import Plan, simulate
 from qexplorer.errors import UserError
 from qexplorer.progress import finish

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from qexplorer.engine.history import History, Run
-from qexplorer.engine.report import COLUMNS, as_csv, export
-from qexplorer.engine.results import Row, RunResult
+from qexplorer.engine.runs.history import History, Run
+from qexplorer.engine.runs.report import COLUMNS, as_csv, export
+from qexplorer.engine.runs.results import Row, RunResult
 from qexplorer.errors import UserError
 
 

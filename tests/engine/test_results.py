@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from qexplorer.engine.results import Row, RunResult
+from qexplorer.engine.runs.results import Row, RunResult
 from qexplorer.errors import UserError
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from qexplorer.engine.history import History
 from qexplorer.engine.jobs import jobs
-from qexplorer.engine.record import recorded, resumed
+from qexplorer.engine.jobs.record import recorded, resumed
+from qexplorer.engine.runs.history import History
 from qexplorer.errors import UserError
 from qexplorer.progress import finish
 from qexplorer.resources import resource

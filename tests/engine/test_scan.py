@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from qexplorer.engine import scan as scan_module
-from qexplorer.engine.scan import BINS, LayerRow, Scan
-from qexplorer.engine.scan_table import as_csv, table
+from qexplorer.inspection import scan as scan_module
+from qexplorer.inspection.scan import BINS, LayerRow, Scan
+from qexplorer.inspection.scan_table import as_csv, table
 from qexplorer.progress import Progress, Steps, finish
 from qexplorer.quant import QuantSpec, analyze
 from qexplorer.quant.sketch import sketch
-from qexplorer.quant.values import Values
+from qexplorer.quant.tensor_source import Values
 from qexplorer.resources import resource
 from qexplorer.weights import Checkpoint, open_checkpoint
 

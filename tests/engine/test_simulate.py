@@ -7,6 +7,7 @@ import pytest
 import torch
 from small_nets import batches, input_of, inputs_of, output, randn, same_bits, simulated, weight_of
 
+from qexplorer.engine.models.state_dict import theoretical_bytes
 from qexplorer.engine.simulation.layers import (
     as_matrix,
     json_db,
@@ -16,7 +17,6 @@ from qexplorer.engine.simulation.layers import (
 from qexplorer.engine.simulation.prepared import Prepared
 from qexplorer.engine.simulation.recipe import LayerSpec, Recipe
 from qexplorer.engine.simulation.simulate import LOOK_BATCHES
-from qexplorer.engine.state_dict import theoretical_bytes
 from qexplorer.errors import UserError
 from qexplorer.quant import QuantSpec
 from qexplorer.quant.quantize import quantize

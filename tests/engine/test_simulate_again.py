@@ -4,9 +4,9 @@ import pytest
 import torch
 from small_nets import batches, same_bits, simulated
 
-from qexplorer.engine.history import History
-from qexplorer.engine.journal import Journal
 from qexplorer.engine.repair import parse_repairs
+from qexplorer.engine.runs.history import History
+from qexplorer.engine.runs.journal import Journal
 from qexplorer.engine.simulation.prepared import Prepared
 from qexplorer.engine.simulation.recipe import Recipe
 from qexplorer.engine.simulation.simulate import Plan, simulate

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qexplorer.engine.sketch_cache import SketchCache
+from qexplorer.inspection.sketch_cache import SketchCache
 from qexplorer.progress import finish
 from qexplorer.quant.sketch import Sketch, sketch
-from qexplorer.quant.values import Values
+from qexplorer.quant.tensor_source import Values
 
 
 def sketched(seed: int = 0, n: int = 50_000) -> Sketch:

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 import torch
 
-from qexplorer.engine import latency
 from qexplorer.engine.advice import advise_on
 from qexplorer.engine.jobs import jobs
-from qexplorer.engine.results import Row, RunResult
-from qexplorer.engine.speed import FLAGS, explained, instruction_sets, speed_sentence
+from qexplorer.engine.jobs.speed import explained, speed_sentence
+from qexplorer.engine.measuring import latency
+from qexplorer.engine.measuring.processor import FLAGS, instruction_sets
+from qexplorer.engine.runs.results import Row, RunResult
 from qexplorer.progress import finish
 from tests.few_digits import few_digits
 

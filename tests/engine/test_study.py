@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qexplorer.engine.history import History
+from qexplorer.cluster.board import Board, StudyProgress, StudyResult
+from qexplorer.cluster.book import Book
+from qexplorer.cluster.course import run_study
+from qexplorer.cluster.entries import Entries
+from qexplorer.cluster.place import Cluster, Tls, place_of
+from qexplorer.cluster.study import Study
 from qexplorer.engine.jobs.weight_only import WeightOnly
-from qexplorer.engine.study.board import Board, StudyProgress, StudyResult
-from qexplorer.engine.study.book import Book
-from qexplorer.engine.study.course import run_study
-from qexplorer.engine.study.entries import Entries
-from qexplorer.engine.study.place import Cluster, Tls, place_of
-from qexplorer.engine.study.study import Study
+from qexplorer.engine.runs.history import History
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, finish
 from tests.certificates import Pems, make_pems
@@ -360,8 +360,8 @@ def test_what_a_cluster_tells_twice_or_late_is_entered_once(history: History) ->
 
 def test_nothing_of_a_study_loads_torch_or_dask_before_it_runs() -> None:
     code = (
-        "import sys; from qexplorer.engine.study.course import run_study; import qexplorer.engine.study.cluster\n"
-        "from qexplorer.engine.study.study import Study; Study.parse('job = \"weight-only\"')\n"
+        "import sys; from qexplorer.cluster.course import run_study; import qexplorer.cluster.cluster\n"
+        "from qexplorer.cluster.study import Study; Study.parse('job = \"weight-only\"')\n"
         "print([m for m in ('torch', 'distributed', 'PySide6') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

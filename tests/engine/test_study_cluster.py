@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 from distributed import Client
 
-from qexplorer.engine.history import History, RunJournal
-from qexplorer.engine.study import conversation, exchange, parcel
-from qexplorer.engine.study.board import StudyProgress, StudyResult
-from qexplorer.engine.study.book import Book
-from qexplorer.engine.study.course import run_study
-from qexplorer.engine.study.place import Tls
-from qexplorer.engine.study.study import Study
+from qexplorer.cluster import conversation, exchange, parcel
+from qexplorer.cluster.board import StudyProgress, StudyResult
+from qexplorer.cluster.book import Book
+from qexplorer.cluster.course import run_study
+from qexplorer.cluster.place import Tls
+from qexplorer.cluster.study import Study
+from qexplorer.engine.runs.history import History, RunJournal
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, finish
 from tests.certificates import make_pems

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qexplorer.engine.history import History, RunJournal
+from qexplorer.cluster import exchange, parcel
+from qexplorer.cluster.board import Board
+from qexplorer.cluster.book import Book
+from qexplorer.cluster.desk import DESKS, Desk, NotWanted
+from qexplorer.cluster.entries import Entries
+from qexplorer.cluster.exchange import Exchange, Question, give_steps
+from qexplorer.cluster.parcel import ARRAYS, MODEL, STEP, Parcel
+from qexplorer.cluster.study import Cell, Study
 from qexplorer.engine.jobs.evaluate import Evaluate
-from qexplorer.engine.study import exchange, parcel
-from qexplorer.engine.study.board import Board
-from qexplorer.engine.study.book import Book
-from qexplorer.engine.study.desk import DESKS, Desk, NotWanted
-from qexplorer.engine.study.entries import Entries
-from qexplorer.engine.study.exchange import Exchange, Question, give_steps
-from qexplorer.engine.study.parcel import ARRAYS, MODEL, STEP, Parcel
-from qexplorer.engine.study.study import Cell, Study
+from qexplorer.engine.runs.history import History, RunJournal
 from qexplorer.errors import UserError
 
 KEY, WORKER, TASK = "cell", "tcp://w:1", "task"

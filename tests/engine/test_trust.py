@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from qexplorer.engine import trust as room
-from qexplorer.engine.trust import Untrusted, forget, require_trust, trust, trusted_bytes
+from qexplorer.engine.models import trust as room
+from qexplorer.engine.models.trust import Untrusted, forget, require_trust, trust, trusted_bytes
 from qexplorer.errors import UserError
 from qexplorer.folders import data_folder
 

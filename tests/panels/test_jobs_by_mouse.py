@@ -14,8 +14,8 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractButton, QApplication, QFileDialog, QInputDialog, QLineEdit, QMenu, QMessageBox
 from pytestqt.qtbot import QtBot
 
-from qexplorer.engine.history import History
 from qexplorer.engine.jobs import jobs
+from qexplorer.engine.runs.history import History
 from qexplorer.main_window import MainWindow
 from qexplorer.panels.advice import AdvicePanel
 from qexplorer.panels.compare import ComparePanel

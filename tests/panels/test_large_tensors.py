@@ -9,7 +9,7 @@ import pytest
 from PySide6.QtCore import Qt
 from safetensors.numpy import save_file
 
-from qexplorer.engine import looks
+from qexplorer.inspection import analyses as looks
 from qexplorer.main_window import MainWindow
 from qexplorer.panels.distribution import DistributionPanel
 from qexplorer.panels.error import ErrorPanel
@@ -18,7 +18,7 @@ from qexplorer.progress import finish
 from qexplorer.quant import QuantSpec
 from qexplorer.quant.analysis import analyze_sketch
 from qexplorer.quant.sketch import sketch
-from qexplorer.quant.values import Values
+from qexplorer.quant.tensor_source import Values
 from qexplorer.state.app_state import AppState
 from qexplorer.widgets.metrics_list import sqnr_bound
 

@@ -12,7 +12,7 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QAbstractButton, QFileDialog, QLabel, QLineEdit, QWidget
 
 from qexplorer.app import first_state
-from qexplorer.engine import scan as scan_module
+from qexplorer.inspection import scan as scan_module
 from qexplorer.main_window import MainWindow
 from qexplorer.panels.layers import LayersPanel
 from qexplorer.progress import Progress, Steps

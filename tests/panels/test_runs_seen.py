@@ -11,10 +11,10 @@ from PySide6.QtWidgets import QApplication, QMenu, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from qexplorer.engine.datasets import open_dataset
-from qexplorer.engine.history import History
 from qexplorer.engine.jobs import jobs
-from qexplorer.engine.journal import EVALUATED
-from qexplorer.engine.results import Row, RunResult
+from qexplorer.engine.runs.history import History
+from qexplorer.engine.runs.journal import EVALUATED
+from qexplorer.engine.runs.results import Row, RunResult
 from qexplorer.main_window import MainWindow
 from qexplorer.panels.compare import ComparePanel
 from qexplorer.panels.result import ResultPanel

@@ -11,9 +11,9 @@ from PySide6.QtWidgets import QFileDialog, QLabel
 from pytestqt.qtbot import QtBot
 
 from qexplorer.app import first_state
-from qexplorer.engine.results import Row
-from qexplorer.engine.study.board import DONE, FAILED, CellState, StudyProgress, StudyResult
-from qexplorer.engine.study.place import Tls
+from qexplorer.cluster.board import DONE, FAILED, CellState, StudyProgress, StudyResult
+from qexplorer.cluster.place import Tls
+from qexplorer.engine.runs.results import Row
 from qexplorer.main_window import MainWindow
 from qexplorer.panels.study import StudyPanel
 from qexplorer.state.app_state import AppState, StudyChoice

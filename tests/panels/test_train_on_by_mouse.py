@@ -9,9 +9,9 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QApplication, QLineEdit, QMenu
 from pytestqt.qtbot import QtBot
 
-from qexplorer.engine.history import History
 from qexplorer.engine.jobs import jobs
-from qexplorer.engine.record import recorded
+from qexplorer.engine.jobs.record import recorded
+from qexplorer.engine.runs.history import History
 from qexplorer.main_window import MainWindow
 from qexplorer.panels.jobs import JobsPanel
 from qexplorer.panels.result import ResultPanel

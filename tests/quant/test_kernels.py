@@ -17,9 +17,9 @@ from qexplorer.progress import finish
 from qexplorer.quant import QuantSpec, analyze, kernels
 from qexplorer.quant import measure as measuring
 from qexplorer.quant.bins import Bins, even_bins, step_bins
+from qexplorer.quant.error_sums import Measured, measure, measure_reference
 from qexplorer.quant.formats import formats
 from qexplorer.quant.granularity import PerChannel, PerGroup, PerTensor
-from qexplorer.quant.measure import Measured, measure, measure_reference
 from qexplorer.quant.observers.mse import Mse
 from qexplorer.quant.params import QuantParams
 from qexplorer.quant.quantize import find_range, params_for

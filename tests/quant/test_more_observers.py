@@ -9,10 +9,10 @@ import torch
 from qexplorer.errors import UserError
 from qexplorer.progress import finish
 from qexplorer.quant import QuantSpec
+from qexplorer.quant.grid_target import target
 from qexplorer.quant.observers import observers
 from qexplorer.quant.observers.aciq import best_clip
 from qexplorer.quant.quantize import find_range, quantize
-from qexplorer.quant.target import target
 
 
 def spec(text: str, **fields: str) -> QuantSpec:

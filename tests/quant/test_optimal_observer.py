@@ -11,10 +11,10 @@ from hypothesis.extra import numpy as hnp
 from qexplorer.progress import finish
 from qexplorer.quant import QuantSpec
 from qexplorer.quant.formats import formats
+from qexplorer.quant.grid_target import grids
 from qexplorer.quant.observers import observers
 from qexplorer.quant.observers.optimal import Optimal
 from qexplorer.quant.quantize import find_range, params_for, quantize, range_steps
-from qexplorer.quant.target import grids
 
 SYMMETRIC = ("restricted", "full_span", "full_range", "no_clipping", "signed_extreme")
 

@@ -11,8 +11,8 @@ from qexplorer.quant import measure as measuring
 from qexplorer.quant.analysis import analyze_sketch, for_all, unsketched
 from qexplorer.quant.granularity import Granularity, PerBlock, PerChannel, PerGroup, PerTensor
 from qexplorer.quant.sketch import sketch
-from qexplorer.quant.thin import thin
-from qexplorer.quant.values import Values, widened
+from qexplorer.quant.subsample import thin
+from qexplorer.quant.tensor_source import Values, widened
 
 BY: list[Granularity] = [PerTensor(), PerChannel(0), PerChannel(1), PerChannel(-1), PerGroup(8), PerGroup(7),
                          PerGroup(64), PerBlock(4, 8), PerBlock(3, 5)]  # fmt: skip

@@ -16,7 +16,7 @@ from qexplorer.quant import sketch as sketching
 from qexplorer.quant.analysis import analyze_sketch, unsketched
 from qexplorer.quant.formats import formats
 from qexplorer.quant.sketch import Sketch, sketch
-from qexplorer.quant.values import Values, widened
+from qexplorer.quant.tensor_source import Values, widened
 
 FLOATS = hnp.arrays(
     np.float32,

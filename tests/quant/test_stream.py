@@ -11,8 +11,8 @@ from qexplorer.quant import QuantSpec
 from qexplorer.quant.analysis import analyze_sketch, params_of_sketch
 from qexplorer.quant.quantize import find_range
 from qexplorer.quant.sketch import FEW, PIECE, Sketch, sketch
-from qexplorer.quant.stream import SketchStream
-from qexplorer.quant.values import Values
+from qexplorer.quant.sketch_stream import SketchStream
+from qexplorer.quant.tensor_source import Values
 from qexplorer.quant.warm import KERNELS, load_kernels
 
 

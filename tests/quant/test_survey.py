@@ -12,6 +12,7 @@ from qexplorer.quant.formats import formats
 from qexplorer.quant.granularity import PerBlock, PerChannel, PerGroup, PerTensor
 from qexplorer.quant.observers import observers
 from qexplorer.quant.observers.percentile import Percentile
+from qexplorer.quant.subsample import thin
 from qexplorer.quant.survey import (
     CURVES,
     LIMIT,
@@ -21,8 +22,7 @@ from qexplorer.quant.survey import (
     survey_observers,
     theory_curve,
 )
-from qexplorer.quant.thin import thin
-from qexplorer.quant.values import Values
+from qexplorer.quant.tensor_source import Values
 
 INT4 = QuantSpec(formats["int4"])
 

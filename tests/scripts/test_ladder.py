@@ -3,8 +3,8 @@
 import pytest
 from ladder import REAL, SIMULATED, TRAINED, Ladder, bars, mean_of
 
-from qexplorer.engine.evaluate import wilson_interval
-from qexplorer.engine.results import Row
+from qexplorer.engine.measuring.evaluate import wilson_interval
+from qexplorer.engine.runs.results import Row
 
 N = 1500
 RIGHT = {"REAL int8 per tensor": 1484, "REAL int8 per channel": 1484, "W4 per tensor": 1100, "W4 per channel": 1470,

@@ -3,8 +3,8 @@ import json
 
 import pytest
 
+from qexplorer.cluster.place import Tls
 from qexplorer.engine.jobs import jobs
-from qexplorer.engine.study.place import Tls
 from qexplorer.errors import UserError
 from qexplorer.quant.formats import formats
 from qexplorer.quant.granularity import granularities

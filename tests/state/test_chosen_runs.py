@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from pytestqt.qtbot import QtBot
 
-from qexplorer.engine import history as history_module
-from qexplorer.engine.history import History, Run
-from qexplorer.engine.results import Row, RunResult
+from qexplorer.engine.runs import history as history_module
+from qexplorer.engine.runs.history import History, Run
+from qexplorer.engine.runs.results import Row, RunResult
 from qexplorer.state import chosen_runs
 from qexplorer.state.chosen_runs import ChosenRuns
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from qexplorer.engine import looks
-from qexplorer.engine.looks import Recent
 from qexplorer.errors import UserError
+from qexplorer.inspection import analyses as looks
+from qexplorer.inspection.analyses import Recent
 from qexplorer.progress import finish
 from qexplorer.quant import Analysis, analyze
 from qexplorer.quant.granularity import PerChannel

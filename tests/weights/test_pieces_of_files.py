@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from qexplorer.errors import UserError
 from qexplorer.progress import finish
 from qexplorer.quant import QuantSpec, analyze
-from qexplorer.quant.values import widened
+from qexplorer.quant.tensor_source import widened
 from qexplorer.weights import Checkpoint, FormatError, file_checkpoint
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.float8_e4m3fn, torch.float8_e5m2]

@@ -11,8 +11,8 @@ import torch
 from forgeries import FLOATS, entry, opened, refused, safetensors_bytes, settled_within, write
 from safetensors.torch import save_file
 
+from qexplorer.text import printable
 from qexplorer.weights import FormatError, open_checkpoint
-from qexplorer.weights.text import shown
 
 GIB = 1 << 30
 
@@ -146,7 +146,7 @@ def test_ninety_megabytes_of_metadata_are_cut(tmp_path: Path) -> None:
 def test_a_hostile_name_is_listed_and_shown_escaped(tmp_path: Path, name: str) -> None:
     checkpoint = opened(_file(tmp_path, {name: entry([6], 0, 24)}))
     assert checkpoint.read(checkpoint.tensor(name))[0] == 1
-    text = shown(checkpoint.tensors[0].name)
+    text = printable(checkpoint.tensors[0].name)
     assert text.isprintable()
     assert len(text) <= 512
     assert text.encode("utf-8")

@@ -1,6 +1,6 @@
 import pytest
 
-from qexplorer.weights.text import elide, shown, some
+from qexplorer.text import elide, first_few, printable
 
 
 @pytest.mark.parametrize(
@@ -17,13 +17,13 @@ from qexplorer.weights.text import elide, shown, some
     ],
 )
 def test_what_moves_the_cursor_or_the_line_is_written_out(text: str, expected: str) -> None:
-    assert shown(text) == expected
+    assert printable(text) == expected
 
 
 @pytest.mark.parametrize("text", ["x" * 10_000_000, "\x00" * 2000, "x" * 513])
 def test_a_long_text_loses_its_middle(text: str) -> None:
-    assert len(shown(text)) <= 512
-    assert "…" in shown(text)
+    assert len(printable(text)) <= 512
+    assert "…" in printable(text)
 
 
 def test_a_short_text_is_kept() -> None:
@@ -32,5 +32,5 @@ def test_a_short_text_is_kept() -> None:
 
 
 def test_a_list_of_names_says_how_many_more_there_are() -> None:
-    assert some(["a", "b"]) == "a, b"
-    assert some([str(n) for n in range(1005)]) == "0, 1, 2, 3, 4 and 1,000 more"
+    assert first_few(["a", "b"]) == "a, b"
+    assert first_few([str(n) for n in range(1005)]) == "0, 1, 2, 3, 4 and 1,000 more"

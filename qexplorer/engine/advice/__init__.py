@@ -4,7 +4,7 @@ from qexplorer.engine.advice.accuracy import dropped, trained
 from qexplorer.engine.advice.base import JobAdvice as JobAdvice
 from qexplorer.engine.advice.base import Rule
 from qexplorer.engine.advice.layers import more_samples, no_faster, one_layer, shifted
-from qexplorer.engine.results import RunResult
+from qexplorer.engine.runs.results import RunResult
 
 RULES: tuple[Rule, ...] = (dropped, trained, no_faster, one_layer, shifted, more_samples)
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from qexplorer.engine.advice.base import CHANCE, DROP, JobAdvice, chance, drop, recipe_of, repairs_of
 from qexplorer.engine.jobs.ptq_dynamic import PER_TOKEN
+from qexplorer.engine.jobs.starts import KINDS
 from qexplorer.engine.repair import parse_repairs
-from qexplorer.engine.results import SIMULATED, Row, RunResult
+from qexplorer.engine.runs.results import SIMULATED, Row, RunResult
 from qexplorer.engine.simulation.recipe import LayerSpec, Recipe
-from qexplorer.engine.starts import KINDS
 from qexplorer.errors import UserError
 
 WEIGHTS, ACTIVATIONS, EITHER = "weights", "activations", "either"

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from qexplorer.engine.compare import mcnemar
 from qexplorer.engine.jobs import Job, jobs
-from qexplorer.engine.results import Row, RunResult
+from qexplorer.engine.runs.compare import mcnemar
+from qexplorer.engine.runs.results import Row, RunResult
 from qexplorer.engine.simulation.recipe import LayerSpec, Recipe
 from qexplorer.errors import UserError
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 from qexplorer.engine.advice.base import JobAdvice, recipe_of
 from qexplorer.engine.jobs import jobs
-from qexplorer.engine.results import RunResult
+from qexplorer.engine.jobs.speed import NO_FASTER, speed_sentence, speeds
+from qexplorer.engine.runs.results import RunResult
 from qexplorer.engine.simulation.recipe import FLOAT, LayerSpec
-from qexplorer.engine.speed import NO_FASTER, speed_sentence, speeds
 from qexplorer.quant.spec import QuantSpec
 
 SHARE = 0.3

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qexplorer.engine.backends import Backend, Kernel, Preset, Quantized, Weights, backends
-from qexplorer.engine.results import REAL
+from qexplorer.engine.models.state_dict import SCALE_BYTES, ZERO_POINT_BYTES, theoretical_bytes
+from qexplorer.engine.runs.results import REAL
 from qexplorer.engine.simulation.recipe import LayerSpec
-from qexplorer.engine.state_dict import SCALE_BYTES, ZERO_POINT_BYTES, theoretical_bytes
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps
 from qexplorer.quant.granularity import PerChannel

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
-from qexplorer.engine.artifacts import disk_errors
 from qexplorer.engine.datasets.resuming_downloader import TIMEOUT_S, OtherFileError, ResumingDownloader, StoppedError
+from qexplorer.engine.runs.artifacts import disk_errors
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps
 

@@ -14,7 +14,7 @@ from qexplorer.engine.datasets.holdout import NOTE, holdout, shuffled
 from qexplorer.engine.datasets.picture import SUFFIXES, Look, look_at, pixels
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, within
-from qexplorer.weights.text import shown, some
+from qexplorer.text import first_few, printable
 
 TRAIN, TESTS = "train", ("test", "val")
 EVERY = 20
@@ -123,7 +123,7 @@ def _classes(folder: Path) -> Steps[Classes]:
     """The pictures in each class folder, by its name, sorted."""
     classes: Classes = {}
     for path in sorted(_folders(folder)):
-        yield Progress(f"Listing {shown(path.name, 80)}", fraction=0.0)
+        yield Progress(f"Listing {printable(path.name, 80)}", fraction=0.0)
         classes[path.name] = sorted(_visible(path, _is_picture))
     return classes
 
@@ -134,7 +134,7 @@ def _samples(folder: Path, classes: Classes) -> list[Sample]:
         raise UserError(f"{folder} has no picture in a class folder.", REMEDY, field="data")
     empty = [name for name, files in classes.items() if not files]
     if empty:
-        raise UserError(f"{folder} has no picture of the class {some(empty)}.", REMEDY, field="data")
+        raise UserError(f"{folder} has no picture of the class {first_few(empty)}.", REMEDY, field="data")
     return [Sample(path, label) for label, files in enumerate(classes.values()) for path in files]
 
 

@@ -9,11 +9,11 @@ from qexplorer.errors import UserError
 from qexplorer.progress import finish
 from qexplorer.quant.arrays import Doubles, Floats
 from qexplorer.quant.formats import Format
+from qexplorer.quant.grid_target import target
 from qexplorer.quant.params import QuantParams
 from qexplorer.quant.quantize import tensor_reach
 from qexplorer.quant.scale_dtypes import EPS
 from qexplorer.quant.spec import QuantSpec
-from qexplorer.quant.target import target
 
 
 class Calibration:

@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from qexplorer.engine.evaluate import wilson_interval
-from qexplorer.engine.jobs import jobs, setting
+from qexplorer.engine.jobs import jobs
+from qexplorer.engine.jobs.knapsack import Choice, front
 from qexplorer.engine.jobs.model_job import Conversion, Workshop
 from qexplorer.engine.jobs.simulated_job import SPEC_HELP, SimulatedJob, require_spec
 from qexplorer.engine.jobs.simulations import simulated
-from qexplorer.engine.knapsack import Choice, front
-from qexplorer.engine.measure import evaluated
-from qexplorer.engine.state_dict import theoretical_bytes
+from qexplorer.engine.measuring.evaluate import wilson_interval
+from qexplorer.engine.measuring.row import evaluated
+from qexplorer.engine.models.state_dict import theoretical_bytes
 from qexplorer.errors import UserError
 from qexplorer.progress import Steps, within
 from qexplorer.quant.formats import formats
 from qexplorer.quant.spec import QuantSpec
+from qexplorer.settings import setting
 
 if TYPE_CHECKING:
     from torch import Tensor

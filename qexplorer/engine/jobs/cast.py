@@ -4,14 +4,15 @@ import fnmatch
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from qexplorer.engine.jobs import jobs, setting
+from qexplorer.engine.jobs import jobs
 from qexplorer.engine.jobs.model_job import Conversion, Workshop
 from qexplorer.engine.jobs.simulated_job import SimulatedJob
 from qexplorer.engine.jobs.simulations import simulated
-from qexplorer.engine.measure import Made
-from qexplorer.engine.results import REAL
+from qexplorer.engine.measuring.row import Made
+from qexplorer.engine.runs.results import REAL
 from qexplorer.errors import UserError
 from qexplorer.progress import Steps, within
+from qexplorer.settings import setting
 
 if TYPE_CHECKING:
     import torch

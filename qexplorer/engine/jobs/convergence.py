@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from qexplorer.engine.evaluate import wilson_interval
-from qexplorer.engine.jobs import jobs, setting
+from qexplorer.engine.jobs import jobs
 from qexplorer.engine.jobs.model_job import Conversion, Workshop
 from qexplorer.engine.jobs.simulated_job import ACTIVATION_SPECS, SimulatedJob, require_spec, row_name
 from qexplorer.engine.jobs.simulations import simulated
-from qexplorer.engine.measure import evaluated
+from qexplorer.engine.measuring.evaluate import wilson_interval
+from qexplorer.engine.measuring.row import evaluated
 from qexplorer.progress import Steps, within
+from qexplorer.settings import setting
 
 if TYPE_CHECKING:
     from torch import nn

@@ -14,19 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qexplorer.engine.datasets import Data, find_dataset, open_dataset
-from qexplorer.engine.devices import DEVICES, choose_device
-from qexplorer.engine.float_reference import Reference, float_reference
-from qexplorer.engine.jobs import Job, setting
-from qexplorer.engine.journal import Journal
-from qexplorer.engine.latency import Latency, measure_latency
-from qexplorer.engine.measure import Made, Measured, Test, measure, rows_of, sha256_of, versions
+from qexplorer.engine.jobs import Job
+from qexplorer.engine.jobs.speed import explained
+from qexplorer.engine.measuring.devices import DEVICES, choose_device
+from qexplorer.engine.measuring.latency import Latency, measure_latency
+from qexplorer.engine.measuring.row import Made, Measured, Test, measure, rows_of, sha256_of, versions
+from qexplorer.engine.measuring.torch_settings import default_threads, torch_settings
 from qexplorer.engine.models import find_model, models
-from qexplorer.engine.results import REAL, RunResult
-from qexplorer.engine.speed import explained
-from qexplorer.engine.state_dict import weight_files
-from qexplorer.engine.torch_settings import default_threads, torch_settings
+from qexplorer.engine.models.state_dict import weight_files
+from qexplorer.engine.runs.journal import Journal
+from qexplorer.engine.runs.results import REAL, RunResult
+from qexplorer.engine.simulation.float_reference import Reference, float_reference
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, within
+from qexplorer.settings import setting
 
 if TYPE_CHECKING:
     import torch

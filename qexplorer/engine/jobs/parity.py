@@ -7,15 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qexplorer.engine.backends import BACKEND, ENGINES, Kernel, choose_engine
-from qexplorer.engine.jobs import jobs, setting
+from qexplorer.engine.jobs import jobs
 from qexplorer.engine.jobs.model_job import Conversion, ModelJob, Workshop
 from qexplorer.engine.jobs.ptq_static import PRESETS
 from qexplorer.engine.jobs.real_overrides import REAL_HELP, float_note, real_recipe, real_weights
-from qexplorer.engine.measure import Made
+from qexplorer.engine.measuring.row import Made
 from qexplorer.progress import Progress, Steps, within
 from qexplorer.quant.params import QuantParams
 from qexplorer.quant.spec import QuantSpec
-from qexplorer.weights.text import some
+from qexplorer.settings import setting
+from qexplorer.text import first_few
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,7 +68,7 @@ class Parity(ModelJob):
             for hook in hooks:
                 hook.remove()
         layers = [{"name": k.name, **_shares(seen[k.name])} for k in kernels if k.name in seen]
-        missing = f"Int8 layers that are not compared: {some(others)}." if others else ""
+        missing = f"Int8 layers that are not compared: {first_few(others)}." if others else ""
         note = " ".join(filter(None, (float_note(real.kept), missing)))
         row = Made(self.preset, BACKEND.kind, self.int8_engine(), real.module, note=note)
         total = sum(sum(layer["counts"]) for layer in layers)

@@ -4,16 +4,17 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from qexplorer.engine.backends import BACKEND, ENGINES, choose_engine
-from qexplorer.engine.jobs import jobs, setting
+from qexplorer.engine.jobs import jobs
 from qexplorer.engine.jobs.model_job import Conversion, Workshop
 from qexplorer.engine.jobs.real_overrides import float_note
 from qexplorer.engine.jobs.simulated_job import SPEC_HELP, SimulatedJob
 from qexplorer.engine.jobs.simulations import simulated_row
-from qexplorer.engine.measure import Made
+from qexplorer.engine.measuring.row import Made
 from qexplorer.engine.simulation.recipe import LayerSpec
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, within
-from qexplorer.weights.text import some
+from qexplorer.settings import setting
+from qexplorer.text import first_few
 
 PER_TOKEN = f"int8 group:{1 << 20}"
 """One scale for each vector along the last axis: a group as long as that is cut to it."""
@@ -54,7 +55,7 @@ class PtqDynamic(SimulatedJob):
             what = "Every Linear layer stays float" if kept else "The model has neither Linear nor LSTM layers"
             raise UserError(f"{what}: nothing is left for int8 kernels.", "Take PTQ static.", field="model")
         simulated = [name for name, spec in named.items() if spec != LayerSpec()]
-        remark = f"Overrides of the simulation alone: {some(simulated, 3)}." if simulated else ""
+        remark = f"Overrides of the simulation alone: {first_few(simulated, 3)}." if simulated else ""
         note = " ".join(filter(None, (float_note(real.kept, between=""), remark)))
         row = Made("dynamic_int8", BACKEND.kind, self.int8_engine(), real.module, real.bytes_theoretical, note)
         floats = "; ".join([*filter(None, [self.overrides]), *(f"{name}=float" for name in others)])

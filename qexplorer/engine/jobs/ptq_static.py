@@ -4,15 +4,16 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from qexplorer.engine.backends import BACKEND, ENGINES, choose_engine
-from qexplorer.engine.jobs import jobs, setting
+from qexplorer.engine.jobs import jobs
 from qexplorer.engine.jobs.model_job import Conversion, Workshop
 from qexplorer.engine.jobs.real_overrides import REAL_HELP, float_note, real_recipe, real_weights
 from qexplorer.engine.jobs.real_repairs import mended, repair_note
 from qexplorer.engine.jobs.simulated_job import ACTIVATION_SPECS, SPEC_HELP, WEIGHT_SPECS, SimulatedJob
 from qexplorer.engine.jobs.simulations import simulated_row
-from qexplorer.engine.measure import Made
+from qexplorer.engine.measuring.row import Made
 from qexplorer.errors import UserError
 from qexplorer.progress import Steps, within
+from qexplorer.settings import setting
 
 PRESETS = tuple(preset.name for preset in BACKEND.presets)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from qexplorer.engine.backends import BACKEND, choose_engine
-from qexplorer.engine.jobs import jobs, setting
+from qexplorer.engine.jobs import jobs
 from qexplorer.engine.jobs.model_job import Conversion, Workshop
 from qexplorer.engine.jobs.real_overrides import OFFERED, float_note, real_recipe, real_weights
 from qexplorer.engine.jobs.simulated_job import (
@@ -20,20 +20,21 @@ from qexplorer.engine.jobs.simulated_job import (
     row_name,
 )
 from qexplorer.engine.jobs.simulations import ON_DISK
-from qexplorer.engine.journal import Journal
-from qexplorer.engine.measure import Made
-from qexplorer.engine.results import SIMULATED
+from qexplorer.engine.measuring.row import Made
+from qexplorer.engine.runs.journal import Journal
+from qexplorer.engine.runs.results import SIMULATED
 from qexplorer.errors import UserError
 from qexplorer.progress import Steps, within
 from qexplorer.quant.granularity import PerChannel
 from qexplorer.quant.lsq import lsq_refusal
 from qexplorer.quant.spec import QuantSpec
+from qexplorer.settings import setting
 
 if TYPE_CHECKING:
-    from qexplorer.engine.history import History
-    from qexplorer.engine.measure import Test
+    from qexplorer.engine.measuring.row import Test
     from qexplorer.engine.qat.model import QatModel
     from qexplorer.engine.qat.train import Trainer
+    from qexplorer.engine.runs.history import History
 
 VALIDATION, MOST_VALIDATION = 0.1, 1000
 """The share of the training samples that the best epoch is chosen by, and their greatest number."""
@@ -89,12 +90,12 @@ class Qat(SimulatedJob):
 
     @property
     def taken(self) -> tuple[str, ...]:
-        from qexplorer.engine.starts import TAKEN
+        from qexplorer.engine.jobs.starts import TAKEN
 
         return () if self.start in STARTS else TAKEN
 
     def settled(self, history: "History") -> Self:
-        from qexplorer.engine.starts import settled
+        from qexplorer.engine.jobs.starts import settled
 
         return self if self.start in STARTS else replace(self, **settled(self, self.start, history))
 
@@ -104,7 +105,7 @@ class Qat(SimulatedJob):
             return
         facts = journal.get(START)
         if facts is None:
-            from qexplorer.engine.starts import facts_of
+            from qexplorer.engine.jobs.starts import facts_of
 
             facts = facts_of(journal.earlier(self.start))
             journal.put(START, facts)

@@ -5,7 +5,7 @@ from qexplorer.engine.jobs.model_job import Workshop
 from qexplorer.engine.simulation.recipe import FLOAT, LayerSpec, Recipe
 from qexplorer.errors import UserError
 from qexplorer.quant.spec import QuantSpec
-from qexplorer.weights.text import some
+from qexplorer.text import first_few
 
 READS = "uint8 affine"
 """What an int8 kernel reads; the range is found by the preset's observers."""
@@ -53,4 +53,4 @@ def real_weights(overrides: str, shop: Workshop) -> dict[str, QuantSpec | None]:
 
 def float_note(kept: list[str], between: str = BETWEEN) -> str:
     """Sentences on what stayed float32; empty where nothing did."""
-    return " ".join(filter(None, (f"Stayed float32: {some(kept, 3)}.", between))) if kept else ""
+    return " ".join(filter(None, (f"Stayed float32: {first_few(kept, 3)}.", between))) if kept else ""

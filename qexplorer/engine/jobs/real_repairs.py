@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING
 
 from qexplorer.engine.jobs.model_job import Workshop
-from qexplorer.engine.repair import Repair, parse_repairs
+from qexplorer.engine.repair import parse_repairs
 from qexplorer.engine.simulation.recipe import LayerSpec, Recipe
+from qexplorer.engine.simulation.repair_step import Repair
 from qexplorer.progress import Steps
 
 if TYPE_CHECKING:

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from qexplorer.engine.evaluate import wilson_interval
-from qexplorer.engine.jobs import jobs, setting
+from qexplorer.engine.jobs import jobs
 from qexplorer.engine.jobs.model_job import Conversion, Workshop
 from qexplorer.engine.jobs.simulated_job import ACTIVATION_SPECS, SPEC_HELP, WEIGHT_SPECS, SimulatedJob, row_name
 from qexplorer.engine.jobs.simulations import simulated
+from qexplorer.engine.measuring.evaluate import wilson_interval
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, within
+from qexplorer.settings import setting
 
 if TYPE_CHECKING:
     from qexplorer.engine.simulation.simulate import Simulated

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qexplorer.engine.jobs import setting
 from qexplorer.engine.jobs.model_job import ModelJob, Workshop
 from qexplorer.engine.repair import parse_repairs, repairs
 from qexplorer.engine.simulation.recipe import FLOATS, Recipe
 from qexplorer.errors import UserError
 from qexplorer.quant.spec import QuantSpec
+from qexplorer.settings import setting
 
 if TYPE_CHECKING:
     from qexplorer.engine.simulation.prepared import Prepared

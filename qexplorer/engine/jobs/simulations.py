@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from qexplorer.engine.jobs.model_job import Conversion, Workshop
 from qexplorer.engine.jobs.simulated_job import SimulatedJob, row_name
-from qexplorer.engine.measure import Made
+from qexplorer.engine.measuring.row import Made
 from qexplorer.engine.repair import parse_repairs
-from qexplorer.engine.results import SIMULATED
+from qexplorer.engine.runs.results import SIMULATED
 from qexplorer.progress import Steps
 
 if TYPE_CHECKING:

@@ -4,12 +4,12 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from qexplorer.engine.state_dict import load_weights
-from qexplorer.engine.trust import require_trust
+from qexplorer.engine.models.state_dict import load_weights
+from qexplorer.engine.models.trust import require_trust
 from qexplorer.errors import UserError
 from qexplorer.plugins import Plugin, Registry
 from qexplorer.progress import Steps
-from qexplorer.weights.text import shown
+from qexplorer.text import printable
 
 if TYPE_CHECKING:
     from torch import nn
@@ -75,7 +75,7 @@ class Model(Plugin):
     def fill(self, module: "nn.Module", path: Path | None) -> Steps[None]:
         """Give a module the weights that `resolve` found, if any."""
         if path is not None:
-            yield from load_weights(module, path, shown(self.text))
+            yield from load_weights(module, path, printable(self.text))
 
 
 models = Registry[Model]("model")
@@ -95,7 +95,7 @@ def find_model(text: str) -> Model:
             return model
     names = ", ".join(kind.name for kind in models)
     kinds = "; ".join(kind.help for kind in model_files)
-    raise UserError(f"There is no model “{shown(text)}”.", f"Known: {names}; {kinds}.", field="model")
+    raise UserError(f"There is no model “{printable(text)}”.", f"Known: {names}; {kinds}.", field="model")
 
 
 def existing_file(text: str) -> Path:
@@ -106,7 +106,7 @@ def existing_file(text: str) -> Path:
             return path
     except (OSError, RuntimeError):  # a RuntimeError where `~name` names nobody
         pass
-    raise UserError(f"There is no file {shown(text)}.", "Choose another model.", field="model")
+    raise UserError(f"There is no file {printable(text)}.", "Choose another model.", field="model")
 
 
 models.discover(__name__, list(__path__))

@@ -11,11 +11,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from qexplorer.engine.models import Model, existing_file, model_files
-from qexplorer.engine.own_code import importing_from, run_source
-from qexplorer.engine.trust import trusted_bytes
+from qexplorer.engine.models.trust import trusted_bytes
+from qexplorer.engine.models.user_code import importing_from, run_source
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps
-from qexplorer.weights.text import shown
+from qexplorer.text import printable
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,7 +45,7 @@ class OwnModel(Model):
             return cls(existing_file(file), factory)
         if not (text.lower().endswith(".py") or file.lower().endswith(".py")):
             return None
-        what = f"“{shown(text)}” does not name a function that makes the model."
+        what = f"“{printable(text)}” does not name a function that makes the model."
         raise UserError(what, "Write FILE.py:FACTORY.", field="model")
 
     @property
@@ -58,7 +58,7 @@ class OwnModel(Model):
     def load(self, weights: Path | None) -> "Steps[nn.Module]":
         path = self.resolve(weights)
         source = trusted_bytes(self.file)
-        yield Progress(f"Running {shown(self.file.name)}")
+        yield Progress(f"Running {printable(self.file.name)}")
         module = self._build(source)
         yield from self.fill(module, path)
         return module
@@ -80,7 +80,7 @@ class OwnModel(Model):
         if callable(factory):
             return factory
         own = [name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
-        what = f"{shown(self.file.name)} has no function “{self.factory}”."
+        what = f"{printable(self.file.name)} has no function “{self.factory}”."
         raise UserError(what, f"It has: {', '.join(own) or 'none'}.", field="model")
 
     @contextmanager
@@ -94,7 +94,7 @@ class OwnModel(Model):
             raise self._error(f"failed: {_line(error, self.file.resolve())}") from error
 
     def _error(self, what: str) -> UserError:
-        return UserError(f"{shown(self.file.name)}:{self.factory} {what}.", "Mend that file.", field="model")
+        return UserError(f"{printable(self.file.name)}:{self.factory} {what}.", "Mend that file.", field="model")
 
 
 def _line(error: BaseException, file: Path) -> str:
@@ -102,4 +102,4 @@ def _line(error: BaseException, file: Path) -> str:
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(file)]
     where = f"line {lines[-1]}, " if lines else ""
     text = " ".join(str(error).split())
-    return f"{where}{type(error).__name__}" + (f": {shown(text, MESSAGE)}" if text else "")
+    return f"{where}{type(error).__name__}" + (f": {printable(text, MESSAGE)}" if text else "")

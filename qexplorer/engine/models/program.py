@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from qexplorer.engine.models import Model, existing_file, model_files
-from qexplorer.engine.trust import trusted_bytes
+from qexplorer.engine.models.trust import trusted_bytes
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps
-from qexplorer.weights.text import shown
+from qexplorer.text import printable
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,7 +52,7 @@ class ProgramModel(Model):
     def load(self, weights: Path | None) -> "Steps[nn.Module]":
         path = self.resolve(weights)
         content = trusted_bytes(self.file)
-        yield Progress(f"Opening {shown(self.file.name)}")
+        yield Progress(f"Opening {printable(self.file.name)}")
         from qexplorer.engine.networks.exported import as_modules
 
         program = self._open(content)
@@ -69,7 +69,7 @@ class ProgramModel(Model):
         except Exception as error:  # whatever is in the file: a zip archive, JSON, pickles
             what = f"cannot be opened as an exported program: {type(error).__name__}"
             text = " ".join(str(error).split())
-            raise self._error(what + (f": {shown(text, 300)}" if text else "")) from error
+            raise self._error(what + (f": {printable(text, 300)}" if text else "")) from error
 
     def _check(self, program: "ExportedProgram") -> None:
         """Raises `UserError` for a program that cannot be used as a classifier of images."""
@@ -94,4 +94,4 @@ class ProgramModel(Model):
             raise self._error("was exported in training mode, so its outputs are left to chance")
 
     def _error(self, what: str) -> UserError:
-        return UserError(f"{shown(self.file.name)} {what}.", EXPORT, field="model")
+        return UserError(f"{printable(self.file.name)} {what}.", EXPORT, field="model")

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
-from qexplorer.engine.evaluate import evaluate, wilson_interval
-from qexplorer.engine.journal import Journal
-from qexplorer.engine.measure import Test
+from qexplorer.engine.measuring.evaluate import evaluate, wilson_interval
+from qexplorer.engine.measuring.row import Test
 from qexplorer.engine.qat.model import QatModel
+from qexplorer.engine.runs.journal import Journal
 from qexplorer.engine.simulation.calibrate import Batches
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, within

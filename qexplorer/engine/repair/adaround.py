@@ -4,7 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from qexplorer.engine.repair import LayerTask, Repair, repairs
+from qexplorer.engine.repair import repairs
+from qexplorer.engine.simulation.repair_step import LayerTask, Repair
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps
 from qexplorer.quant.formats.integer import Integer
@@ -13,7 +14,7 @@ from qexplorer.quant.spec import QuantSpec
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from qexplorer.engine.simulation.gram import Gram
+    from qexplorer.engine.repair.gram import Gram
     from qexplorer.engine.simulation.grid import WeightGrid
 
 GAMMA, ZETA = -0.1, 1.1
@@ -59,7 +60,7 @@ class AdaRound(Repair):
         return spec
 
     def choose(self, task: LayerTask) -> Steps[None]:
-        from qexplorer.engine.simulation.gram import gram, grouped
+        from qexplorer.engine.repair.gram import gram, grouped
         from qexplorer.engine.simulation.grid import WeightGrid
 
         yield Progress(f"AdaRound {task.name}")

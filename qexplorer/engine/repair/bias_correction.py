@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from qexplorer.engine.repair import LayerTask, Repair, repairs
+from qexplorer.engine.repair import repairs
+from qexplorer.engine.simulation.repair_step import LayerTask, Repair
 from qexplorer.progress import Progress, Steps
 
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from qexplorer.engine.repair import LayerTask, Repair, repairs
+from qexplorer.engine.repair import repairs
+from qexplorer.engine.simulation.repair_step import LayerTask, Repair
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, finish
 from qexplorer.quant.granularity import PerChannel, PerGroup
@@ -46,7 +47,7 @@ class MseClip(Repair):
     def choose(self, task: LayerTask) -> Steps[None]:
         import torch
 
-        from qexplorer.engine.simulation.gram import gram, grouped
+        from qexplorer.engine.repair.gram import gram, grouped
         from qexplorer.engine.simulation.layers import dequantized
 
         ranges, weights = _Ranges(task), grouped(task.layer, task.weight)

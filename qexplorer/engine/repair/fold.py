@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from qexplorer.engine.repair import Repair, repairs
+from qexplorer.engine.repair import repairs
+from qexplorer.engine.simulation.repair_step import Repair
 
 
 @repairs.register

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from qexplorer.engine.repair import LayerTask, Repair, repairs
+from qexplorer.engine.repair import repairs
+from qexplorer.engine.simulation.repair_step import LayerTask, Repair
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps
 from qexplorer.quant.spec import QuantSpec
@@ -11,7 +12,7 @@ from qexplorer.quant.spec import QuantSpec
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from qexplorer.engine.simulation.gram import Gram
+    from qexplorer.engine.repair.gram import Gram
     from qexplorer.engine.simulation.grid import WeightGrid
 
 DAMPING = 0.01
@@ -41,7 +42,7 @@ class Gptq(Repair):
         return spec
 
     def choose(self, task: LayerTask) -> Steps[None]:
-        from qexplorer.engine.simulation.gram import gram, grouped
+        from qexplorer.engine.repair.gram import gram, grouped
         from qexplorer.engine.simulation.grid import WeightGrid
 
         yield Progress(f"GPTQ {task.name}")

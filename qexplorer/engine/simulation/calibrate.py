@@ -16,8 +16,8 @@ from qexplorer.progress import Progress, Steps
 from qexplorer.quant.analysis import params_of_sketch
 from qexplorer.quant.granularity import PerBlock, PerChannel, PerGroup, PerTensor
 from qexplorer.quant.observers.moving_average import MovingAverage
+from qexplorer.quant.sketch_stream import SketchStream
 from qexplorer.quant.spec import QuantSpec
-from qexplorer.quant.stream import SketchStream
 from qexplorer.quant.warm import load_kernels
 
 Batches = Sequence[NDArray[np.float32]]

@@ -14,7 +14,7 @@ from qexplorer.engine.networks.encoders import call_layers
 from qexplorer.engine.simulation.folding import NORMS
 from qexplorer.engine.simulation.folding import fold as fold_norms
 from qexplorer.engine.simulation.in_place import remove_in_place
-from qexplorer.weights.text import some
+from qexplorer.text import first_few
 
 __all__ = ["LAYERS", "NORMS", "Prepared", "is_layer", "layer_nodes", "prepare"]
 
@@ -173,4 +173,4 @@ def _left(plain: nn.Module, layers: dict[str, nn.Module]) -> str:
     own = {f"{name}.weight" for name in layers}
     sizes = {name: each.numel() for name, each in plain.named_parameters() if each.ndim > 1 and name not in own}
     everything = sum(each.numel() for each in plain.parameters())
-    return LEFT.format(names=some(list(sizes), 3), share=sum(sizes.values()) / everything) if sizes else ""
+    return LEFT.format(names=first_few(list(sizes), 3), share=sum(sizes.values()) / everything) if sizes else ""

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from qexplorer.engine.fake_quant import FakeQuantize
 from qexplorer.engine.fake_quant.plan import ARRAYS, PLAIN
-from qexplorer.engine.journal import Journal
-from qexplorer.engine.repair import LayerTask, Repair
+from qexplorer.engine.models.state_dict import theoretical_bytes
+from qexplorer.engine.runs.journal import Journal
 from qexplorer.engine.simulation.calibrate import Batches, calibrate
 from qexplorer.engine.simulation.layers import (
     by_channel,
@@ -26,8 +26,8 @@ from qexplorer.engine.simulation.layers import (
 )
 from qexplorer.engine.simulation.prepared import Prepared
 from qexplorer.engine.simulation.recipe import LayerSpec, Recipe
+from qexplorer.engine.simulation.repair_step import LayerTask, Repair
 from qexplorer.engine.simulation.walk import Visit, walk
-from qexplorer.engine.state_dict import theoretical_bytes
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, within
 from qexplorer.quant.params import QuantParams

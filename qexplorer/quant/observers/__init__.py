@@ -13,7 +13,7 @@ import numpy as np
 from qexplorer.plugins import Plugin, Registry
 from qexplorer.progress import Progress, Steps
 from qexplorer.quant.arrays import Doubles, Floats
-from qexplorer.quant.sample import Sample
+from qexplorer.quant.weighted import Sample
 
 Asks = Literal["nothing", "extremes", "values"]
 

@@ -8,7 +8,7 @@ import numpy as np
 from qexplorer.progress import Progress, Steps, finish
 from qexplorer.quant.arrays import Counts, Doubles, Floats
 from qexplorer.quant.observers import Ends, Observer, Target, extremes, observers, zero_if_empty
-from qexplorer.quant.sample import Sample
+from qexplorer.quant.weighted import Sample
 
 BINS = 2048
 TOGETHER = 512

@@ -8,7 +8,7 @@ import numpy as np
 
 from qexplorer.quant.arrays import AnyArray, Doubles, Floats
 from qexplorer.quant.observers import Observer, Target, extremes, observers
-from qexplorer.quant.sample import Sample
+from qexplorer.quant.weighted import Sample
 
 BINS = 2048
 UPSAMPLE = 16

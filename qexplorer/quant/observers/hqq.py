@@ -7,7 +7,7 @@ import numpy as np
 
 from qexplorer.quant.arrays import Doubles, Floats
 from qexplorer.quant.observers import Ends, Observer, Target, as_float32, extremes, observers, zero_if_empty
-from qexplorer.quant.sample import Sample, weighted_mean
+from qexplorer.quant.weighted import Sample, weighted_mean
 
 STEPS, POWER, STIFFNESS, STIFFER = 20, 0.7, 10.0, 1.01
 ROUNDED_BITS = 4

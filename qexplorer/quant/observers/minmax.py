@@ -7,7 +7,7 @@ import numpy as np
 
 from qexplorer.quant.arrays import Floats
 from qexplorer.quant.observers import Asks, Observer, Target, extremes, observers, zero_if_empty
-from qexplorer.quant.sample import Sample
+from qexplorer.quant.weighted import Sample
 
 
 @observers.register

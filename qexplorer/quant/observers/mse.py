@@ -10,7 +10,7 @@ from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, finish
 from qexplorer.quant.arrays import Doubles, Floats
 from qexplorer.quant.observers import Ends, Observer, Target, extremes, observers, zero_if_empty
-from qexplorer.quant.sample import Sample
+from qexplorer.quant.weighted import Sample
 
 TRIALS = 100
 AT_ONCE = 1 << 14

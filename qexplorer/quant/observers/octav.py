@@ -7,7 +7,7 @@ import numpy as np
 
 from qexplorer.quant.arrays import Doubles, Floats
 from qexplorer.quant.observers import Ends, Observer, Target, extremes, observers, zero_if_empty
-from qexplorer.quant.sample import Sample, weighted_mean
+from qexplorer.quant.weighted import Sample, weighted_mean
 
 STEPS = 100
 

@@ -10,7 +10,7 @@ from qexplorer.progress import Steps, finish, within
 from qexplorer.quant.arrays import Doubles, Floats
 from qexplorer.quant.observers import Ends, Observer, Target, observers
 from qexplorer.quant.observers.sweep import best_scales
-from qexplorer.quant.sample import Sample
+from qexplorer.quant.weighted import Sample
 
 TOGETHER = 1 << 17
 """Values whose groups are searched together; a group of more is searched alone, each distinct value once."""

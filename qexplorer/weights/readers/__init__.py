@@ -10,12 +10,12 @@ from typing import ClassVar
 
 from qexplorer.plugins import Plugin, Registry
 from qexplorer.progress import Steps
+from qexplorer.text import printable
 from qexplorer.weights import limits
 from qexplorer.weights.checkpoint import Checkpoint
 from qexplorer.weights.guards import guarded
 from qexplorer.weights.positioned_file import Fingerprint, PositionedFile, status_of
 from qexplorer.weights.refusals import refusal, refuse_unfinished
-from qexplorer.weights.text import shown
 from qexplorer.weights.zip_archive import ZipEntry, list_entries
 
 
@@ -69,7 +69,7 @@ def is_synthetic(path: Path | str) -> bool:
 
 def open_path(path: Path) -> Steps[Checkpoint]:
     """Open a file or folder, known by its content."""
-    with guarded(shown(path.name)):
+    with guarded(printable(path.name)):
         source = Source(path) if S_ISDIR(status_of(path).st_mode) else (yield from look_at(path))
         for reader in (cls() for cls in readers):
             if reader.accepts(source):

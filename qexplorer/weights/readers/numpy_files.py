@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qexplorer.progress import Progress, Steps
+from qexplorer.text import first_few, printable
 from qexplorer.weights import limits
 from qexplorer.weights.checkpoint import Checkpoint, FormatError, TensorInfo
 from qexplorer.weights.file_checkpoint import FileCheckpoint, unsupported
@@ -16,7 +17,6 @@ from qexplorer.weights.npy_header import MAGIC, NpyHeader, read_header
 from qexplorer.weights.positioned_file import PositionedFile
 from qexplorer.weights.readers import Reader, Source, readers
 from qexplorer.weights.strided import Strided
-from qexplorer.weights.text import shown, some
 from qexplorer.weights.zip_archive import DEFLATED, STORED, StoredReader, ZipEntry, inflated
 
 _MEND = "The file is damaged or was altered."
@@ -111,7 +111,7 @@ def _open_array(file: PositionedFile) -> Checkpoint:
 def _open_archive(file: PositionedFile, records: Mapping[str, ZipEntry]) -> Steps[Checkpoint]:
     arrays = [entry for name, entry in records.items() if name.endswith(".npy")]
     others = [name for name in records if not name.endswith((".npy", "/"))]
-    warnings = [f"Left out, being no arrays: {some(others)}."] if others else []
+    warnings = [f"Left out, being no arrays: {first_few(others)}."] if others else []
     tensors: list[TensorInfo] = []
     for number, entry in enumerate(arrays):
         if number % 100 == 0:
@@ -132,7 +132,7 @@ def _member(file: PositionedFile, entry: ZipEntry) -> tuple[TensorInfo, str]:
             raise
         return unsupported(error.kind, name, (), "object", 0, file.path, "it holds Python objects"), ""
     if header.data_start + header.nbytes != entry.size and not header.unsupported:
-        what = f"the array {shown(name)} needs {header.nbytes:,} bytes, which its record does not hold exactly."
+        what = f"the array {printable(name)} needs {header.nbytes:,} bytes, which its record does not hold exactly."
         raise FormatError("Truncated", file.where, what, _MEND)
     if entry.method == STORED:
         return _info(name, header, file.path, _Member(entry, header)), header.warning

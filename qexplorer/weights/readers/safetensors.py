@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from qexplorer.collector import collector_paused
 from qexplorer.progress import Progress, Steps
+from qexplorer.text import elide, printable
 from qexplorer.weights import limits
 from qexplorer.weights.checkpoint import Checkpoint, FormatError, TensorInfo
 from qexplorer.weights.dtypes import DTYPES
@@ -18,7 +19,6 @@ from qexplorer.weights.positioned_file import PositionedFile
 from qexplorer.weights.readers import Reader, Source, readers
 from qexplorer.weights.shapes import checked_shape
 from qexplorer.weights.strided import Strided, c_strides
-from qexplorer.weights.text import elide, shown
 
 _NAMES = {
     "BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16", "U32": "uint32", "I32": "int32",
@@ -116,7 +116,7 @@ def _tensor(
     try:
         stored, found, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
     except (KeyError, TypeError, ValueError):
-        what = f"the entry of “{shown(name)}” is not a dtype, a shape and two offsets."
+        what = f"the entry of “{printable(name)}” is not a dtype, a shape and two offsets."
         raise FormatError("BadHeader", where, what, _MEND) from None
     try:
         key = (stored, *found, *map(type, found))  # True is 1, and no size
@@ -144,16 +144,16 @@ def _tensor(
         why = f"{stored} values are packed into bytes, which cannot be shown yet"
         tensor = unsupported("Unsupported", name, shape, dtype, nbytes, path, why)
     else:
-        why = f"its type “{shown(stored, 40)}” is not known"
+        why = f"its type “{printable(stored, 40)}” is not known"
         return unsupported("Unsupported", name, shape, elide(stored, 40), nbytes, path, why)
     if n * bits != 8 * nbytes:
-        what = f"“{shown(name)}” takes {nbytes:,} bytes, which its shape {list(shape)} of {stored} does not fill."
+        what = f"“{printable(name)}” takes {nbytes:,} bytes, which its shape {list(shape)} of {stored} does not fill."
         raise FormatError("BadHeader", where, what, _MEND)
     return tensor
 
 
 def _invalid(where: str, name: str) -> FormatError:
-    return FormatError("BadHeader", where, f"the dtype or the offsets of “{shown(name)}” are not valid.", _MEND)
+    return FormatError("BadHeader", where, f"the dtype or the offsets of “{printable(name)}” are not valid.", _MEND)
 
 
 def _checked_layout(where: str, extents: list[tuple[int, int, str]], available: int) -> int:
@@ -162,7 +162,7 @@ def _checked_layout(where: str, extents: list[tuple[int, int, str]], available: 
     for begin, end, name in sorted(extents):
         if begin != last:
             kind, how = ("Overlap", "begins inside") if begin < last else ("Hole", "does not begin at the end of")
-            raise FormatError(kind, where, f"“{shown(name)}” {how} the tensor before it.", _MEND)
+            raise FormatError(kind, where, f"“{printable(name)}” {how} the tensor before it.", _MEND)
         last = end
     if last > available:
         what = f"its tensors take {last:,} bytes and the file holds {available:,} of them."

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 from numpy.typing import NDArray
 
 from qexplorer.progress import Progress, Steps, within
-from qexplorer.quant.values import Values
+from qexplorer.quant.tensor_source import Values
+from qexplorer.text import elide, first_few, printable
 from qexplorer.weights import limits
 from qexplorer.weights.checkpoint import Checkpoint, FormatError, TensorInfo
 from qexplorer.weights.json_text import as_text, parse_object
@@ -17,7 +18,6 @@ from qexplorer.weights.paths import neighbour
 from qexplorer.weights.positioned_file import PositionedFile
 from qexplorer.weights.readers import Reader, Source, look_at, readers
 from qexplorer.weights.refusals import refusal
-from qexplorer.weights.text import elide, shown, some
 
 _INDEX = (".safetensors.index.json", ".bin.index.json")
 _SINGLE = ("model.safetensors", "diffusion_pytorch_model.safetensors", "pytorch_model.bin")
@@ -89,15 +89,15 @@ def _rank(single: str) -> tuple[bool, bool, str]:
 def _open_only(folder: Path, first: Path, others: list[Path]) -> Steps[Checkpoint]:
     rivals = [other.name for other in others if other.suffix == first.suffix]
     if rivals and first.name not in _SINGLE:
-        what = f"the folder holds several weight files and no index: {some([first.name, *rivals])}."
-        raise FormatError("NoIndex", shown(folder.name), what, "Open one of them.")
+        what = f"the folder holds several weight files and no index: {first_few([first.name, *rivals])}."
+        raise FormatError("NoIndex", printable(folder.name), what, "Open one of them.")
     checkpoint = yield from _open_shard(first)
     return replace(checkpoint, warnings=(*_left_out(others), *checkpoint.warnings))
 
 
 def _left_out(others: list[Path]) -> list[str]:
     names = [other.name for other in others]
-    return [f"Other weights in this folder are not shown: {some(names)}."] if others else []
+    return [f"Other weights in this folder are not shown: {first_few(names)}."] if others else []
 
 
 def _open_shard(path: Path) -> Steps[Checkpoint]:
@@ -111,7 +111,7 @@ def _open_shard(path: Path) -> Steps[Checkpoint]:
 
 def _open_index(path: Path, index: Path, warnings: list[str]) -> Steps[Checkpoint]:
     yield Progress("Reading the index")
-    where = shown(index.name)
+    where = printable(index.name)
     weight_map, metadata = _read_index(index)
     files = list(dict.fromkeys(weight_map.values()))
     if len(files) > limits.SHARDS:
@@ -123,10 +123,10 @@ def _open_index(path: Path, index: Path, warnings: list[str]) -> Steps[Checkpoin
         paths[name] = neighbour(index.parent, name, where)
     missing = [name for name, shard in paths.items() if not shard.exists()]
     if len(missing) == len(files):
-        what = f"none of the {len(files)} files that it names is there ({some(missing)})."
+        what = f"none of the {len(files)} files that it names is there ({first_few(missing)})."
         raise FormatError("MissingShards", where, what, "Fetch them into the same folder.")
     if missing:
-        warnings.append(f"{len(missing)} of {len(files)} files are missing: {some(missing)}.")
+        warnings.append(f"{len(missing)} of {len(files)} files are missing: {first_few(missing)}.")
     shards: dict[str, Checkpoint] = {}
     lacking = set(missing)
     present = [name for name in files if name not in lacking]
@@ -139,7 +139,7 @@ def _open_index(path: Path, index: Path, warnings: list[str]) -> Steps[Checkpoin
             raise FormatError("TooLarge", where, f"its files hold more than {limits.TENSORS:,} tensors.", _MEND)
     tensors = yield from _joined(weight_map, shards, warnings)
     for shard in shards.values():
-        warnings += [f"{shown(shard.path.name)}: {warning}" for warning in shard.warnings]
+        warnings += [f"{printable(shard.path.name)}: {warning}" for warning in shard.warnings]
     references = dict.fromkeys(name for shard in shards.values() for name in shard.code_references)
     return _ShardedCheckpoint(
         path,
@@ -160,10 +160,10 @@ def _read_index(index: Path) -> tuple[dict[str, str], dict[str, str]]:
         table = parse_object(file.read(0, file.size), file.where, "BadIndex", "the index")
     files = table.get("weight_map")
     if not is_table(files) or not files:
-        raise FormatError("BadIndex", shown(index.name), "it has no weight_map, so it names no files.", _MEND)
+        raise FormatError("BadIndex", printable(index.name), "it has no weight_map, so it names no files.", _MEND)
     wrong = next((name for name, value in files.items() if not isinstance(value, str)), None)
     if wrong is not None:
-        raise FormatError("BadIndex", shown(index.name), f"the file of “{shown(wrong)}” is not a name.", _MEND)
+        raise FormatError("BadIndex", printable(index.name), f"the file of “{printable(wrong)}” is not a name.", _MEND)
     metadata = table.get("metadata")
     plain = metadata if is_table(metadata) else {}
     shown_entries = list(plain.items())[: limits.METADATA_ENTRIES]
@@ -185,7 +185,7 @@ def _joined(weight_map: dict[str, str], shards: dict[str, Checkpoint], warnings:
             tensors[tensor.name] = tensor
     lost = [name for name, file in weight_map.items() if file in shards and name not in tensors]
     if lost:
-        warnings.append(f"The index names {len(lost):,} tensors that their files lack: {some(lost)}.")
+        warnings.append(f"The index names {len(lost):,} tensors that their files lack: {first_few(lost)}.")
     if extra:
-        warnings.append(f"{len(extra):,} tensors are not where the index says: {some(extra)}.")
+        warnings.append(f"{len(extra):,} tensors are not where the index says: {first_few(extra)}.")
     return list(tensors.values())

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from numpy.typing import NDArray
 
 from qexplorer.progress import Progress, Steps
+from qexplorer.text import elide, first_few, printable
 from qexplorer.weights import limits
 from qexplorer.weights.checkpoint import Checkpoint, FormatError, TensorInfo
 from qexplorer.weights.file_checkpoint import FileCheckpoint
@@ -17,7 +18,6 @@ from qexplorer.weights.pickle_walk import Walk, pairs_of
 from qexplorer.weights.positioned_file import PositionedFile
 from qexplorer.weights.readers import Reader, Source, readers
 from qexplorer.weights.strided import Strided
-from qexplorer.weights.text import elide, shown, some
 from qexplorer.weights.torch_tensors import StoredTensor, TensorRebuilder, is_code, is_tensor, unwrap
 from qexplorer.weights.zip_archive import StoredReader, ZipEntry, read_whole
 
@@ -69,7 +69,7 @@ class TorchZip(Reader):
             tuple(tensors.values()),
             _plain_values(root),
             tuple(_warnings(archive, walk, tensors, code)),
-            tuple(shown(name) for name in code[: limits.CODE_REFERENCES]),
+            tuple(printable(name) for name in code[: limits.CODE_REFERENCES]),
             fingerprint=file.fingerprint,
         )
 
@@ -103,13 +103,13 @@ class _Archive:
     def of(cls, file: PositionedFile, records: Mapping[str, ZipEntry]) -> "_Archive":
         found = [name for name in records if _is_data(name)]
         if len(found) != 1:
-            raise FormatError("Duplicate", file.where, f"the archive holds {len(found)} pickles ({some(found)}).")
+            raise FormatError("Duplicate", file.where, f"the archive holds {len(found)} pickles ({first_few(found)}).")
         prefix = found[0].removesuffix("data.pkl")
         order = "little"
         if entry := records.get(f"{prefix}byteorder"):
             order = read_whole(file, entry, 16, is_zero_none=True).decode("latin-1")
         if order not in ("little", "big"):
-            raise FormatError("BadByteOrder", file.where, f"its byte order “{shown(order)}” is not known.")
+            raise FormatError("BadByteOrder", file.where, f"its byte order “{printable(order)}” is not known.")
         return cls(file.where, records, prefix, order == "big")
 
     def __contains__(self, name: str) -> bool:
@@ -148,5 +148,5 @@ def _warnings(archive: _Archive, walk: Walk, tensors: Mapping[str, TensorInfo], 
         warnings.append(f"It refers to code by {len(code):,} names; {limits.CODE_REFERENCES:,} are listed.")
     for again, first in walk.shared:
         if any(name.startswith(f"{first}.") for name in tensors):
-            warnings.append(f"“{shown(again)}” is the same as “{shown(first)}” and is listed once.")
+            warnings.append(f"“{printable(again)}” is the same as “{printable(first)}” and is listed once.")
     return warnings

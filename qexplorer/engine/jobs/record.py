@@ -1,0 +1,73 @@
+"""A job, written into the run history as it happens."""
+
+import dataclasses
+import json
+from contextlib import suppress
+
+from qexplorer.engine.jobs import Job, jobs
+from qexplorer.engine.runs.history import History, Run
+from qexplorer.engine.runs.results import RunResult
+from qexplorer.errors import UserError
+from qexplorer.progress import Steps
+
+
+def recorded(job: Job, history: History, run_id: str = "") -> Steps[RunResult]:
+    """Run `job` with its files in the history's folder; the result is committed before it is returned.
+
+    The history says running from the first step on, and in the end done, failed with the error, or cancelled. A run
+    that is not done keeps its finished steps, with which `resumed` goes on; one that could not have begun leaves
+    nothing.
+    """
+    job = job.settled(history)
+    job.check()
+    run_id = history.start(job.name, dataclasses.asdict(job), run_id)
+    return (yield from _course(job, history, run_id))
+
+
+def resumed(run_id: str, history: History) -> Steps[RunResult]:
+    """Go on with a run that was interrupted, was cancelled or failed, from its last finished step."""
+    job = job_of(history.get(run_id))
+    job.check()
+    history.resume(run_id)
+    return (yield from _course(job, history, run_id))
+
+
+def job_of(run: Run) -> Job:
+    """The job that a run was started with. Raises `UserError` where this version has no such job."""
+    try:
+        return jobs[run.job](**json.loads(run.config_json))
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"The run “{run.run_id}” was started by another version of this program."
+        raise UserError(what, "Start it anew.", field="run_id") from error
+
+
+def _course(job: Job, history: History, run_id: str) -> Steps[RunResult]:
+    folder, journal = history.folder(run_id), history.journal(run_id)
+    done = False
+    try:
+        result = dataclasses.replace((yield from job.run(folder, journal)), run_id=run_id)
+        history.finish(run_id, result.to_json())
+        done = True
+    except (GeneratorExit, KeyboardInterrupt):
+        with suppress(Exception):
+            history.cancel(run_id)
+        raise
+    except BaseException as error:
+        with suppress(Exception):  # what went wrong first is what the person has to hear of
+            history.fail(run_id, str(error) or type(error).__name__)
+        raise
+    finally:
+        clean(history, run_id, done=done)
+    return result
+
+
+def clean(history: History, run_id: str, *, done: bool) -> None:
+    """Of a run that is done its steps are not needed any more, of another one nothing else is."""
+    if done:
+        with suppress(UserError):  # they only take room
+            history.forget_steps(run_id)
+    else:
+        with suppress(OSError):  # what went wrong first is what the person has to hear of
+            history.tidy(run_id)
+    with suppress(OSError):
+        history.folder(run_id).rmdir()  # only where it is empty: a job may have kept no files

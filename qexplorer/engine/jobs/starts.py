@@ -1,0 +1,100 @@
+"""Runs of PTQ that training can go on from: which ones will do, and what it takes over from them."""
+
+from typing import Any
+
+from qexplorer.engine.jobs.record import job_of
+from qexplorer.engine.jobs.simulated_job import SimulatedJob
+from qexplorer.engine.runs.history import History, Run
+from qexplorer.engine.runs.results import SIMULATED, RunResult
+from qexplorer.engine.simulation.recipe import FLOAT, FLOATS
+from qexplorer.errors import UserError
+from qexplorer.settings import schema
+from qexplorer.text import printable
+
+KINDS = ("ptq-static", "weight-only")
+"""The jobs whose simulation can be trained on."""
+TAKEN = ("weight_spec", "activation_spec", "overrides", "repairs", "calibration")
+"""The settings that are those of the run."""
+SAME = ("model", "data", "weights")
+"""The settings by which runs are offered; whether they fit is decided by fingerprints."""
+OFFERED = 20
+
+
+def origin(run: Run) -> SimulatedJob:
+    """The job of a run that training can go on from. Raises `UserError` for any other run."""
+    name = f"The run “{printable(run.run_id)}”"
+    if run.job not in KINDS:
+        raise UserError(f"{name} is of the job {run.job}, which training cannot go on from.",
+                        f"Take one of {' or '.join(KINDS)}.", field="start")  # fmt: skip
+    if run.status != "done":
+        raise UserError(f"{name} is {run.status}, so there is nothing yet to train on.",
+                        "Take one that is done, or resume it first.", field="start")  # fmt: skip
+    job = job_of(run)
+    assert isinstance(job, SimulatedJob)  # noqa: S101  `KINDS` are
+    if job.recipe().every.weights is None:
+        raise UserError(f"{name} has no simulation of quantized weights, which is what can be trained on.",
+                        "Run it again with a weight spec, such as “int8 channel:0”.", field="start")  # fmt: skip
+    return job
+
+
+def settings_of(run: Run) -> dict[str, Any]:
+    """What training takes over from a run. Raises `UserError` as `origin` does."""
+    job = origin(run)
+    return {name: _plain(name, getattr(job, name)) for name in TAKEN}
+
+
+def _plain(name: str, value: Any) -> Any:
+    """A setting in one of the words that mean the same."""
+    return FLOAT if name == "activation_spec" and value.strip() in ("", *FLOATS) else value
+
+
+def settled(job: SimulatedJob, run_id: str, history: History) -> dict[str, Any]:
+    """The settings that `job` takes over from that run.
+
+    Raises `UserError` where there is none that will do, where it is of another model, and where `job` has a setting of
+    its own that is neither the run's nor the default.
+    """
+    try:
+        run = history.get(run_id)
+    except UserError as error:
+        raise UserError(error.what, f"Write float, ptq or a run's id: {error.remedy}", field="start") from error
+    settings, name = settings_of(run), f"The run “{printable(run_id)}”"
+    model = origin(run).model
+    if model != job.model:
+        what = f"{name} is of the model {printable(model)}, not of {printable(job.model)}."
+        raise UserError(what, "Take that model, or another run.", field="start")
+    for f in schema(type(job)):
+        own = _plain(f.name, getattr(job, f.name))
+        if f.name in settings and own not in (f.default, settings[f.name]):
+            what = f"{name} has {f.title.lower()} “{settings[f.name]}”, not “{own}”."
+            raise UserError(what, "Leave it out, for the run's is taken; or start from float or ptq.", field=f.name)
+    return settings
+
+
+def facts_of(run: Run) -> dict[str, Any]:
+    """What a run that went on from this one says of it: the fingerprints that have to be the same, its seed, and how
+    good its simulation was. Raises `UserError` where the result cannot be read.
+    """
+    origin(run)
+    result = RunResult.from_json(run.result_json or "")
+    row = next((row for row in reversed(result.rows) if row.kind == SIMULATED), None)
+    if row is None:
+        raise UserError(f"The run “{printable(run.run_id)}” has no simulated result.", "Run it again.", field="start")
+    return {"run_id": run.run_id, "job": run.job, "row": row.name, "top1": row.top1, "seed": result.seed,
+            "model": result.model["sha256"], "data": result.data["sha256"]}  # fmt: skip
+
+
+def offers(job: SimulatedJob, history: History) -> dict[str, str]:
+    """The newest runs that `job` may go on from, each with its settings and accuracy in a line."""
+    found: dict[str, str] = {}
+    for run in history.runs():
+        try:
+            own = origin(run)
+            if all(getattr(own, name) == getattr(job, name) for name in SAME):
+                figures = (own.recipe().every.text, own.repairs, f"{100 * facts_of(run)['top1']:.1f} %")
+                found[run.run_id] = " · ".join((run.run_id, *filter(None, figures)))
+        except UserError:
+            continue
+        if len(found) == OFFERED:
+            break
+    return found

@@ -1,0 +1,88 @@
+"""What a run has finished so far: after a crash, a power cut or a cancel it goes on from there."""
+
+import io
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qexplorer.engine.runs.artifacts import write_whole
+from qexplorer.errors import UserError
+from qexplorer.text import printable
+
+if TYPE_CHECKING:
+    from qexplorer.engine.runs.history import Run
+
+EVALUATED, POINT = "evaluated/", "point/"
+"""What keys begin with: of rows that were evaluated, and of points of curves that are shown while the run goes on."""
+Arrays = Mapping[str, NDArray[Any]]
+DAMAGE = (OSError, ValueError, KeyError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
+"""What reading a file of arrays may fail with whose bytes are not those that were written."""
+
+
+class Journal:
+    """Finished steps by their keys. This one forgets; that of a recorded run is in the run history.
+
+    A step is entered when it is done as a whole, so what is found here need not be done again.
+    """
+
+    def __init__(self) -> None:
+        self._steps: dict[str, str] = {}
+        self._arrays: dict[str, dict[str, NDArray[Any]]] = {}
+
+    def get(self, key: str) -> Any:
+        """What a step was entered with; None where it is not done."""
+        found = self._steps.get(key)
+        return None if found is None else json.loads(found)
+
+    def put(self, key: str, value: Any) -> None:
+        """Enter a step as done, with what JSON can hold. When this returns, it is on the disk."""
+        self._steps[key] = json.dumps(value, allow_nan=False)
+
+    def keys(self, prefix: str) -> list[str]:
+        """The keys that begin so, in the order in which they were first entered."""
+        return [key for key in self._steps if key.startswith(prefix)]
+
+    def arrays(self, key: str) -> dict[str, NDArray[Any]] | None:
+        """The arrays that a step was entered with; None where it is not done."""
+        return self._arrays.get(key) if self.get(key) is not None else None
+
+    def put_arrays(self, key: str, arrays: Arrays) -> None:
+        """Enter a step as done, with arrays; those of an earlier entry of the same key are gone."""
+        self._arrays[key] = {name: np.array(array) for name, array in arrays.items()}
+        self.put(key, True)
+
+    def point(self, value: Mapping[str, Any]) -> None:
+        """Enter one more point of the run's curves, such as an epoch."""
+        self.put(f"{POINT}{len(self.keys(POINT)):06}", dict(value))
+
+    def earlier(self, run_id: str) -> "Run":
+        """An earlier run of the history that this journal belongs to. Raises `UserError` where there is none."""
+        name = printable(run_id)
+        what = f"The run “{name}” is not known here: this run is in no history, or in that of another machine."
+        raise UserError(what, "Run it where the history is.", field="start")
+
+    def points(self) -> list[dict[str, Any]]:
+        """The points so far."""
+        return [self.get(key) for key in self.keys(POINT)]
+
+
+def save_arrays(path: Path, arrays: Arrays) -> None:
+    """Write arrays so that they are found whole or not at all. Raises `UserError` where the disk does not let it."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    write_whole(path, buffer.getbuffer())
+
+
+def load_arrays(path: Path) -> dict[str, NDArray[Any]] | None:
+    """What `save_arrays` wrote; None where it is gone or damaged."""
+    try:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except DAMAGE:
+        return None

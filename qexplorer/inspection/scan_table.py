@@ -1,0 +1,62 @@
+"""What a scan found, as a table for other programs."""
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+
+from qexplorer.inspection.scan import LayerRow, Totals
+from qexplorer.quant import QuantSpec
+from qexplorer.text import printable
+
+NAME_LIMIT = 10_000
+"""Longer names are shortened in their middle."""
+COLUMNS = ("sqnr_db", "error_share", "mse", "relative_rmse", "max_abs_error", "clipped_fraction", "bits_per_weight",
+           "bytes")  # fmt: skip
+"""What `table` says of each spec; the letter of the spec follows each title."""
+
+
+def letter(spec: int) -> str:
+    """How the spec of that number is called in tables: A, B, C …"""
+    return chr(ord("A") + spec)
+
+
+def table(rows: Sequence[LayerRow], specs: Sequence[QuantSpec]) -> tuple[list[str], list[list[str]]]:
+    """Titles and lines, numbers in full with a decimal point; empty where there is no figure."""
+    totals = [Totals() for _ in specs]
+    for row in rows:
+        totals = [each.plus(row, figures) for each, figures in zip(totals, row.figures, strict=True)]
+    of_specs = [f"{title}_{letter(i)}" for i in range(len(specs)) for title in COLUMNS]
+    lines: list[list[str]] = []
+    for row in rows:
+        cells = [printable(row.name, NAME_LIMIT), "×".join(map(str, row.shape)), row.dtype, str(row.n),
+                 str(row.original_bytes), _text(row.share)]  # fmt: skip
+        for total, figures in zip(totals, row.figures, strict=True):
+            share = total.error_share(row, figures)
+            cells += [_text(share if title == "error_share" else getattr(figures, title)) for title in COLUMNS]
+        lines.append([*cells, _note(row)])
+    return ["tensor", "shape", "dtype", "values", "stored_bytes", "share", *of_specs, "note"], lines
+
+
+def as_csv(rows: Sequence[LayerRow], specs: Sequence[QuantSpec], subject: str) -> str:
+    """The table as comma-separated values; comment lines say what it is of (`subject`) and what each letter means."""
+    out = io.StringIO()
+    comments = [*subject.splitlines(), f"{len(rows)} tensors, every value measured (exact)"]
+    for i, spec in enumerate(specs):
+        comments.append(f"{letter(i)}: " + ", ".join(f"{name} {value}" for name, value in spec.to_json().items()))
+    out.write("".join(f"# {line}\n" for line in comments))
+    header, lines = table(rows, specs)
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(lines)
+    return out.getvalue()
+
+
+def _text(value: float) -> str:
+    return "" if math.isnan(value) else repr(value)
+
+
+def _note(row: LayerRow) -> str:
+    refusals = [f"{letter(i)}: {each.refusal}" for i, each in enumerate(row.figures) if each.refusal]
+    tied = [f"tied to {printable(row.tied_to)}, counted there"] if row.tied_to else []
+    return "; ".join([row.trouble] if row.trouble else [*tied, *refusals])

@@ -1,0 +1,220 @@
+"""What a setting is: a field of a frozen dataclass that says how it is called, explained, bounded and written.
+
+From this one description follow the control in the window, the option of the command line, a plugin's text form, and
+what the session, study files and the run history hold. There is one reader, `read`, one writer, `write`, and one
+checker, `check`.
+"""
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from functools import cache
+from types import UnionType
+from typing import Any, Literal, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from qexplorer.errors import UserError
+from qexplorer.text import printable
+
+T = TypeVar("T")
+KINDS: Mapping[Any, str] = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+class Choosable(Protocol):
+    """The registry of the plugins among which a setting chooses."""
+
+    def read(self, value: Any) -> Any:
+        """The plugin of a text form, or of a mapping of its name and settings. Raises `UserError`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """One of the few values that a setting may have, and what people read for it."""
+
+    value: str
+    title: str = ""
+    help: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """One field. `help` is a phrase without a full stop.
+
+    `choices` are all values that there are, `offers` texts that are offered beside any other; `unit` stands behind a
+    number; `empty` is what an empty text or a 0 stands for; `browse` says that a path is chosen with a dialog. A form
+    may fold away what is `minor` and gives two columns to what is `wide`; `trial` is the job that shows on one layer
+    what the setting does. `registry` has the plugins among which the setting chooses. `name`, `kind` and `default`
+    follow from the field.
+    """
+
+    title: str
+    help: str = ""
+    choices: tuple[Choice, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    unit: str = ""
+    offers: tuple[str, ...] = ()
+    empty: str = ""
+    browse: Literal["", "file", "folder"] = ""
+    minor: bool = False
+    wide: bool = False
+    trial: str = ""
+    registry: Choosable | None = None
+    name: str = ""
+    kind: Any = str
+    default: Any = dataclasses.MISSING
+
+    @property
+    def required(self) -> bool:
+        """Whether there is no default."""
+        return self.default is dataclasses.MISSING
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The values of the choices."""
+        return tuple(choice.value for choice in self.choices)
+
+    def check(self, value: Any) -> None:
+        """Raise a `UserError` that names the field where a value is out of bounds."""
+        if self.choices and value not in self.values:
+            remedy = f"Choose one of {', '.join(self.values)}."
+            raise UserError(f"{self.title} cannot be “{printable(str(value), 80)}”.", remedy, field=self.name)
+        if self.minimum is not None and not value >= self.minimum:
+            raise UserError(f"{self.title} must be {self.minimum} or more, not {value}.", field=self.name)
+        if self.maximum is not None and not value <= self.maximum:
+            raise UserError(f"{self.title} must be {self.maximum} or less, not {value}.", field=self.name)
+
+    def parse(self, word: str) -> Any:
+        """The value of a word. Raises `UserError` where it is none of the field's type."""
+        if self.registry is not None:
+            return self.registry.read(word)
+        try:
+            return self.kind(word)
+        except (TypeError, ValueError):
+            raise UserError(
+                f"“{printable(word, 80)}” is not {KINDS.get(self.kind, self.kind)}.", field=self.name
+            ) from None
+
+
+def setting(default: Any, title: str, help_text: str = "", *, choices: Iterable[str | Choice] = (), **how: Any) -> Any:
+    """A dataclass field with its `Setting`; `...` for a default where there is none, `how` as in `Setting`."""
+    known = tuple(each if isinstance(each, Choice) else Choice(each) for each in choices)
+    own = Setting(title, help_text, known, **how)
+    metadata = {"setting": own}
+    return (
+        dataclasses.field(metadata=metadata)
+        if default is ...
+        else dataclasses.field(default=default, metadata=metadata)
+    )
+
+
+@cache
+def schema(cls: Any) -> tuple[Setting, ...]:
+    """The settings of a dataclass in their order. A field that was not made by `setting` is called by its name."""
+    hints = get_type_hints(cls)
+    found: list[Setting] = []
+    for f in dataclasses.fields(cls):
+        own: Setting = f.metadata.get("setting") or Setting(f.name.replace("_", " ").capitalize())
+        default = f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
+        found.append(dataclasses.replace(own, name=f.name, kind=hints[f.name], default=default))
+    return tuple(found)
+
+
+def values_of(settings: Any) -> dict[str, Any]:
+    """The fields of a dataclass instance as they are, by their names."""
+    return {each.name: getattr(settings, each.name) for each in schema(type(settings))}
+
+
+def check(settings: Any) -> None:
+    """Raise a `UserError` for the first field of a dataclass instance that is out of bounds."""
+    for each in schema(type(settings)):
+        each.check(getattr(settings, each.name))
+
+
+def write(value: Any) -> Any:
+    """A value as JSON and TOML can hold it; what has a `to_json` says so itself."""
+    if hasattr(value, "to_json"):
+        return value.to_json()
+    if dataclasses.is_dataclass(value):
+        return {f.name: write(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): write(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [write(each) for each in value]
+    return value
+
+
+def read(kind: type[T], value: Any, where: str, *, strict: bool = False) -> T:
+    """`value`, as JSON or TOML has it, as one of the type `kind`: the inverse of `write`.
+
+    A whole number serves where a number is wanted; NaN and infinity are refused. Keys that a dataclass does not know
+    are left out, or refused if `strict`. Raises a `UserError` that names, as part of `where`, what is missing, of
+    another type or out of bounds.
+    """
+    return _read(kind, value, where, strict=strict)
+
+
+def _read(kind: Any, value: Any, where: str, *, strict: bool) -> Any:
+    origin, inner = get_origin(kind), get_args(kind)
+    if kind is Any or (value is None and type(None) in inner):
+        return value
+    if hasattr(kind, "from_json") and isinstance(value, dict):
+        return kind.from_json(value)
+    if dataclasses.is_dataclass(kind):
+        return _read_fields(kind, value, where, strict=strict)
+    if origin in (Union, UnionType):
+        return _read(next(each for each in inner if each is not type(None)), value, where, strict=strict)
+    if origin is Literal:
+        if value not in inner:
+            raise UserError(
+                f"{where} cannot be “{printable(str(value), 80)}”.", f"Choose one of {', '.join(map(str, inner))}."
+            )
+        return value
+    if origin in (dict, Mapping) and isinstance(value, dict):
+        return {str(key): _read(inner[1], each, f"{key} in {where}", strict=strict) for key, each in value.items()}
+    if origin in (list, tuple) and isinstance(value, list):
+        if origin is tuple and inner[-1] is not Ellipsis and len(value) != len(inner):
+            raise UserError(f"{where} has {len(value)} entries, not {len(inner)}.")
+        return origin(_read(inner[0], each, f"entry {i} of {where}", strict=strict) for i, each in enumerate(value))
+    return _read_plain(kind, value, where)
+
+
+def _read_fields(cls: Any, value: Any, where: str, *, strict: bool) -> Any:
+    if not isinstance(value, dict):
+        raise UserError(f"{where} is not a table of settings.")
+    known = {each.name: each for each in schema(cls)}
+    if strict:
+        for key in value:
+            require_known(str(key), known, where)
+    own: dict[str, Any] = {}
+    for name, each in known.items():
+        if name in value:
+            part = value[name]
+            own[name] = (
+                each.registry.read(part)
+                if each.registry
+                else _read(each.kind, part, f"{name} of {where}", strict=strict)
+            )
+        elif each.required:
+            raise UserError(f"{where} lacks {name}.", field=name)
+    return cls(**own)
+
+
+def require_known(key: str, known: Iterable[str], where: str) -> None:
+    """Raise a `UserError` for a key that is none of `known`, with the one that may have been meant."""
+    names = list(known)
+    if key in names:
+        return
+    close = difflib.get_close_matches(key, names, 1)
+    meant = f"Did you mean {close[0]}? " if close else ""
+    raise UserError(
+        f"{where} has no setting “{printable(key, 80)}”.", f"{meant}Its settings: {', '.join(names)}.", field=key
+    )
+
+
+def _read_plain(kind: Any, value: Any, where: str) -> Any:
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind or (isinstance(value, float) and not math.isfinite(value)):
+        raise UserError(f"{where} cannot be “{printable(str(value), 80)}”.", f"It is {KINDS.get(kind, kind)}.")
+    return value

@@ -1,0 +1,37 @@
+"""Text found inside files, made fit to be shown: nothing in it moves the cursor, turns the line or fills the screen."""
+
+NAME_SHOWN = 512
+"""So many characters of a name are shown."""
+
+
+def printable(text: str, limit: int = NAME_SHOWN) -> str:
+    """The text with every unprintable character written out (`\\u202e`), its middle left out beyond `limit`.
+
+    Control and bidirectional characters, lone surrogates and line separators are unprintable. The text itself stays
+    as it is wherever it serves to find something.
+    """
+    text = elide(text, limit)
+    if text.isprintable():
+        return text
+    return elide("".join(c if c.isprintable() else _escape(c) for c in text), limit)
+
+
+def elide(text: str, limit: int = NAME_SHOWN) -> str:
+    """The text with `…` in place of its middle, so that it has at most `limit` characters."""
+    if len(text) <= limit:
+        return text
+    left = limit // 2
+    return f"{text[:left]}…{text[len(text) - (limit - left - 1) :]}"
+
+
+def first_few(names: list[str], limit: int = 5) -> str:
+    """The first few names, fit to be shown, and how many more there are."""
+    listed = ", ".join(printable(name, 80) for name in names[:limit])
+    return listed + (f" and {len(names) - limit:,} more" if len(names) > limit else "")
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
