@@ -44,7 +44,7 @@ class Setting:
     number; `empty` is what an empty text or a 0 stands for; `browse` says that a path is chosen with a dialog. A form
     may fold away what is `minor` and gives two columns to what is `wide`; `trial` is the job that shows on one layer
     what the setting does. `registry` has the plugins among which the setting chooses. `name`, `kind` and `default`
-    follow from the field.
+    follow from the field; one without a default has `...`.
     """
 
     title: str
@@ -62,12 +62,12 @@ class Setting:
     registry: Choosable | None = None
     name: str = ""
     kind: Any = str
-    default: Any = dataclasses.MISSING
+    default: Any = ...
 
     @property
     def required(self) -> bool:
         """Whether there is no default."""
-        return self.default is dataclasses.MISSING
+        return self.default is ...
 
     @property
     def values(self) -> tuple[str, ...]:
@@ -116,6 +116,7 @@ def schema(cls: Any) -> tuple[Setting, ...]:
     for f in dataclasses.fields(cls):
         own: Setting = f.metadata.get("setting") or Setting(f.name.replace("_", " ").capitalize())
         default = f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
+        default = ... if default is dataclasses.MISSING else default
         found.append(dataclasses.replace(own, name=f.name, kind=hints[f.name], default=default))
     return tuple(found)
 
