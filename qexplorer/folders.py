@@ -1,5 +1,10 @@
-"""Where the program keeps what is the person's own: one answer per platform, from platformdirs."""
+"""Where the program keeps what is the person's own, and how it writes files: whole or not at all."""
 
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import platformdirs
@@ -7,6 +12,12 @@ import platformdirs
 from qexplorer.errors import UserError
 
 APP = "qexplorer"
+REMEDIES = {
+    errno.ENOSPC: "Free some space on that disk.",
+    errno.EDQUOT: "Free some of your space on that disk.",
+    errno.EACCES: "Make that folder writable, or choose another folder.",
+    errno.EROFS: "That disk is read-only; choose another folder.",
+}
 
 
 def data_folder() -> Path:
@@ -25,6 +36,40 @@ def state_folder() -> Path:
 def cache_folder() -> Path:
     """The folder of what can be fetched again (`XDG_CACHE_HOME` on Linux); made if it is missing."""
     return _made(platformdirs.user_cache_path(APP, appauthor=False))
+
+
+def write_whole(path: Path, content: bytes | memoryview) -> int:
+    """Write a file under a name of its own, force it to the disk and rename it; returns its size in bytes.
+
+    A missing folder is made. Nobody ever finds half of the file under `path`, and an older one stays whole if the new
+    one fails. Raises `UserError` where the disk is full or may not be written.
+    """
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file():  # a device or a pipe is written to, never replaced; a folder refuses
+            return path.write_bytes(content)
+        part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")  # two processes may write the same file
+        try:
+            with part.open("wb") as file:
+                size = file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise
+        return size
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Say a failed write of `path` as a `UserError` with what to do about it."""
+    try:
+        yield
+    except OSError as error:
+        remedy = REMEDIES.get(error.errno or 0, "Check the folder, or choose another one.")
+        raise UserError(f"{path} could not be written: {error.strerror or error}.", remedy) from error
 
 
 def _made(folder: Path) -> Path:

@@ -16,7 +16,6 @@ from pytestqt.qtbot import QtBot
 
 from qexplorer.app import first_state
 from qexplorer.engine.backends.torch_ao import GraphMode
-from qexplorer.engine.runs import artifacts
 from qexplorer.errors import UserError
 from qexplorer.main_window import MainWindow
 from qexplorer.panels.distribution import DistributionPanel
@@ -263,7 +262,7 @@ def test_a_full_disk_ends_a_job_in_one_message_with_a_remedy(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(artifacts.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     window = open_window()
     jobs = window.panel(JobsPanel)
     qtbot.mouseClick(jobs.run_button, LEFT)
@@ -284,7 +283,7 @@ def test_a_session_that_cannot_be_saved_is_said_in_the_banner(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("qexplorer.state.session.os.fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     click_option(qtbot, window, "bits", "int2")
     qtbot.waitUntil(lambda: bool(window.banner.text), timeout=10_000)
     assert load_session(tmp_path / "session.json") == kept

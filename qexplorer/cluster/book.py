@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from qexplorer.cluster.study import Study
-from qexplorer.engine.runs.artifacts import write_whole
 from qexplorer.engine.runs.history import History
 from qexplorer.errors import UserError
+from qexplorer.folders import write_whole
 from qexplorer.text import first_few, printable
 
 VERSION = 1

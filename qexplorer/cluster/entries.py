@@ -12,10 +12,10 @@ from qexplorer.cluster.desk import enter
 from qexplorer.cluster.exchange import Dialogue, fetch, give_steps
 from qexplorer.cluster.parcel import MODEL, MOST_BYTES, Parcel
 from qexplorer.engine.jobs.record import clean
-from qexplorer.engine.runs.artifacts import disk_errors
 from qexplorer.engine.runs.history import History
 from qexplorer.engine.runs.results import RunResult
 from qexplorer.errors import UserError
+from qexplorer.folders import disk_errors
 from qexplorer.text import printable
 
 

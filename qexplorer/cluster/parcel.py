@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-from qexplorer.engine.runs.artifacts import disk_errors
 from qexplorer.errors import UserError
+from qexplorer.folders import disk_errors
 
 STEP, ARRAYS, MODEL = "step", "arrays", "model"
 """What a parcel holds: the JSON value or the arrays of a finished step, or the file of a model that the run made."""

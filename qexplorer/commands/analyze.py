@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from qexplorer.commands import say, say_json, say_table, work
 from qexplorer.commands.spec_options import add_spec_options, spec_from
 from qexplorer.errors import UserError
+from qexplorer.folders import write_whole
 
 if TYPE_CHECKING:
     from qexplorer.quant import Analysis, QuantSpec
@@ -101,13 +103,9 @@ def _analyze(checkpoint: "Checkpoint", tensor: "TensorInfo", spec: "QuantSpec", 
 def _write(path: Path, array: Any) -> None:
     import numpy as np
 
-    try:
-        with path.open("wb") as file:
-            np.save(file, array)
-    except OSError as error:
-        raise UserError(
-            f"{path} could not be written: {error.strerror}.", "Check the folder and the free space."
-        ) from error
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    write_whole(path, buffer.getbuffer())
 
 
 def _json(tensor: "TensorInfo", a: "Analysis", bins: int | None) -> dict[str, Any]:

@@ -1,12 +1,11 @@
 """The last session: the state as a JSON file of the person's own, written whole or not at all."""
 
-import contextlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from qexplorer.errors import UserError
+from qexplorer.folders import write_whole
 from qexplorer.state.app_state import AppState
 
 VERSION = 1
@@ -14,20 +13,11 @@ VERSION = 1
 
 def save_session(path: Path, state: AppState) -> None:
     """Write the state. Raises `UserError` where the disk is full or the folder cannot be written."""
-    part = path.with_name(path.name + ".part")
+    content = json.dumps({"version": VERSION, "state": state.to_json()}, indent=1)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("w", encoding="utf-8") as file:
-            json.dump({"version": VERSION, "state": state.to_json()}, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):  # where the folder is none, this fails as well
-            part.unlink(missing_ok=True)
-        raise UserError(
-            f"The session could not be saved to {path}: {error.strerror}.", "Free some space or check the folder."
-        ) from error
+        write_whole(path, content.encode())
+    except UserError as error:
+        raise UserError(f"The session could not be saved. {error.what}", error.remedy) from error
 
 
 def load_session(path: Path) -> AppState | None:

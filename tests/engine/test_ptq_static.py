@@ -187,7 +187,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_behind(history: History, monkeyp
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(UserError, match=r"fp32\.pt cannot be written.*Free some space"):
+    with pytest.raises(UserError, match=r"fp32\.pt could not be written.*Free some space"):
         finish(recorded(QUICK, history))
     (run,) = history.runs()
     assert run.status == "failed"

@@ -1,14 +1,14 @@
 import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from qexplorer.errors import UserError
 from qexplorer.quant.spec import QuantSpec
-from qexplorer.state import session
 from qexplorer.state.app_state import AppState
-from qexplorer.state.session import load_session, save_session
+from qexplorer.state.session import VERSION, load_session, save_session
 
 STATE = AppState(path="a.safetensors", tensor="w", spec=QuantSpec.from_json({"format": "int3"}), theme="dark")
 
@@ -84,7 +84,7 @@ def test_a_full_disk_is_told_and_the_old_session_stays_whole(path, monkeypatch):
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(session.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError, match="No space left on device") as caught:
         save_session(path, STATE)
     assert caught.value.remedy
@@ -114,6 +114,6 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
 def test_the_file_is_json_that_a_person_can_read(path):
     save_session(path, STATE)
     document = json.loads(path.read_text(encoding="utf-8"))
-    assert document["version"] == session.VERSION
+    assert document["version"] == VERSION
     assert document["state"]["spec"]["format"] == "int3"
     assert document["state"]["job"]["name"] == "ptq-static"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qexplorer.engine.datasets.resuming_downloader import TIMEOUT_S, OtherFileError, ResumingDownloader, StoppedError
-from qexplorer.engine.runs.artifacts import disk_errors
 from qexplorer.errors import UserError
+from qexplorer.folders import disk_errors
 from qexplorer.progress import Progress, Steps
 
 PERIOD_S = 0.1

@@ -1,15 +1,12 @@
 """Which of the person's own files may be run: those whose very bytes they have allowed."""
 
-import contextlib
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-from qexplorer.engine.runs.artifacts import disk_errors
 from qexplorer.errors import UserError
-from qexplorer.folders import data_folder
+from qexplorer.folders import data_folder, write_whole
 from qexplorer.text import printable
 
 FILE = "trusted.json"
@@ -96,15 +93,4 @@ def _read() -> dict[str, list[str]]:
 
 
 def _write(entries: dict[str, list[str]]) -> None:
-    path = data_folder() / FILE
-    part = path.with_name(f"{FILE}.{os.getpid()}.part")
-    with disk_errors(path):
-        try:
-            with part.open("w", encoding="utf-8") as file:
-                json.dump({"version": VERSION, "trusted": entries}, file, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        finally:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
+    write_whole(data_folder() / FILE, json.dumps({"version": VERSION, "trusted": entries}, indent=1).encode())

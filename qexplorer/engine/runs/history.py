@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qexplorer.engine.runs.artifacts import disk_errors
 from qexplorer.engine.runs.journal import EVALUATED, POINT, Arrays, Journal, load_arrays, save_arrays
 from qexplorer.engine.runs.process import host_name, is_alive, own_token
 from qexplorer.errors import UserError
-from qexplorer.folders import data_folder
+from qexplorer.folders import data_folder, disk_errors
 from qexplorer.text import printable
 from qexplorer.weights import limits
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qexplorer.engine.runs.artifacts import write_whole
 from qexplorer.errors import UserError
+from qexplorer.folders import write_whole
 from qexplorer.text import printable
 
 if TYPE_CHECKING:

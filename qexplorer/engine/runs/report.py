@@ -6,10 +6,10 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from qexplorer.engine.runs.artifacts import write_whole
 from qexplorer.engine.runs.history import Run
 from qexplorer.engine.runs.results import Row, RunResult
 from qexplorer.errors import UserError
+from qexplorer.folders import write_whole
 
 Results = Sequence[tuple[Run, RunResult]]
 SETTINGS = ("weight_spec", "activation_spec", "overrides", "repairs", "preset", "to", "epochs", "rate", "start")
