@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 from qexplorer.progress import finish
 from qexplorer.quant import QuantSpec, analyze, kernels
-from qexplorer.quant import measure as measuring
+from qexplorer.quant import error_sums as measuring
 from qexplorer.quant.bins import Bins, even_bins, step_bins
 from qexplorer.quant.error_sums import Measured, measure, measure_reference
 from qexplorer.quant.formats import formats

@@ -7,7 +7,7 @@ import pytest
 
 from qexplorer.progress import finish
 from qexplorer.quant import Analysis, QuantSpec, analysis, analyze, kernels
-from qexplorer.quant import measure as measuring
+from qexplorer.quant import error_sums as measuring
 from qexplorer.quant.analysis import analyze_sketch, for_all, unsketched
 from qexplorer.quant.granularity import Granularity, PerBlock, PerChannel, PerGroup, PerTensor
 from qexplorer.quant.sketch import sketch

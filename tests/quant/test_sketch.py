@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from qexplorer.errors import UserError
 from qexplorer.progress import finish
 from qexplorer.quant import Analysis, QuantSpec, analyze, kernels
-from qexplorer.quant import measure as measuring
+from qexplorer.quant import error_sums as measuring
 from qexplorer.quant import sketch as sketching
 from qexplorer.quant.analysis import analyze_sketch, unsketched
 from qexplorer.quant.formats import formats
