@@ -156,7 +156,7 @@ def _run(app: QApplication, themes: Themes, failures: Failures, keeping: Keeping
          last_words: str) -> int:  # fmt: skip
     states, complaint = start
     if last_words:
-        complaint = "qexplorer ended unexpectedly the last time; nothing that was saved is lost."
+        complaint = "qexplorer did not shut down properly last time. Your saved work is intact."
     with suppress(UserError):  # the Runs panel says it
         keeping.history.mark_interrupted()
     windows: list[MainWindow] = []  # held until each is closed: Python would collect what nobody holds

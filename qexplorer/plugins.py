@@ -8,7 +8,7 @@ import importlib
 import pkgutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast
 
 from qexplorer.errors import UserError
 from qexplorer.settings import check, read, schema
@@ -39,38 +39,50 @@ class Plugin:
         return self.name + (":" + self.separator.join(_write(v) for v in values) if values else "")
 
 
+class Named(Protocol):
+    """What is registered by its name."""
+
+    name: ClassVar[str]
+    order: ClassVar[int]
+
+
+C = TypeVar("C", bound=Named)
+D = TypeVar("D", bound=Named)
 P = TypeVar("P", bound=Plugin)
-Q = TypeVar("Q", bound=Plugin)
 
 
-class Registry(Generic[P]):
-    """The plugins of one room, by name, in the order in which they stand on screen."""
+class Classes(Generic[C]):
+    """The classes of one room, by name, in the order in which they stand on screen."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self._classes: dict[str, type[P]] = {}
+        self._classes: dict[str, type[C]] = {}
 
-    def register(self, cls: type[Q]) -> type[Q]:
-        """Class decorator: make a plugin reachable under its name. Raises `ValueError` where another one has it."""
-        other = self._classes.setdefault(cls.name, cast("type[P]", cls))
+    def register(self, cls: type[D]) -> type[D]:
+        """Class decorator: make a class reachable under its name. Raises `ValueError` where another one has it."""
+        other = self._classes.setdefault(cls.name, cast("type[C]", cls))
         if cast("Any", other) is not cls:
             names = " and ".join(f"{each.__module__}.{each.__qualname__}" for each in (other, cls))
             raise ValueError(f"Two plugins are called {self.kind} “{cls.name}”: {names}.")
         return cls
 
     def discover(self, package: str, path: list[str]) -> None:
-        """Import every module of a package, so that each registers its plugin."""
+        """Import every module of a package, so that each registers its class."""
         for module in sorted(m.name for m in pkgutil.iter_modules(path)):
             importlib.import_module(f"{package}.{module}")
 
-    def __iter__(self) -> Iterator[type[P]]:
+    def __iter__(self) -> Iterator[type[C]]:
         return iter(sorted(self._classes.values(), key=lambda cls: cls.order))
 
     def __contains__(self, name: object) -> bool:
         return name in self._classes
 
-    def __getitem__(self, name: str) -> type[P]:
+    def __getitem__(self, name: str) -> type[C]:
         return self._classes[name]
+
+
+class Registry(Classes[P]):
+    """The plugins of one room, which can be read from their text form."""
 
     def named(self, name: str) -> type[P]:
         """The plugin of that name; a `UserError` says which ones there are."""

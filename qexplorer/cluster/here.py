@@ -1,6 +1,7 @@
 """The cells of a study in this process, one after the other."""
 
 import dataclasses
+from dataclasses import replace
 
 from qexplorer.cluster.board import RUNNING, Board
 from qexplorer.cluster.book import Book
@@ -9,7 +10,7 @@ from qexplorer.engine.jobs.record import recorded, resumed
 from qexplorer.engine.runs.history import History
 from qexplorer.engine.runs.results import RunResult
 from qexplorer.errors import UserError
-from qexplorer.progress import Steps
+from qexplorer.progress import Progress, Steps, mapped
 
 
 def run_here(board: Board, history: History, book: Book) -> Steps[None]:
@@ -41,18 +42,14 @@ def _new(cell: Cell, board: Board, history: History, book: Book) -> Steps[RunRes
 def _told(steps: Steps[RunResult], cell: Cell, board: Board) -> Steps[RunResult]:
     """Run a cell's steps and report each as one of the whole study."""
     first = _head(cell, board)
+
+    def report(step: Progress) -> Progress:
+        board.change(cell.key, phase=str(step), fraction=max(board[cell.key].fraction, step.fraction or 0.0))
+        return replace(board.progress(f"{first}: {step.phase}"), timed=step.timed)
+
     board.change(cell.key, status=RUNNING)
     yield board.progress(first)
-    try:
-        while True:
-            step = next(steps)
-            board.change(cell.key, phase=str(step), fraction=max(board[cell.key].fraction, step.fraction or 0.0))
-            yield board.progress(f"{first}: {step.phase}")
-    except StopIteration as end:
-        result: RunResult = end.value
-        return result
-    finally:
-        steps.close()
+    return (yield from mapped(steps, report))
 
 
 def _head(cell: Cell, board: Board) -> str:

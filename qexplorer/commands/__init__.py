@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import Any, TypeVar
 
-from qexplorer.progress import Progress, Steps, finish
+from qexplorer.progress import Progress, Steps, TimeLeft, finish
 
 T = TypeVar("T")
 
@@ -68,7 +68,8 @@ class Bar:
     """A progress bar on one line, redrawn at most ten times a second."""
 
     def __init__(self) -> None:
-        self._start = self._last = time.monotonic()
+        self._last = time.monotonic()
+        self._left = TimeLeft()
 
     def clear(self) -> None:
         """Leave an empty line."""
@@ -76,13 +77,13 @@ class Bar:
         sys.stderr.flush()
 
     def __call__(self, progress: Progress) -> None:
+        self._left.note(progress)
         now = time.monotonic()
         if now - self._last < 0.1:
             return
         self._last = now
         share = progress.fraction or 0.0
-        left = (now - self._start) * (1 - share) / share if share > 0.05 else None
-        filled = round(share * 24)
+        filled, left = round(share * 24), self._left.seconds
         tail = f"  {left:.0f} s left" if left is not None else ""
         sys.stderr.write(f"\r\033[K{'█' * filled}{'░' * (24 - filled)} {share:4.0%}  {progress}{tail}\r")
         sys.stderr.flush()

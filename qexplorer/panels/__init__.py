@@ -1,14 +1,13 @@
 """Panels: one file a dock. A panel binds the store, the preview and the runner to widgets, and holds nothing itself."""
 
-import importlib
-import pkgutil
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from qexplorer.engine.runs.history import History
+from qexplorer.plugins import Classes
 from qexplorer.state.chosen_runs import ChosenRuns
 from qexplorer.state.layer_scan import LayerScan
 from qexplorer.state.preview import Preview
@@ -79,16 +78,6 @@ class Panel(QWidget):
         """Learn whether the person can see the panel: it is neither closed nor behind another."""
 
 
-P = TypeVar("P", bound=Panel)
-panels: list[type[Panel]] = []
-
-
-def register(cls: type[P]) -> type[P]:
-    """Class decorator: give a panel a dock."""
-    panels.append(cls)
-    panels.sort(key=lambda each: each.order)
-    return cls
-
-
-for _module in sorted(m.name for m in pkgutil.iter_modules(__path__)):
-    importlib.import_module(f"{__name__}.{_module}")
+panels: Classes[Panel] = Classes("panel")
+"""Each has a dock."""
+panels.discover(__name__, list(__path__))

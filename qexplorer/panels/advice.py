@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QWidget
 
 from qexplorer.engine.advice import JobAdvice, advise_on
 from qexplorer.errors import UserError
-from qexplorer.panels import Panel, Parts, Place, register
+from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.quant import Analysis
 from qexplorer.quant.advice import Advice, advise
 from qexplorer.widgets.advice_list import AdviceList, Hint
@@ -17,14 +17,14 @@ NOTHING = (
 )
 
 
-@register
+@panels.register
 class AdvicePanel(Panel):
     """Rules over the analysis and over the result; each with a button that applies its remedy."""
 
     name: ClassVar[str] = "advice"
     title: ClassVar[str] = "Advice"
     order: ClassVar[int] = 55
-    place: ClassVar[Place] = Place(8, "metrics", tabbed=True)
+    place: ClassVar[Place] = Place(9, "metrics", tabbed=True)
     picture_asked = Signal(str)
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:

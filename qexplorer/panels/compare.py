@@ -14,7 +14,7 @@ from qexplorer.engine.runs.compare import Candidate, Paired, candidate, paired
 from qexplorer.engine.runs.history import History
 from qexplorer.engine.runs.results import SIMULATED, Row, RunResult
 from qexplorer.errors import UserError
-from qexplorer.panels import Panel, Parts, Place, register
+from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.panels.titles import job_title, row_title
 from qexplorer.progress import Progress, Steps
 from qexplorer.state.chosen_runs import SHOWN, Line
@@ -44,14 +44,14 @@ class Comparable:
     left_out: Counter[str] = field(default_factory=Counter[str])
 
 
-@register
+@panels.register
 class ComparePanel(Panel):
     """A scatter of all rows tested on the same data; the paired test of two rows, and the images that changed."""
 
     name: ClassVar[str] = "compare"
     title: ClassVar[str] = "Compare"
     order: ClassVar[int] = 28
-    place: ClassVar[Place] = Place(10, "distribution", tabbed=True)
+    place: ClassVar[Place] = Place(12, "distribution", tabbed=True)
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)

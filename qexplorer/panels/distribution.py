@@ -7,7 +7,7 @@ from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QStackedLayout, QWidget
 
-from qexplorer.panels import Panel, Parts, Place, register
+from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.quant import Analysis
 from qexplorer.quant.observers.fixed import Fixed
 from qexplorer.state.app_state import AppState
@@ -66,7 +66,7 @@ class Swatch(QWidget):
         painter.drawText(QRectF(19, 0, self.width(), self.height()), Qt.AlignmentFlag.AlignVCenter, self._text)
 
 
-@register
+@panels.register
 class DistributionPanel(Panel):
     """The tensor's name over its picture, with clip limits that can be dragged."""
 

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QStackedLayout, QWidget
 
-from qexplorer.panels import Panel, Parts, Place, register
+from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.panels.distribution import subject
 from qexplorer.quant import Analysis
 from qexplorer.state.app_state import AppState
@@ -19,7 +19,7 @@ from qexplorer.widgets.theme import Theme
 ONE_CHANNEL = "This tensor has no channels to compare: it has one dimension, or only one channel."
 
 
-@register
+@panels.register
 class ErrorPanel(Panel):
     """Two pictures in one place: the histogram of errors, and SQNR of each channel."""
 

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QWidget
 
-from qexplorer.panels import Parts, Place, register
+from qexplorer.panels import Parts, Place, panels
 from qexplorer.panels.survey import SurveyPanel
 from qexplorer.quant import QuantSpec
 from qexplorer.quant.survey import FormatSurvey
@@ -15,7 +15,7 @@ from qexplorer.widgets.segmented import Segmented
 from qexplorer.widgets.theme import Theme
 
 
-@register
+@panels.register
 class FormatsPanel(SurveyPanel):
     """SQNR over bits per weight, a dot for each format; a click on a dot quantizes so."""
 

@@ -20,7 +20,7 @@ from qexplorer.engine.models import models
 from qexplorer.engine.models.trust import Untrusted
 from qexplorer.engine.runs.results import RunResult
 from qexplorer.errors import UserError
-from qexplorer.panels import Panel, Parts, Place, register
+from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.panels.trust_question import ask_for_trust
 from qexplorer.progress import Steps
 from qexplorer.settings import schema
@@ -57,7 +57,7 @@ def _titles() -> dict[str, str]:
     return {**WORDS, **presets, **{model.name: model.title for model in models}}
 
 
-@register
+@panels.register
 class JobsPanel(Panel):
     """A job's settings with its Run button, and a row for each job on its way."""
 

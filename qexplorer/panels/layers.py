@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QStackedLayout, QVBoxLay
 
 from qexplorer.inspection.scan import LayerRow, Totals
 from qexplorer.inspection.scan_table import as_csv
-from qexplorer.panels import Panel, Parts, Place, register
+from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.quant import QuantSpec
 from qexplorer.state.app_state import AppState
 from qexplorer.state.layer_scan import MOST
@@ -32,14 +32,14 @@ START = "Press Scan: every tensor is quantized as the scheme says, and those tha
 OUTDATED = "These are figures of the spec before — Scan again."
 
 
-@register
+@panels.register
 class LayersPanel(Panel):
     """The specs that are compared with their totals, and a table of all tensors under them."""
 
     name: ClassVar[str] = "layers"
     title: ClassVar[str] = "Layers"
     order: ClassVar[int] = 26
-    place: ClassVar[Place] = Place(9, "distribution", tabbed=True)
+    place: ClassVar[Place] = Place(10, "distribution", tabbed=True)
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)

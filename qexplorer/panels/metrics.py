@@ -4,14 +4,14 @@ from typing import ClassVar
 
 from PySide6.QtWidgets import QWidget
 
-from qexplorer.panels import Panel, Parts, Place, register
+from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.panels.distribution import NOTICEABLE_S
 from qexplorer.quant import Analysis
 from qexplorer.state.runner import Failed, Task
 from qexplorer.widgets.metrics_list import MetricsList
 
 
-@register
+@panels.register
 class MetricsPanel(Panel):
     """SQNR large, the rest below."""
 

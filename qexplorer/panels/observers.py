@@ -6,7 +6,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QWidget
 
-from qexplorer.panels import Parts, Place, register
+from qexplorer.panels import Parts, Place, panels
 from qexplorer.panels.survey import SurveyPanel
 from qexplorer.quant import QuantSpec
 from qexplorer.quant.survey import ObserverSurvey
@@ -38,7 +38,7 @@ class Lab(QWidget):
             self._row.setDirection(way)
 
 
-@register
+@panels.register
 class ObserversPanel(SurveyPanel):
     """A histogram with the clips of every observer, and a table of their figures."""
 

@@ -11,7 +11,7 @@ from qexplorer.engine.jobs.simulated_job import SimulatedJob
 from qexplorer.engine.runs.history import Run
 from qexplorer.engine.runs.results import Row, RunResult
 from qexplorer.errors import UserError
-from qexplorer.panels import Panel, Parts, Place, register
+from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.panels.findings import (
     Figures,
     curves_of,
@@ -42,14 +42,14 @@ POLL_S = 0.5
 """The points of a run under way are read this often."""
 
 
-@register
+@panels.register
 class ResultPanel(Panel):
     """Bars of layers, curves, or a front with its slider, whatever the run has."""
 
     name: ClassVar[str] = "result"
     title: ClassVar[str] = "Result"
-    order: ClassVar[int] = 26
-    place: ClassVar[Place] = Place(9, "distribution", tabbed=True)
+    order: ClassVar[int] = 27
+    place: ClassVar[Place] = Place(11, "distribution", tabbed=True)
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)

@@ -14,7 +14,7 @@ from qexplorer.engine.runs.history import RESUMABLE, Run
 from qexplorer.engine.runs.report import export
 from qexplorer.engine.runs.results import Row, RunResult
 from qexplorer.errors import UserError
-from qexplorer.panels import Panel, Parts, Place, register
+from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.panels.titles import job_title, model_title, row_title, specs_title, told
 from qexplorer.state.chosen_runs import SHOWN, Known, Line
 from qexplorer.state.runner import Done, Failed, Task
@@ -26,7 +26,7 @@ ENDINGS = {"Report (*.html)": ".html", "Table (*.csv)": ".csv"}
 """What runs can be exported as."""
 
 
-@register
+@panels.register
 class RunsPanel(Panel):
     """The result table over the run history, and what can be done with a run."""
 

@@ -7,7 +7,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QWidget
 
-from qexplorer.panels import Panel, Parts, Place, register
+from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.quant import Analysis, QuantSpec
 from qexplorer.state.app_state import AppState
 from qexplorer.weights import Checkpoint
@@ -17,7 +17,7 @@ from qexplorer.widgets.theme import Theme
 from qexplorer.widgets.views import thin_scroll_bars
 
 
-@register
+@panels.register
 class SchemePanel(Panel):
     """The form of the spec, and what to do with it."""
 

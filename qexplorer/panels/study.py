@@ -14,7 +14,7 @@ from qexplorer.cluster.place import LOCAL, TLS, place_of
 from qexplorer.cluster.study import Study
 from qexplorer.engine.models.trust import Untrusted
 from qexplorer.errors import UserError
-from qexplorer.panels import Panel, Parts, Place, register
+from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.state.app_state import AppState, StudyChoice
 from qexplorer.state.runner import Cancelled, Done, Failed, Task
 from qexplorer.widgets.cells_table import CellLine, CellsTable
@@ -37,14 +37,14 @@ PATHS = {
 """What each path is called, what it is, and the files that are offered for it."""
 
 
-@register
+@panels.register
 class StudyPanel(Panel):
     """The file, where its runs go, and a line for each of them."""
 
     name: ClassVar[str] = "study"
     title: ClassVar[str] = "Study"
     order: ClassVar[int] = 75
-    place: ClassVar[Place] = Place(12, "runs", tabbed=True)
+    place: ClassVar[Place] = Place(13, "runs", tabbed=True)
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)

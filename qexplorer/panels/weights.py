@@ -5,7 +5,7 @@ from typing import ClassVar
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QStackedLayout, QWidget
 
-from qexplorer.panels import Panel, Parts, Place, register
+from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.state.app_state import AppState
 from qexplorer.state.runner import Failed
 from qexplorer.text import printable
@@ -19,7 +19,7 @@ from qexplorer.widgets.tensor_tree import TensorTree
 READS = "safetensors, sharded folders, PyTorch .pt/.pth/.bin, .npy and .npz"
 
 
-@register
+@panels.register
 class WeightsPanel(Panel):
     """A filter over the tree of tensors, with totals below."""
 

@@ -12,7 +12,7 @@ from typing import Any
 from PySide6.QtCore import QObject, Qt, QTimer, Signal, Slot
 
 from qexplorer.errors import UserError
-from qexplorer.progress import Progress, Steps
+from qexplorer.progress import Progress, Steps, TimeLeft
 
 POLL_MS = 100
 """How often progress is read; the worker never emits it, so a fast generator cannot flood the event loop."""
@@ -64,8 +64,7 @@ class Task:
     number: int = field(default_factory=lambda: next(_numbers))
     progress: Progress | None = None
     started: float | None = None
-    pace: tuple[float, float] | None = None
-    """When a share of the whole was first done, and which: what came before, such as loading torch, says nothing."""
+    time_left: TimeLeft = field(default_factory=TimeLeft)
     outcome: Outcome | None = None
     cancelling: bool = False
 
@@ -76,22 +75,13 @@ class Task:
 
     @property
     def seconds_left(self) -> float | None:
-        """An estimate from the pace so far; `None` while it would be a guess: in the first three seconds, and in the
-        first half minute until a tenth is done.
-        """
-        share = self.progress.fraction if self.progress else None
-        if self.pace is None or share is None:
-            return None
-        seconds, done = time.monotonic() - self.pace[0], share - self.pace[1]
-        if done <= 0 or seconds < 3 or (seconds < 30 and done < 0.1):
-            return None
-        return seconds * (1 - share) / done
+        """An estimate of how long it still takes; `None` while it would be a guess."""
+        return self.time_left.seconds
 
     def note(self, progress: Progress) -> None:
         """Take note of how far it is."""
         self.progress = progress
-        if self.pace is None and progress.fraction:
-            self.pace = time.monotonic(), progress.fraction
+        self.time_left.note(progress)
 
 
 class Runner(QObject):

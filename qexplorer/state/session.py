@@ -9,6 +9,7 @@ from qexplorer.folders import write_whole
 from qexplorer.state.app_state import AppState
 
 VERSION = 1
+STARTED = "A new session was started."
 
 
 def save_session(path: Path, state: AppState) -> None:
@@ -27,14 +28,14 @@ def load_session(path: Path) -> AppState | None:
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The session {path} cannot be read.", "Starting afresh.") from error
+        raise UserError(f"The session {path} cannot be read.", STARTED) from error
     try:
         document: Any = json.loads(text)
         if not isinstance(document, dict) or document.get("version") != VERSION:  # pyright: ignore[reportUnknownMemberType]
-            raise UserError(f"The session {path} was written by another version.", "Starting afresh.")
+            raise UserError(f"The session {path} was written by another version.", STARTED)
         try:
             return AppState.from_json(document["state"])  # pyright: ignore[reportUnknownArgumentType]
         except UserError as error:
-            raise UserError(f"The saved session could not be used: {error.what}", "Starting afresh.") from error
+            raise UserError(f"The saved session could not be used: {error.what}", STARTED) from error
     except (ValueError, KeyError, AttributeError, RecursionError) as error:
-        raise UserError(f"The session {path} is damaged.", "Starting afresh.") from error
+        raise UserError(f"The session {path} is damaged.", STARTED) from error

@@ -270,21 +270,6 @@ def test_a_result_is_not_kept_alive_by_the_runner(qtbot, runner):
     assert result() is None
 
 
-@pytest.mark.parametrize(
-    ("fraction", "seconds", "left"),
-    [(None, 10, None), (0.1, 10, None), (0.5, 2, None), (0.15, 10, None), (0.2, 10, 80), (0.12, 40, 1760), (1, 9, 0)],
-)
-def test_the_time_left_is_told_only_when_it_is_no_guess(monkeypatch, fraction, seconds, left):
-    task = Task(iter(()), "a task", started=0.0)
-    for now, share in ((20.0, 0.0), (50.0, 0.1), (50.0 + seconds, fraction)):  # loading torch took 50 seconds
-        monkeypatch.setattr(time, "monotonic", lambda now=now: now)
-        task.note(Progress("x", fraction=share))
-    assert task.seconds_left == (None if left is None else pytest.approx(left))
-
-
-def test_the_time_left_begins_with_the_first_share_that_is_done(qtbot, runner):
-    def steps():
-        yield Progress("Loading", fraction=0.0)
-        yield Progress("Reading", fraction=0.25)
-
-    assert ended(qtbot, runner, steps()).pace[1] == 0.25
+def test_a_task_tells_the_time_left_that_its_progress_says(qtbot, runner, log):
+    task = ended(qtbot, runner, log.short("result"))
+    assert task.seconds_left is None

@@ -68,14 +68,14 @@ def _rounds(
     for name in names:
         last = 0.0
         for _ in range(WARM_UP):
-            yield Progress(phase, fraction=start)
+            yield Progress(phase, fraction=start, timed=True)
             last = _run(modules[name], x)
         estimate += last
     rounds = int(min(max(SECONDS * 1000 / max(estimate, 1e-3), FEWEST), MOST))
     times: dict[str, list[float]] = {name: [] for name in names}
     for done in range(rounds):
         for turn in range(len(names)):
-            yield Progress(phase, done, rounds, start + (stop - start) * done / rounds)
+            yield Progress(phase, done, rounds, start + (stop - start) * done / rounds, timed=True)
             name = names[(done + turn) % len(names)]
             times[name].append(_run(modules[name], x))
     return times
