@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast
 
 from qexplorer.errors import UserError
-from qexplorer.settings import check, read, schema
+from qexplorer.settings import check, meant, read, schema, write
+from qexplorer.text import printable
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,9 @@ class Registry(Classes[P]):
     def named(self, name: str) -> type[P]:
         """The plugin of that name; a `UserError` says which ones there are."""
         if name not in self._classes:
-            known = ", ".join(cls.name for cls in self)
-            raise UserError(f"There is no {self.kind} “{name}”.", f"Known: {known}.", field=self.kind)
+            known = [cls.name for cls in self]
+            raise UserError(f"There is no {self.kind} “{printable(name, 80)}”.",
+                            f"{meant(name, known)}Known: {', '.join(known)}.", field=self.kind)  # fmt: skip
         return self._classes[name]
 
     def read(self, value: Any) -> P:
@@ -98,6 +100,10 @@ class Registry(Classes[P]):
         settings = {str(key): each for key, each in cast("dict[Any, Any]", value).items()}
         cls = self.named(str(settings.pop("name", "")))
         return read(cls, settings, f"the {self.kind} {cls.name}", strict=True)
+
+    def write(self, plugin: P) -> dict[str, Any]:
+        """The name and the settings of a plugin: the inverse of `read`."""
+        return {"name": plugin.name, **write(plugin)}
 
     def parse(self, text: str) -> P:
         """Build a plugin from its text form; a `UserError` names what was not understood and what there is."""

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Mapping
 from functools import cache
 from types import UnionType
-from typing import Any, Literal, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Protocol, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from qexplorer.errors import UserError
 from qexplorer.text import printable
@@ -25,6 +25,9 @@ class Choosable(Protocol):
 
     def read(self, value: Any) -> Any:
         """The plugin of a text form, or of a mapping of its name and settings. Raises `UserError`."""
+
+    def write(self, plugin: Any) -> Any:
+        """What `read` makes the plugin of again, as JSON and TOML can hold it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,10 +44,10 @@ class Setting:
     """One field. `help` is a phrase without a full stop.
 
     `choices` are all values that there are, `offers` texts that are offered beside any other; `unit` stands behind a
-    number; `empty` is what an empty text or a 0 stands for; `browse` says that a path is chosen with a dialog. A form
-    may fold away what is `minor` and gives two columns to what is `wide`; `trial` is the job that shows on one layer
-    what the setting does. `registry` has the plugins among which the setting chooses. `name`, `kind` and `default`
-    follow from the field; one without a default has `...`.
+    number; `empty` is what an empty text or a 0 stands for; `browse` says that a path is chosen with a dialog, which
+    shows `files`. A form may fold away what is `minor` and gives two columns to what is `wide`; `trial` is the job that
+    shows on one layer what the setting does. `registry` has the plugins among which the setting chooses. `name`,
+    `kind` and `default` follow from the field; one without a default has `...`.
     """
 
     title: str
@@ -56,6 +59,7 @@ class Setting:
     offers: tuple[str, ...] = ()
     empty: str = ""
     browse: Literal["", "file", "folder"] = ""
+    files: str = ""
     minor: bool = False
     wide: bool = False
     trial: str = ""
@@ -95,6 +99,13 @@ class Setting:
                 f"“{printable(word, 80)}” is not {KINDS.get(self.kind, self.kind)}.", field=self.name
             ) from None
 
+    def read(self, value: Any, where: str, *, strict: bool = False) -> Any:
+        """The value of what JSON or TOML has for the field, as `settings.read`. An error names the field."""
+        try:
+            return self.registry.read(value) if self.registry else _read(self.kind, value, where, strict=strict)
+        except UserError as error:
+            raise UserError(error.what, error.remedy, field=error.field or self.name) from error
+
 
 def setting(default: Any, title: str, help_text: str = "", *, choices: Iterable[str | Choice] = (), **how: Any) -> Any:
     """A dataclass field with its `Setting`; `...` for a default where there is none, `how` as in `Setting`."""
@@ -132,26 +143,36 @@ def check(settings: Any) -> None:
         each.check(getattr(settings, each.name))
 
 
-def write(value: Any) -> Any:
-    """A value as JSON and TOML can hold it; what has a `to_json` says so itself."""
+def write(settings: Any) -> dict[str, Any]:
+    """The fields of a dataclass instance as JSON and TOML can hold them; a part with a `to_json` writes itself."""
+    return {
+        each.name: each.registry.write(value) if each.registry else _write(value)
+        for each in schema(type(settings))
+        for value in (getattr(settings, each.name),)
+    }
+
+
+def _write(value: Any) -> Any:
     if hasattr(value, "to_json"):
         return value.to_json()
     if dataclasses.is_dataclass(value):
-        return {f.name: write(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return write(value)
     if isinstance(value, Mapping):
-        return {str(key): write(each) for key, each in value.items()}
+        return {str(key): _write(each) for key, each in cast("Mapping[Any, Any]", value).items()}
     if isinstance(value, list | tuple):
-        return [write(each) for each in value]
+        return [_write(each) for each in cast("Iterable[Any]", value)]
     return value
 
 
 def read(kind: type[T], value: Any, where: str, *, strict: bool = False) -> T:
-    """`value`, as JSON or TOML has it, as one of the type `kind`: the inverse of `write`.
+    """`value`, as JSON or TOML has it, as one of the type `kind`, mostly a dataclass: the inverse of `write`.
 
     A whole number serves where a number is wanted; NaN and infinity are refused. Keys that a dataclass does not know
-    are left out, or refused if `strict`. Raises a `UserError` that names, as part of `where`, what is missing, of
-    another type or out of bounds.
+    are left out, or refused if `strict`; a part with a `from_json` reads itself. Raises a `UserError` that names, as
+    part of `where`, what is missing, of another type or out of bounds.
     """
+    if dataclasses.is_dataclass(kind):
+        return _read_fields(kind, value, where, strict=strict)
     return _read(kind, value, where, strict=strict)
 
 
@@ -182,7 +203,7 @@ def _read(kind: Any, value: Any, where: str, *, strict: bool) -> Any:
 
 def _read_fields(cls: Any, value: Any, where: str, *, strict: bool) -> Any:
     if not isinstance(value, dict):
-        raise UserError(f"{where} is not a table of settings.")
+        raise UserError(f"{sentence(where)} is not a table of settings.")
     known = {each.name: each for each in schema(cls)}
     if strict:
         for key in value:
@@ -190,32 +211,39 @@ def _read_fields(cls: Any, value: Any, where: str, *, strict: bool) -> Any:
     own: dict[str, Any] = {}
     for name, each in known.items():
         if name in value:
-            part = value[name]
-            own[name] = (
-                each.registry.read(part)
-                if each.registry
-                else _read(each.kind, part, f"{name} of {where}", strict=strict)
-            )
+            own[name] = each.read(value[name], f"{name} of {where}", strict=strict)
         elif each.required:
-            raise UserError(f"{where} lacks {name}.", field=name)
+            raise UserError(f"{sentence(where)} lacks {name}.", field=name)
     return cls(**own)
 
 
 def require_known(key: str, known: Iterable[str], where: str) -> None:
     """Raise a `UserError` for a key that is none of `known`, with the one that may have been meant."""
     names = list(known)
-    if key in names:
-        return
-    close = difflib.get_close_matches(key, names, 1)
-    meant = f"Did you mean {close[0]}? " if close else ""
-    raise UserError(
-        f"{where} has no setting “{printable(key, 80)}”.", f"{meant}Its settings: {', '.join(names)}.", field=key
-    )
+    if key not in names:
+        raise UserError(
+            f"{sentence(where)} has no setting “{printable(key, 80)}”.",
+            f"{meant(key, names)}Its settings: {', '.join(names)}.",
+            field=key,
+        )
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """“Did you mean …? ” with the word that is most alike; empty where none is."""
+    close = difflib.get_close_matches(word, list(known), 1)
+    return f"Did you mean {close[0]}? " if close else ""
+
+
+def sentence(text: str) -> str:
+    """The text with the article at its beginning as a sentence begins; a key or a file's name stays."""
+    return "The " + text[4:] if text.startswith("the ") else text
 
 
 def _read_plain(kind: Any, value: Any, where: str) -> Any:
     if kind is float and type(value) is int:
         value = float(value)
     if type(value) is not kind or (isinstance(value, float) and not math.isfinite(value)):
-        raise UserError(f"{where} cannot be “{printable(str(value), 80)}”.", f"It is {KINDS.get(kind, kind)}.")
+        raise UserError(
+            f"{sentence(where)} cannot be “{printable(str(value), 80)}”.", f"It is {KINDS.get(kind, kind)}."
+        )
     return value

@@ -12,6 +12,7 @@ from qexplorer.quant.observers.minmax import MinMax
 from qexplorer.quant.params import Choices, Convention, Division, Scheme
 from qexplorer.quant.rounding import ROUNDINGS, parse_rounding
 from qexplorer.quant.scale_dtypes import SCALE_DTYPES
+from qexplorer.settings import read
 
 UNSET: Any = None
 """A field that was not chosen: it takes the default of the format."""
@@ -170,7 +171,8 @@ class QuantSpec:
         unknown = set(fields) - set(DEFAULTS)
         if unknown:
             raise UserError(f"A spec has no field “{min(unknown)}”.", f"Known: {', '.join(DEFAULTS)}.")
-        return cls(**{k: parsers[k](v) if k in parsers else v for k, v in fields.items()})  # pyright: ignore[reportArgumentType]
+        texts = read(dict[str, str], dict(fields), "the spec")
+        return cls(**{k: parsers[k](v) if k in parsers else v for k, v in texts.items()})  # pyright: ignore[reportArgumentType]
 
 
 def _field_of(word: str) -> str:

@@ -36,6 +36,6 @@ def load_session(path: Path) -> AppState | None:
         try:
             return AppState.from_json(document["state"])  # pyright: ignore[reportUnknownArgumentType]
         except UserError as error:
-            raise UserError(f"The saved session could not be used: {error.what}", STARTED) from error
+            raise UserError(f"The saved session could not be used. {error}", STARTED) from error
     except (ValueError, KeyError, AttributeError, RecursionError) as error:
         raise UserError(f"The session {path} is damaged.", STARTED) from error

@@ -10,7 +10,7 @@ from small_nets import randn
 from torch import Tensor
 
 from qexplorer.engine.repair import adaround as adaround_room
-from qexplorer.engine.repair.gram import Gram
+from qexplorer.engine.simulation.gram import Gram
 from qexplorer.progress import finish
 
 pytestmark = pytest.mark.usefixtures("one_thread")

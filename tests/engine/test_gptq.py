@@ -12,7 +12,7 @@ from small_nets import randn
 from torch import Tensor, nn
 
 from qexplorer.engine.repair import gptq as gptq_room
-from qexplorer.engine.repair.gram import Gram, grouped
+from qexplorer.engine.simulation.gram import Gram, grouped
 from qexplorer.errors import UserError
 from qexplorer.progress import finish
 

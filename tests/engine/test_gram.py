@@ -9,7 +9,7 @@ from small_nets import randn
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
-from qexplorer.engine.repair.gram import MOST_PLACES, columns, gram, grouped
+from qexplorer.engine.simulation.gram import MOST_PLACES, columns, gram, grouped
 from qexplorer.engine.simulation.layers import quantize_input, weight_quantizer
 from qexplorer.engine.simulation.repair_step import LayerTask
 from qexplorer.engine.simulation.walk import Visit

@@ -250,7 +250,7 @@ def test_a_line_says_only_what_is_not_a_default():
         ("int4 mse minmax", "observer", "gives the observer twice"),
         ("int4 float16 bfloat16", "scale_dtype", "gives the scale dtype twice"),
         ("int4 group:0", "granularity", "not possible"),
-        ("int4 group:x", "", "is not a whole number"),
+        ("int4 group:x", "granularity", "is not a whole number"),
         ("int4 stochastic:x", "rounding", "“x” is not a seed"),
         ("int4 half_up:3", "rounding", "There is no rounding"),
         ("int4 affine full_span", "convention", "does not apply"),

@@ -10,6 +10,7 @@ from qexplorer.quant.formats import formats
 from qexplorer.quant.granularity import granularities
 from qexplorer.quant.observers import observers
 from qexplorer.quant.spec import QuantSpec
+from qexplorer.settings import schema
 from qexplorer.state.app_state import AppState, StudyChoice, describe
 
 EVALUATE = {"name": "evaluate"}
@@ -33,9 +34,9 @@ def through_json(state: AppState) -> AppState:
 def test_every_job_survives_json_with_its_defaults_and_with_other_settings(job):
     assert through_json(AppState(job=job())).job == job()
     other = {}
-    for f in dataclasses.fields(job):
-        if "choices" in f.metadata:
-            other[f.name] = f.metadata["choices"][-1]
+    for f in schema(job):
+        if f.choices:
+            other[f.name] = f.values[-1]
         elif isinstance(f.default, (int, float)):
             other[f.name] = f.default + 3
         elif f.name in SPECS:
@@ -62,10 +63,13 @@ def test_every_field_of_the_state_survives_json():
     assert through_json(AppState()) == AppState()
 
 
-@pytest.mark.parametrize("study", [{"file": 3}, {"colour": "red"}, {"on": None}, 7])
-def test_a_study_of_another_version_is_refused(study):
-    with pytest.raises(UserError, match="does not fit this version"):
+@pytest.mark.parametrize(
+    ("study", "field"), [({"file": 3}, "file"), ({"colour": "red"}, "colour"), ({"on": None}, "on"), (7, "study")]
+)
+def test_a_study_of_another_version_is_refused(study, field):
+    with pytest.raises(UserError) as caught:
         AppState.from_json({**AppState().to_json(), "study": study})
+    assert caught.value.field == field
 
 
 def test_files_for_tls_serve_an_address_that_needs_them():
@@ -92,6 +96,10 @@ def test_every_granularity_and_observer_survives_json(cls):
 def test_fields_that_are_missing_or_unknown_do_no_harm():
     assert AppState.from_json({}) == AppState()
     assert AppState.from_json({"tensor": "a", "from_the_future": 1}) == AppState(tensor="a")
+
+
+def test_a_job_may_be_written_in_short():
+    assert AppState.from_json({"job": "evaluate"}).job == jobs["evaluate"]()
 
 
 def test_an_unknown_theme_follows_the_system():
@@ -127,7 +135,7 @@ def test_an_unknown_theme_follows_the_system():
         {"spec": {"colour": "red"}},
         {"spec": {"format": "fp16", "scheme": "affine"}},
         {"job": None},
-        {"job": "evaluate"},
+        {"job": "no-such-job"},
         {"job": {}},
         {"job": {"name": "no-such-job"}},
         {"job": {"name": ["evaluate"]}},

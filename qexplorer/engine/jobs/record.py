@@ -9,6 +9,7 @@ from qexplorer.engine.runs.history import History, Run
 from qexplorer.engine.runs.results import RunResult
 from qexplorer.errors import UserError
 from qexplorer.progress import Steps
+from qexplorer.settings import read, write
 
 
 def recorded(job: Job, history: History, run_id: str = "") -> Steps[RunResult]:
@@ -20,7 +21,7 @@ def recorded(job: Job, history: History, run_id: str = "") -> Steps[RunResult]:
     """
     job = job.settled(history)
     job.check()
-    run_id = history.start(job.name, dataclasses.asdict(job), run_id)
+    run_id = history.start(job.name, write(job), run_id)
     return (yield from _course(job, history, run_id))
 
 
@@ -35,9 +36,9 @@ def resumed(run_id: str, history: History) -> Steps[RunResult]:
 def job_of(run: Run) -> Job:
     """The job that a run was started with. Raises `UserError` where this version has no such job."""
     try:
-        return jobs[run.job](**json.loads(run.config_json))
-    except (KeyError, TypeError, ValueError) as error:
-        what = f"The run “{run.run_id}” was started by another version of this program."
+        return read(jobs.named(run.job), json.loads(run.config_json), f"the job {run.job}", strict=True)
+    except (UserError, ValueError) as error:  # a ValueError is json's
+        what = f"The run “{run.run_id}” was started by another version of this program. {error}"
         raise UserError(what, "Start it anew.", field="run_id") from error
 
 

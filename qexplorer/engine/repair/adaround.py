@@ -14,7 +14,7 @@ from qexplorer.quant.spec import QuantSpec
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from qexplorer.engine.repair.gram import Gram
+    from qexplorer.engine.simulation.gram import Gram
     from qexplorer.engine.simulation.grid import WeightGrid
 
 GAMMA, ZETA = -0.1, 1.1
@@ -60,7 +60,7 @@ class AdaRound(Repair):
         return spec
 
     def choose(self, task: LayerTask) -> Steps[None]:
-        from qexplorer.engine.repair.gram import gram, grouped
+        from qexplorer.engine.simulation.gram import gram, grouped
         from qexplorer.engine.simulation.grid import WeightGrid
 
         yield Progress(f"AdaRound {task.name}")

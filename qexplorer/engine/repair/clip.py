@@ -47,7 +47,7 @@ class MseClip(Repair):
     def choose(self, task: LayerTask) -> Steps[None]:
         import torch
 
-        from qexplorer.engine.repair.gram import gram, grouped
+        from qexplorer.engine.simulation.gram import gram, grouped
         from qexplorer.engine.simulation.layers import dequantized
 
         ranges, weights = _Ranges(task), grouped(task.layer, task.weight)

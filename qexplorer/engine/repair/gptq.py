@@ -12,7 +12,7 @@ from qexplorer.quant.spec import QuantSpec
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from qexplorer.engine.repair.gram import Gram
+    from qexplorer.engine.simulation.gram import Gram
     from qexplorer.engine.simulation.grid import WeightGrid
 
 DAMPING = 0.01
@@ -42,7 +42,7 @@ class Gptq(Repair):
         return spec
 
     def choose(self, task: LayerTask) -> Steps[None]:
-        from qexplorer.engine.repair.gram import gram, grouped
+        from qexplorer.engine.simulation.gram import gram, grouped
         from qexplorer.engine.simulation.grid import WeightGrid
 
         yield Progress(f"GPTQ {task.name}")
