@@ -59,7 +59,8 @@ def sqnr_db(x2: float, e2: float) -> float:
     """10·log₁₀(Σx²/Σe²) in dB: +∞ without error, −∞ where there is nothing but error."""
     if e2 == 0:
         return math.inf
-    return 10 * math.log10(x2 / e2) if x2 > 0 and math.isfinite(e2) else -math.inf
+    ratio = x2 / e2 if math.isfinite(e2) else 0.0
+    return 10 * math.log10(ratio) if ratio > 0 else -math.inf
 
 
 def channels_db(x2: Doubles, e2: Doubles) -> Doubles:

@@ -1,12 +1,12 @@
 """What is measured: one tensor of made-up weights, the same every time, and what both sides need to begin with."""
 
-import os
 from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 
+from qexplorer.quant.pool import cores
 from qexplorer.quant.tensor_source import Values
 
 SIDE, QUICK_SIDE = 8192, 2048
@@ -25,7 +25,7 @@ def runs(quick: bool) -> int:
 
 def threads() -> int:
     """All cores that this process may use; torch is told so."""
-    n = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    n = cores()
     torch.set_num_threads(n)
     return n
 

@@ -156,5 +156,5 @@ def test_a_layer_may_be_called_with_its_input_by_name() -> None:
     net, x = settled(Named()), randn(3, 4, seed=1)
     found = prepare(net, x)
     assert found.traced
-    assert Stages(found).stages[0].source == "abs_1"
+    assert Stages(found).stages[0].source.name == "abs_1"
     assert torch.equal(output(found.module, x), output(net, x))

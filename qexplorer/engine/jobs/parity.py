@@ -55,19 +55,17 @@ class Parity(ModelJob):
         return choose_engine(self.engine)
 
     def convert(self, shop: Workshop) -> Steps[Conversion]:
+        from qexplorer.engine.simulation.watching import watching_outputs
+
         batches = shop.batches(self.calibration)
         steps = BACKEND().quantize(shop.module, self.preset, batches, real_weights(self.overrides, shop))
         real = yield from within(steps, 0.0, CONVERTED)
         kernels, others = BACKEND().kernels(real.module)
-        seen: dict[str, dict[str, Any]] = {}
-        hooks = [kernel.module.register_forward_hook(_Compare(kernel, seen)) for kernel in kernels]
+        compared = {kernel.name: _Compared(kernel) for kernel in kernels}
         images = shop.test[0][: self.compared]
-        try:
+        with watching_outputs({k.name: k.module for k in kernels}, lambda name, x, y: compared[name].add(x, y)):
             yield from within(_run(real.module, images), CONVERTED, 1.0)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        layers = [{"name": k.name, **_shares(seen[k.name])} for k in kernels if k.name in seen]
+        layers = [{"name": name, **own.shares()} for name, own in compared.items() if own.counts.any()]
         missing = f"Int8 layers that are not compared: {first_few(others)}." if others else ""
         note = " ".join(filter(None, (float_note(real.kept), missing)))
         row = Made(self.preset, BACKEND.kind, self.int8_engine(), real.module, note=note)
@@ -87,33 +85,28 @@ def _run(module: Any, images: NDArray[np.float32]) -> Steps[None]:
             module(torch.tensor(images[start : start + 16]))
 
 
-class _Compare:
-    """A hook that simulates the layer it is on, and counts differences of codes."""
+class _Compared:
+    """Simulates an int8 layer, and counts differences of codes."""
 
-    def __init__(self, kernel: Kernel, seen: dict[str, dict[str, Any]]) -> None:
+    def __init__(self, kernel: Kernel) -> None:
         from qexplorer.engine.fake_quant import FakeQuantize
 
         one = np.array([kernel.scale], np.float32)
         zero = np.array([kernel.zero_point], np.int32)
         spec = QuantSpec.parse("uint8 affine")
-        self._kernel, self._seen = kernel, seen
+        self._kernel = kernel
+        self.counts, self._sum, self._largest = np.zeros(WIDEST + 1, np.int64), 0, 0
         self._quantize = FakeQuantize(spec, QuantParams(one, zero, 0, 255))
 
-    def __call__(self, module: Any, args: Any, output: "Tensor") -> None:
-        del module
-        expected = self._quantize(self._kernel.compute(args[0].dequantize()))
+    def add(self, x: "Tensor", output: "Tensor") -> None:
+        expected = self._quantize(self._kernel.compute(x.dequantize()))
         codes = (expected / self._kernel.scale).round().int() + self._kernel.zero_point
         off = (codes - output.int_repr().int()).flatten()
-        counts = np.bincount(off.abs().clamp(max=WIDEST).numpy(), minlength=WIDEST + 1)
-        own = self._seen.setdefault(
-            self._kernel.name, {"counts": np.zeros(WIDEST + 1, np.int64), "sum": 0, "largest": 0}
-        )
-        own["counts"] += counts
-        own["sum"] += int(off.sum())
-        own["largest"] = max(own["largest"], int(off.abs().max()))
+        self.counts += np.bincount(off.abs().clamp(max=WIDEST).numpy(), minlength=WIDEST + 1)
+        self._sum += int(off.sum())
+        self._largest = max(self._largest, int(off.abs().max()))
 
-
-def _shares(own: dict[str, Any]) -> dict[str, Any]:
-    n = int(own["counts"].sum())
-    return {"counts": own["counts"].tolist(), "equal": int(own["counts"][0]) / n, "mean_lsb": own["sum"] / n,
-            "largest_lsb": own["largest"]}  # fmt: skip
+    def shares(self) -> dict[str, Any]:
+        n = int(self.counts.sum())
+        return {"counts": self.counts.tolist(), "equal": int(self.counts[0]) / n, "mean_lsb": self._sum / n,
+                "largest_lsb": self._largest}  # fmt: skip

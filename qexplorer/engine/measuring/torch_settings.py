@@ -1,14 +1,14 @@
 """What a job sets for the whole process while it runs, and puts back."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from qexplorer.quant.pool import cores
 
 
 def default_threads() -> int:
     """All cores that this process may use but one, so that the window stays quick; at least one."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores - 1)
+    return max(1, cores() - 1)
 
 
 @contextmanager

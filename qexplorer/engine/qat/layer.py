@@ -98,9 +98,3 @@ class QatLayer(nn.Module):
         if isinstance(self.layer, nn.Linear):
             return F.linear(x, weight, bias)
         return self.layer._conv_forward(x, weight, bias)
-
-
-def replace_module(root: nn.Module, name: str, module: nn.Module) -> None:
-    """Put a module where another one is."""
-    parent, _, leaf = name.rpartition(".")
-    setattr(root.get_submodule(parent), leaf, module)

@@ -37,7 +37,7 @@ class Checkpointed:
                 self._stages.run, self.module, values, at, cut, use_reentrant=False, context_fn=self._contexts
             )
             at = cut
-        return values[self._stages.nodes[-1].name]
+        return values[self._stages.nodes[-1]]
 
     def _contexts(self) -> tuple[Any, Any]:
         return _Still(()), _Still(tuple(m for m in self.module.modules() if isinstance(m, Norm)))
@@ -120,7 +120,7 @@ def formula(prepared: Prepared, x: Tensor, cuts: list[int] | None) -> int:
         for i in range(at, stages.end):
             before = set(values)
             values = stages.run(prepared.module, values, i, i + 1)
-            sizes[i] = sum(_bytes(v) for name, v in values.items() if name not in before)
+            sizes[i] = sum(_bytes(v) for node, v in values.items() if node not in before)
             if i + 1 in ends and i + 1 != stages.end:
                 alive.append(sum(_bytes(v) for v in values.values()))
     bounds = [at, *ends]

@@ -9,12 +9,13 @@ import torch
 from torch import fx, nn
 
 from qexplorer.engine.fake_quant import FakeQuantize
-from qexplorer.engine.qat.layer import QatLayer, replace_module
+from qexplorer.engine.qat.layer import QatLayer
 from qexplorer.engine.simulation.calibrate import Batches, watcher
 from qexplorer.engine.simulation.folding import foldable
 from qexplorer.engine.simulation.prepared import Prepared
 from qexplorer.engine.simulation.recipe import LayerSpec, Recipe
 from qexplorer.engine.simulation.simulate import Plan, Simulated, sizes_of
+from qexplorer.engine.simulation.watching import watching_inputs
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps
 from qexplorer.quant.params import QuantParams
@@ -61,20 +62,18 @@ class QatModel:
             layer.observe_weights()
         specs = {n: s for n in self.layers if (s := self.recipe.of(n).activations) is not None}
         watchers = {name: watcher(spec) for name, spec in specs.items()}
-        handles = [self.layers[n].register_forward_pre_hook(_Look(w)) for n, w in watchers.items()]
         fakes = {name: self.layers[name].input_fake for name in specs}
         for name in specs:
             self.layers[name].input_fake = None  # ranges are those of float inputs
         training = self.module.training
         self.module.eval()
         try:
-            for i, batch in enumerate(batches if specs else []):
-                yield Progress("Calibrating", i, len(batches))
-                with torch.no_grad():
-                    self.module(torch.tensor(batch, device=self.device))
+            with watching_inputs({n: self.layers[n] for n in specs}, lambda name, x: watchers[name].see(x)):
+                for i, batch in enumerate(batches if specs else []):
+                    yield Progress("Calibrating", i, len(batches))
+                    with torch.no_grad():
+                        self.module(torch.tensor(batch, device=self.device))
         finally:
-            for handle in handles:
-                handle.remove()
             for name, fake in fakes.items():
                 self.layers[name].input_fake = fake
             self.module.train(training)
@@ -98,7 +97,7 @@ class QatModel:
         for name in self.layers:
             layer = copy.get_submodule(name)
             assert isinstance(layer, QatLayer)  # noqa: S101  it is a copy
-            replace_module(copy, name, layer.plain())
+            copy.set_submodule(name, layer.plain())
         return Prepared(copy.eval(), {n: copy.get_submodule(n) for n in self.layers}, self.prepared.traced)
 
     def sizes(self) -> tuple[int, float]:
@@ -128,9 +127,9 @@ def qat_model(
             continue
         norm = copy.module.get_submodule(after[name]) if name in after else None
         layers[name] = QatLayer(layer, norm, spec, learn=learn, params=(params or {}).get(name))
-        replace_module(copy.module, name, layers[name])
+        copy.module.set_submodule(name, layers[name])
         if norm is not None:
-            replace_module(copy.module, after[name], nn.Identity())
+            copy.module.set_submodule(after[name], nn.Identity())
     for parameter in copy.module.parameters():
         parameter.requires_grad_(True)
     return QatModel(copy, recipe, layers, learn)
@@ -156,12 +155,3 @@ def qat_model_from(made: Simulated, plan: Plan, *, learn: bool) -> QatModel:
                 raise UserError(f"The weights of {name} on their grid are rounded to others by {plan.of(name).text}.",
                                 "Take the rounding half_even.", field="weight_spec")  # fmt: skip
     return model
-
-
-class _Look:
-    def __init__(self, watcher: Any) -> None:
-        self._watcher = watcher
-
-    def __call__(self, layer: nn.Module, args: tuple[Any, ...]) -> None:
-        del layer
-        self._watcher.see(args[0])

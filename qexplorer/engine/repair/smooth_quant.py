@@ -39,6 +39,7 @@ class SmoothQuant(Repair):
         import torch
 
         from qexplorer.engine.simulation.graph import norm_readers
+        from qexplorer.engine.simulation.watching import watching_outputs
 
         del recipe
         found = list(norm_readers(model))
@@ -47,34 +48,24 @@ class SmoothQuant(Repair):
         if not any(map(len, batches)):
             raise UserError("SmoothQuant looks at activations, and there are no samples.", "Take calibration samples.",
                             field="calibration")  # fmt: skip
-        peaks = [_Peak() for _ in found]
-        handles = [norm.register_forward_hook(peak) for (norm, _), peak in zip(found, peaks, strict=True)]
-        try:
+        peaks: dict[int, Tensor] = {}
+
+        def see(i: int, _: "Tensor", y: "Tensor") -> None:
+            own = y.detach().abs().reshape(-1, y.shape[-1]).amax(dim=0)
+            peaks[i] = peaks[i].maximum(own) if i in peaks else own
+
+        with watching_outputs(dict(enumerate(norm for norm, _ in found)), see):
             for i, batch in enumerate(batches):
                 yield Progress("Looking for outliers", i, len(batches))
                 with torch.no_grad():
                     model.module(torch.tensor(batch, device=model.device))
-        finally:
-            for handle in handles:
-                handle.remove()
         done: list[dict[str, Any]] = []
-        for (norm, readers), peak in zip(found, peaks, strict=True):
-            assert peak.largest is not None  # noqa: S101  every norm was run
-            largest = peak.largest
+        for i, (norm, readers) in enumerate(found):
+            largest = peaks[i]
             s = smooth(norm, [model.layers[name] for name in readers], largest, self.alpha)
             done += [{"repair": self.name, "name": name, "activation_spread": _ratio(largest),
                       "activation_spread_after": _ratio(largest / s)} for name in readers]  # fmt: skip
         return done
-
-
-class _Peak:
-    def __init__(self) -> None:
-        self.largest: Tensor | None = None
-
-    def __call__(self, module: "nn.Module", args: Any, output: "Tensor") -> None:
-        del module, args
-        own = output.detach().abs().reshape(-1, output.shape[-1]).amax(dim=0)
-        self.largest = own if self.largest is None else self.largest.maximum(own)
 
 
 def smooth(norm: "nn.LayerNorm", readers: "list[nn.Module]", largest: "Tensor", alpha: float) -> "Tensor":

@@ -1,16 +1,17 @@
 """Calibration: the ranges of what layers read, found in one pass over the samples and in memory that does not grow."""
 
+from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from qexplorer.engine.fake_quant import FakeQuantize
-from qexplorer.engine.simulation.layers import input_of
 from qexplorer.engine.simulation.prepared import Prepared
+from qexplorer.engine.simulation.watching import watching_inputs
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps
 from qexplorer.quant.analysis import params_of_sketch
@@ -96,41 +97,36 @@ def calibrate(prepared: Prepared, specs: dict[str, QuantSpec], batches: Batches,
     A batch is forgotten as soon as it was seen. A layer that no sample goes through has no range, and is left out.
     Raises `UserError` where what a layer reads does not fit its spec, and where there are no samples.
     """
-    looks = {name: _Look(name, watcher(spec, dynamic=dynamic)) for name, spec in specs.items()}
-    idle = all(isinstance(look.watcher, Dynamic) for look in looks.values())
+    watchers = {name: watcher(spec, dynamic=dynamic) for name, spec in specs.items()}
+    seen: Counter[str] = Counter()
+
+    def see(name: str, x: Tensor) -> None:
+        _see(name, watchers[name], x)
+        seen[name] += x.numel()
+
+    idle = all(isinstance(each, Dynamic) for each in watchers.values())
     if not idle and not any(map(len, batches)):
         raise UserError("Ranges of activations are found from samples, and there are none.",
                         "Take calibration samples.", field="calibration")  # fmt: skip
-    handles = [prepared.layers[n].register_forward_pre_hook(look, with_kwargs=True) for n, look in looks.items()]
-    try:
+    with watching_inputs({name: prepared.layers[name] for name in specs}, see):
         for i, batch in enumerate([] if idle else batches):
             yield Progress("Calibrating", i, len(batches), RAN * i / len(batches))
             with torch.no_grad():
                 prepared.module(torch.tensor(batch, device=prepared.device))
-            if i == 0 and len(batches) * sum(look.seen for look in looks.values()) >= WORTH_KERNELS:
+            if i == 0 and len(batches) * seen.total() >= WORTH_KERNELS:
                 yield from load_kernels()
-    finally:
-        for handle in handles:
-            handle.remove()
     found: dict[str, FakeQuantize] = {}
-    for i, (name, look) in enumerate(looks.items()):
-        yield Progress("Finding ranges", i, len(looks), RAN + (1 - RAN) * i / len(looks))
-        if look.seen or isinstance(look.watcher, Dynamic):
-            found[name] = look.watcher.quantizer().to(prepared.device)
+    for i, (name, each) in enumerate(watchers.items()):
+        yield Progress("Finding ranges", i, len(watchers), RAN + (1 - RAN) * i / len(watchers))
+        if seen[name] or isinstance(each, Dynamic):
+            found[name] = each.quantizer().to(prepared.device)
     return found
 
 
-class _Look:
-    def __init__(self, name: str, watcher: Watcher) -> None:
-        self.name, self.watcher, self.seen = name, watcher, 0
-
-    def __call__(self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        del layer
-        x = input_of(args, kwargs)
-        try:
-            self.watcher.see(x)
-        except UserError as error:
-            what = f"What {self.name} reads, {list(x.shape)}, does not fit its spec: {error.what}"
-            raise UserError(what, "Take another granularity, or give this layer another spec in Overrides.",
-                            field="activation_spec") from error  # fmt: skip
-        self.seen += x.numel()
+def _see(name: str, watcher: Watcher, x: Tensor) -> None:
+    try:
+        watcher.see(x)
+    except UserError as error:
+        what = f"What {name} reads, {list(x.shape)}, does not fit its spec: {error.what}"
+        raise UserError(what, "Choose another granularity, or give this layer another spec in Overrides.",
+                        field="activation_spec") from error  # fmt: skip

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from qexplorer.engine.fake_quant import FakeQuantize
+from qexplorer.engine.simulation.watching import input_of
 from qexplorer.errors import UserError
+from qexplorer.quant import metrics
 from qexplorer.quant.analysis import size_bits
 from qexplorer.quant.granularity import PerBlock, PerChannel, PerGroup
 from qexplorer.quant.spec import QuantSpec
@@ -59,10 +61,7 @@ def sqnr_db(original: Tensor, other: Tensor) -> float:
 
 def ratio_db(signal: float, noise: float) -> float:
     """10·log10(signal / noise); infinite without noise, 0 where there is neither, and −∞ where noise is not finite."""
-    if noise == 0:
-        return math.inf if signal else 0.0
-    ratio = signal / noise
-    return 10 * math.log10(ratio) if ratio > 0 else -math.inf
+    return 0.0 if signal == noise == 0 else metrics.sqnr_db(signal, noise)
 
 
 def json_db(value: float) -> float | str:
@@ -99,8 +98,3 @@ class QuantizeInput:
 def quantize_input(layer: nn.Module, quantizer: FakeQuantize) -> Any:
     """Let the layer read quantized values; returns the hook's handle."""
     return layer.register_forward_pre_hook(QuantizeInput(quantizer), with_kwargs=True)
-
-
-def input_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-    """What a layer is called with: it takes one tensor, which may be named."""
-    return args[0] if args else kwargs["input"]

@@ -64,10 +64,8 @@ def output_errors(base: Prepared, other: Prepared, layers: Sequence[str], batche
 @contextmanager
 def swapped(base: Prepared, other: Prepared, name: str) -> Iterator[None]:
     """`base` with a layer of `other`, for a while."""
-    parent, _, leaf = name.rpartition(".")
-    owner = base.module.get_submodule(parent)
-    setattr(owner, leaf, other.layers[name])
+    base.module.set_submodule(name, other.layers[name])
     try:
         yield
     finally:
-        setattr(owner, leaf, base.layers[name])
+        base.module.set_submodule(name, base.layers[name])

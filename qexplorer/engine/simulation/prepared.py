@@ -14,6 +14,7 @@ from qexplorer.engine.networks.encoders import call_layers
 from qexplorer.engine.simulation.folding import NORMS
 from qexplorer.engine.simulation.folding import fold as fold_norms
 from qexplorer.engine.simulation.in_place import remove_in_place
+from qexplorer.engine.simulation.watching import watching_inputs
 from qexplorer.text import first_few
 
 __all__ = ["LAYERS", "NORMS", "Prepared", "is_layer", "layer_nodes", "prepare"]
@@ -151,21 +152,14 @@ def _settle(module: nn.Module) -> None:
 def _as_they_run(module: nn.Module, example: Tensor) -> dict[str, nn.Module]:
     """The layers of a module that is not traced: those first that the example goes through, in that order."""
     layers = {name: each for name, each in module.named_modules() if is_layer(each)}
-    order: dict[nn.Module, None] = {}
+    order: dict[str, nn.Module] = {}
 
-    def look(layer: nn.Module, args: Any) -> None:
-        del args
-        order.setdefault(layer)
+    def see(name: str, _: Tensor) -> None:
+        order.setdefault(name, layers[name])
 
-    handles = [layer.register_forward_pre_hook(look) for layer in layers.values()]
-    try:
-        with torch.no_grad():
-            module(example.clone())
-    finally:
-        for handle in handles:
-            handle.remove()
-    places = {layer: i for i, layer in enumerate(order)}
-    return dict(sorted(layers.items(), key=lambda item: places.get(item[1], len(places))))
+    with watching_inputs(layers, see), torch.no_grad():
+        module(example.clone())
+    return order | layers
 
 
 def _left(plain: nn.Module, layers: dict[str, nn.Module]) -> str:

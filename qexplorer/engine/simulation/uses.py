@@ -1,7 +1,7 @@
 """How often the modules of a traced model are called, and whether anything else reads their tensors."""
 
 from collections import Counter
-from typing import Any
+from operator import attrgetter
 
 from torch import fx
 
@@ -16,7 +16,7 @@ def used_once(graph: fx.GraphModule) -> set[str]:
     owners: Counter[int] = Counter()
     for name in calls:
         owners.update({id(tensor) for tensor in graph.get_submodule(name).parameters()})
-    owners.update(id(_attribute(graph, target)) for target in {n.target for n in nodes if n.op == "get_attr"})
+    owners.update(id(attrgetter(target)(graph)) for target in {str(n.target) for n in nodes if n.op == "get_attr"})
     return {
         name
         for name, times in calls.items()
@@ -33,10 +33,3 @@ def _asks(user: fx.Node) -> bool:
     if user.op == "call_method":
         return user.target in ASKED
     return user.op == "call_function" and user.target is getattr and user.args[1] in ASKED
-
-
-def _attribute(graph: fx.GraphModule, path: Any) -> Any:
-    found: Any = graph
-    for part in str(path).split("."):
-        found = getattr(found, part)
-    return found

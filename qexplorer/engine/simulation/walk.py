@@ -3,18 +3,18 @@ will read: the inputs of both, up to where the copy is quantized already.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from qexplorer.engine.simulation.calibrate import Batches
-from qexplorer.engine.simulation.layers import input_of
 from qexplorer.engine.simulation.prepared import Prepared
-from qexplorer.engine.simulation.stages import Stages
+from qexplorer.engine.simulation.stages import Stages, Values
+from qexplorer.engine.simulation.watching import watching_inputs
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def walk(model: Prepared, quantized: Prepared, batches: Batches) -> Iterator[Vis
 
 def _staged(model: Prepared, quantized: Prepared, batches: Batches) -> Iterator[Visit]:
     stages = Stages(model)
-    runs: list[list[tuple[dict[str, Any], int]]] = []
+    runs: list[list[tuple[Values, int]]] = []
     for batch in batches:
         x = torch.tensor(batch, device=model.device)
         runs.append([stages.begin(x), stages.begin(x)])
@@ -66,17 +66,11 @@ def _input(prepared: Prepared, name: str, batch: NDArray[np.float32]) -> Tensor 
     """What a layer reads first of all when a batch is run; None where the run does not come to it."""
     found: list[Tensor] = []
 
-    def look(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        del layer
-        found.append(input_of(args, kwargs))
+    def see(_: str, x: Tensor) -> None:
+        found.append(x)
         raise _Seen
 
-    handle = prepared.layers[name].register_forward_pre_hook(look, prepend=True, with_kwargs=True)
-    try:
-        with torch.no_grad():
-            prepared.module(torch.tensor(batch, device=prepared.device))
-    except _Seen:
-        pass
-    finally:
-        handle.remove()
+    layer = {name: prepared.layers[name]}
+    with suppress(_Seen), watching_inputs(layer, see, first=True), torch.no_grad():
+        prepared.module(torch.tensor(batch, device=prepared.device))
     return found[0] if found else None
