@@ -2,32 +2,26 @@
 
 import os
 import time
-from pathlib import Path
+
+import psutil
 
 NOTICEABLE = 0.05
-STAT = Path("/proc/stat")
 
 
 class Others:
     """Counts the processor time of everything but this process and its children."""
 
     def __init__(self) -> None:
+        psutil.cpu_percent()
         self._before = _now()
 
-    def share(self) -> float | None:
-        """The part of all cores that others used since the last question; `None` where the system does not tell."""
+    def share(self) -> float:
+        """The part of all cores that others used since the last question."""
         before, self._before = self._before, _now()
-        if not STAT.exists():
-            return None
-        busy, own, wall = (after - start for after, start in zip(self._before, before, strict=True))
-        return max(0.0, busy - own) / max(wall * (os.cpu_count() or 1), 1e-9)
+        own, wall = (after - start for after, start in zip(self._before, before, strict=True))
+        return max(0.0, psutil.cpu_percent() / 100 - own / max(wall * (psutil.cpu_count() or 1), 1e-9))
 
 
-def _now() -> tuple[float, float, float]:
-    """Processor seconds of everything, those of this process and its children, and the time."""
-    own = sum(os.times()[:4])
-    if not STAT.exists():
-        return 0.0, own, time.monotonic()
-    user, nice, system, _idle, _waiting, *interrupts_and_stolen = map(int, STAT.read_text().split("\n")[0].split()[1:9])
-    ticks = user + nice + system + sum(interrupts_and_stolen)
-    return ticks / os.sysconf("SC_CLK_TCK"), own, time.monotonic()
+def _now() -> tuple[float, float]:
+    """Processor seconds of this process and its children, and the time."""
+    return sum(os.times()[:4]), time.monotonic()

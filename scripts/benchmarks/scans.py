@@ -1,12 +1,12 @@
 """A whole checkpoint under one scheme: how fast, against other software, and in how much memory."""
 
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 from safetensors import safe_open
 
 from qexplorer.inspection.scan import Scan
@@ -130,11 +130,4 @@ class _Peak:
 
 
 def _resident() -> int:
-    """What this process keeps in memory, in bytes; where that cannot be asked, the most that it ever kept."""
-    statm = Path("/proc/self/statm")
-    if statm.exists():
-        return int(statm.read_text().split()[1]) * 4096
-    import resource
-
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
+    return psutil.Process().memory_info().rss

@@ -1,12 +1,11 @@
 import os
-import shutil
 import subprocess
 import sys
-from typing import Any
+import time
+from pathlib import Path
 
 import pytest
 
-from qexplorer.engine.runs import process
 from qexplorer.engine.runs.process import is_alive, own_token, start_token
 
 
@@ -29,23 +28,26 @@ def test_a_process_that_ended_is_not_alive() -> None:
     assert not is_alive(child.pid, token)
 
 
-def test_ps_is_asked_in_no_language_and_no_time_zone_of_the_person(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: dict[str, Any] = {}
-
-    def run(command: list[str], **settings: Any) -> subprocess.CompletedProcess[str]:
-        asked.update(settings)
-        return subprocess.CompletedProcess(command, 0, "Sat Nov 21 00:44:30 2026\n", "")
-
-    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
-    monkeypatch.setenv("TZ", "Europe/Berlin")
-    monkeypatch.setattr(subprocess, "run", run)
-    assert process._ps(1) == "Sat Nov 21 00:44:30 2026"
-    assert (asked["env"]["LC_ALL"], asked["env"]["TZ"]) == ("C", "UTC0")
-    assert asked["env"]["PATH"] == os.environ["PATH"]
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="older versions read it on Linux only")
+def test_a_token_of_an_older_version_is_understood() -> None:
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    ticks = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
+    assert is_alive(os.getpid(), f"{boot} {ticks}")
+    assert not is_alive(os.getpid(), f"{boot} {int(ticks) + 1}")
 
 
-@pytest.mark.skipif(sys.platform == "win32" or shutil.which("ps") is None, reason="there is no ps here")
-def test_ps_knows_this_process_and_none_that_is_gone() -> None:
-    assert process._ps(os.getpid())
-    assert process._ps(os.getpid()) == process._ps(os.getpid())
-    assert process._ps(999_999_999) == ""
+@pytest.mark.parametrize("token", ["Sat Nov 21 00:44:30 2026", "133769150700000000", "boot ", " 1", "a b c"])
+def test_a_token_that_says_nothing_here_is_no_process_s(token: str) -> None:
+    assert not is_alive(os.getpid(), token)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no zombies")
+def test_a_process_that_ended_and_was_not_waited_for_is_not_alive() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        token = start_token(child.pid)
+        assert child.stdin is not None
+        child.stdin.close()
+        deadline = time.monotonic() + 20
+        while is_alive(child.pid, token) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not is_alive(child.pid, token)

@@ -1,20 +1,26 @@
-"""Whether the process that began something is still the one that runs, on each platform and without signals."""
+"""Whether the process that began something is still the one that runs."""
 
-import ctypes
 import os
 import platform
-import subprocess
-import sys
-from pathlib import Path
+
+import psutil
 
 
 def start_token(pid: int) -> str:
-    """A word for when process `pid` began, or "" where there is none: a process id alone is used again and again."""
-    if sys.platform == "win32":
-        return _windows(pid)
-    if Path("/proc/self/stat").exists():
-        return _linux(pid)
-    return _ps(pid)
+    """When process `pid` began, or "" where there is none: a process id alone is used again and again.
+
+    In seconds since the boot on Linux, where the clock may be set while a process runs, and since 1970 elsewhere.
+    """
+    if not psutil.pid_exists(pid):
+        return ""
+    try:
+        process = psutil.Process(pid)
+        if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+            return ""
+        began = process.create_time()
+    except psutil.Error:
+        return ""
+    return f"{began - psutil.boot_time() if psutil.LINUX else began:.2f}"
 
 
 def own_token() -> tuple[int, str]:
@@ -24,7 +30,8 @@ def own_token() -> tuple[int, str]:
 
 def is_alive(pid: int, token: str) -> bool:
     """Whether the process that gave `pid` and `token` is still there."""
-    return bool(token) and start_token(pid) == token
+    now = start_token(pid)
+    return bool(now) and now == _in_seconds(token)
 
 
 def host_name() -> str:
@@ -32,33 +39,7 @@ def host_name() -> str:
     return platform.node()
 
 
-def _ps(pid: int) -> str:
-    same_for_all = {**os.environ, "LC_ALL": "C", "TZ": "UTC0"}  # it writes the date in its caller's language and time
-    command = ["ps", "-o", "lstart=", "-p", str(pid)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=same_for_all).stdout.strip()
-
-
-def _linux(pid: int) -> str:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
-    fields = stat.rpartition(")")[2].split()  # a program's name, in brackets, may itself hold spaces
-    return "" if fields[0] in "ZX" else f"{boot} {fields[19]}"  # proc(5): field 22, in ticks since the boot
-
-
-def _windows(pid: int) -> str:
-    query_limited, still_active = 0x1000, 259
-    kernel = ctypes.WinDLL("kernel32")  # pyright: ignore[reportAttributeAccessIssue]
-    kernel.OpenProcess.restype = ctypes.c_void_p
-    handle = ctypes.c_void_p(kernel.OpenProcess(query_limited, False, pid))
-    if not handle:
-        return ""
-    try:
-        code, times = ctypes.c_ulong(), [ctypes.c_ulonglong() for _ in range(4)]
-        running = kernel.GetExitCodeProcess(handle, ctypes.byref(code)) and code.value == still_active
-        known = kernel.GetProcessTimes(handle, *(ctypes.byref(t) for t in times))
-        return str(times[0].value) if running and known else ""
-    finally:
-        kernel.CloseHandle(handle)
+def _in_seconds(token: str) -> str:
+    """Histories of qexplorer 0.1 have the id of the boot and ticks since then: “0b1f… 12345”."""
+    boot, _, ticks = token.partition(" ")
+    return f"{int(ticks) / os.sysconf('SC_CLK_TCK'):.2f}" if boot and ticks.isdecimal() and psutil.LINUX else token
