@@ -60,6 +60,12 @@ class Environment:
         try:
             if self.is_ready(extra):
                 return
+            if self.folder.is_symlink():  # what lies there is another checkout's: neither installed into nor emptied
+                raise SetupError(
+                    f"{self.folder} is a link to {self.folder.resolve()}, which may be the environment of another "
+                    "checkout.",
+                    "Remove the link, and start again: this checkout then gets an environment of its own.",
+                )
             self.folder.mkdir(exist_ok=True)
             with self._locked():
                 if not self.is_ready(extra):  # another start may have made it so while this one waited

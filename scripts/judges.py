@@ -11,6 +11,9 @@ from launch import require_python
 def main(arguments: "list[str]") -> int:
     """Prepare, run, print the table; 0 when every judge agreed."""
     require_python(sys.version_info)
+    if arguments[:1] in (["-h"], ["--help"]):
+        print(__doc__)
+        return 0
     import subprocess
     import tempfile
     from pathlib import Path

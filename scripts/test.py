@@ -21,6 +21,9 @@ PARALLEL = ("-n", "logical", "--maxprocesses", "4")
 def main(arguments: "list[str]") -> int:
     """Prepare and run every step; 0 when all of them passed, 1 when one failed, 3 when they could not run."""
     require_python(sys.version_info)
+    if arguments[:1] in (["-h"], ["--help"]):
+        print(__doc__)
+        return 0
     import tempfile
 
     from _environment import EXIT_CODE, INTERRUPTED, Environment, SetupError, say

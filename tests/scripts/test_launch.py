@@ -318,6 +318,22 @@ def test_a_broken_environment_is_made_anew(tmp_path, monkeypatch):
 
 
 @posix_only
+def test_an_environment_that_is_linked_to_is_not_this_checkouts_to_change(made, tmp_path):
+    other = tmp_path / "another checkout"
+    other.mkdir()
+    (other / "pyproject.toml").write_text("")
+    (other / "constraints.txt").write_text("")
+    (other / ".venv").symlink_to(made.folder)
+    before = sorted(path.name for path in made.folder.rglob("*"))
+    with pytest.raises(SetupError, match="is a link") as refused:
+        Environment(other).prepare("test")
+    assert "Remove the link" in refused.value.remedy
+    assert sorted(path.name for path in made.folder.rglob("*")) == before
+    assert made.is_ready()
+    assert calls(made) == []
+
+
+@posix_only
 def test_of_two_starts_at_once_one_installs_and_the_other_waits(tmp_path, capfd):
     make_stale(make_environment(tmp_path / "x", pip="sleep 1"))
     starts = [Environment(tmp_path / "x") for _ in range(2)]
@@ -355,6 +371,16 @@ def test_help_tells_of_the_desktop_entry_and_the_small_torch_and_installs_nothin
     assert answer.returncode == 0, answer.stderr
     assert "--install-desktop" in answer.stdout
     assert "PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu" in answer.stdout
+    assert not (tmp_path / ".venv").exists()
+
+
+@pytest.mark.parametrize("name", ["judges.py", "test.py"])
+def test_help_on_a_script_installs_nothing(name, tmp_path):
+    script = copy_launcher(tmp_path).with_name(name)
+    script.write_text((SCRIPTS / name).read_text(encoding="utf-8"), encoding="utf-8")
+    answer = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True, check=False)
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert f"scripts/{name}" in answer.stdout
     assert not (tmp_path / ".venv").exists()
 
 
