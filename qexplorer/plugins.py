@@ -41,57 +41,109 @@ class Plugin:
 
 
 class Named(Protocol):
-    """What is registered by its name."""
+    """What is registered by its name: a class, or an instance that is ready for use."""
 
-    name: ClassVar[str]
-    order: ClassVar[int]
+    @property
+    def name(self) -> str:
+        """What files and commands call it."""
+        ...
+
+    @property
+    def order(self) -> int:
+        """Where it stands among others on screen."""
+        ...
 
 
+N = TypeVar("N", bound=Named)
 C = TypeVar("C", bound=Named)
 D = TypeVar("D", bound=Named)
 P = TypeVar("P", bound=Plugin)
 
 
-class Classes(Generic[C]):
-    """The classes of one room, by name, in the order in which they stand on screen."""
+class Names(Generic[N]):
+    """What there is in one room, by name, in the order in which it stands on screen."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self._classes: dict[str, type[C]] = {}
+        self.field = kind.replace(" ", "_")
+        self._known: dict[str, N] = {}
 
-    def register(self, cls: type[D]) -> type[D]:
-        """Class decorator: make a class reachable under its name. Raises `ValueError` where another one has it."""
-        other = self._classes.setdefault(cls.name, cast("type[C]", cls))
-        if cast("Any", other) is not cls:
-            names = " and ".join(f"{each.__module__}.{each.__qualname__}" for each in (other, cls))
-            raise ValueError(f"Two plugins are called {self.kind} “{cls.name}”: {names}.")
-        return cls
+    def add(self, entry: N) -> None:
+        """Make an entry reachable under its name. Raises `ValueError` where another one has it."""
+        if self._known.setdefault(entry.name, entry) is not entry:
+            raise ValueError(f"Two plugins are called {self.kind} “{entry.name}”: {self._known[entry.name]}, {entry}.")
 
     def discover(self, package: str, path: list[str]) -> None:
-        """Import every module of a package, so that each registers its class."""
+        """Import every module of a package, so that each registers what it has."""
         for module in sorted(m.name for m in pkgutil.iter_modules(path)):
             importlib.import_module(f"{package}.{module}")
 
-    def __iter__(self) -> Iterator[type[C]]:
-        return iter(sorted(self._classes.values(), key=lambda cls: cls.order))
+    def __iter__(self) -> Iterator[N]:
+        return iter(sorted(self._known.values(), key=lambda entry: entry.order))
+
+    def __len__(self) -> int:
+        return len(self._known)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._classes
+        return name in self._known
 
-    def __getitem__(self, name: str) -> type[C]:
-        return self._classes[name]
+    def __getitem__(self, name: str) -> N:
+        return self._known[name]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names, in order."""
+        return tuple(entry.name for entry in self)
+
+    def named(self, name: str) -> N:
+        """The entry of that name; a `UserError` says which ones there are."""
+        if name not in self._known:
+            raise UserError(f"There is no {self.kind} “{printable(name, 80)}”.",
+                            f"{meant(name, self.names)}Known: {', '.join(self.names)}.", field=self.field)  # fmt: skip
+        return self._known[name]
+
+
+class Instances(Names[N]):
+    """Plugins without settings, ready for use: many of a kind that differ in their data."""
+
+    def register(self, *members: N) -> None:
+        """Make them reachable under their names. Raises `ValueError` where others have them."""
+        for member in members:
+            self.add(member)
+
+    def read(self, value: Any) -> N:
+        """The plugin of that name. Raises `UserError`."""
+        return self.named(str(value))
+
+    def write(self, plugin: N) -> str:
+        """The name: the inverse of `read`."""
+        return plugin.name
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """How each is written."""
+        return self.names
+
+
+class Classes(Names[type[D]]):
+    """The classes of one room."""
+
+    def register(self, cls: type[C]) -> type[C]:
+        """Class decorator: make a class reachable under its name. Raises `ValueError` where another one has it."""
+        self.add(cast("type[D]", cls))
+        return cls
 
 
 class Registry(Classes[P]):
     """The plugins of one room, which can be read from their text form."""
 
-    def named(self, name: str) -> type[P]:
-        """The plugin of that name; a `UserError` says which ones there are."""
-        if name not in self._classes:
-            known = [cls.name for cls in self]
-            raise UserError(f"There is no {self.kind} “{printable(name, 80)}”.",
-                            f"{meant(name, known)}Known: {', '.join(known)}.", field=self.kind)  # fmt: skip
-        return self._classes[name]
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """How each is written, its settings in capitals: `percentile:PERCENTILE`."""
+        return tuple(
+            cls.name + (":" if schema(cls) else "") + cls.separator.join(each.name.upper() for each in schema(cls))
+            for cls in self
+        )
 
     def read(self, value: Any) -> P:
         """A plugin from its text form, or from a mapping of `name` and settings. Raises `UserError`."""
@@ -111,7 +163,7 @@ class Registry(Classes[P]):
         cls = self.named(name)
         words, settings = rest.split(cls.separator) if rest else [], schema(cls)
         if len(words) > len(settings):
-            raise UserError(f"“{text}” has more settings than {name} takes.", field=self.kind)
+            raise UserError(f"“{text}” has more settings than {name} takes.", field=self.field)
         try:
             own = {each.name: each.parse(word) for each, word in zip(settings, words, strict=False)}
             missing = [each.name for each in settings if each.name not in own and each.required]
@@ -119,7 +171,7 @@ class Registry(Classes[P]):
                 raise UserError(f"It lacks {missing[0]}.", f"Write {name}:{missing[0].upper()}.")
             return cls(**own)
         except UserError as error:
-            raise UserError(f"“{text}” is not possible. {error.what}", error.remedy, field=self.kind) from error
+            raise UserError(f"“{text}” is not possible. {error.what}", error.remedy, field=self.field) from error
 
 
 def _write(value: object) -> str:

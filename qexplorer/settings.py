@@ -8,7 +8,7 @@ checker, `check`.
 import dataclasses
 import difflib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from types import UnionType
 from typing import Any, Literal, Protocol, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -22,6 +22,20 @@ KINDS: Mapping[Any, str] = {str: "a text", int: "a whole number", float: "a numb
 
 class Choosable(Protocol):
     """The registry of the plugins among which a setting chooses."""
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """How each of them is written."""
+        ...
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each of them is called."""
+        ...
+
+    def __iter__(self) -> Iterator[Any]:
+        """The plugins or their classes, in order: each has a `name`, a `title` and a `help`."""
+        ...
 
     def read(self, value: Any) -> Any:
         """The plugin of a text form, or of a mapping of its name and settings. Raises `UserError`."""
@@ -92,6 +106,8 @@ class Setting:
         """The value of a word. Raises `UserError` where it is none of the field's type."""
         if self.registry is not None:
             return self.registry.read(word)
+        if self.choices:
+            return word
         try:
             return self.kind(word)
         except (TypeError, ValueError):

@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> None:
     """List them."""
     from qexplorer.quant.formats import formats
 
-    rows = [_row(form) for form in formats.values()]
+    rows = [_row(form) for form in formats]
     if args.json:
         say_json({"formats": rows})
         return
@@ -73,7 +73,7 @@ def _storage(form: "Format") -> str:
         return codes
     where = "" if "granularity" in form.applies else f" for {spec.granularity.text}"
     if "scale_dtype" in form.applies:
-        return f"{codes}, {spec.scale_dtype} scales{where}"
+        return f"{codes}, {spec.scale_dtype.text} scales{where}"
     return f"{codes}, {form.group_bits} bits more{where or ' a group'}"
 
 

@@ -23,7 +23,6 @@ from qexplorer.quant.observers import Ends, no_ends, zero_if_empty
 from qexplorer.quant.params import QuantParams
 from qexplorer.quant.pool import each
 from qexplorer.quant.quantize import range_steps
-from qexplorer.quant.scale_dtypes import SCALE_DTYPES
 from qexplorer.quant.sketch import Sketch, sketch
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.quant.tensor_source import Values, narrowed, widened
@@ -158,7 +157,7 @@ def unsketched(spec: QuantSpec) -> str:
     """Why a sketch cannot answer for a spec; empty if it can."""
     if spec.granularity.name != "tensor":
         return "A sketch does not know which values share a scale."
-    if spec.rounding.startswith("stochastic"):
+    if spec.rounding.by_place:
         return "Chance decides by the place of a value, which a sketch does not know."
     return "The levels are learned from the values." if spec.format.learns else ""
 
@@ -281,7 +280,7 @@ def _ranges(spec: QuantSpec, ends: Ends, stats: Callable[[], Any]) -> Ends:
 
 def _reach_of(spec: QuantSpec, ends: Ends) -> float | None:
     """The largest finite magnitude, where the scale of a group depends on it."""
-    if not SCALE_DTYPES[spec.scale_dtype].tensor_bits or not len(ends[0]):
+    if not spec.scale_dtype.tensor_bits or not len(ends[0]):
         return None
     lo, hi = zero_if_empty(*ends)
     return float(max(-lo.min(), hi.max(), 0.0))
@@ -335,7 +334,7 @@ def _measure(values: Values, spec: QuantSpec, params: QuantParams, axes: Axes) -
         return measure(rows, spec.format, part, axes.bins, axes.error_bins, by.together(piece.shape))
 
     cut = by.pieces
-    if params.rounding.startswith("stochastic") and not by.in_order(values.shape):
+    if params.rounding.by_place and not by.in_order(values.shape):
         cut = by.whole_groups  # chance goes by the place of a value among the rows
     yield from each("Measuring", cut(values.shape, most), work, lambda piece, more: seen.add(spec, piece, more), _size,
                     values.n)  # fmt: skip
@@ -344,7 +343,7 @@ def _measure(values: Values, spec: QuantSpec, params: QuantParams, axes: Axes) -
 
 def _at_once(values: Values, spec: QuantSpec) -> bool:
     """Whether range and error of a group can be had from one piece without a look at others."""
-    kind = SCALE_DTYPES[spec.scale_dtype]
+    kind = spec.scale_dtype
     if not spec.format.scaled:
         return True
     if spec.observer.asks == "values" or spec.format.learns or kind.late or kind.tensor_bits:
@@ -386,7 +385,7 @@ def size_bits(spec: QuantSpec, n: int, groups: int) -> int:
     """
     form = spec.format
     if form.scaled and "scale_dtype" in form.applies:
-        dtype = SCALE_DTYPES[spec.scale_dtype]
+        dtype = spec.scale_dtype
         zero = {"symmetric": 0, "affine": form.code_bits, "affine_float": dtype.bits}[spec.scheme]
         return form.size_bits(n, groups) + dtype.total_bits(groups) + groups * zero
     return form.size_bits(n, groups)

@@ -63,7 +63,7 @@ def bounds_of(whole: Sketch, spec: QuantSpec, params: QuantParams, total: Measur
     off = np.where(whole.variance > 0, np.spacing(np.abs(whole.values)).astype(np.float64) / 2, 0.0)
     b = _Buckets(whole.counts.astype(np.float64), mean, off, whole.variance, low, high, y_low, y_high, y)
     n = float(whole.n)
-    e2, e1, e_max = _errors(b, nearest=spec.rounding.startswith("half"))
+    e2, e1, e_max = _errors(b, nearest=spec.rounding.to_nearest)
     x2 = b.sum(np.maximum(np.abs(mean) - off, 0) ** 2), b.sum((np.abs(mean) + off) ** 2 + b.spread)
     outside = spec.format.outside(ends.reshape(1, -1), params).reshape(3, -1)
     rmse = math.sqrt(e2[0] / n), math.sqrt(e2[1] / n)

@@ -12,6 +12,7 @@ from qexplorer.quant.formats.integer import Integer
 from qexplorer.quant.metrics import ErrorSums
 from qexplorer.quant.observers import Ends, extremes
 from qexplorer.quant.params import QuantParams
+from qexplorer.quant.rounding import HALF_EVEN
 from qexplorer.quant.tensor_source import widened
 
 WORTH_CALLING = 1 << 15
@@ -50,10 +51,7 @@ class Measured:
 def plain(form: Format, params: QuantParams) -> bool:
     """Whether kernels know the format: integers, rounded half to even."""
     return (
-        isinstance(form, Integer)
-        and params.offset is None
-        and params.divisor is None
-        and params.rounding == "half_even"
+        isinstance(form, Integer) and params.offset is None and params.divisor is None and params.rounding == HALF_EVEN
     )
 
 

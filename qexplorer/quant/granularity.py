@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from qexplorer.errors import UserError
 from qexplorer.plugins import Plugin, Registry
 from qexplorer.quant.arrays import AnyArray, Doubles, Floats
+from qexplorer.settings import setting
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class PerTensor(Granularity):
 class PerChannel(Granularity):
     """One scale for each index of `axis`: `[32, 16, 3, 3]`, axis 0 → rows `[32, 144]`."""
 
-    axis: int = 0
+    axis: int = setting(0, "Axis", "The axis whose every index has a scale; below 0 it counts from the last")
     name: ClassVar[str] = "channel"
     title: ClassVar[str] = "Channel"
     help: ClassVar[str] = "One scale for each output channel (axis 0 of a convolution or linear weight)."
@@ -186,16 +186,11 @@ class PerGroup(Granularity):
     The last group of each line may be short (ONNX allows it, and so does `[4, 70]`: 32 + 32 + 6).
     """
 
-    size: int = 32
+    size: int = setting(32, "Group size", "Neighbours along the last axis that share a scale", minimum=1, unit="values")
     name: ClassVar[str] = "group"
     title: ClassVar[str] = "Group"
     help: ClassVar[str] = "One scale for each run of neighbours along the last axis. Precise; scales cost bits."
     order: ClassVar[int] = 2
-
-    def __post_init__(self) -> None:
-        if self.size < 1:
-            raise UserError(f"A group of {self.size} values is not possible.", "Take 1 or more.",
-                            field="granularity")  # fmt: skip
 
     def lay(self, tensor: AnyArray) -> AnyArray:
         length, size = self._cut(tensor.shape)
@@ -250,18 +245,13 @@ class PerBlock(Granularity):
     Blocks at the end may be short. A tensor of one axis is a single row of that matrix.
     """
 
-    height: int = 128
-    width: int = 128
+    height: int = setting(128, "Block height", "Output channels that share a scale", minimum=1, unit="channels")
+    width: int = setting(128, "Block width", "Values of each channel that share a scale", minimum=1, unit="values")
     name: ClassVar[str] = "block"
     title: ClassVar[str] = "Block"
     separator: ClassVar[str] = "x"
     help: ClassVar[str] = "One scale for each rectangle of the matrix “output channel × all its weights”."
     order: ClassVar[int] = 3
-
-    def __post_init__(self) -> None:
-        if min(self.height, self.width) < 1:
-            raise UserError(f"A block of {self.height} × {self.width} is not possible.", "Take 1 or more.",
-                            field="granularity")  # fmt: skip
 
     def lay(self, tensor: AnyArray) -> AnyArray:
         high, wide, height, width = self._cut(tensor.shape)

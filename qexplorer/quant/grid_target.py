@@ -9,7 +9,8 @@ import numpy as np
 from qexplorer.quant.arrays import Doubles, Floats
 from qexplorer.quant.error_sums import compiled, plain
 from qexplorer.quant.observers import Ends, Grid, Target, as_float32
-from qexplorer.quant.scale_dtypes import SCALE_DTYPES
+from qexplorer.quant.rounding import HALF_EVEN
+from qexplorer.quant.scale_dtypes import FLOAT32
 from qexplorer.quant.spec import QuantSpec
 
 MOST_LEVELS = 256
@@ -19,9 +20,9 @@ AFFINE_BITS = 4
 
 def target(spec: QuantSpec, tensor_reach: float | None = None) -> Target:
     """The grid of a spec; `tensor_reach` is the largest magnitude of the tensor, where scales depend on it."""
-    chance = spec.rounding.startswith("stochastic")  # a search compares ranges, and chance would decide between them
-    rounding = "half_even" if chance else spec.rounding
-    dtype = "float32" if SCALE_DTYPES[spec.scale_dtype].late else spec.scale_dtype  # depends on other groups' ranges
+    # A search compares ranges, and chance would decide between them.
+    rounding = HALF_EVEN if spec.rounding.by_place else spec.rounding
+    dtype = FLOAT32 if spec.scale_dtype.late else spec.scale_dtype  # depends on other groups' ranges
     choices = replace(spec.choices, rounding=rounding, scale_dtype=dtype, tensor_reach=tensor_reach)
 
     def error(rows: Floats, lo: Floats, hi: Floats, weights: Doubles | None, power: float) -> Doubles:
@@ -51,7 +52,7 @@ def grids(spec: QuantSpec) -> tuple[Grid, ...]:
     if spec.scheme != "symmetric":
         return _affine_grids(spec)
     one = np.ones(1, np.float32)
-    params = form.choose(-one, one, replace(spec.choices, scale_dtype="float32"))
+    params = form.choose(-one, one, replace(spec.choices, scale_dtype=FLOAT32))
     unit = float(np.abs(params.scale[0]))
     codes = np.arange(params.qmin, params.qmax + 1, dtype=np.int32)
     values = form.dequantize(codes[None], replace(params, scale=np.copysign(one, params.scale)))[0].astype(np.float64)

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from qexplorer.quant.arrays import AnyArray, Codes, Doubles
-from qexplorer.quant.rounding import round_to_integer
+from qexplorer.quant.rounding import HALF_EVEN, Rounding
 
 Specials = Literal["ieee", "nan", "none"]
 
@@ -52,7 +52,7 @@ class Minifloat:
         """Half the distance between neighbours around `x`: the largest rounding error there."""
         return math.ldexp(0.5, max(math.frexp(x)[1] - 1, 1 - self.bias) - self.mantissa_bits)
 
-    def encode(self, x: AnyArray, *, saturate: bool, rounding: str = "half_even", first: int = 0) -> Codes:
+    def encode(self, x: AnyArray, *, saturate: bool, rounding: Rounding = HALF_EVEN, first: int = 0) -> Codes:
         """The bit pattern of the nearest value; NaN has the code of zero. Beyond the largest value: that value where
         `saturate`, else infinity.
 
@@ -65,7 +65,7 @@ class Minifloat:
         binade = np.where(magnitude > 0, exponent.astype(np.int64) - 1, 1 - self.bias)
         binade = np.maximum(binade, 1 - self.bias)
         signed = np.copysign(np.ldexp(magnitude, (self.mantissa_bits - binade).astype(np.int32)), values)
-        steps = np.abs(round_to_integer(signed, rounding, first)).astype(np.int64)
+        steps = np.abs(rounding.round(signed, first)).astype(np.int64)
         last = self.largest_code + (not saturate and self.specials == "ieee")
         code = np.minimum(((binade + self.bias - 1) << self.mantissa_bits) + steps, last)
         return (code | (np.signbit(values).astype(np.int64) << (self.bits - 1))).astype(np.int32)

@@ -11,14 +11,32 @@ from typing import Literal
 import numpy as np
 
 from qexplorer.quant.arrays import AnyArray, Codes, Floats
-from qexplorer.quant.scale_dtypes import EPS, SCALE_DTYPES, Ask, exact_scale, scale_for, stored
+from qexplorer.quant.rounding import HALF_EVEN, Rounding
+from qexplorer.quant.scale_dtypes import EPS, FLOAT32, ScaleDtype, ScaleRequest, exact_scale
+from qexplorer.settings import Choice
 
 Scheme = Literal["symmetric", "affine", "affine_float"]
 Convention = Literal["restricted", "full_span", "full_range", "no_clipping", "signed_extreme"]
 Division = Literal["reciprocal", "true"]
+SCHEMES = (
+    Choice("symmetric", "Symmetric", "The range is centred on 0, and so is the grid: x̂ = q·S."),
+    Choice("affine", "Affine", "A zero point shifts the grid over the range: x̂ = (q − Z)·S."),
+    Choice("affine_float", "Float zero", "The zero point is a float: x̂ = q·S + M. Zero need not be a level. HQQ."),
+)
+CONVENTIONS = (
+    Choice("restricted", "Restricted", "S = A/qmax with codes −qmax … qmax. TFLite weights, ONNX Runtime."),
+    Choice("full_span", "Full span", "S = 2A/(qmax − qmin): torch's default. Clips the positive extreme by S/2."),
+    Choice("full_range", "Full range", "S = A/qmax with all codes; the lowest is seldom used. AIMET, non-strict."),
+    Choice("no_clipping", "No clipping", "S = max(N/qmin, P/qmax): the smallest scale that clips nothing. torchao."),
+    Choice("signed_extreme", "Signed extreme", "The extreme has the lowest code; S may be negative. GGUF."),
+)
+DIVISIONS = (
+    Choice("reciprocal", "x · (1/S)", "Times the float32 reciprocal of the scale, as torch and torchao do."),
+    Choice("true", "x / S", "A true division, as ONNX and ONNX Runtime do. Differs only at ties."),
+)
 
-__all__ = ["EPS", "Choices", "Convention", "Division", "QuantParams", "Scheme", "choose_params", "largest_to",
-           "quotient"]  # fmt: skip
+__all__ = ["CONVENTIONS", "DIVISIONS", "EPS", "SCHEMES", "Choices", "Convention", "Division", "QuantParams", "Scheme",
+           "choose_params", "largest_to", "quotient"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,7 +54,7 @@ class QuantParams:
     zero_point: Codes
     qmin: int
     qmax: int
-    rounding: str = "half_even"
+    rounding: Rounding = HALF_EVEN
     division: Division = "reciprocal"
     divisor: Floats | None = None
     offset: Floats | None = None
@@ -90,15 +108,15 @@ class Choices:
 
     scheme: Scheme = "symmetric"
     convention: Convention = "restricted"
-    rounding: str = "half_even"
+    rounding: Rounding = HALF_EVEN
     division: Division = "reciprocal"
-    scale_dtype: str = "float32"
+    scale_dtype: ScaleDtype = FLOAT32
     tensor_reach: float | None = None
 
     def scales(self, reach: Floats, level: float | Floats, mantissa_bits: int) -> tuple[Floats, Floats | None]:
         """The stored scale that puts `reach` (`[G]`) on `level`, and the divisor where it is another."""
-        ask = Ask(reach, level, mantissa_bits, self.tensor_reach)
-        return scale_for(ask, self.scale_dtype), exact_scale(ask) if SCALE_DTYPES[self.scale_dtype].late else None
+        request = ScaleRequest(reach, level, mantissa_bits, self.tensor_reach)
+        return self.scale_dtype.scale_for(request), exact_scale(request) if self.scale_dtype.late else None
 
 
 def largest_to(level: float, mantissa_bits: int, lo: Floats, hi: Floats, codes: int, choices: Choices) -> QuantParams:
@@ -144,7 +162,7 @@ def _half(lo: Floats, hi: Floats) -> Floats:
 def _from_lowest(lo: Floats, hi: Floats, qmin: int, qmax: int, choices: Choices) -> QuantParams:
     """The lowest code stands for `lo` itself: `q = round((x − m)/s) + qmin`, `x̂ = (q − qmin)·s + m`."""
     scale, divisor = choices.scales(_half(lo, hi), (qmax - qmin) / 2, 0)
-    offset = stored(lo, choices.scale_dtype)
+    offset = choices.scale_dtype.stored(lo)
     zero_point = np.full(scale.shape, qmin, np.int32)
     return QuantParams(scale, zero_point, qmin, qmax, choices.rounding, choices.division, divisor, offset)
 

@@ -10,7 +10,6 @@ from qexplorer.quant.arrays import AnyArray, Codes, Floats
 from qexplorer.quant.grid_target import target
 from qexplorer.quant.observers import extremes
 from qexplorer.quant.params import QuantParams
-from qexplorer.quant.scale_dtypes import SCALE_DTYPES
 from qexplorer.quant.spec import QuantSpec
 
 
@@ -26,7 +25,7 @@ def range_steps(spec: QuantSpec, rows: Floats, reach: float | None = None) -> St
 
 def tensor_reach(spec: QuantSpec, rows: Floats) -> float | None:
     """The largest finite magnitude, where the scale of a group depends on it."""
-    if not SCALE_DTYPES[spec.scale_dtype].tensor_bits or not rows.size:
+    if not spec.scale_dtype.tensor_bits or not rows.size:
         return None
     lo, hi = extremes(rows)
     return float(max(-lo.min(), hi.max(), 0.0))

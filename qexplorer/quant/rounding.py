@@ -1,50 +1,137 @@
 """How a quotient becomes a whole number."""
 
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
 
-from qexplorer.errors import UserError
+from qexplorer.plugins import Plugin, Registry
 from qexplorer.quant.arrays import AnyArray, Floats
+from qexplorer.settings import setting
 
-ROUNDINGS = ("half_even", "half_away", "half_up", "half_zero", "toward_zero", "stochastic")
-"""The rules. Those named `half` differ only at ties. `stochastic` takes a seed: `stochastic:7`."""
 GAMMA = 0x9E3779B97F4A7C15
 MIXES = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 LAST_SHIFT = 31
 """SplitMix64: what is added from place to place, and the shifts and factors that mix the bits."""
+LAST_SEED = (1 << 63) - 1
 
 
-def parse_rounding(text: str) -> str:
-    """The rule in its full form: `stochastic` is `stochastic:0`. A `UserError` says what there is."""
-    rule, _, seed = text.partition(":")
-    if rule not in ROUNDINGS or (seed and rule != "stochastic"):
-        raise UserError(f"There is no rounding “{text}”.", f"Known: {', '.join(ROUNDINGS)}:SEED.", field="rounding")
-    if rule != "stochastic":
-        return rule
-    if not (seed or "0").isdecimal() or int(seed or "0") >= 1 << 63:
-        raise UserError(f"“{seed}” is not a seed.", "Take a whole number from 0 on.", field="rounding")
-    return f"stochastic:{int(seed or '0')}"
+@dataclass(frozen=True)
+class Rounding(Plugin):
+    """A rule by which values become whole numbers."""
+
+    to_nearest: ClassVar[bool] = True
+    """Whether the nearest whole number is taken, so that rules differ only at ties."""
+    by_place: ClassVar[bool] = False
+    """Whether what a value becomes depends on its place in the tensor."""
+
+    @abstractmethod
+    def round(self, x: AnyArray, first: int = 0) -> AnyArray:
+        """Whole numbers of the dtype of `x`; `first` is the place of its first value in the whole tensor."""
 
 
-def round_to_integer(x: AnyArray, rounding: str, first: int = 0) -> AnyArray:
-    """Round `x` to whole numbers of its own dtype; `first` is the place of its first value in the whole tensor, for
-    the stochastic rule, which decides by place and not by order, so that blocks may come in any order.
-    """
-    if rounding == "half_even":
+roundings: Registry[Rounding] = Registry("rounding")
+
+
+@roundings.register
+@dataclass(frozen=True)
+class HalfEven(Rounding):
+    """Ties to the even number."""
+
+    name: ClassVar[str] = "half_even"
+    title: ClassVar[str] = "Half to even"
+    help: ClassVar[str] = "Ties go to the even code: torch, NumPy, ONNX, IEEE 754."
+    order: ClassVar[int] = 0
+
+    def round(self, x: AnyArray, first: int = 0) -> AnyArray:
         return np.rint(x)
-    if rounding == "toward_zero":
+
+
+@roundings.register
+@dataclass(frozen=True)
+class HalfAway(Rounding):
+    """Ties away from zero."""
+
+    name: ClassVar[str] = "half_away"
+    title: ClassVar[str] = "Half away from zero"
+    help: ClassVar[str] = "Ties go away from zero: C's round, GGUF Q8_0."
+    order: ClassVar[int] = 1
+
+    def round(self, x: AnyArray, first: int = 0) -> AnyArray:
+        whole = np.trunc(x)
+        return whole + np.copysign((_rest(x, whole) >= 0.5).astype(x.dtype), x)
+
+
+@roundings.register
+@dataclass(frozen=True)
+class HalfUp(Rounding):
+    """Ties to the greater number."""
+
+    name: ClassVar[str] = "half_up"
+    title: ClassVar[str] = "Half up"
+    help: ClassVar[str] = "Ties go up: floor(x + ½), GGUF Q4_0."
+    order: ClassVar[int] = 2
+
+    def round(self, x: AnyArray, first: int = 0) -> AnyArray:
+        whole = np.floor(x)
+        return whole + (_rest(x, whole) >= 0.5).astype(x.dtype)
+
+
+@roundings.register
+@dataclass(frozen=True)
+class HalfZero(Rounding):
+    """Ties toward zero."""
+
+    name: ClassVar[str] = "half_zero"
+    title: ClassVar[str] = "Half toward zero"
+    help: ClassVar[str] = "Ties go toward zero: GGUF MXFP4."
+    order: ClassVar[int] = 3
+
+    def round(self, x: AnyArray, first: int = 0) -> AnyArray:
+        whole = np.trunc(x)
+        return whole + np.copysign((_rest(x, whole) > 0.5).astype(x.dtype), x)
+
+
+@roundings.register
+@dataclass(frozen=True)
+class TowardZero(Rounding):
+    """What lies behind the point is cut off."""
+
+    name: ClassVar[str] = "toward_zero"
+    title: ClassVar[str] = "Toward zero"
+    help: ClassVar[str] = "The fraction is cut off. For comparison: it doubles the error."
+    order: ClassVar[int] = 4
+    to_nearest: ClassVar[bool] = False
+
+    def round(self, x: AnyArray, first: int = 0) -> AnyArray:
         return np.trunc(x)
-    whole = np.floor(x) if rounding.startswith(("half_up", "stochastic")) else np.trunc(x)
+
+
+@roundings.register
+@dataclass(frozen=True)
+class Stochastic(Rounding):
+    """Up with the fraction as its chance. Place and seed decide, not the order in which blocks come."""
+
+    seed: int = setting(0, "Seed", "The same seed gives the same codes", minimum=0, maximum=LAST_SEED)
+    name: ClassVar[str] = "stochastic"
+    title: ClassVar[str] = "Stochastic"
+    help: ClassVar[str] = "Up with the fraction as its chance: no bias. Same seed, same codes."
+    order: ClassVar[int] = 5
+    to_nearest: ClassVar[bool] = False
+    by_place: ClassVar[bool] = True
+
+    def round(self, x: AnyArray, first: int = 0) -> AnyArray:
+        whole = np.floor(x)
+        return whole + (chances(self.seed, first, x.shape) < _rest(x, whole)).astype(x.dtype)
+
+
+HALF_EVEN = HalfEven()
+
+
+def _rest(x: AnyArray, whole: AnyArray) -> AnyArray:
     with np.errstate(invalid="ignore"):  # an infinity stays what it is
-        rest = np.abs(x - whole)
-    match rounding:
-        case "half_away":
-            return whole + np.copysign((rest >= 0.5).astype(x.dtype), x)
-        case "half_zero":
-            return whole + np.copysign((rest > 0.5).astype(x.dtype), x)
-        case "half_up":
-            return whole + (rest >= 0.5).astype(x.dtype)
-        case _:
-            return whole + (chances(int(rounding.partition(":")[2]), first, x.shape) < rest).astype(x.dtype)
+        return np.abs(x - whole)
 
 
 def chances(seed: int, first: int, shape: tuple[int, ...]) -> Floats:

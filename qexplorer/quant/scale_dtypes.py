@@ -4,12 +4,15 @@ Sources: the OCP MX specification §6.3 (`e8m0`) and the scale modes that torcha
 for each group and a float32 for the tensor), QLoRA's double quantization as bitsandbytes computes it (`double`).
 """
 
+from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
 
+from qexplorer.plugins import Instances
 from qexplorer.quant.arrays import AnyArray, Codes, Doubles, Floats
-from qexplorer.quant.minifloat import BF16, E4M3FN, FP16
+from qexplorer.quant.minifloat import BF16, E4M3FN, FP16, Minifloat
 
 EPS = np.float32(np.finfo(np.float32).eps)
 """The smallest scale, 2⁻²³, as in PyTorch: a group of zeros then has a scale that can be inverted."""
@@ -19,7 +22,7 @@ DOUBLE_BLOCK = 256
 
 
 @dataclass(frozen=True)
-class Ask:
+class ScaleRequest:
     """What a scale shall do: put `reach` (`[G]`, ≥ 0) on `level` (one, or `[G]`).
 
     `mantissa_bits` are those of the elements, for the mode that rounds to them; `tensor_reach` is the largest reach of
@@ -40,94 +43,132 @@ class ScaleDtype:
     divided by the scale before it is rounded.
     """
 
-    bits: int
-    signed: bool = True
-    power: str = ""
-    late: bool = False
-    bits_together: int = 0
-    tensor_bits: int = 0
+    name: str
+    title: str
+    help: str
+    bits: ClassVar[int]
+    order: ClassVar[int] = 100
+    signed: ClassVar[bool] = False
+    power: ClassVar[bool] = False
+    late: ClassVar[bool] = False
+    bits_together: ClassVar[int] = 0
+    tensor_bits: ClassVar[int] = 0
+
+    @property
+    def text(self) -> str:
+        """The name, which is all there is to say of it in one word."""
+        return self.name
 
     def total_bits(self, groups: int) -> int:
         """The bits of all scales of a tensor."""
         together = self.bits_together * -(-groups // DOUBLE_BLOCK)
         return groups * self.bits + together + self.tensor_bits
 
+    @abstractmethod
+    def scale_for(self, request: ScaleRequest) -> Floats:
+        """The stored scale of every group: `[G]` float32, > 0."""
 
-SCALE_DTYPES: dict[str, ScaleDtype] = {
-    "float32": ScaleDtype(32),
-    "float16": ScaleDtype(16),
-    "bfloat16": ScaleDtype(16),
-    "e8m0": ScaleDtype(8, signed=False, power="floor"),
-    "e8m0_ceil": ScaleDtype(8, signed=False, power="ceil"),
-    "e8m0_rceil": ScaleDtype(8, signed=False, power="rceil"),
-    "e8m0_even": ScaleDtype(8, signed=False, power="even"),
-    "e8m0_round": ScaleDtype(8, signed=False, power="round"),
-    "e4m3": ScaleDtype(8, signed=False, tensor_bits=32),
-    "double": ScaleDtype(8, signed=False, late=True, bits_together=32, tensor_bits=32),
-}
+    def stored(self, values: Floats) -> Floats:
+        """Other values that are stored like scales, as they are then kept: zero points that are floats."""
+        return values
 
 
-def scale_for(ask: Ask, dtype: str) -> Floats:
-    """The stored scale of every group: `[G]` float32, > 0."""
-    kind = SCALE_DTYPES[dtype]
-    if kind.power:
-        return _power_of_two(ask, kind.power)
-    if dtype == "e4m3":
-        return _two_level(ask)
-    exact = exact_scale(ask)
-    return double_quantized(exact) if dtype == "double" else stored(exact, dtype)
+scale_dtypes: Instances[ScaleDtype] = Instances("scale dtype")
 
 
-def exact_scale(ask: Ask) -> Floats:
+def exact_scale(request: ScaleRequest) -> Floats:
     """The scale in float32, never below `EPS`."""
     with np.errstate(over="ignore"):
-        scale = ask.reach / np.asarray(ask.level, np.float32)
+        scale = request.reach / np.asarray(request.level, np.float32)
     return np.clip(scale, EPS, LARGEST).astype(np.float32)
 
 
-def stored(values: Floats, dtype: str) -> Floats:
-    """Values as float32, float16 or bfloat16 keeps them; what float16 cannot reach becomes its largest."""
-    form = {"float16": FP16, "bfloat16": BF16}.get(dtype)
-    return values if form is None else form.nearest(values).astype(np.float32)
+@dataclass(frozen=True)
+class Float32(ScaleDtype):
+    """As exact as the arithmetic."""
+
+    bits: ClassVar[int] = 32
+    order: ClassVar[int] = 0
+    signed: ClassVar[bool] = True
+
+    def scale_for(self, request: ScaleRequest) -> Floats:
+        return self.stored(exact_scale(request))
 
 
-def _power_of_two(ask: Ask, mode: str) -> Floats:
+@dataclass(frozen=True)
+class SmallFloat(Float32):
+    """16 bits; what `number` cannot reach becomes its largest."""
+
+    number: Minifloat
+    bits: ClassVar[int] = 16
+
+    def stored(self, values: Floats) -> Floats:
+        return self.number.nearest(values).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class PowerOfTwo(ScaleDtype):
     """2^e, −127 ≤ e ≤ 127. Exponents are taken from the numbers' bits: a logarithm would be wrong near powers of two.
 
     `floor`: the exponent of the reach less that of the level, as MX defines it; the reach may be clipped. `ceil`: that
     of the next power of two above the reach. `rceil`: the least power that clips nothing. `even`: as `floor`, with the
     reach rounded to the elements' mantissa first. `round`: the power nearest to the exact scale, by ratio.
     """
-    level_fraction, level_exponent = np.frexp(np.asarray(ask.level, np.float64))
-    reach = ask.reach
-    if mode == "even":
-        half = np.uint32(1 << (22 - ask.mantissa_bits))
-        reach = (np.ascontiguousarray(reach).view(np.uint32) + half).view(np.float32)
-    exact = np.where(np.isfinite(reach), reach, np.float64(2.0**128))
-    fraction, exponent = np.frexp(exact)
-    e = exponent.astype(np.int64) - level_exponent
-    match mode:
-        case "ceil":
-            e = e + (fraction > 0.5)
-        case "rceil":
-            e = e + (fraction > level_fraction)
-        case "round":
-            square, level_square = fraction * fraction, level_fraction * level_fraction  # exact in float64
-            e = e + (square >= 2 * level_square).astype(np.int64) - (2 * square < level_square)
-        case _:
-            pass
-    e = np.where(ask.reach > 0, np.clip(e, -127, 127), -127)
-    return np.ldexp(1.0, e.astype(np.int32)).astype(np.float32)
+
+    mode: Literal["floor", "ceil", "rceil", "even", "round"]
+    bits: ClassVar[int] = 8
+    power: ClassVar[bool] = True
+
+    def scale_for(self, request: ScaleRequest) -> Floats:
+        level_fraction, level_exponent = np.frexp(np.asarray(request.level, np.float64))
+        reach = request.reach
+        if self.mode == "even":
+            half = np.uint32(1 << (22 - request.mantissa_bits))
+            reach = (np.ascontiguousarray(reach).view(np.uint32) + half).view(np.float32)
+        exact = np.where(np.isfinite(reach), reach, np.float64(2.0**128))
+        fraction, exponent = np.frexp(exact)
+        e = exponent.astype(np.int64) - level_exponent
+        match self.mode:
+            case "ceil":
+                e = e + (fraction > 0.5)
+            case "rceil":
+                e = e + (fraction > level_fraction)
+            case "round":
+                square, level_square = fraction * fraction, level_fraction * level_fraction  # exact in float64
+                e = e + (square >= 2 * level_square).astype(np.int64) - (2 * square < level_square)
+            case "floor" | "even":
+                pass
+        e = np.where(request.reach > 0, np.clip(e, -127, 127), -127)
+        return np.ldexp(1.0, e.astype(np.int32)).astype(np.float32)
 
 
-def _two_level(ask: Ask) -> Floats:
+@dataclass(frozen=True)
+class TwoLevel(ScaleDtype):
     """A float8 for each group times a float32 for the tensor, which puts the tensor's largest scale on 448."""
-    most = float(ask.reach.max(initial=0.0)) if ask.tensor_reach is None else ask.tensor_reach
-    level = np.asarray(ask.level, np.float32)
-    tensor = max(np.float32(most) / (np.float32(E4M3FN.largest) * level.min(initial=np.inf)), np.float32(2.0**-120))
-    group = (ask.reach / level / tensor).astype(np.float32)
-    stored = E4M3FN.nearest(np.clip(group, LEAST_E4M3, E4M3FN.largest)).astype(np.float32)
-    return np.asarray(stored * tensor, np.float32)
+
+    bits: ClassVar[int] = 8
+    tensor_bits: ClassVar[int] = 32
+
+    def scale_for(self, request: ScaleRequest) -> Floats:
+        most = float(request.reach.max(initial=0.0)) if request.tensor_reach is None else request.tensor_reach
+        level = np.asarray(request.level, np.float32)
+        tensor = max(np.float32(most) / (np.float32(E4M3FN.largest) * level.min(initial=np.inf)), np.float32(2.0**-120))
+        group = (request.reach / level / tensor).astype(np.float32)
+        stored = E4M3FN.nearest(np.clip(group, LEAST_E4M3, E4M3FN.largest)).astype(np.float32)
+        return np.asarray(stored * tensor, np.float32)
+
+
+@dataclass(frozen=True)
+class DoubleQuantized(ScaleDtype):
+    """Scales that are quantized themselves, 256 together."""
+
+    bits: ClassVar[int] = 8
+    late: ClassVar[bool] = True
+    bits_together: ClassVar[int] = 32
+    tensor_bits: ClassVar[int] = 32
+
+    def scale_for(self, request: ScaleRequest) -> Floats:
+        return double_quantized(exact_scale(request))
 
 
 def double_quantized(scale: Floats) -> Floats:
@@ -155,3 +196,20 @@ def _dynamic_map() -> Floats:
         means = (edges[:-1] + edges[1:]) / 2 * 10.0 ** (i - 6)
         levels += [means, -means]
     return np.sort(np.concatenate(levels)).astype(np.float32)
+
+
+FLOAT32 = Float32("float32", "FP32", "32 bits a scale: as exact as the arithmetic.")
+scale_dtypes.register(
+    FLOAT32,
+    SmallFloat("float16", "FP16", "16 bits a scale.", FP16),
+    SmallFloat("bfloat16", "BF16", "16 bits a scale, with the range of float32 and eight bits of precision.", BF16),
+    PowerOfTwo("e8m0", "E8M0, floor", "A power of two, chosen as MX defines it; the extreme may be clipped.", "floor"),
+    PowerOfTwo("e8m0_ceil", "E8M0, ceil", "A power of two, from the power of two above the extreme.", "ceil"),
+    PowerOfTwo("e8m0_rceil", "E8M0, no clipping", "The least power of two that clips nothing (RCEIL).", "rceil"),
+    PowerOfTwo(
+        "e8m0_even", "E8M0, even", "As floor, with the extreme rounded to the elements' mantissa first.", "even"
+    ),
+    PowerOfTwo("e8m0_round", "E8M0, nearest", "The power of two nearest to the exact scale.", "round"),
+    TwoLevel("e4m3", "E4M3 · FP32", "A float8 a group and one float32 for the tensor: NVFP4's two levels."),
+    DoubleQuantized("double", "Double quantized", "8 bits a scale, 256 scales together quantized again: QLoRA."),
+)

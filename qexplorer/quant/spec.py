@@ -2,17 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, get_args
+from typing import Any
 
 from qexplorer.errors import UserError
-from qexplorer.quant.formats import Format, formats, parse_format
+from qexplorer.quant.formats import Format, formats
 from qexplorer.quant.granularity import Granularity, PerTensor, granularities
 from qexplorer.quant.observers import Observer, observers
 from qexplorer.quant.observers.minmax import MinMax
-from qexplorer.quant.params import Choices, Convention, Division, Scheme
-from qexplorer.quant.rounding import ROUNDINGS, parse_rounding
-from qexplorer.quant.scale_dtypes import SCALE_DTYPES
-from qexplorer.settings import read
+from qexplorer.quant.params import CONVENTIONS, DIVISIONS, SCHEMES, Choices, Convention, Division, Scheme
+from qexplorer.quant.rounding import HALF_EVEN, Rounding, roundings
+from qexplorer.quant.scale_dtypes import FLOAT32, ScaleDtype, scale_dtypes
+from qexplorer.settings import read, require_known, schema, setting
+from qexplorer.text import printable
 
 UNSET: Any = None
 """A field that was not chosen: it takes the default of the format."""
@@ -21,9 +22,9 @@ DEFAULTS: dict[str, Any] = {
     "scheme": "symmetric",
     "convention": "restricted",
     "granularity": PerTensor(),
-    "scale_dtype": "float32",
+    "scale_dtype": FLOAT32,
     "observer": MinMax(),
-    "rounding": "half_even",
+    "rounding": HALF_EVEN,
     "division": "reciprocal",
 }
 """Every field's default, where the format has none of its own."""
@@ -37,33 +38,26 @@ class QuantSpec:
     `UserError`; `adopt` changes one field and puts later fields that no longer fit back to their defaults.
     """
 
-    format: Format = DEFAULTS["format"]
-    scheme: Scheme = UNSET
-    convention: Convention = UNSET
-    granularity: Granularity = UNSET
-    scale_dtype: str = UNSET
-    observer: Observer = UNSET
-    rounding: str = UNSET
-    division: Division = UNSET
-
-    CHOICES: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "scheme": get_args(Scheme),
-        "convention": get_args(Convention),
-        "scale_dtype": tuple(SCALE_DTYPES),
-        "rounding": ROUNDINGS,
-        "division": get_args(Division),
-    }
+    format: Format = setting(
+        DEFAULTS["format"], "Format", "Which numbers the codes stand for; `qexplorer formats` lists them all",
+        registry=formats, offers=("int8", "uint4", "fp8_e4m3fn", "mxfp4", "nf4", "q4_0", "bf16"),
+    )  # fmt: skip
+    scheme: Scheme = setting(UNSET, "Scheme", "Whether a zero point shifts the grid", choices=SCHEMES)
+    convention: Convention = setting(
+        UNSET, "Convention", "What the scale of a symmetric integer covers", choices=CONVENTIONS
+    )
+    granularity: Granularity = setting(UNSET, "Granularity", "How many values share one scale", registry=granularities)
+    scale_dtype: ScaleDtype = setting(UNSET, "Scale type", "How scales are stored", registry=scale_dtypes)
+    observer: Observer = setting(UNSET, "Observer", "How the range of values is chosen", registry=observers)
+    rounding: Rounding = setting(UNSET, "Rounding", "How a quotient becomes a code", registry=roundings)
+    division: Division = setting(UNSET, "Division", "How values are divided by the scale", choices=DIVISIONS)
 
     def __post_init__(self) -> None:
         for name in DEFAULTS:
             if getattr(self, name) is UNSET:
                 object.__setattr__(self, name, self.default(name))
-        object.__setattr__(self, "rounding", parse_rounding(self.rounding))
-        for name, choices in self.CHOICES.items():
-            value = getattr(self, name).partition(":")[0] if name == "rounding" else getattr(self, name)
-            if value not in choices:
-                title = name.replace("_", " ")
-                raise UserError(f"There is no {title} “{value}”.", f"Known: {', '.join(choices)}.", field=name)
+        for each in schema(QuantSpec):
+            each.check(getattr(self, each.name))
         for name in DEFAULTS:
             reason = self.refusal(name, getattr(self, name))
             if reason:
@@ -88,16 +82,15 @@ class QuantSpec:
             return "" if value == self.default(name) else f"{unused} So {title} “{_text(value)}” does not apply."
         reason = self.format.refusal(name, value)
         if not reason and name == "scale_dtype":
-            reason = self._scale_refusal(str(value))
+            reason = self._scale_refusal(value)
         if not reason and name == "observer":
             reason = value.refusal(self)
-        if not reason and name == "rounding" and not str(value).startswith("half"):
+        if not reason and name == "rounding" and not value.to_nearest:
             reason = self.observer.nearest_only
         return reason
 
-    def _scale_refusal(self, dtype: str) -> str:
+    def _scale_refusal(self, kind: ScaleDtype) -> str:
         """Why scales cannot be stored so beside the scheme and the convention."""
-        kind = SCALE_DTYPES[dtype]
         if self.scheme == "affine_float" and not kind.signed:
             return "The float zero point is stored like the scale, and these numbers have no sign."
         if self.convention == "signed_extreme" and not kind.signed:
@@ -152,7 +145,7 @@ class QuantSpec:
         """
         first, *words = text.split() or [""]
         fields = {"format": first}
-        parse_format(first)
+        formats.named(first)
         for word in words:
             name = _field_of(word)
             if name in fields:
@@ -167,26 +160,21 @@ class QuantSpec:
     @classmethod
     def from_json(cls, fields: Mapping[str, str]) -> "QuantSpec":
         """The spec of `to_json`'s output; fields that are missing have their defaults."""
-        parsers = {"format": parse_format, "granularity": granularities.parse, "observer": observers.parse}
-        unknown = set(fields) - set(DEFAULTS)
-        if unknown:
-            raise UserError(f"A spec has no field “{min(unknown)}”.", f"Known: {', '.join(DEFAULTS)}.")
+        known = {each.name: each for each in schema(cls)}
+        for name in fields:
+            require_known(name, known, "A spec")
         texts = read(dict[str, str], dict(fields), "the spec")
-        return cls(**{k: parsers[k](v) if k in parsers else v for k, v in texts.items()})  # pyright: ignore[reportArgumentType]
+        return cls(**{name: known[name].parse(text) for name, text in texts.items()})
 
 
 def _field_of(word: str) -> str:
     """The field whose value a word is; no two fields have a value of the same name."""
     name = word.partition(":")[0]
-    plugins = {"granularity": granularities, "observer": observers}
-    for field, registry in plugins.items():
-        if any(cls.name == name for cls in registry):
-            return field
-    for field, choices in QuantSpec.CHOICES.items():
-        if name in choices:
-            return field
-    raise UserError(f"“{word}” is no part of a spec.", "Write a format first, then scheme, granularity, observer …, "
-                    "for example “int4 channel:0 mse”.", field="spec")  # fmt: skip
+    for each in schema(QuantSpec)[1:]:
+        if name in (each.registry.names if each.registry else each.values):
+            return each.name
+    raise UserError(f"“{printable(word, 80)}” is no part of a spec.", "Write a format first, then scheme, granularity, "
+                    "observer …, for example “int4 channel:0 mse”.", field="spec")  # fmt: skip
 
 
 def _text(value: Any) -> str:

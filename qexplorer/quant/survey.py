@@ -94,7 +94,7 @@ class ObserverSurvey:
 
 def format_specs(spec: QuantSpec) -> tuple[QuantSpec, ...]:
     """The spec with every format there is; choices that do not fit a format are its defaults."""
-    return tuple(spec.adopt("format", form) for form in formats.values())
+    return tuple(spec.adopt("format", form) for form in formats)
 
 
 def observer_specs(spec: QuantSpec) -> tuple[tuple[QuantSpec, ...], tuple[Refused, ...]]:

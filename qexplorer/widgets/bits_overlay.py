@@ -26,7 +26,7 @@ DASHES = {
 
 def marks() -> dict[str, Mark]:
     """A form of its own for each family of formats; colours come again, forms do not."""
-    families = list(dict.fromkeys(form.family for form in formats.values()))
+    families = list(dict.fromkeys(form.family for form in formats))
     first = [family.partition(" — ")[0] for family in families]
     return {
         family: Mark(

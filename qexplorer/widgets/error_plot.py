@@ -59,7 +59,7 @@ class ErrorPlot(Plot):
         for line, at in zip(self._halves, (-half, half), strict=True):
             line.setVisible(single)
             line.setValue(at)
-            whole = a.spec.rounding == "toward_zero"
+            whole = a.spec.rounding.name == "toward_zero"
             line.label.setFormat(("−" if at < 0 else "+") + ("S" if whole else "S/2"))
         self.beyond = a.metrics.n - a.metrics.nonfinite - int(a.errors.sum())
         self._fit(-float(a.error_bins.start), float(a.errors.max(initial=1)))

@@ -1,8 +1,7 @@
 """The form of a quantization spec, built from the spec's fields, its formats and its plugins."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from PySide6.QtCore import Qt, Signal
@@ -10,12 +9,12 @@ from PySide6.QtGui import QPalette, QStandardItemModel
 from PySide6.QtWidgets import QGridLayout, QLabel, QWidget
 
 from qexplorer.errors import UserError
-from qexplorer.plugins import Plugin, Registry
+from qexplorer.plugins import Plugin
 from qexplorer.quant.formats import Format, formats
-from qexplorer.quant.granularity import granularities
-from qexplorer.quant.observers import observers
 from qexplorer.quant.observers.fixed import Fixed
+from qexplorer.quant.params import CONVENTIONS
 from qexplorer.quant.spec import DEFAULTS, QuantSpec
+from qexplorer.settings import Setting, schema
 from qexplorer.widgets.controls import Combo, caption
 from qexplorer.widgets.segmented import Segmented
 from qexplorer.widgets.settings_row import SettingsRow
@@ -25,63 +24,9 @@ FEW = 4
 """So many choices stand in a row; more go into a list."""
 
 
-@dataclass(frozen=True)
-class Words:
-    """How a choice is called and explained."""
-
-    label: str
-    help: str
-
-
-CHOICES: Mapping[str, Mapping[str, Words]] = {
-    "scheme": {
-        "symmetric": Words("Symmetric", "The range is centred on 0, and so is the grid: x̂ = q·S."),
-        "affine": Words("Affine", "A zero point shifts the grid over the range: x̂ = (q − Z)·S."),
-        "affine_float": Words("Float zero", "The zero point is a float: x̂ = q·S + M. Zero need not be a level. HQQ."),
-    },
-    "convention": {
-        "restricted": Words("Restricted", "S = A/qmax with codes −qmax … qmax. TFLite weights, ONNX Runtime."),
-        "full_span": Words("Full span", "S = 2A/(qmax − qmin): torch's default. Clips the positive extreme by S/2."),
-        "full_range": Words("Full range", "S = A/qmax with all codes; the lowest is seldom used. AIMET, non-strict."),
-        "no_clipping": Words("No clipping", "S = max(N/qmin, P/qmax): the smallest scale that clips nothing. torchao."),
-        "signed_extreme": Words("Signed extreme", "The extreme has the lowest code; S may be negative. GGUF."),
-    },
-    "scale_dtype": {
-        "float32": Words("FP32", "32 bits a scale: as exact as the arithmetic."),
-        "float16": Words("FP16", "16 bits a scale."),
-        "bfloat16": Words("BF16", "16 bits a scale, with the range of float32 and eight bits of precision."),
-        "e8m0": Words("E8M0, floor", "A power of two, chosen as MX defines it; the extreme may be clipped."),
-        "e8m0_ceil": Words("E8M0, ceil", "A power of two, from the power of two above the extreme."),
-        "e8m0_rceil": Words("E8M0, no clipping", "The least power of two that clips nothing (RCEIL)."),
-        "e8m0_even": Words("E8M0, even", "As floor, with the extreme rounded to the elements' mantissa first."),
-        "e8m0_round": Words("E8M0, nearest", "The power of two nearest to the exact scale."),
-        "e4m3": Words("E4M3 · FP32", "A float8 a group and one float32 for the tensor: NVFP4's two levels."),
-        "double": Words("Double quantized", "8 bits a scale, 256 scales together quantized again: QLoRA."),
-    },
-    "rounding": {
-        "half_even": Words("Half to even", "Ties go to the even code: torch, NumPy, ONNX, IEEE 754."),
-        "half_away": Words("Half away from zero", "Ties go away from zero: C's round, GGUF Q8_0."),
-        "half_up": Words("Half up", "Ties go up: floor(x + ½), GGUF Q4_0."),
-        "half_zero": Words("Half toward zero", "Ties go toward zero: GGUF MXFP4."),
-        "toward_zero": Words("Toward zero", "The fraction is cut off. For comparison: it doubles the error."),
-        "stochastic": Words("Stochastic", "Up with the fraction as its chance: no bias. Same seed, same codes."),
-    },
-    "division": {
-        "reciprocal": Words("x · (1/S)", "Times the float32 reciprocal of the scale, as torch and torchao do."),
-        "true": Words("x / S", "A true division, as ONNX and ONNX Runtime do. Differs only at ties."),
-    },
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Stochastic(Plugin):
-    """The setting of stochastic rounding, whose text form is the spec's."""
-
-    seed: int = 0
-    name: ClassVar[str] = "stochastic"
-    title: ClassVar[str] = "Stochastic rounding"
-
-
+FIELDS: Mapping[str, Setting] = {each.name: each for each in schema(QuantSpec)}
+WITH_SETTINGS = ("granularity", "observer", "rounding")
+"""The fields whose values have settings of their own."""
 TITLES = {
     "format": "For&mat",
     "bits": "&Bits",
@@ -121,17 +66,12 @@ class SpecForm(QWidget):
         self.controls: dict[str, Combo | Segmented] = {}
         self.settings: dict[str, SettingsRow] = {}
         self._remarks: dict[str, QLabel] = {}
-        families = list(dict.fromkeys(f.family for f in formats.values()))
+        families = list(dict.fromkeys(f.family for f in formats))
         self._add_choice("format", [(family, family) for family in families], many=True)
         self._add_choice("bits", _members(self._spec), many=False)
-        for name in ("scheme", "convention"):
-            self._add_choice(name, [(value, words.label) for value, words in CHOICES[name].items()])
-        self._add_plugins("granularity", granularities)
-        self._add_choice("scale_dtype", [(value, words.label) for value, words in CHOICES["scale_dtype"].items()])
-        self._add_plugins("observer", observers)
-        for name in ("rounding", "division"):
-            self._add_choice(name, [(value, words.label) for value, words in CHOICES[name].items()])
-            if name == "rounding":
+        for name in list(FIELDS)[1:]:
+            self._add_choice(name, _options(FIELDS[name]))
+            if name in WITH_SETTINGS:
                 self._add_settings(name)
         self.show_spec(self._spec, None)
 
@@ -146,16 +86,11 @@ class SpecForm(QWidget):
         assert isinstance(bits, Segmented)  # noqa: S101
         bits.show_options(_members(spec))
         self._show_value("bits", spec.format.name)
-        for name in CHOICES:
-            self._show_value(name, getattr(spec, name).partition(":")[0])
-        for name in ("granularity", "observer"):
-            plugin: Plugin = getattr(spec, name)
-            self._show_value(name, plugin.name)
-            self.settings[name].show_plugin(plugin)
-        rule, _, seed = spec.rounding.partition(":")
-        if rule == Stochastic.name:
-            self.settings["rounding"].show_plugin(Stochastic(int(seed)))
-        self.settings["rounding"].setVisible(rule == Stochastic.name)
+        for name in list(FIELDS)[1:]:
+            value = getattr(spec, name)
+            self._show_value(name, value.name if FIELDS[name].registry else value)
+            if name in WITH_SETTINGS:
+                self.settings[name].show_plugin(value)
         for name in self._remarks:
             self._show_remark(name, *self._remark_on(name))
         for name in self.controls:
@@ -204,10 +139,6 @@ class SpecForm(QWidget):
         self._grid.addWidget(control, row, 1)
         self._labels[name], self.controls[name] = label, control
 
-    def _add_plugins(self, name: str, registry: Registry[Any]) -> None:
-        self._add_choice(name, [(cls.name, cls.title) for cls in registry])
-        self._add_settings(name)
-
     def _add_settings(self, name: str) -> None:
         """A row for the settings of what is chosen above it, and one for what is to be said about it."""
         settings, remark = SettingsRow(), caption("")
@@ -231,19 +162,12 @@ class SpecForm(QWidget):
         """Every value that a control offers, as the spec's field has it, with its explanation."""
         if name in ("format", "bits"):
             return {}
-        if name in CHOICES:
-            current: Any = getattr(self._spec, name)
-            return {
-                value: (current if current.startswith(f"{value}:") else value, words.help)
-                for value, words in CHOICES[name].items()
-            }
-        registry: Registry[Any] = granularities if name == "granularity" else observers
-        current = getattr(self._spec, name)
-        fresh = {Fixed.name: self._limits}
-        return {
-            cls.name: (current if isinstance(current, cls) else fresh.get(cls.name) or cls(), cls.help)
-            for cls in registry
-        }
+        registry = FIELDS[name].registry
+        if registry is None:
+            return {choice.value: (choice.value, choice.help) for choice in FIELDS[name].choices}
+        current: Any = getattr(self._spec, name)
+        kept = {Fixed.name: self._limits, current.name: current}
+        return {each.name: (kept.get(each.name) or registry.read(each.name), each.help) for each in registry}
 
     def _show_possible(self, name: str) -> None:
         control, reasons, helps = self.controls[name], dict[object, str](), dict[object, str]()
@@ -285,10 +209,9 @@ class SpecForm(QWidget):
         most = 2 ** (bits - 1) - 1
         for i in range(control.count()):
             least = -most if control.itemData(i) == "restricted" else -most - 1
-            words = CHOICES["convention"][control.itemData(i)]
             shift = 0 if self._spec.format.name.startswith("int") else most + 1
             span = f"   {least + shift} … {most + shift}".replace("-", "−")
-            control.setItemText(i, words.label + (span if self._spec.format.uniform else ""))
+            control.setItemText(i, CONVENTIONS[i].title + (span if self._spec.format.uniform else ""))
 
     def _on_chosen(self, chosen: object) -> None:
         control = self.sender()
@@ -303,10 +226,8 @@ class SpecForm(QWidget):
             self._change(name, self._candidates(name)[str(value)][0])
 
     def _on_settings(self, plugin: Plugin) -> None:
-        if isinstance(plugin, Stochastic):
-            self._change("rounding", plugin.text)
-        else:
-            self._change("granularity" if plugin.name in {cls.name for cls in granularities} else "observer", plugin)
+        row = self.sender()
+        self._change(next(name for name, each in self.settings.items() if each is row), plugin)
 
     def _on_refused(self, reason: str) -> None:
         row = self.sender()
@@ -339,13 +260,19 @@ class SpecForm(QWidget):
         return new
 
 
+def _options(field: Setting) -> list[tuple[str, str]]:
+    if field.registry:
+        return [(each.name, each.title) for each in field.registry]
+    return [(choice.value, choice.title) for choice in field.choices]
+
+
 def _members(spec: QuantSpec) -> list[tuple[str, str]]:
-    return [(f.name, f.label) for f in formats.values() if f.family == spec.format.family]
+    return [(f.name, f.label) for f in formats if f.family == spec.format.family]
 
 
 def _alike(spec: QuantSpec, family: str) -> Format:
     """The format of another family with as many bits, or its last."""
-    members = [f for f in formats.values() if f.family == family]
+    members = [f for f in formats if f.family == family]
     return next((f for f in members if f.storage_bits == spec.format.storage_bits), members[-1])
 
 

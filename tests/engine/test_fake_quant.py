@@ -23,22 +23,21 @@ from qexplorer.quant.formats import Format, formats
 from qexplorer.quant.granularity import Granularity, PerBlock, PerChannel, PerGroup, PerTensor
 from qexplorer.quant.grid_target import target
 from qexplorer.quant.observers import observers
-from qexplorer.quant.params import QuantParams
+from qexplorer.quant.params import CONVENTIONS, DIVISIONS, SCHEMES, QuantParams
 from qexplorer.quant.quantize import find_range, params_for, quantize
-from qexplorer.quant.rounding import chances
+from qexplorer.quant.rounding import HalfEven, Stochastic, chances, roundings
+from qexplorer.quant.scale_dtypes import scale_dtypes
 
 GRANULARITIES = (PerTensor(), PerChannel(0), PerChannel(1), PerGroup(32), PerBlock(2, 16))
-ROUNDINGS = (
-    "half_even",
-    "half_away",
-    "half_up",
-    "half_zero",
-    "toward_zero",
-    "stochastic:0",
-    "stochastic:9223372036854775807",
-)
+ROUNDINGS = (*(cls() for cls in roundings), Stochastic(9223372036854775807))
 CHOICES: dict[str, tuple[Any, ...]] = {
-    **QuantSpec.CHOICES, "granularity": GRANULARITIES, "rounding": ROUNDINGS}  # fmt: skip
+    "scheme": tuple(choice.value for choice in SCHEMES),
+    "convention": tuple(choice.value for choice in CONVENTIONS),
+    "scale_dtype": tuple(scale_dtypes),
+    "rounding": ROUNDINGS,
+    "division": tuple(choice.value for choice in DIVISIONS),
+    "granularity": GRANULARITIES,
+}
 EVERY_CHOICE = ("int1", "int8", "uint4", "uint16")
 """Of the integers, which differ only in width, these are tried with every combination of choices."""
 BIT_TYPES = {
@@ -48,7 +47,7 @@ BIT_TYPES = {
     torch.bfloat16: torch.int16,
 }
 OBSERVERS = [cls() for cls in observers if cls.name != "fixed"]
-FORMATS = [pytest.param(form, id=name) for name, form in formats.items()]
+FORMATS = [pytest.param(form, id=form.name) for form in formats]
 
 
 def specs(form: Format, *, whole: bool = True) -> Iterator[QuantSpec]:
@@ -165,7 +164,7 @@ def test_every_level_every_tie_and_their_neighbours_are_as_in_the_reference(form
         with np.errstate(over="ignore"):
             ends = np.concatenate([levels, middles, levels[[0, -1]] * 1.5, levels[[0, -1]] * 4])
         x = np.concatenate([ends, np.nextafter(ends, np.float32(np.inf)), np.nextafter(ends, np.float32(-np.inf))])
-        for rounding in ROUNDINGS if "rounding" in form.applies else ("half_even",):
+        for rounding in ROUNDINGS if "rounding" in form.applies else (HalfEven(),):
             spec = QuantSpec(format=form, granularity=PerTensor()) if _free(form) else QuantSpec(format=form)
             own = replace(params, rounding=rounding).repeat(_groups(spec, x))
             assert_same(FakeQuantize(spec, own)(torch.from_numpy(x)), reference(torch.from_numpy(x), spec, own), spec)
@@ -187,7 +186,7 @@ def test_any_pattern_of_bits_is_quantized_as_in_the_reference(form: Format) -> N
     x = torch.from_numpy(np.where(np.isnan(x), np.float32(np.nan), x))
     spec = QuantSpec(format=form)
     for scale in (1.0, 0.1, 3e-39, 1e30):
-        for rounding in ROUNDINGS if "rounding" in form.applies else ("half_even",):
+        for rounding in ROUNDINGS if "rounding" in form.applies else (HalfEven(),):
             own = replace(fixed(form, scale), rounding=rounding).repeat(_groups(spec, x.numpy()))
             with np.errstate(over="ignore", invalid="ignore"):
                 assert_same(FakeQuantize(spec, own)(x), reference(x, spec, own), spec)
@@ -201,13 +200,13 @@ def test_chances_below_zero_are_compared_as_exactly_as_in_the_reference(name: st
     for sign, near in ((-1, -1), (-1, 1), (1, 1), (1, -1)):
         part = np.nextafter(u if sign > 0 else 1 - u, np.float32(near * 9))
         x = torch.from_numpy((sign * part * np.float32(2.0**-16 if name == "fp8_e5m2" else 0.5)).astype(np.float32))
-        own = replace(fixed(form, 0.5 if name == "int8" else 1.0), rounding="stochastic:3")
+        own = replace(fixed(form, 0.5 if name == "int8" else 1.0), rounding=Stochastic(3))
         spec = QuantSpec(format=form)
         assert_same(FakeQuantize(spec, own)(x), reference(x, spec, own), spec)
 
 
 def test_a_part_of_a_tensor_is_rounded_by_its_place_in_the_whole() -> None:
-    spec = QuantSpec(rounding="stochastic:1")
+    spec = QuantSpec(rounding=Stochastic(1))
     x = torch.from_numpy(values((1, 200)))
     whole = FakeQuantize(spec).calibrate([x])
     params = whole.params
@@ -416,7 +415,7 @@ def test_a_learned_scale_starts_where_lsq_starts_it() -> None:
         (lsq("ternary"), "levels −S, 0 and S"),
         (lsq("q8_0"), "Q8_0 has blocks"),
         (lsq("int8", scheme="affine_float"), "float one"),
-        (lsq("int8", scale_dtype="e8m0"), "float32 scales"),
+        (lsq("int8", scale_dtype=scale_dtypes["e8m0"]), "float32 scales"),
         (lsq("int1"), "One bit"),
     ],
 )

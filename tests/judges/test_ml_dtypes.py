@@ -6,7 +6,7 @@ import pytest
 
 from qexplorer.quant.formats import Format, formats
 from qexplorer.quant.params import QuantParams
-from qexplorer.quant.scale_dtypes import SCALE_DTYPES, Ask, scale_for
+from qexplorer.quant.scale_dtypes import ScaleRequest, scale_dtypes
 
 JUDGE = "ml_dtypes"
 TYPES = {
@@ -93,10 +93,10 @@ def test_tf32_is_float32_with_ten_bits_of_mantissa(rng, verdict):
     verdict.checked(len(values), formats=("tf32",))
 
 
-@pytest.mark.parametrize("dtype", [name for name, kind in SCALE_DTYPES.items() if kind.power])
+@pytest.mark.parametrize("dtype", [kind.name for kind in scale_dtypes if kind.power])
 def test_a_power_of_two_scale_is_a_code_of_e8m0(dtype, rng, verdict):
     reach = (rng.uniform(0.5, 1, 100_000) * np.exp2(rng.uniform(-115, 125, 100_000))).astype(np.float32)
-    scale = scale_for(Ask(reach, 448.0, 3), dtype)
+    scale = scale_dtypes[dtype].scale_for(ScaleRequest(reach, 448.0, 3))
     np.testing.assert_array_equal(scale, scale.astype(ml_dtypes.float8_e8m0fnu).astype(np.float32))
     exponent = np.log2(reach.astype(np.float64)) - np.log2(448.0)
     up = np.log2(448) - 8  # how far the level lies above its own power of two
@@ -117,6 +117,6 @@ def test_a_power_of_two_scale_is_a_code_of_e8m0(dtype, rng, verdict):
 @pytest.mark.parametrize(("dtype", "judge"), [("float16", np.float16), ("bfloat16", ml_dtypes.bfloat16)])
 def test_a_16_bit_scale_is_theirs(dtype, judge, rng, verdict):
     reach = (rng.uniform(0.5, 1, 100_000) * np.exp2(rng.uniform(-18, 10, 100_000))).astype(np.float32)
-    scale = scale_for(Ask(reach, 7.0, 2), dtype)
+    scale = scale_dtypes[dtype].scale_for(ScaleRequest(reach, 7.0, 2))
     np.testing.assert_array_equal(scale, (reach / np.float32(7)).astype(judge).astype(np.float32))
     verdict.checked(len(reach))

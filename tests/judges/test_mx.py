@@ -129,10 +129,10 @@ def test_not_a_number_is_left_out_and_does_not_spoil_its_block(verdict):
      (0x7F000000, 254)],
 )  # fmt: skip
 def test_the_least_power_of_two_that_clips_nothing_has_the_published_byte(bits, byte, verdict):
-    from qexplorer.quant.scale_dtypes import Ask, scale_for
+    from qexplorer.quant.scale_dtypes import ScaleRequest, scale_dtypes
 
     reach = np.array([bits], np.uint32).view(np.float32)
-    assert bytes_of_scale(scale_for(Ask(reach, 1.0, 0), "e8m0_rceil")).tolist() == [byte]
+    assert bytes_of_scale(scale_dtypes["e8m0_rceil"].scale_for(ScaleRequest(reach, 1.0, 0))).tolist() == [byte]
     verdict.checked()
 
 

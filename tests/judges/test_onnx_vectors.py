@@ -18,7 +18,7 @@ from qexplorer.quant.formats.floating import Float
 from qexplorer.quant.formats.integer import Integer
 from qexplorer.quant.minifloat import E5M2
 from qexplorer.quant.params import Choices, QuantParams, choose_params
-from qexplorer.quant.scale_dtypes import Ask, scale_for
+from qexplorer.quant.scale_dtypes import ScaleRequest, scale_dtypes
 
 JUDGE = "ONNX backend vectors"
 NAMES = {
@@ -190,7 +190,12 @@ def to_float(source: str, x: np.ndarray) -> np.ndarray:
 def to_codes(target: str, x: np.ndarray, saturate: bool) -> np.ndarray:
     """Codes of a stored type, encoded by us."""
     if target == "FLOAT8E8M0":
-        return np.log2(scale_for(Ask(np.abs(x).ravel(), 1.0, 0), "e8m0_rceil")).astype(np.int32).reshape(x.shape) + 127
+        return (
+            np.log2(scale_dtypes["e8m0_rceil"].scale_for(ScaleRequest(np.abs(x).ravel(), 1.0, 0)))
+            .astype(np.int32)
+            .reshape(x.shape)
+            + 127
+        )
     if not saturate and target == "FLOAT8E5M2":
         return E5M2.encode(x, saturate=False)
     form = formats[NAMES[target]]

@@ -15,7 +15,7 @@ from qexplorer.quant.observers.optimal import Optimal
 from qexplorer.quant.quantize import quantize
 
 JUDGE = "properties"
-EVERY = list(formats)
+EVERY = formats.names
 CODED = [name for name in EVERY if formats[name].code_bits <= 8]
 TENSORS = hnp.arrays(np.float32, hnp.array_shapes(min_dims=1, max_dims=3, max_side=9),
                      elements=st.floats(-1000, 1000, width=32))  # fmt: skip

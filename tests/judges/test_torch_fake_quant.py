@@ -14,7 +14,7 @@ from qexplorer.quant.params import QuantParams
 
 JUDGE = "torch fake_quantize"
 
-NAMES = [name for name, form in formats.items() if form.uniform and "scheme" in form.applies]
+NAMES = [form.name for form in formats if form.uniform and "scheme" in form.applies]
 LEARNED = [name for name in NAMES if not name.endswith("int1")]
 CHANNELS = 5
 

@@ -10,14 +10,15 @@ from hypothesis.extra import numpy as hnp
 from qexplorer.quant.formats import formats
 from qexplorer.quant.formats.integer import Integer
 from qexplorer.quant.params import QuantParams
+from qexplorer.quant.rounding import HALF_EVEN, roundings
 
 JUDGE = "torch fake_quantize"
 
-SIGNED = [name for name in formats if name.startswith("int")]
-UNSIGNED = [name for name in formats if name.startswith("uint")]
+SIGNED = [name for name in formats.names if name.startswith("int")]
+UNSIGNED = [name for name in formats.names if name.startswith("uint")]
 
 
-def params(form: Integer, scale, zero_point, division="reciprocal", rounding="half_even") -> QuantParams:
+def params(form: Integer, scale, zero_point, division="reciprocal", rounding=HALF_EVEN) -> QuantParams:
     qmin, qmax = (-(2 ** (form.bits - 1)), 2 ** (form.bits - 1) - 1) if form.signed else (0, 2**form.bits - 1)
     scales = np.atleast_1d(np.asarray(scale, np.float32))
     zero_points = np.broadcast_to(np.asarray(zero_point, np.int32), scales.shape)
@@ -133,7 +134,7 @@ def test_the_two_divisions_are_different_functions_at_ties():
 def test_rounding_rules_differ_at_halves(rounding, expected):
     form = formats["int8"]
     rows = np.array([[-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 1.75, -1.75, 0.75]], np.float32)
-    assert form.quantize(rows, params(form, 1.0, 0, rounding=rounding)).tolist() == [expected]
+    assert form.quantize(rows, params(form, 1.0, 0, rounding=roundings.read(rounding))).tolist() == [expected]
 
 
 @pytest.mark.parametrize("rounding", ["half_even", "half_away", "half_up"])
@@ -141,7 +142,7 @@ def test_the_largest_float_below_a_half_rounds_to_zero(rounding):
     form = formats["int8"]
     just_below = np.nextafter(np.float32(0.5), np.float32(0))
     rows = np.array([[just_below, -just_below]], np.float32)
-    assert form.quantize(rows, params(form, 1.0, 0, rounding=rounding)).tolist() == [[0, 0]]
+    assert form.quantize(rows, params(form, 1.0, 0, rounding=roundings.read(rounding))).tolist() == [[0, 0]]
 
 
 @given(st.floats(-300, 300, width=32), st.floats(-300, 300, width=32), st.sampled_from(SIGNED[:-1]))

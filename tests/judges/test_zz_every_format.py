@@ -6,4 +6,4 @@ JUDGE = "coverage"
 
 
 def test_every_format_was_put_before_a_judge(covered):
-    assert set(formats) - covered == set()
+    assert set(formats.names) - covered == set()

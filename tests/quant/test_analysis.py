@@ -14,6 +14,7 @@ from qexplorer.quant.observers.fixed import Fixed
 from qexplorer.quant.observers.mse import Mse
 from qexplorer.quant.observers.percentile import Percentile
 from qexplorer.quant.quantize import quantize
+from qexplorer.quant.rounding import HalfAway, HalfEven, HalfUp, Stochastic, TowardZero
 
 
 def run(values, spec=None, **settings):
@@ -22,7 +23,7 @@ def run(values, spec=None, **settings):
 
 @pytest.mark.parametrize("spec", [QuantSpec(), QuantSpec(formats["fp16"]), QuantSpec(observer=Percentile(99.9)),
                                   QuantSpec(formats["int4"], granularity=PerGroup(32), observer=Mse()),
-                                  QuantSpec(rounding="stochastic:3")],
+                                  QuantSpec(rounding=Stochastic(3))],
                          ids=lambda s: s.title)  # fmt: skip
 def test_the_generator_reports_a_rising_share_of_the_work(spec, rng, monkeypatch):
     monkeypatch.setattr(analysis, "BLOCK", 500)
@@ -98,7 +99,9 @@ GRANULARITIES = [PerTensor(), PerChannel(0), PerGroup(8)]
 
 
 @pytest.mark.parametrize("granularity", GRANULARITIES, ids=lambda g: g.name)
-@pytest.mark.parametrize("rounding", ["half_even", "half_away", "half_up", "toward_zero"])
+@pytest.mark.parametrize(
+    "rounding", [HalfEven(), HalfAway(), HalfUp(), TowardZero()], ids=lambda rounding: rounding.name
+)
 @pytest.mark.parametrize("observer", [None, Fixed(-20, 20), Fixed(-0.3, 0.1)], ids=["minmax", "wide", "narrow"])
 def test_every_value_is_in_both_histograms(granularity, rounding, observer, rng):
     for name, scheme, shift in (("int2", "symmetric", 0), ("uint4", "affine", 3), ("int8", "affine", -2)):

@@ -8,7 +8,7 @@ import pytest
 from qexplorer.progress import finish
 from qexplorer.quant import QuantSpec, analysis, analyze
 from qexplorer.quant.formats import formats
-from qexplorer.quant.scale_dtypes import SCALE_DTYPES
+from qexplorer.quant.scale_dtypes import scale_dtypes
 
 SHAPES = [(1, 1), (7, 1), (33,), (2, 130)]
 
@@ -19,7 +19,7 @@ def metrics(x: np.ndarray, **fields: str):
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("size", [1e-42, 1e-30, 1e30, 3.2e38])
-@pytest.mark.parametrize("name", [*formats])
+@pytest.mark.parametrize("name", formats.names)
 def test_every_format_measures_every_size_of_value(name, size, shape, rng):
     """Warnings are errors here: no overflow may pass unseen. The error is bounded where values are not at the end."""
     x = (np.clip(rng.normal(size=shape), -1, 1) * size).astype(np.float32)
@@ -30,7 +30,7 @@ def test_every_format_measures_every_size_of_value(name, size, shape, rng):
 
 
 @pytest.mark.parametrize("scheme", ["symmetric", "affine", "affine_float"])
-@pytest.mark.parametrize("dtype", SCALE_DTYPES)
+@pytest.mark.parametrize("dtype", list(scale_dtypes), ids=lambda dtype: dtype.name)
 @pytest.mark.parametrize("size", [1e-42, 1e30, 3.2e38])
 def test_every_scale_type_stores_every_size_of_scale(dtype, scheme, size, rng):
     x = (np.clip(rng.normal(size=(4, 24)), -1, 1) * size).astype(np.float32)
@@ -38,7 +38,7 @@ def test_every_scale_type_stores_every_size_of_scale(dtype, scheme, size, rng):
     if spec.refusal("scale_dtype", dtype):
         pytest.skip(spec.refusal("scale_dtype", dtype))
     for granularity, name in itertools.product(("tensor", "channel:0", "group:8"), ("int4", "int8")):
-        fields = {"format": name, "scheme": scheme, "scale_dtype": dtype, "granularity": granularity}
+        fields = {"format": name, "scheme": scheme, "scale_dtype": dtype.name, "granularity": granularity}
         a = finish(analyze(x, QuantSpec.from_json(fields)))
         assert np.isfinite(a.params.scale).all()
         assert (a.params.scale > 0).all()

@@ -104,6 +104,6 @@ def test_axes_that_are_there_are_not_refused():
 
 
 def test_a_group_of_no_values_is_refused():
-    with pytest.raises(UserError, match="0 values") as refused:
+    with pytest.raises(UserError, match="1 or more") as refused:
         PerGroup(0)
-    assert refused.value.field == "granularity"
+    assert refused.value.field == "size"

@@ -23,11 +23,12 @@ from qexplorer.quant.granularity import PerChannel, PerGroup, PerTensor
 from qexplorer.quant.observers.mse import Mse
 from qexplorer.quant.params import QuantParams
 from qexplorer.quant.quantize import find_range, params_for
+from qexplorer.quant.rounding import roundings
 
 ROOT = Path(__file__).parents[2]
 PACKED = r"[yz]mm\d|v\d+\.(?:2d|4s|8h|16b)|(?:add|sub|mul|cmp\w*)p[sd]\b|p(?:add|max|min|cmp\w+)[wdq]\b"
 """Instructions on several values at once, of x86 and of ARM."""
-INTEGERS = [form for form in formats.values() if form.uniform]
+INTEGERS = [form for form in formats if form.uniform]
 COUNTS = ("code_counts", "original", "dequantized", "errors")
 ROWS = hnp.arrays(
     np.float32,
@@ -153,7 +154,7 @@ def test_large_integer_blocks_are_compiled_and_all_else_is_left_to_numpy(rng, mo
     bins = even_bins(-5, 5, 10)
     for rows, name, rounding in ((large[:, 1:], "int8", "half_even"), (large, "int8", "half_up"),
                                  (large, "fp16", "half_even"), (large, "int8", "half_even")):  # fmt: skip
-        params = QuantParams(np.ones(1, np.float32), np.zeros(1, np.int32), -128, 127, rounding)
+        params = QuantParams(np.ones(1, np.float32), np.zeros(1, np.int32), -128, 127, roundings.read(rounding))
         if name == "fp16":
             params = params_for(QuantSpec(formats["fp16"]), *np.zeros((2, 1), np.float32))
         measure(rows, formats[name], params, bins, bins)

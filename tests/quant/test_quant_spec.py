@@ -12,25 +12,28 @@ from hypothesis.extra import numpy as hnp
 from qexplorer.errors import UserError
 from qexplorer.quant import QuantSpec
 from qexplorer.quant.formats import formats
-from qexplorer.quant.granularity import PerChannel, PerGroup, PerTensor, granularities
-from qexplorer.quant.observers import observers
+from qexplorer.quant.granularity import PerChannel, PerGroup, PerTensor
 from qexplorer.quant.observers.fixed import Fixed
 from qexplorer.quant.observers.histogram import Histogram
 from qexplorer.quant.observers.minmax import MinMax
 from qexplorer.quant.observers.mse import Mse
 from qexplorer.quant.observers.percentile import Percentile
 from qexplorer.quant.quantize import quantize
+from qexplorer.quant.rounding import HalfUp, roundings
+from qexplorer.quant.scale_dtypes import scale_dtypes
+from qexplorer.settings import schema
 
 GRANULARITIES = [PerTensor(), PerChannel(1), PerGroup(64)]
 OBSERVERS = [MinMax(), Percentile(99.9), Mse(), Histogram(), Fixed(-0.1, 2.5)]
-INTEGERS = [form for form in formats.values() if "scheme" in form.applies]
+VALUES = {each.name: each.registry.names if each.registry else each.values for each in schema(QuantSpec)}
+INTEGERS = [form for form in formats if "scheme" in form.applies]
 FULL = [form for form in INTEGERS if form.bits > 1]
 
 
 def allowed():
-    schemes = [("affine", None), ("affine_float", None), *(("symmetric", c) for c in QuantSpec.CHOICES["convention"])]
+    schemes = [("affine", None), ("affine_float", None), *(("symmetric", c) for c in VALUES["convention"])]
     for form, (scheme, convention), granularity, observer in itertools.product(
-        formats.values(), schemes, GRANULARITIES, OBSERVERS
+        formats, schemes, GRANULARITIES, OBSERVERS
     ):
         try:
             yield QuantSpec(form, scheme, convention, granularity, observer=observer)
@@ -52,10 +55,10 @@ def test_every_allowed_spec_survives_json():
         assert QuantSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
 
 
-@pytest.mark.parametrize("rounding", QuantSpec.CHOICES["rounding"])
-@pytest.mark.parametrize("division", QuantSpec.CHOICES["division"])
+@pytest.mark.parametrize("rounding", roundings.names)
+@pytest.mark.parametrize("division", VALUES["division"])
 def test_rounding_and_division_survive_json(rounding, division):
-    spec = QuantSpec(rounding=rounding, division=division)
+    spec = QuantSpec(rounding=roundings.read(rounding), division=division)
     assert QuantSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
 
 
@@ -71,7 +74,7 @@ def test_missing_fields_have_their_defaults():
     [
         (lambda: QuantSpec(scheme="sideways"), "scheme"),
         (lambda: QuantSpec(convention="odd"), "convention"),
-        (lambda: QuantSpec(rounding="up"), "rounding"),
+        (lambda: QuantSpec.from_json({"rounding": "up"}), "rounding"),
         (lambda: QuantSpec(division="long"), "division"),
         (lambda: QuantSpec(scheme="affine", convention="full_span"), "convention"),
         (lambda: QuantSpec(granularity=PerChannel(0), observer=Histogram()), "observer"),
@@ -93,17 +96,21 @@ def test_what_is_impossible_is_refused_with_the_field_at_fault(make, field):
 
 
 def test_an_unknown_field_is_named_with_those_there_are():
-    with pytest.raises(UserError, match=r"“colour”.*Known: format, scheme"):
+    with pytest.raises(UserError, match=r"“colour”.*Its settings: format, scheme"):
         QuantSpec.from_json({"colour": "red"})
 
 
 def test_adopting_a_plain_cast_puts_all_later_fields_back():
-    spec = QuantSpec(formats["int4"], "affine", "restricted", PerGroup(32), "float16", Mse(), "half_up", "true")
+    spec = QuantSpec(
+        formats["int4"], "affine", "restricted", PerGroup(32), scale_dtypes["float16"], Mse(), HalfUp(), "true"
+    )
     assert spec.adopt("format", formats["fp16"]) == QuantSpec(formats["fp16"])
 
 
 def test_adopting_keeps_later_fields_that_still_fit():
-    spec = QuantSpec(formats["int4"], "symmetric", "full_span", PerGroup(32), "bfloat16", Mse(), "half_up", "true")
+    spec = QuantSpec(
+        formats["int4"], "symmetric", "full_span", PerGroup(32), scale_dtypes["bfloat16"], Mse(), HalfUp(), "true"
+    )
     assert spec.adopt("format", formats["int8"]).to_json() == {**spec.to_json(), "format": "int8"}
     assert spec.adopt("scheme", "affine").to_json() == {
         **spec.to_json(), "scheme": "affine", "convention": "restricted"
@@ -138,7 +145,7 @@ TENSORS = hnp.arrays(
 SCHEMES = st.builds(
     lambda form, choice, granularity: QuantSpec(form, *choice, granularity),
     st.sampled_from(FULL),
-    st.sampled_from([("affine", None), *(("symmetric", c) for c in QuantSpec.CHOICES["convention"])]),
+    st.sampled_from([("affine", None), *(("symmetric", c) for c in VALUES["convention"])]),
     st.sampled_from([PerTensor(), PerChannel(0), PerGroup(4)]),
 )
 
@@ -180,7 +187,7 @@ def test_codes_stay_within_the_format_and_minmax_errs_by_half_a_step_unless_it_c
 # one line of text
 
 
-@pytest.mark.parametrize("name", formats)
+@pytest.mark.parametrize("name", formats.names)
 def test_every_formats_default_spec_is_its_name(name):
     spec = QuantSpec(formats[name])
     assert spec.short == name
@@ -193,17 +200,17 @@ def test_every_allowed_spec_is_read_from_its_own_line():
 
 
 EVERY = {
-    "scheme": QuantSpec.CHOICES["scheme"],
-    "convention": QuantSpec.CHOICES["convention"],
-    "scale_dtype": QuantSpec.CHOICES["scale_dtype"],
-    "rounding": (*(r for r in QuantSpec.CHOICES["rounding"] if r != "stochastic"), "stochastic:0", "stochastic:77"),
-    "division": QuantSpec.CHOICES["division"],
+    "scheme": VALUES["scheme"],
+    "convention": VALUES["convention"],
+    "scale_dtype": VALUES["scale_dtype"],
+    "rounding": (*(r for r in VALUES["rounding"] if r != "stochastic"), "stochastic:0", "stochastic:77"),
+    "division": VALUES["division"],
     "granularity": ("tensor", "channel:0", "channel:-1", "group:48", "block:16x8"),
     "observer": ("minmax", "mse", "percentile:99.5", "fixed:-0.25,3", "moving_average:0.1", "hqq", "absmean"),
 }
 
 
-@given(st.sampled_from(list(formats)), st.data())
+@given(st.sampled_from(formats.names), st.data())
 def test_any_spec_is_read_from_its_own_line_in_any_order_of_words(name, data):
     fields = {"format": name}
     for field in data.draw(st.lists(st.sampled_from(list(EVERY)), unique=True)):
@@ -221,9 +228,7 @@ def test_any_spec_is_read_from_its_own_line_in_any_order_of_words(name, data):
 
 def test_no_two_fields_have_a_value_of_the_same_name():
     owners: dict[str, list[str]] = {}
-    words = {**QuantSpec.CHOICES, "format": tuple(formats), "granularity": tuple(cls.name for cls in granularities),
-             "observer": tuple(cls.name for cls in observers)}  # fmt: skip
-    for field, values in words.items():
+    for field, values in VALUES.items():
         for value in values:
             owners.setdefault(value, []).append(field)
     assert {value: fields for value, fields in owners.items() if len(fields) > 1} == {}
@@ -251,8 +256,8 @@ def test_a_line_says_only_what_is_not_a_default():
         ("int4 float16 bfloat16", "scale_dtype", "gives the scale dtype twice"),
         ("int4 group:0", "granularity", "not possible"),
         ("int4 group:x", "granularity", "is not a whole number"),
-        ("int4 stochastic:x", "rounding", "“x” is not a seed"),
-        ("int4 half_up:3", "rounding", "There is no rounding"),
+        ("int4 stochastic:x", "rounding", "“x” is not a whole number"),
+        ("int4 half_up:3", "rounding", "more settings than half_up takes"),
         ("int4 affine full_span", "convention", "does not apply"),
         ("fp16 mse", "observer", "does not apply"),
     ],

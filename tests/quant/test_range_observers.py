@@ -123,13 +123,15 @@ def test_a_fixed_range_is_the_same_for_every_group():
     assert (lo.tolist(), hi.tolist()) == ([-0.5] * 3, [2] * 3)
 
 
-@pytest.mark.parametrize("make", [lambda: Fixed(1, 1), lambda: Fixed(2, 1), lambda: Fixed(float("nan"), 1),
-                                  lambda: Fixed(0, float("inf")), lambda: Percentile(49),
-                                  lambda: Percentile(101), lambda: Percentile(float("nan"))])  # fmt: skip
-def test_impossible_settings_are_refused(make):
+@pytest.mark.parametrize(("make", "field"), [
+    (lambda: Fixed(1, 1), "observer"), (lambda: Fixed(2, 1), "observer"), (lambda: Fixed(float("nan"), 1), "lo"),
+    (lambda: Fixed(0, float("inf")), "hi"), (lambda: Percentile(49), "percentile"),
+    (lambda: Percentile(101), "percentile"), (lambda: Percentile(float("nan")), "percentile"),
+])  # fmt: skip
+def test_impossible_settings_are_refused(make, field):
     with pytest.raises(UserError) as refused:
         make()
-    assert refused.value.field == "observer"
+    assert refused.value.field == field
 
 
 @pytest.mark.parametrize("cls", list(observers), ids=lambda cls: cls.name)

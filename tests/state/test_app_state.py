@@ -79,7 +79,7 @@ def test_files_for_tls_serve_an_address_that_needs_them():
         assert dataclasses.replace(choice, on=on).tls == Tls()
 
 
-@pytest.mark.parametrize("name", list(formats))
+@pytest.mark.parametrize("name", formats.names)
 def test_every_format_survives_json(name):
     state = AppState(spec=QuantSpec(format=formats[name]))
     assert through_json(state) == state

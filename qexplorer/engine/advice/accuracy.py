@@ -157,8 +157,8 @@ def _of_weights(result: RunResult, recipe: Recipe, lost: str) -> JobAdvice:
     if any(step.startswith(CHOOSERS) for step in own) or not added:
         return _to_train(result, recipe, f"{lost}, after repair: what is left, training mends.")
     titles = ", ".join(step.title for step in parse_repairs(",".join(added)))
-    rounding = recipe.every.weights.rounding if recipe.every.weights is not None else "half"
-    how = "rounded to nearest" if rounding.startswith("half") else f"rounding {rounding}"
+    spec = recipe.every.weights
+    how = "rounded to nearest" if spec is None or spec.rounding.to_nearest else f"rounding {spec.rounding.text}"
     return JobAdvice(f"{lost}, {how}.", f"Repair: {titles}", result.job, {"repairs": ",".join(steps)})
 
 
@@ -190,7 +190,7 @@ def _check(recipe: Recipe, steps: list[str]) -> None:
 def _to_train(result: RunResult, recipe: Recipe, sentence: str) -> JobAdvice:
     """Training with quantization, where it can begin with what the run made."""
     spec = recipe.every.weights
-    if spec is None or not spec.rounding.startswith("half") or result.job == "ptq-dynamic":
+    if spec is None or not spec.rounding.to_nearest or result.job == "ptq-dynamic":
         return JobAdvice(sentence)
     settings: dict[str, Any] = {"epochs": 3, "start": "ptq"}
     if result.run_id and result.job in KINDS:

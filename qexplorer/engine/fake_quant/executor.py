@@ -16,6 +16,7 @@ from qexplorer.quant.formats.floating import Float
 from qexplorer.quant.formats.gguf import Absmax, GgufBlock
 from qexplorer.quant.formats.integer import Integer
 from qexplorer.quant.minifloat import Minifloat
+from qexplorer.quant.rounding import HALF_EVEN, HalfAway
 
 FLOAT32_MANTISSA = 23
 FLOAT32_BIAS = 127
@@ -65,7 +66,7 @@ def _fused(rows: Tensor, plan: Plan) -> bool:
 
     An accelerator would have to wait for the answer.
     """
-    whole = isinstance(plan.form, Integer) and plan.rounding == "half_even" and plan.division == "reciprocal"
+    whole = isinstance(plan.form, Integer) and plan.rounding == HALF_EVEN and plan.division == "reciprocal"
     plain = plan.divisor is None and plan.offset is None and plan.subtrahend is None
     if not (whole and plain) or len(rows) != 1 or len(plan.scale) != 1 or rows.device.type != "cpu":
         return False
@@ -98,7 +99,7 @@ def _whole(x: Tensor, plan: Plan) -> Levels:
     low, high = plan.low[:, None], plan.high[:, None]
     match plan.form:
         case Absmax():
-            whole = round_to_integer(x, "half_away", plan.first)
+            whole = round_to_integer(x, HalfAway(), plan.first)
         case GgufBlock():
             whole = (x + (0.5 - plan.form.least)).floor() + plan.form.least
         case _:

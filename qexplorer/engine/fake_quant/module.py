@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from qexplorer.engine.fake_quant.calibration import Calibration
 from qexplorer.engine.fake_quant.executor import StraightThrough
-from qexplorer.engine.fake_quant.plan import ARRAYS, DERIVED, PLAIN, Plan, tensors
+from qexplorer.engine.fake_quant.plan import ARRAYS, DERIVED, PLAIN, Plan, read_params, tensors, written
 from qexplorer.engine.fake_quant.tiles import Tiles, tiles_for
 from qexplorer.errors import UserError
 from qexplorer.quant.arrays import Floats
@@ -120,11 +120,11 @@ class FakeQuantize(nn.Module):
 
     def get_extra_state(self) -> dict[str, Any]:
         """What `state_dict` keeps of the parameters beside the arrays."""
-        return dict(self._plain)
+        params = self.params
+        return {} if params is None else written(params)
 
     def set_extra_state(self, state: Mapping[str, Any]) -> None:
-        """Take what `get_extra_state` gave."""
-        self._plain = dict(state)
+        """Take what `get_extra_state` gave; `_load_from_state_dict` has read it, with the arrays."""
 
     def _load_from_state_dict(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, state_dict: Mapping[str, Any], prefix: str, *rest: Any
@@ -132,7 +132,7 @@ class FakeQuantize(nn.Module):
         plain = state_dict.get(f"{prefix}_extra_state")
         if plain:  # buffers of the saved shape must be there before torch copies into them
             arrays = {name: state_dict.get(prefix + name) for name in ARRAYS}
-            self.set_params(QuantParams(**{k: None if t is None else _numpy(t) for k, t in arrays.items()}, **plain))
+            self.set_params(read_params(plain, {k: None if t is None else _numpy(t) for k, t in arrays.items()}))
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:

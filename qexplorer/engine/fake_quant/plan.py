@@ -21,6 +21,7 @@ from qexplorer.quant.formats.gguf import GgufBlock
 from qexplorer.quant.formats.integer import Integer
 from qexplorer.quant.formats.kmeans import KMeans
 from qexplorer.quant.params import QuantParams
+from qexplorer.quant.rounding import Rounding, roundings
 
 ARRAYS = ("scale", "zero_point", "divisor", "offset", "subtrahend", "levels")
 """The fields of `QuantParams` that are arrays, one entry a group."""
@@ -38,7 +39,7 @@ class Plan:
     """
 
     form: Format
-    rounding: str
+    rounding: Rounding
     division: str
     first: int
     scale: Tensor
@@ -56,6 +57,16 @@ class Plan:
         """A plan from the fields of `QuantParams` that are no arrays, and from `tensors`."""
         every = {"form": form, **plain, **parts}
         return cls(**{field.name: every[field.name] for field in fields(cls)})
+
+
+def written(params: QuantParams) -> dict[str, Any]:
+    """The fields that are no arrays, as JSON can hold them."""
+    return {name: getattr(params, name) for name in PLAIN} | {"rounding": params.rounding.text}
+
+
+def read_params(plain: Mapping[str, Any], arrays: Mapping[str, Any]) -> QuantParams:
+    """The parameters of what `written` gave, and of `ARRAYS`."""
+    return QuantParams(**{**plain, **arrays, "rounding": roundings.parse(plain["rounding"])})
 
 
 def element_of(form: Format) -> Format:

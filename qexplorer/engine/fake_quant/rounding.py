@@ -3,26 +3,46 @@
 import torch
 from torch import Tensor
 
-from qexplorer.quant.rounding import GAMMA, LAST_SHIFT, MIXES
+from qexplorer.errors import UserError
+from qexplorer.quant.rounding import (
+    GAMMA,
+    LAST_SHIFT,
+    MIXES,
+    HalfAway,
+    HalfEven,
+    HalfUp,
+    HalfZero,
+    Rounding,
+    Stochastic,
+    TowardZero,
+)
 
 
-def round_to_integer(x: Tensor, rounding: str, first: int, *, exact: bool = False) -> Tensor:
-    """Round `x` to whole numbers; `first` is the place of its first value, by which `stochastic` decides.
+def round_to_integer(x: Tensor, rounding: Rounding, first: int, *, exact: bool = False) -> Tensor:
+    """Round `x` to whole numbers; `first` is the place of its first value, by which `Stochastic` decides.
 
     That rule compares the part above the next lower whole number with a chance. The part is rounded to float32 as for
     integers in the reference, or `exact`, as for floats there.
     """
-    if rounding == "half_even":
-        return x.round()
-    if rounding == "toward_zero":
-        return x.trunc()
-    if rounding.startswith("stochastic"):
-        chance = chances(int(rounding.partition(":")[2]), first, x)
-        return x.floor() + (_exceeds(x, chance) if exact else chance < (x - x.floor()).abs())
-    whole = x.floor() if rounding == "half_up" else x.trunc()
-    rest = (x - whole).abs()
-    up = (rest > 0.5 if rounding == "half_zero" else rest >= 0.5).to(x.dtype)
-    return whole + (up if rounding == "half_up" else up.copysign(x))
+    match rounding:
+        case HalfEven():
+            return x.round()
+        case TowardZero():
+            return x.trunc()
+        case Stochastic(seed):
+            chance = chances(seed, first, x)
+            return x.floor() + (_exceeds(x, chance) if exact else chance < (x - x.floor()).abs())
+        case HalfUp():
+            whole = x.floor()
+            return whole + ((x - whole).abs() >= 0.5).to(x.dtype)
+        case HalfAway():
+            whole = x.trunc()
+            return whole + ((x - whole).abs() >= 0.5).to(x.dtype).copysign(x)
+        case HalfZero():
+            whole = x.trunc()
+            return whole + ((x - whole).abs() > 0.5).to(x.dtype).copysign(x)
+        case _:
+            raise UserError(f"Fake quantization cannot round {rounding.title.lower()}.", field="rounding")
 
 
 def _exceeds(x: Tensor, chance: Tensor) -> Tensor:

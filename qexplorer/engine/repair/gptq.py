@@ -36,7 +36,7 @@ class Gptq(Repair):
     chooses: ClassVar[str] = "codes"
 
     def adapt(self, spec: QuantSpec) -> QuantSpec:
-        if spec.rounding.startswith("stochastic"):
+        if spec.rounding.by_place:
             raise UserError("GPTQ makes up for each error, so chance cannot decide how a weight is rounded.",
                             "Take another rounding, or leave GPTQ out.", field="repairs")  # fmt: skip
         return spec

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from qexplorer.engine.fake_quant import FakeQuantize
-from qexplorer.engine.fake_quant.plan import ARRAYS, PLAIN
+from qexplorer.engine.fake_quant.plan import ARRAYS, read_params, written
 from qexplorer.engine.models.state_dict import theoretical_bytes
 from qexplorer.engine.runs.journal import Journal
 from qexplorer.engine.simulation.calibrate import Batches, calibrate
@@ -196,8 +196,7 @@ class _Builder:
         assert task.quantizer.params is not None  # noqa: S101  they were chosen for the weights
         self.grids[name] = task.quantizer.params
         if visit and self.plan.mends:
-            plain = {part: getattr(self.grids[name], part) for part in PLAIN}
-            self.journal.put(f"{key}/notes", {"notes": notes, "grid": plain})
+            self.journal.put(f"{key}/notes", {"notes": notes, "grid": written(self.grids[name])})
             self.journal.put_arrays(key, _kept(layer, self.grids[name]))
         return notes
 
@@ -228,7 +227,7 @@ def _restore(layer: Any, kept: dict[str, Any], plain: dict[str, Any]) -> QuantPa
     like = layer.weight.detach()
     for name in kept.keys() & PARTS:
         setattr(layer, name, nn.Parameter(torch.tensor(kept[name]).to(like), requires_grad=False))
-    return QuantParams(**{name: kept[name] for name in kept.keys() - PARTS}, **plain)
+    return read_params(plain, {name: kept[name] for name in kept.keys() - PARTS})
 
 
 def _output_error(float_layer: nn.Module, layer: nn.Module, visit: Visit) -> dict[str, Any]:

@@ -1,14 +1,12 @@
 """Number formats. A format is data: which codes there are, what each stands for, and how its scale follows."""
 
-import importlib
 import math
-import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from qexplorer.errors import UserError
+from qexplorer.plugins import Instances
 from qexplorer.progress import Progress, Steps
 from qexplorer.quant.arrays import Codes, Doubles, Floats, Mask
 from qexplorer.quant.params import Choices, QuantParams
@@ -25,6 +23,7 @@ class Format(ABC):
     applies: ClassVar[Fields]
     kind: ClassVar[str]
     help: ClassVar[str]
+    order: ClassVar[int]
     uniform: ClassVar[bool] = False
     """Whether levels are evenly spaced, one scale apart."""
     scaled: ClassVar[bool] = True
@@ -36,6 +35,11 @@ class Format(ABC):
     @abstractmethod
     def name(self) -> str:
         """The name on the command line and in files, e.g. `int8`."""
+
+    @property
+    def text(self) -> str:
+        """The name, which is all there is to say of it in one word."""
+        return self.name
 
     @property
     @abstractmethod
@@ -119,21 +123,5 @@ class Format(ABC):
         """The least and greatest finite value that each group can represent: `[G]`, `[G]`."""
 
 
-formats: dict[str, Format] = {}
-"""Every format by its name, in the order in which they are offered."""
-
-
-def register(*members: Format) -> None:
-    """Make formats reachable by their names."""
-    formats.update({member.name: member for member in members})
-
-
-def parse_format(name: str) -> Format:
-    """The format of that name, or a `UserError` that lists the names there are."""
-    if name not in formats:
-        raise UserError(f"There is no format “{name}”.", f"Known: {', '.join(formats)}.", field="format")
-    return formats[name]
-
-
-for _module in ("integer", "floating", "blocks", *sorted(m.name for m in pkgutil.iter_modules(__path__))):
-    importlib.import_module(f"{__name__}.{_module}")
+formats: Instances[Format] = Instances("format")
+formats.discover(__name__, list(__path__))

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from qexplorer.quant.arrays import Codes, Doubles, Floats, Mask
-from qexplorer.quant.formats import Fields, Format, register
+from qexplorer.quant.formats import Fields, Format, formats
 from qexplorer.quant.formats.floating import ScaledFloat
 from qexplorer.quant.formats.integer import Integer
 from qexplorer.quant.granularity import PerBlock
 from qexplorer.quant.minifloat import E2M1, E2M3, E3M2, E4M3FN, E5M2
 from qexplorer.quant.params import Choices, QuantParams
-from qexplorer.quant.scale_dtypes import SCALE_DTYPES
+from qexplorer.quant.scale_dtypes import ScaleDtype, scale_dtypes
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Block(Format):
     label_text: str
     element: Format
     size: int
-    scale_dtype: str
+    scale_dtype: ScaleDtype
+    order: ClassVar[int] = 20
     applies: ClassVar[Fields] = frozenset(("scale_dtype", "observer", "rounding", "division"))
     kind: ClassVar[str] = "has symmetric blocks of a fixed size"
     help: ClassVar[str] = "Small elements in blocks, each with a small scale of its own. Made for hardware."
@@ -60,9 +61,9 @@ class Block(Format):
     def refusal(self, name: str, value: Any) -> str:
         if name != "scale_dtype" or value == self.scale_dtype:
             return ""
-        if not SCALE_DTYPES[self.scale_dtype].power:
-            return f"{self.title} has scales of {self.scale_dtype.upper()}."
-        return "" if SCALE_DTYPES[str(value)].power else f"{self.title} has scales that are powers of two."
+        if not self.scale_dtype.power:
+            return f"{self.title} has scales of {self.scale_dtype.name.upper()}."
+        return "" if value.power else f"{self.title} has scales that are powers of two."
 
     def choose(self, lo: Floats, hi: Floats, choices: Choices) -> QuantParams:
         return self.element.choose(lo, hi, choices)
@@ -85,15 +86,15 @@ class Block(Format):
 
 def _mx(name: str, label: str, element: Format) -> Block:
     family = f"{'MXINT8' if name == 'mxint8' else 'MXFP'} — blocks of 32"
-    return Block(name, family, label, element, 32, "e8m0")
+    return Block(name, family, label, element, 32, scale_dtypes["e8m0"])
 
 
-register(
+formats.register(
     _mx("mxfp8_e4m3", "E4M3", ScaledFloat("fp8_e4m3fn", E4M3FN)),
     _mx("mxfp8_e5m2", "E5M2", ScaledFloat("fp8_e5m2", E5M2)),
     _mx("mxfp6_e2m3", "E2M3", ScaledFloat("fp6_e2m3", E2M3)),
     _mx("mxfp6_e3m2", "E3M2", ScaledFloat("fp6_e3m2", E3M2)),
     _mx("mxfp4", "E2M1", ScaledFloat("fp4_e2m1", E2M1)),
     _mx("mxint8", "INT8", Integer(8)),
-    Block("nvfp4", "NVFP4 — blocks of 16", "E2M1", ScaledFloat("fp4_e2m1", E2M1), 16, "e4m3"),
+    Block("nvfp4", "NVFP4 — blocks of 16", "E2M1", ScaledFloat("fp4_e2m1", E2M1), 16, scale_dtypes["e4m3"]),
 )

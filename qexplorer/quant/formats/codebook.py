@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from qexplorer.quant.arrays import Codes, Doubles, Floats, Mask
-from qexplorer.quant.formats import Fields, Format, register
+from qexplorer.quant.formats import Fields, Format, formats
 from qexplorer.quant.formats.integer import Ternary
 from qexplorer.quant.params import Choices, QuantParams, largest_to, quotient
 
@@ -35,6 +35,7 @@ class Codebook(Format):
     title_text: str
     label_text: str
     levels: tuple[float, ...]
+    order: ClassVar[int] = 30
     applies: ClassVar[Fields] = frozenset(("granularity", "scale_dtype", "observer", "division"))
     kind: ClassVar[str] = "is a table of levels around zero, and the nearest one wins"
     help: ClassVar[str] = "Levels where normal weights are dense. Meant for groups of 64 neighbours."
@@ -117,7 +118,7 @@ class Binary(Codebook):
         return {"observer": AbsMean()}
 
 
-register(
+formats.register(
     Codebook("nf4", "NF4", NF4),
     Codebook("fp4_bnb", "FP4 bnb", (*FP4_MAGNITUDES, *(-level for level in FP4_MAGNITUDES))),
     Codebook("af4", "AF4", AF4),

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from qexplorer.quant.arrays import Codes, Doubles, Floats, Mask
-from qexplorer.quant.formats import Fields, Format, register
+from qexplorer.quant.formats import Fields, Format, formats
 from qexplorer.quant.minifloat import BF16, E2M1, E2M3, E3M2, E4M3FN, E5M2, FP16, TF32, Minifloat
 from qexplorer.quant.params import Choices, QuantParams, largest_to, quotient
 
@@ -19,6 +19,7 @@ class Float(Format):
     number: Minifloat
     stored_in: int = 0
 
+    order: ClassVar[int] = 10
     applies: ClassVar[Fields] = frozenset()
     scaled: ClassVar[bool] = False
     kind: ClassVar[str] = "is a plain cast: it has no scale"
@@ -107,11 +108,13 @@ class ScaledFloat(Float):
 
     def half_step(self, params: QuantParams, largest: float) -> float:
         scale = float(params.scale.max(initial=0.0))
-        whole = params.rounding == "toward_zero" or params.rounding.startswith("stochastic")
-        return self.number.half_ulp(min(largest / scale, self.number.largest)) * scale * (1 + whole) if scale else 0.0
+        if not scale:
+            return 0.0
+        half = self.number.half_ulp(min(largest / scale, self.number.largest)) * scale
+        return half if params.rounding.to_nearest else 2 * half
 
 
-register(
+formats.register(
     Float("fp16", FP16),
     Float("bf16", BF16),
     Float("tf32", TF32, stored_in=32),

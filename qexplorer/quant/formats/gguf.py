@@ -14,10 +14,10 @@ import numpy as np
 
 from qexplorer.progress import Progress, Steps
 from qexplorer.quant.arrays import Codes, Doubles, Floats, Mask
-from qexplorer.quant.formats import Fields, Format, register
+from qexplorer.quant.formats import Fields, Format, formats
 from qexplorer.quant.granularity import PerBlock
 from qexplorer.quant.params import Choices, QuantParams, quotient
-from qexplorer.quant.rounding import round_to_integer
+from qexplorer.quant.rounding import HalfAway
 
 LARGEST = np.float32(np.finfo(np.float16).max)
 BEYOND = np.float32(65520)
@@ -39,6 +39,7 @@ class GgufBlock(Format):
     bits: float
     least: int
     most: int
+    order: ClassVar[int] = 40
     applies: ClassVar[Fields] = frozenset()
     kind: ClassVar[str] = "has blocks and a rule of its own, which are ggml's"
     help: ClassVar[str] = "Blocks as in GGUF files, to the bit as llama.cpp's reference quantizes them."
@@ -176,7 +177,7 @@ class Absmax(GgufBlock):
         return self.params(_storable(reach / np.float32(self.most)))
 
     def _round(self, x: Floats) -> Floats:
-        return round_to_integer(x, "half_away")
+        return HalfAway().round(x)
 
 
 def _divisor(params: QuantParams) -> Floats:
@@ -188,7 +189,7 @@ def _storable(values: Floats) -> Floats:
     return np.where(np.abs(values) < BEYOND, values, np.copysign(LARGEST, values))
 
 
-register(
+formats.register(
     SignedExtreme("Q4_0", 32, 4, -8, 7),
     Span("Q4_1", 32, 4, 0, 15),
     SignedExtreme("Q5_0", 32, 5, -16, 15),

@@ -7,9 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from qexplorer.quant.arrays import Codes, Doubles, Floats, Mask
-from qexplorer.quant.formats import Fields, Format, register
+from qexplorer.quant.formats import Fields, Format, formats
 from qexplorer.quant.params import Choices, QuantParams, choose_params, quotient
-from qexplorer.quant.rounding import round_to_integer
 
 WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8, 16)
 
@@ -26,6 +25,7 @@ class Integer(Format):
     signed: bool = True
     uniform: ClassVar[bool] = True
     kind: ClassVar[str] = "is an integer"
+    order: ClassVar[int] = 0
     applies: ClassVar[Fields] = frozenset(
         ("scheme", "convention", "granularity", "scale_dtype", "observer", "rounding", "division")
     )
@@ -85,12 +85,12 @@ class Integer(Format):
 
     def half_step(self, params: QuantParams, largest: float) -> float:
         step = float(np.max(np.abs(params.scale), initial=0.0))
-        return step if params.rounding == "toward_zero" or params.rounding.startswith("stochastic") else step / 2
+        return step / 2 if params.rounding.to_nearest else step
 
     @staticmethod
     def _unclamped(rows: Floats, params: QuantParams) -> Doubles:
         with np.errstate(over="ignore"):  # what overflows lies beyond the codes, and is clamped like all that does
-            whole: Doubles = round_to_integer(quotient(rows, params), params.rounding, params.first).astype(np.float64)
+            whole: Doubles = params.rounding.round(quotient(rows, params), params.first).astype(np.float64)
             return whole + params.zero_point[:, None]
 
     @staticmethod
@@ -104,6 +104,7 @@ class Ternary(Integer):
     """−S, 0 and S. With `absmean`, S is the mean magnitude: the weights of BitNet b1.58 (arXiv 2402.17764)."""
 
     bits: int = 2
+    order: ClassVar[int] = 30
     kind: ClassVar[str] = "has the levels −S, 0 and S"
     applies: ClassVar[Fields] = frozenset(("granularity", "scale_dtype", "observer", "rounding", "division"))
     help: ClassVar[str] = "Three levels. With the mean magnitude as scale: the weights of BitNet b1.58."
@@ -131,5 +132,5 @@ class Ternary(Integer):
         return {"observer": AbsMean()}
 
 
-register(*(Integer(bits, signed=True) for bits in WIDTHS))
-register(*(Integer(bits, signed=False) for bits in WIDTHS))
+formats.register(*(Integer(bits, signed=True) for bits in WIDTHS))
+formats.register(*(Integer(bits, signed=False) for bits in WIDTHS))

@@ -11,7 +11,7 @@ import numpy as np
 
 from qexplorer.progress import Progress, Steps
 from qexplorer.quant.arrays import AnyArray, Codes, Doubles, Floats, Mask
-from qexplorer.quant.formats import Fields, Format, register
+from qexplorer.quant.formats import Fields, Format, formats
 from qexplorer.quant.params import Choices, QuantParams
 
 STEPS = 300
@@ -23,6 +23,7 @@ class KMeans(Format):
     """2^bits levels a group, each the mean of the values nearest to it: Lloyd's iteration from companded quantiles."""
 
     bits: int
+    order: ClassVar[int] = 50
     applies: ClassVar[Fields] = frozenset(("granularity",))
     learns: ClassVar[bool] = True
     kind: ClassVar[str] = "learns its levels from the values: there is no scale"
@@ -143,4 +144,4 @@ def _spread(x: Doubles, weights: AnyArray, count: int) -> Doubles:
     return levels
 
 
-register(*(KMeans(bits) for bits in (2, 3, 4, 5, 6, 7, 8)))
+formats.register(*(KMeans(bits) for bits in (2, 3, 4, 5, 6, 7, 8)))

@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from qexplorer.errors import UserError
 from qexplorer.quant.arrays import Doubles, Floats
 from qexplorer.quant.observers import Ends, Observer, Target, extremes, observers, zero_if_empty
 from qexplorer.quant.weighted import Sample, weighted_mean
+from qexplorer.settings import Choice, setting
 
-SHAPES = ("gauss", "laplace")
+SHAPES = (Choice("gauss", "Normal"), Choice("laplace", "Laplace"))
 
 
 @observers.register
@@ -24,16 +24,11 @@ class Aciq(Observer):
     standard deviation, or for Laplace the mean deviation. An approximation: the exact optimum differs a little.
     """
 
-    distribution: str = "gauss"
+    distribution: str = setting("gauss", "Distribution", "What the values are taken to be", choices=SHAPES)
     name: ClassVar[str] = "aciq"
     title: ClassVar[str] = "ACIQ"
     help: ClassVar[str] = "From the spread alone, as if values were normal (gauss) or Laplace distributed."
     order: ClassVar[int] = 36
-
-    def __post_init__(self) -> None:
-        if self.distribution not in SHAPES:
-            raise UserError(f"ACIQ knows no distribution “{self.distribution}”.", f"Known: {', '.join(SHAPES)}.",
-                            field="observer")  # fmt: skip
 
     def update(self, stats: Any, rows: Floats) -> Any:
         return Sample.of(rows) if stats is None else stats.and_also(rows)

@@ -9,6 +9,9 @@ from qexplorer.errors import UserError
 from qexplorer.quant.arrays import Floats
 from qexplorer.quant.observers import Asks, Observer, Target, observers
 from qexplorer.quant.weighted import Sample
+from qexplorer.settings import setting
+
+LARGEST = float(np.finfo(np.float32).max)
 
 
 @observers.register
@@ -16,8 +19,8 @@ from qexplorer.quant.weighted import Sample
 class Fixed(Observer):
     """The same range `lo`..`hi` for every group, whatever the values are."""
 
-    lo: float = -1.0
-    hi: float = 1.0
+    lo: float = setting(-1.0, "Lower limit", "Values below are clipped", minimum=-LARGEST, maximum=LARGEST)
+    hi: float = setting(1.0, "Upper limit", "Values above are clipped", minimum=-LARGEST, maximum=LARGEST)
     name: ClassVar[str] = "fixed"
     title: ClassVar[str] = "Fixed"
     help: ClassVar[str] = "The limits that you set, by typing or by dragging the red lines; widened to hold 0."
@@ -25,9 +28,7 @@ class Fixed(Observer):
     asks: ClassVar[Asks] = "nothing"
 
     def __post_init__(self) -> None:
-        largest = float(np.finfo(np.float32).max)
-        if not (abs(self.lo) <= largest and abs(self.hi) <= largest):
-            raise UserError("Clip limits must be finite float32 numbers.", field="observer")
+        super().__post_init__()
         if self.lo >= self.hi:
             raise UserError(f"The lower limit {self.lo:g} is not below the upper limit {self.hi:g}.",
                             "Set lo below hi.", field="observer")  # fmt: skip

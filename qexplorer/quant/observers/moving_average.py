@@ -9,6 +9,7 @@ from qexplorer.errors import UserError
 from qexplorer.quant.arrays import Floats
 from qexplorer.quant.observers import Asks, Ends, Observer, Target, extremes, observers, zero_if_empty
 from qexplorer.quant.weighted import Sample
+from qexplorer.settings import setting
 
 
 @observers.register
@@ -19,7 +20,7 @@ class MovingAverage(Observer):
     PyTorch's `MovingAverageMinMaxObserver`. It depends on the order of the blocks, by definition.
     """
 
-    constant: float = 0.01
+    constant: float = setting(0.01, "Averaging constant", "The weight of each new block", minimum=0, maximum=1)
     name: ClassVar[str] = "moving_average"
     title: ClassVar[str] = "Moving average"
     help: ClassVar[str] = "Extremes averaged over batches of activations. On one tensor it equals min/max."
@@ -27,9 +28,10 @@ class MovingAverage(Observer):
     asks: ClassVar[Asks] = "extremes"
 
     def __post_init__(self) -> None:
-        if not 0 < self.constant <= 1:
-            raise UserError(f"{self.constant:g} is no averaging constant.", "Take more than 0, at most 1.",
-                            field="observer")  # fmt: skip
+        super().__post_init__()
+        if not self.constant:
+            raise UserError("With an averaging constant of 0 nothing would count.", "Choose one above 0, at most 1.",
+                            field="constant")  # fmt: skip
 
     def update(self, stats: Any, rows: Floats) -> Any:
         lo, hi = extremes(rows)

@@ -6,11 +6,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, finish
 from qexplorer.quant.arrays import Doubles, Floats
 from qexplorer.quant.observers import Ends, Observer, Target, extremes, observers, zero_if_empty
 from qexplorer.quant.weighted import Sample
+from qexplorer.settings import setting
 
 TRIALS = 100
 AT_ONCE = 1 << 14
@@ -79,15 +79,11 @@ class Mse(BestShare):
 class Lp(BestShare):
     """The least Σ|e|^p."""
 
-    p: float = 2.4
+    p: float = setting(2.4, "Power", "Of the error, which is summed", minimum=0.5, maximum=10)
     name: ClassVar[str] = "lp"
     title: ClassVar[str] = "L_p"
     help: ClassVar[str] = "As MSE, for another power of the error: below 2 it clips more, above 2 it clips less."
     order: ClassVar[int] = 22
-
-    def __post_init__(self) -> None:
-        if not 0.5 <= self.p <= 10:
-            raise UserError(f"{self.p:g} is not a power of the error.", "Take 0.5 to 10.", field="observer")
 
     @property
     def power(self) -> float:

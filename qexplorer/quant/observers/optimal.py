@@ -37,7 +37,7 @@ class Optimal(Observer):
             return f"The exact optimum is worked out for at most {MOST_BITS} bits."
         if spec.scheme != "symmetric" and (spec.scheme != "affine" or spec.format.code_bits > MOST_AFFINE_BITS):
             return f"With a zero point the exact optimum is worked out for integers of at most {MOST_AFFINE_BITS} bits."
-        if spec.scale_dtype != "float32":
+        if spec.scale_dtype.name != "float32":
             return "The exact optimum is worked out for float32 scales."
         return ""
 

@@ -5,10 +5,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from qexplorer.errors import UserError
 from qexplorer.quant.arrays import Floats
 from qexplorer.quant.observers import Observer, Target, observers
 from qexplorer.quant.weighted import Sample
+from qexplorer.settings import setting
 
 
 @observers.register
@@ -16,16 +16,11 @@ from qexplorer.quant.weighted import Sample
 class Percentile(Observer):
     """The middle `percentile` % of the values: (100 − p)/2 % are cut off at each end (two-sided, as in ORT)."""
 
-    percentile: float = 99.99
+    percentile: float = setting(99.99, "Percentile", "The share of values to keep", minimum=50, maximum=100, unit="%")
     name: ClassVar[str] = "percentile"
     title: ClassVar[str] = "Percentile"
     help: ClassVar[str] = "Leaves out the rarest extremes at both ends. Below 99.999 % it can ruin transformers."
     order: ClassVar[int] = 10
-
-    def __post_init__(self) -> None:
-        if not 50 <= self.percentile <= 100:
-            raise UserError(f"{self.percentile:g} % is not a percentile to keep.", "Take 50 to 100.",
-                            field="observer")  # fmt: skip
 
     def update(self, stats: Any, rows: Floats) -> Any:
         return Sample.of(rows) if stats is None else stats.and_also(rows)
