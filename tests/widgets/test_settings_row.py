@@ -66,11 +66,11 @@ def test_what_is_no_number_is_refused_with_a_reason_and_changes_nothing(row, tex
 @pytest.mark.parametrize(
     ("plugin", "field", "text", "reason"),
     [
-        (Percentile(99), "percentile", "20", "20 % is not a percentile"),
-        (Percentile(99), "percentile", "nan", "not a percentile"),
+        (Percentile(99), "percentile", "20", "50 or more"),
+        (Percentile(99), "percentile", "nan", "50 or more"),
         (Fixed(-1, 1), "lo", "2", "is not below"),
-        (Fixed(-1, 1), "hi", "inf", "must be finite"),
-        (PerGroup(32), "size", "0", "not possible"),
+        (Fixed(-1, 1), "hi", "inf", "or less"),
+        (PerGroup(32), "size", "0", "1 or more"),
         (PerChannel(0), "axis", "1.5", "“1.5” is not a whole number."),
     ],
 )

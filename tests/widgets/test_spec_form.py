@@ -172,8 +172,8 @@ def test_an_axis_that_the_tensor_has_not_is_told_beside_the_field_until_it_is_me
     ("row", "choice", "field", "text", "message"),
     [
         ("granularity", "group", "size", "many", "“many” is not a whole number."),
-        ("granularity", "group", "size", "0", "A group of 0 values is not possible."),
-        ("observer", "percentile", "percentile", "120", "120 % is not a percentile"),
+        ("granularity", "group", "size", "0", "1 or more"),
+        ("observer", "percentile", "percentile", "120", "100 or less"),
         ("observer", "fixed", "lo", "3", "The lower limit 3 is not below the upper limit 1."),
     ],
 )
