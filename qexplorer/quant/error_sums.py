@@ -8,7 +8,6 @@ import numpy as np
 from qexplorer.quant.arrays import AnyArray, Counts, Doubles, Floats
 from qexplorer.quant.bins import Bins
 from qexplorer.quant.formats import Format
-from qexplorer.quant.formats.integer import Integer
 from qexplorer.quant.metrics import ErrorSums
 from qexplorer.quant.observers import Ends, extremes
 from qexplorer.quant.params import QuantParams
@@ -50,9 +49,7 @@ class Measured:
 
 def plain(form: Format, params: QuantParams) -> bool:
     """Whether kernels know the format: integers, rounded half to even."""
-    return (
-        isinstance(form, Integer) and params.offset is None and params.divisor is None and params.rounding == HALF_EVEN
-    )
+    return form.uniform and params.offset is None and params.divisor is None and params.rounding == HALF_EVEN
 
 
 def compiled(n: int, *, few: bool = False) -> bool:

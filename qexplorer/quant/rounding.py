@@ -126,6 +126,21 @@ class Stochastic(Rounding):
         return whole + (chances(self.seed, first, x.shape) < _rest(x, whole)).astype(x.dtype)
 
 
+@dataclass(frozen=True)
+class ShiftedHalfUp(Rounding):
+    """Half up, of a number that is moved up by `shift` before: the sum is itself rounded to float32, as ggml has it.
+
+    No spec can choose it: it belongs to formats.
+    """
+
+    shift: int
+    name: ClassVar[str] = "shifted_half_up"
+    title: ClassVar[str] = "Half up after a shift"
+
+    def round(self, x: AnyArray, first: int = 0) -> AnyArray:
+        return np.floor(x + np.float32(0.5 + self.shift)) - np.float32(self.shift)
+
+
 HALF_EVEN = HalfEven()
 
 

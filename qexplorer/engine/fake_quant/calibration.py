@@ -8,7 +8,6 @@ import numpy as np
 from qexplorer.errors import UserError
 from qexplorer.progress import finish
 from qexplorer.quant.arrays import Doubles, Floats
-from qexplorer.quant.formats import Format
 from qexplorer.quant.grid_target import target
 from qexplorer.quant.params import QuantParams
 from qexplorer.quant.quantize import tensor_reach
@@ -42,7 +41,7 @@ class Calibration:
         reach = tensor_reach(self.spec, rows)
         self._reach = reach if self._reach is None else max(self._reach, reach or 0.0)
         self._stats = self.spec.observer.update(self._stats, rows)
-        if type(self.spec.format).fit is not Format.fit:
+        if self.spec.format.learns:
             self._kept.append(rows)
         finite = np.isfinite(rows)
         self._magnitudes += np.abs(rows, where=finite, out=np.zeros_like(rows)).sum(axis=1, dtype=np.float64)

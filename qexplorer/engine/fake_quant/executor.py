@@ -10,13 +10,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from qexplorer.engine.fake_quant.plan import Plan, element_of
+from qexplorer.engine.fake_quant.plan import Plan
 from qexplorer.engine.fake_quant.rounding import round_to_integer
-from qexplorer.quant.formats.floating import Float
-from qexplorer.quant.formats.gguf import Absmax, GgufBlock
-from qexplorer.quant.formats.integer import Integer
+from qexplorer.quant.level_rules import LevelTable, SmallFloats, WholeNumbers
 from qexplorer.quant.minifloat import Minifloat
-from qexplorer.quant.rounding import HALF_EVEN, HalfAway
+from qexplorer.quant.rounding import HALF_EVEN, Rounding
 
 FLOAT32_MANTISSA = 23
 FLOAT32_BIAS = 127
@@ -66,7 +64,7 @@ def _fused(rows: Tensor, plan: Plan) -> bool:
 
     An accelerator would have to wait for the answer.
     """
-    whole = isinstance(plan.form, Integer) and plan.rounding == HALF_EVEN and plan.division == "reciprocal"
+    whole = plan.rule == WholeNumbers() and plan.rounding == HALF_EVEN and plan.division == "reciprocal"
     plain = plan.divisor is None and plan.offset is None and plan.subtrahend is None
     if not (whole and plain) or len(rows) != 1 or len(plan.scale) != 1 or rows.device.type != "cpu":
         return False
@@ -77,7 +75,7 @@ def _fused(rows: Tensor, plan: Plan) -> bool:
 
 def _quotient(rows: Tensor, scale: Tensor, plan: Plan) -> Tensor:
     """The rows in units of the scale; NaN becomes the level that stands for zero."""
-    if isinstance(plan.form, GgufBlock):
+    if isinstance(plan.rule, WholeNumbers) and plan.rule.finite:
         rows = rows.nan_to_num(nan=0.0)
     less = plan.offset if plan.subtrahend is None else plan.subtrahend
     if less is not None:
@@ -88,22 +86,19 @@ def _quotient(rows: Tensor, scale: Tensor, plan: Plan) -> Tensor:
 
 
 def _levels(x: Tensor, plan: Plan) -> Levels:
-    form = element_of(plan.form)
-    if isinstance(form, Float):
-        return _floating(x, plan, form.number, saturate=form.scaled)
-    return _whole(x, plan) if plan.table is None else _nearest(x, plan)
+    match plan.rule:
+        case SmallFloats(number, saturates):
+            return _floating(x, plan, number, saturate=saturates)
+        case WholeNumbers(rounding):
+            return _whole(x, plan, rounding or plan.rounding)
+        case LevelTable():
+            return _nearest(x, plan)
 
 
-def _whole(x: Tensor, plan: Plan) -> Levels:
+def _whole(x: Tensor, plan: Plan, rounding: Rounding) -> Levels:
     """Whole numbers between two ends; adding 0 takes the sign off a zero, since an integer code has none."""
     low, high = plan.low[:, None], plan.high[:, None]
-    match plan.form:
-        case Absmax():
-            whole = round_to_integer(x, HalfAway(), plan.first)
-        case GgufBlock():
-            whole = (x + (0.5 - plan.form.least)).floor() + plan.form.least
-        case _:
-            whole = round_to_integer(x, plan.rounding, plan.first)
+    whole = round_to_integer(x, rounding, plan.first)
     return whole.clamp(low, high) + 0.0, (whole >= low) & (whole <= high)
 
 

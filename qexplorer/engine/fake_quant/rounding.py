@@ -13,6 +13,7 @@ from qexplorer.quant.rounding import (
     HalfUp,
     HalfZero,
     Rounding,
+    ShiftedHalfUp,
     Stochastic,
     TowardZero,
 )
@@ -35,6 +36,8 @@ def round_to_integer(x: Tensor, rounding: Rounding, first: int, *, exact: bool =
         case HalfUp():
             whole = x.floor()
             return whole + ((x - whole).abs() >= 0.5).to(x.dtype)
+        case ShiftedHalfUp(shift):
+            return (x + (0.5 + shift)).floor() - shift
         case HalfAway():
             whole = x.trunc()
             return whole + ((x - whole).abs() >= 0.5).to(x.dtype).copysign(x)

@@ -8,7 +8,6 @@ from qexplorer.engine.repair import repairs
 from qexplorer.engine.simulation.repair_step import LayerTask, Repair
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps
-from qexplorer.quant.formats.integer import Integer
 from qexplorer.quant.spec import QuantSpec
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ class AdaRound(Repair):
             raise UserError(f"AdaRound cannot take {self.iterations} steps.", "Take 1 to 100,000.", field="repairs")
 
     def adapt(self, spec: QuantSpec) -> QuantSpec:
-        if not isinstance(spec.format, Integer):
+        if not spec.format.uniform:
             raise UserError(f"AdaRound rounds to whole numbers; {spec.format.title} {spec.format.kind}.",
                             "Take GPTQ, or an integer format.", field="repairs")  # fmt: skip
         return spec

@@ -3,38 +3,58 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from qexplorer.plugins import Instances
 from qexplorer.progress import Progress, Steps
 from qexplorer.quant.arrays import Codes, Doubles, Floats, Mask
+from qexplorer.quant.level_rules import Bounds, LevelRule
 from qexplorer.quant.params import Choices, QuantParams
 
 Fields = frozenset[str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Format(ABC):
-    """One number format. `applies` are the spec's fields that mean something for it, `kind` says in a few words why
-    the others do not, `defaults` are its own where the spec's do not suit it.
+    """One number format.
+
+    `name` is what the command line and files call it (`int8`), `title` what people do (`INT8`); it is offered with
+    others of its `family` and told from them by its `label`. A value takes `storage_bits`, without scales, which is no
+    whole number where several share a byte; a code has `code_bits`, fewer than are stored for TF32, which lies in a
+    float32. A group takes `group_bits` beside its codes, its scale and its zero point: those of a table, say. `extent`
+    is the least and the greatest code (or level, where levels are no integers), and the number of finite levels; the
+    ends are infinite where levels are learned. `defaults` are values of the spec's fields that stand for “not chosen”
+    where the spec's own do not suit. `applies` are the spec's fields that mean something for it, `kind` says in a few
+    words why the others do not.
     """
+
+    name: str
+    family: str
+    label: str
+    storage_bits: float
+    extent: tuple[float, float, int]
+    title: str = ""
+    code_bits: int = 0
+    group_bits: int = 0
+    defaults: Mapping[str, Any] = field(default_factory=dict[str, Any], compare=False)
 
     applies: ClassVar[Fields]
     kind: ClassVar[str]
     help: ClassVar[str]
     order: ClassVar[int]
     uniform: ClassVar[bool] = False
-    """Whether levels are evenly spaced, one scale apart."""
+    """Whether codes are whole numbers, one scale apart."""
     scaled: ClassVar[bool] = True
     """Whether values are divided by a scale first; a scale-free format is a plain cast."""
     learns: ClassVar[bool] = False
     """Whether `fit` looks at the values themselves."""
 
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """The name on the command line and in files, e.g. `int8`."""
+    def __post_init__(self) -> None:
+        if not self.title:
+            object.__setattr__(self, "title", self.name.upper())
+        if not self.code_bits:
+            object.__setattr__(self, "code_bits", math.ceil(self.storage_bits))
 
     @property
     def text(self) -> str:
@@ -43,49 +63,16 @@ class Format(ABC):
 
     @property
     @abstractmethod
-    def family(self) -> str:
-        """The formats that it is offered with, e.g. `INT — signed integer`."""
+    def rule(self) -> LevelRule:
+        """How quotients become levels."""
 
-    @property
     @abstractmethod
-    def label(self) -> str:
-        """What tells it from others of its family, e.g. `8`."""
-
-    @property
-    def title(self) -> str:
-        """Its name for people, e.g. `INT8`."""
-        return self.name.upper()
-
-    @property
-    @abstractmethod
-    def storage_bits(self) -> float:
-        """The bits that one value takes, without scales; no whole number where several share a byte."""
-
-    @property
-    def code_bits(self) -> int:
-        """The bits of a code; fewer than are stored for TF32, which lies in a float32."""
-        return math.ceil(self.storage_bits)
-
-    @property
-    def group_bits(self) -> int:
-        """The bits that a group takes beside its codes, its scale and its zero point: those of a table, say."""
-        return 0
+    def bounds(self, params: QuantParams) -> Bounds:
+        """The ends and tables with which they do."""
 
     def size_bits(self, n: int, groups: int) -> int:
         """The bits of `n` values in so many groups, without scales of a type that the spec chooses."""
         return math.ceil(n * self.storage_bits) + groups * self.group_bits
-
-    @property
-    @abstractmethod
-    def extent(self) -> tuple[float, float, int]:
-        """The least and greatest code (or level, where levels are no integers), and the number of finite levels. The
-        ends are infinite where levels are learned.
-        """
-
-    @property
-    def defaults(self) -> Mapping[str, Any]:
-        """Values of the spec's fields that stand for “not chosen” with this format."""
-        return {}
 
     def refusal(self, name: str, value: Any) -> str:
         """Why the spec's field `name` cannot have this value with this format; empty if it can."""

@@ -4,16 +4,17 @@ NF4 and FP4 as in bitsandbytes (Dettmers et al. 2023), AF4 as in Yoshida 2023 (a
 XNOR-Net (Rastegari et al. 2016).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from qexplorer.quant.arrays import Codes, Doubles, Floats, Mask
 from qexplorer.quant.formats import Fields, Format, formats
-from qexplorer.quant.formats.integer import Ternary
+from qexplorer.quant.formats.integer import TERNARY
+from qexplorer.quant.level_rules import Bounds, LevelRule, LevelTable, middles
+from qexplorer.quant.observers.absmean import AbsMean
 from qexplorer.quant.params import Choices, QuantParams, largest_to, quotient
 
 NF4 = (
@@ -28,37 +29,22 @@ AF4 = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Codebook(Format):
     """`levels[code]` is what a code stands for before the scale: `x̂ = levels[code]·s`, `s` = absmax of the group."""
 
-    title_text: str
-    label_text: str
     levels: tuple[float, ...]
     order: ClassVar[int] = 30
     applies: ClassVar[Fields] = frozenset(("granularity", "scale_dtype", "observer", "division"))
     kind: ClassVar[str] = "is a table of levels around zero, and the nearest one wins"
     help: ClassVar[str] = "Levels where normal weights are dense. Meant for groups of 64 neighbours."
+    rule: ClassVar[LevelRule] = LevelTable()  # pyright: ignore[reportIncompatibleMethodOverride]
 
-    @property
-    def name(self) -> str:
-        return self.title_text
-
-    @property
-    def family(self) -> str:
-        return "Codebook — a table"
-
-    @property
-    def label(self) -> str:
-        return self.label_text
-
-    @property
-    def storage_bits(self) -> int:
-        return (len(self.levels) - 1).bit_length()
-
-    @property
-    def extent(self) -> tuple[float, float, int]:
-        return min(self.levels), max(self.levels), len(set(self.levels))
+    def bounds(self, params: QuantParams) -> Bounds:
+        ascending = np.unique(self._table)[None] + np.float32(0)  # one zero, which has no sign
+        least, most, _ = self.extent
+        cuts = middles(ascending)
+        return Bounds.of_table(ascending, 2 * least - cuts[:, 0], 2 * most - cuts[:, -1])
 
     @cached_property
     def _table(self) -> Floats:
@@ -100,28 +86,26 @@ class Codebook(Format):
         return widest / 2 * float(params.scale.max(initial=0.0))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Binary(Codebook):
     """−S or S: the sign, and a scale; zero counts as negative. The mean magnitude is the S with the least error."""
 
     kind: ClassVar[str] = "has the levels −S and S"
     help: ClassVar[str] = "Two levels: the sign. With the mean magnitude as scale: the weights of XNOR-Net."
 
-    @property
-    def family(self) -> str:
-        return "Ternary and binary"
 
-    @property
-    def defaults(self) -> Mapping[str, Any]:
-        from qexplorer.quant.observers.absmean import AbsMean
-
-        return {"observer": AbsMean()}
+def _table(name: str, label: str, levels: tuple[float, ...]) -> Codebook:
+    bits, extent = (len(levels) - 1).bit_length(), (min(levels), max(levels), len(set(levels)))
+    return Codebook(
+        name=name, family="Codebook — a table", label=label, storage_bits=bits, extent=extent, levels=levels
+    )
 
 
 formats.register(
-    Codebook("nf4", "NF4", NF4),
-    Codebook("fp4_bnb", "FP4 bnb", (*FP4_MAGNITUDES, *(-level for level in FP4_MAGNITUDES))),
-    Codebook("af4", "AF4", AF4),
-    Ternary(),
-    Binary("binary", "Binary", (-1.0, 1.0)),
-)
+    _table("nf4", "NF4", NF4),
+    _table("fp4_bnb", "FP4 bnb", (*FP4_MAGNITUDES, *(-level for level in FP4_MAGNITUDES))),
+    _table("af4", "AF4", AF4),
+    TERNARY,
+    Binary(name="binary", family="Ternary and binary", label="Binary", storage_bits=1, extent=(-1.0, 1.0, 2),
+           defaults={"observer": AbsMean()}, levels=(-1.0, 1.0)),
+)  # fmt: skip

@@ -7,18 +7,16 @@ import numpy as np
 
 from qexplorer.quant.arrays import Codes, Doubles, Floats, Mask
 from qexplorer.quant.formats import Fields, Format, formats
+from qexplorer.quant.level_rules import NO_LEVEL, Bounds, LevelRule, SmallFloats
 from qexplorer.quant.minifloat import BF16, E2M1, E2M3, E3M2, E4M3FN, E5M2, FP16, TF32, Minifloat
 from qexplorer.quant.params import Choices, QuantParams, largest_to, quotient
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Float(Format):
-    """A plain cast, ties to the even code. `stored_in` are the bits of the wider format that it is kept in."""
+    """A plain cast, ties to the even code."""
 
-    title_text: str
     number: Minifloat
-    stored_in: int = 0
-
     order: ClassVar[int] = 10
     applies: ClassVar[Fields] = frozenset()
     scaled: ClassVar[bool] = False
@@ -26,29 +24,12 @@ class Float(Format):
     help: ClassVar[str] = "A plain cast: no scale, steps that grow with the value; overflow becomes infinity."
 
     @property
-    def name(self) -> str:
-        return self.title_text
+    def rule(self) -> LevelRule:
+        return SmallFloats(self.number, saturates=self.scaled)
 
-    @property
-    def family(self) -> str:
-        return "Float — no scale"
-
-    @property
-    def label(self) -> str:
-        return self.name.upper()
-
-    @property
-    def code_bits(self) -> int:
-        return self.number.bits
-
-    @property
-    def storage_bits(self) -> int:
-        return self.stored_in or self.number.bits
-
-    @property
-    def extent(self) -> tuple[float, float, int]:
-        most = self.number.largest
-        return -most, most, 2 * self.number.largest_code + 1  # the two zeros are one level
+    def bounds(self, params: QuantParams) -> Bounds:
+        below = np.nextafter(np.array([self.number.overflow], np.float32), np.float32(0))
+        return Bounds(-below, below, NO_LEVEL)
 
     def choose(self, lo: Floats, hi: Floats, choices: Choices) -> QuantParams:
         return QuantParams(np.ones_like(lo), np.zeros(lo.shape, np.int32), 0, 2**self.number.bits - 1)
@@ -70,7 +51,7 @@ class Float(Format):
         return self.number.half_ulp(min(largest, self.number.largest))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ScaledFloat(Float):
     """A small float with a scale: `x̂ = decode(encode(x/s))·s`, `s` = absmax/largest. Beyond the largest it saturates.
 
@@ -81,14 +62,6 @@ class ScaledFloat(Float):
     scaled: ClassVar[bool] = True
     kind: ClassVar[str] = "is a float, symmetric around zero"
     help: ClassVar[str] = "Steps that grow with the value, and a scale that puts the extreme on the largest one."
-
-    @property
-    def family(self) -> str:
-        return "Float — with a scale"
-
-    @property
-    def label(self) -> str:
-        return self.name.split("_")[-1].removesuffix("fn").upper()
 
     def choose(self, lo: Floats, hi: Floats, choices: Choices) -> QuantParams:
         return largest_to(self.number.largest, self.number.mantissa_bits, lo, hi, 2**self.number.bits, choices)
@@ -114,13 +87,42 @@ class ScaledFloat(Float):
         return half if params.rounding.to_nearest else 2 * half
 
 
+def _cast(name: str, number: Minifloat, stored_in: int = 0) -> Float:
+    """The format of `number`, which may be kept in a wider one of `stored_in` bits."""
+    return Float(
+        name=name,
+        family="Float — no scale",
+        label=name.upper(),
+        storage_bits=stored_in or number.bits,
+        code_bits=number.bits,
+        extent=_extent(number),
+        number=number,
+    )
+
+
+def scaled_float(name: str, number: Minifloat) -> ScaledFloat:
+    """The format of `number` with a scale."""
+    return ScaledFloat(
+        name=name,
+        family="Float — with a scale",
+        label=name.rsplit("_", maxsplit=1)[-1].removesuffix("fn").upper(),
+        storage_bits=number.bits,
+        extent=_extent(number),
+        number=number,
+    )
+
+
+def _extent(number: Minifloat) -> tuple[float, float, int]:
+    return -number.largest, number.largest, 2 * number.largest_code + 1  # the two zeros are one level
+
+
 formats.register(
-    Float("fp16", FP16),
-    Float("bf16", BF16),
-    Float("tf32", TF32, stored_in=32),
-    ScaledFloat("fp8_e4m3fn", E4M3FN),
-    ScaledFloat("fp8_e5m2", E5M2),
-    ScaledFloat("fp6_e2m3", E2M3),
-    ScaledFloat("fp6_e3m2", E3M2),
-    ScaledFloat("fp4_e2m1", E2M1),
+    _cast("fp16", FP16),
+    _cast("bf16", BF16),
+    _cast("tf32", TF32, stored_in=32),
+    scaled_float("fp8_e4m3fn", E4M3FN),
+    scaled_float("fp8_e5m2", E5M2),
+    scaled_float("fp6_e2m3", E2M3),
+    scaled_float("fp6_e3m2", E3M2),
+    scaled_float("fp4_e2m1", E2M1),
 )

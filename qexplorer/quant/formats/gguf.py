@@ -6,9 +6,8 @@ Source: `gguf/quants.py` of llama.cpp's `gguf` package. A code is the number tha
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
@@ -16,8 +15,9 @@ from qexplorer.progress import Progress, Steps
 from qexplorer.quant.arrays import Codes, Doubles, Floats, Mask
 from qexplorer.quant.formats import Fields, Format, formats
 from qexplorer.quant.granularity import PerBlock
+from qexplorer.quant.level_rules import NO_LEVEL, Bounds, LevelRule, WholeNumbers
 from qexplorer.quant.params import Choices, QuantParams, quotient
-from qexplorer.quant.rounding import HalfAway
+from qexplorer.quant.rounding import HalfAway, Rounding, ShiftedHalfUp
 
 LARGEST = np.float32(np.finfo(np.float16).max)
 BEYOND = np.float32(65520)
@@ -26,59 +26,37 @@ TOGETHER = 1 << 20
 """Values in one step of the work."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GgufBlock(Format):
     """Codes `least` … `most` in blocks of `size` neighbours within an output channel: `x̂ = q·d`, or `q·d + m`.
 
-    `bits` is what a code takes on average. Each block also stores the step d as float16 and, where it has one, the
-    offset m. A short block at the end of a channel takes the room of a whole one.
+    Each block also stores the step d as float16 and, where it has one, the offset m. A short block at the end of a
+    channel takes the room of a whole one. `rounding` is ggml's.
     """
 
-    label_text: str
     size: int
-    bits: float
     least: int
     most: int
+    rounding: Rounding
     order: ClassVar[int] = 40
     applies: ClassVar[Fields] = frozenset()
     kind: ClassVar[str] = "has blocks and a rule of its own, which are ggml's"
     help: ClassVar[str] = "Blocks as in GGUF files, to the bit as llama.cpp's reference quantizes them."
 
     @property
-    def name(self) -> str:
-        return self.label_text.lower()
+    def rule(self) -> LevelRule:
+        return WholeNumbers(self.rounding, finite=True)
 
-    @property
-    def family(self) -> str:
-        return "GGUF — blocks of 32" if self.size == 32 else "GGUF — ternary blocks"
-
-    @property
-    def label(self) -> str:
-        return self.label_text
-
-    @property
-    def storage_bits(self) -> float:
-        return self.bits
-
-    @property
-    def group_bits(self) -> int:
-        return 16
+    def bounds(self, params: QuantParams) -> Bounds:
+        return Bounds(np.array([self.least], np.float32), np.array([self.most], np.float32), NO_LEVEL)
 
     @property
     def block_bytes(self) -> int:
         """The bytes of a block, codes and all."""
-        return (round(self.size * self.bits) + self.group_bits) // 8
+        return (round(self.size * self.storage_bits) + self.group_bits) // 8
 
     def size_bits(self, n: int, groups: int) -> int:
         return groups * self.block_bytes * 8
-
-    @property
-    def extent(self) -> tuple[float, float, int]:
-        return self.least, self.most, self.most - self.least + 1
-
-    @property
-    def defaults(self) -> Mapping[str, Any]:
-        return {"granularity": PerBlock(1, self.size)}
 
     @abstractmethod
     def choose(self, lo: Floats, hi: Floats, choices: Choices) -> QuantParams: ...
@@ -126,11 +104,7 @@ class GgufBlock(Format):
 
     def _unclamped(self, rows: Floats, params: QuantParams) -> Floats:
         with np.errstate(over="ignore"):  # what overflows lies beyond the codes
-            return self._round(quotient(rows, params))
-
-    def _round(self, x: Floats) -> Floats:
-        """Half up, by adding in float32: the sum is itself rounded, as in the reference."""
-        return np.floor(x + np.float32(0.5 - self.least)) + np.float32(self.least)
+            return self.rounding.round(quotient(rows, params))
 
 
 class SignedExtreme(GgufBlock):
@@ -159,10 +133,6 @@ class SignedExtreme(GgufBlock):
 class Span(GgufBlock):
     """Q4_1 and Q5_1: the codes span the range, and the lowest value is the offset."""
 
-    @property
-    def group_bits(self) -> int:
-        return 32
-
     def choose(self, lo: Floats, hi: Floats, choices: Choices) -> QuantParams:
         with np.errstate(over="ignore"):
             step = (hi - lo) / np.float32(self.most)
@@ -176,9 +146,6 @@ class Absmax(GgufBlock):
         reach: Floats = np.maximum(np.abs(lo), np.abs(hi))
         return self.params(_storable(reach / np.float32(self.most)))
 
-    def _round(self, x: Floats) -> Floats:
-        return HalfAway().round(x)
-
 
 def _divisor(params: QuantParams) -> Floats:
     return params.scale if params.divisor is None else params.divisor
@@ -189,12 +156,33 @@ def _storable(values: Floats) -> Floats:
     return np.where(np.abs(values) < BEYOND, values, np.copysign(LARGEST, values))
 
 
+B = TypeVar("B", bound=GgufBlock)
+
+
+def _block(cls: type[B], label: str, bits: float, least: int, most: int, rounding: Rounding | None = None, *,
+           size: int = 32, group_bits: int = 16) -> B:  # fmt: skip
+    """`bits` is what a code takes on average."""
+    return cls(
+        name=label.lower(),
+        family="GGUF — blocks of 32" if size == 32 else "GGUF — ternary blocks",
+        label=label,
+        storage_bits=bits,
+        group_bits=group_bits,
+        extent=(least, most, most - least + 1),
+        defaults={"granularity": PerBlock(1, size)},
+        size=size,
+        least=least,
+        most=most,
+        rounding=rounding or ShiftedHalfUp(-least),
+    )
+
+
 formats.register(
-    SignedExtreme("Q4_0", 32, 4, -8, 7),
-    Span("Q4_1", 32, 4, 0, 15),
-    SignedExtreme("Q5_0", 32, 5, -16, 15),
-    Span("Q5_1", 32, 5, 0, 31),
-    Absmax("Q8_0", 32, 8, -127, 127),
-    Absmax("TQ1_0", 256, 1.625, -1, 1),
-    Absmax("TQ2_0", 256, 2, -1, 1),
+    _block(SignedExtreme, "Q4_0", 4, -8, 7),
+    _block(Span, "Q4_1", 4, 0, 15, group_bits=32),
+    _block(SignedExtreme, "Q5_0", 5, -16, 15),
+    _block(Span, "Q5_1", 5, 0, 31, group_bits=32),
+    _block(Absmax, "Q8_0", 8, -127, 127, HalfAway()),
+    _block(Absmax, "TQ1_0", 1.625, -1, 1, HalfAway(), size=256),
+    _block(Absmax, "TQ2_0", 2, -1, 1, HalfAway(), size=256),
 )

@@ -1,6 +1,5 @@
 """Integers: int1 … int8 and int16, uint1 … uint8 and uint16, with a scale and a zero point; and ternary weights."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -8,12 +7,14 @@ import numpy as np
 
 from qexplorer.quant.arrays import Codes, Doubles, Floats, Mask
 from qexplorer.quant.formats import Fields, Format, formats
+from qexplorer.quant.level_rules import NO_LEVEL, Bounds, LevelRule, WholeNumbers
+from qexplorer.quant.observers.absmean import AbsMean
 from qexplorer.quant.params import Choices, QuantParams, choose_params, quotient
 
 WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8, 16)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Integer(Format):
     """Two's complement or unsigned integers: `x̂ = (q − z)·s`, `q = clamp(round(x/s) + z, qmin, qmax)`.
 
@@ -24,37 +25,21 @@ class Integer(Format):
     bits: int
     signed: bool = True
     uniform: ClassVar[bool] = True
-    kind: ClassVar[str] = "is an integer"
     order: ClassVar[int] = 0
+    kind: ClassVar[str] = "is an integer"
     applies: ClassVar[Fields] = frozenset(
         ("scheme", "convention", "granularity", "scale_dtype", "observer", "rounding", "division")
     )
     help: ClassVar[str] = "Evenly spaced levels, a scale and, where affine, a zero point."
+    rule: ClassVar[LevelRule] = WholeNumbers()  # pyright: ignore[reportIncompatibleMethodOverride]
 
-    @property
-    def name(self) -> str:
-        return f"{'int' if self.signed else 'uint'}{self.bits}"
-
-    @property
-    def family(self) -> str:
-        return "INT — signed integer" if self.signed else "UINT — unsigned integer"
-
-    @property
-    def label(self) -> str:
-        return str(self.bits)
-
-    @property
-    def storage_bits(self) -> int:
-        return self.bits
-
-    @property
-    def extent(self) -> tuple[float, float, int]:
-        least = -(2 ** (self.bits - 1)) if self.signed else 0
-        return least, least + 2**self.bits - 1, 2**self.bits
-
-    @property
-    def defaults(self) -> Mapping[str, Any]:
-        return {"convention": "signed_extreme"} if self.bits == 1 else {}
+    def bounds(self, params: QuantParams) -> Bounds:
+        """Levels count from the zero point; with a float one, that of NaN is the level nearest to the value 0."""
+        low, high = ((code - params.zero_point).astype(np.float32) for code in (params.qmin, params.qmax))
+        if params.offset is None:
+            return Bounds(low, high, NO_LEVEL)
+        zero = np.rint(-params.offset.astype(np.float64) / params.scale.astype(np.float64))
+        return Bounds(low, high, np.clip(zero, low, high).astype(np.float32))
 
     def refusal(self, name: str, value: Any) -> str:
         if name == "convention" and self.bits == 1 and value not in ("full_span", "signed_extreme"):
@@ -99,38 +84,32 @@ class Integer(Format):
         return np.rint(-offset / params.scale.astype(np.float64)) + params.zero_point.astype(np.float64)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ternary(Integer):
     """−S, 0 and S. With `absmean`, S is the mean magnitude: the weights of BitNet b1.58 (arXiv 2402.17764)."""
 
-    bits: int = 2
     order: ClassVar[int] = 30
     kind: ClassVar[str] = "has the levels −S, 0 and S"
     applies: ClassVar[Fields] = frozenset(("granularity", "scale_dtype", "observer", "rounding", "division"))
     help: ClassVar[str] = "Three levels. With the mean magnitude as scale: the weights of BitNet b1.58."
 
-    @property
-    def name(self) -> str:
-        return "ternary"
 
-    @property
-    def family(self) -> str:
-        return "Ternary and binary"
-
-    @property
-    def label(self) -> str:
-        return "Ternary"
-
-    @property
-    def extent(self) -> tuple[float, float, int]:
-        return -1, 1, 3
-
-    @property
-    def defaults(self) -> Mapping[str, Any]:
-        from qexplorer.quant.observers.absmean import AbsMean
-
-        return {"observer": AbsMean()}
+def integer(bits: int, *, signed: bool) -> Integer:
+    """The format of so many bits."""
+    least = -(2 ** (bits - 1)) if signed else 0
+    return Integer(
+        name=f"{'int' if signed else 'uint'}{bits}",
+        family="INT — signed integer" if signed else "UINT — unsigned integer",
+        label=str(bits),
+        storage_bits=bits,
+        extent=(least, least + 2**bits - 1, 2**bits),
+        defaults={"convention": "signed_extreme"} if bits == 1 else {},
+        bits=bits,
+        signed=signed,
+    )
 
 
-formats.register(*(Integer(bits, signed=True) for bits in WIDTHS))
-formats.register(*(Integer(bits, signed=False) for bits in WIDTHS))
+TERNARY = Ternary(name="ternary", family="Ternary and binary", label="Ternary", storage_bits=2, extent=(-1, 1, 3),
+                  defaults={"observer": AbsMean()}, bits=2)  # fmt: skip
+
+formats.register(*(integer(bits, signed=signed) for signed in (True, False) for bits in WIDTHS))

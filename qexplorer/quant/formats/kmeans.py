@@ -12,13 +12,14 @@ import numpy as np
 from qexplorer.progress import Progress, Steps
 from qexplorer.quant.arrays import AnyArray, Codes, Doubles, Floats, Mask
 from qexplorer.quant.formats import Fields, Format, formats
+from qexplorer.quant.level_rules import Bounds, LevelRule, LevelTable
 from qexplorer.quant.params import Choices, QuantParams
 
 STEPS = 300
 TABLE_BITS = 32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class KMeans(Format):
     """2^bits levels a group, each the mean of the values nearest to it: Lloyd's iteration from companded quantiles."""
 
@@ -28,34 +29,11 @@ class KMeans(Format):
     learns: ClassVar[bool] = True
     kind: ClassVar[str] = "learns its levels from the values: there is no scale"
     help: ClassVar[str] = "Levels learned from the values themselves. Each group stores its table in float32."
+    rule: ClassVar[LevelRule] = LevelTable()  # pyright: ignore[reportIncompatibleMethodOverride]
 
-    @property
-    def name(self) -> str:
-        return "kmeans" if self.bits == 4 else f"kmeans{self.bits}"
-
-    @property
-    def title(self) -> str:
-        return f"K-means {self.bits}-bit"
-
-    @property
-    def family(self) -> str:
-        return "Codebook — k-means"
-
-    @property
-    def label(self) -> str:
-        return str(self.bits)
-
-    @property
-    def storage_bits(self) -> int:
-        return self.bits
-
-    @property
-    def group_bits(self) -> int:
-        return TABLE_BITS * 2**self.bits
-
-    @property
-    def extent(self) -> tuple[float, float, int]:
-        return -math.inf, math.inf, 2**self.bits
+    def bounds(self, params: QuantParams) -> Bounds:
+        levels = self._levels(params)
+        return Bounds.of_table(levels, *self._ends(levels))
 
     def refusal(self, name: str, value: Any) -> str:
         if name == "granularity" and value.name not in ("tensor", "channel"):
@@ -85,9 +63,8 @@ class KMeans(Format):
         return np.take_along_axis(self._levels(params), codes.astype(np.int64), axis=1)
 
     def outside(self, rows: Floats, params: QuantParams) -> Mask:
-        levels = self._levels(params).astype(np.float64)
-        reach = (levels[:, -1:] - levels[:, :1]) / max(2**self.bits - 1, 1)  # as far beyond as levels are apart
-        return (rows > levels[:, -1:] + reach) | (rows < levels[:, :1] - reach)
+        low, high = self._ends(self._levels(params))
+        return (rows > high[:, None]) | (rows < low[:, None])
 
     def half_step(self, params: QuantParams, largest: float) -> float:
         return float(np.diff(self._levels(params).astype(np.float64), axis=1).max(initial=0.0)) / 2
@@ -99,6 +76,13 @@ class KMeans(Format):
     def _params(self, levels: Floats) -> QuantParams:
         one, zero = np.ones(len(levels), np.float32), np.zeros(len(levels), np.int32)
         return QuantParams(one, zero, 0, 2**self.bits - 1, levels=levels)
+
+    @staticmethod
+    def _ends(levels: Floats) -> tuple[Doubles, Doubles]:
+        """As far beyond the outermost levels as levels are apart: `[G]`, `[G]`."""
+        wide = levels.astype(np.float64)
+        reach = (wide[:, -1] - wide[:, 0]) / max(levels.shape[1] - 1, 1)
+        return wide[:, 0] - reach, wide[:, -1] + reach
 
     @staticmethod
     def _levels(params: QuantParams) -> Floats:
@@ -144,4 +128,17 @@ def _spread(x: Doubles, weights: AnyArray, count: int) -> Doubles:
     return levels
 
 
-formats.register(*(KMeans(bits) for bits in (2, 3, 4, 5, 6, 7, 8)))
+def _kmeans(bits: int) -> KMeans:
+    return KMeans(
+        name="kmeans" if bits == 4 else f"kmeans{bits}",
+        family="Codebook — k-means",
+        label=str(bits),
+        title=f"K-means {bits}-bit",
+        storage_bits=bits,
+        group_bits=TABLE_BITS * 2**bits,
+        extent=(-math.inf, math.inf, 2**bits),
+        bits=bits,
+    )
+
+
+formats.register(*(_kmeans(bits) for bits in (2, 3, 4, 5, 6, 7, 8)))
