@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TypeVar
 
-from PySide6.QtCore import QByteArray, QSettings, Qt, QTimer, Signal
-from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDragLeaveEvent, QDropEvent
+from PySide6.QtCore import QByteArray, QEvent, QSettings, Qt, QTimer, Signal
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDragLeaveEvent, QDropEvent, QHideEvent, QShowEvent
 from PySide6.QtWidgets import QFileDialog, QLabel, QMainWindow, QMenuBar, QMessageBox, QVBoxLayout, QWidget
 
 from qexplorer import __version__
@@ -22,6 +22,7 @@ from qexplorer.quant import Analysis
 from qexplorer.resources import resource
 from qexplorer.state.app_state import AppState
 from qexplorer.state.chosen_runs import ChosenRuns
+from qexplorer.state.latest import Latest, Service
 from qexplorer.state.layer_scan import LayerScan
 from qexplorer.state.preview import Preview
 from qexplorer.state.runner import Failed, Runner, Task
@@ -59,12 +60,16 @@ class MainWindow(QMainWindow):
         self.store = Store(state, self)
         sketches = session.with_name("sketches.sqlite3") if session else None
         self.preview = Preview(self.store, self, SketchCache(sketches))
-        self.surveys = Surveys(self.store, self.preview, self)
-        self.layers = LayerScan(self.store, self.preview, self)
-        self.jobs = Runner("jobs", parent=self)
+        measuring, reading = Runner("measuring", parent=self), Runner("history", parent=self)
+        self.surveys = Surveys(self.store, self.preview, measuring, self)
+        self.layers = LayerScan(self.store, self.preview, measuring, self)
         history = history or History()
-        self.runs = ChosenRuns(history, self)
-        self.parts = Parts(self.store, self.preview, self.surveys, self.layers, self.jobs, history, themes, self.runs)
+        self.runs = ChosenRuns(history, reading, self)
+        comparing = Latest(reading, rank=2, parent=self)
+        self.services: tuple[Service, ...] = (self.surveys, self.layers, self.preview, self.runs, comparing)
+        self.jobs = Runner("jobs", timed=self.hold, parent=self)
+        self.parts = Parts(self.store, self.preview, self.surveys, self.layers, self.jobs, history, themes, self.runs,
+                           comparing)  # fmt: skip
         self.docks: dict[str, Dock] = {}
         self.panels: dict[str, Panel] = {}
         self._subject, self._closing = "", False
@@ -95,9 +100,13 @@ class MainWindow(QMainWindow):
     @property
     def settled(self) -> bool:
         """Whether everything that was chosen is on screen."""
-        idle = self.preview.idle and self.surveys.idle and self.layers.idle and self.runs.idle
-        idle = idle and all(panel.idle for panel in self.panels.values())
+        idle = all(service.idle for service in self.services)
         return bool(self.failure) or (self.preview.analysis is not None and idle)
+
+    def hold(self, held: bool) -> None:
+        """Let all background work wait while a job times something; any thread may say so."""
+        for service in self.services:
+            service.hold(held)
 
     @property
     def failure(self) -> str:
@@ -292,7 +301,6 @@ class MainWindow(QMainWindow):
 
     def _on_job(self, task: Task) -> None:
         running = self.jobs.current
-        self.preview.hold_scan(running is not None)  # so that it does not disturb what the job times
         self._show_title(running.progress.fraction if running and running.progress else None)
         self.menus.actions["cancel"].setEnabled(running is not None)
         if task.outcome is not None:
@@ -323,6 +331,25 @@ class MainWindow(QMainWindow):
         if self.jobs.current is not None:
             self.jobs.cancel(self.jobs.current)
 
+    # -- being seen
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._watch()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        super().hideEvent(event)
+        self._watch()
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.WindowStateChange:
+            self._watch()
+
+    def _watch(self) -> None:
+        """What others write into the history is looked for only while the window can be seen."""
+        self.runs.watch(self.isVisible() and not self.isMinimized())
+
     # -- the end
 
     def closeEvent(self, event: QCloseEvent) -> None:
@@ -332,13 +359,9 @@ class MainWindow(QMainWindow):
             return
         self.save()
         self._saver.stop()
-        self.surveys.close()
-        self.layers.close()
-        self.preview.close()
         self.jobs.close()
-        self.runs.close()
-        for panel in self.panels.values():
-            panel.close_work()
+        for service in self.services:
+            service.close()
         self.closed.emit(self)
         event.accept()
 

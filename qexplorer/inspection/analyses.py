@@ -1,13 +1,13 @@
-"""Looks at the tensors of one file: at once from a sketch or a sample, then exactly."""
+"""`Analyses`: those of the tensors of one file, at once from a sketch or a sample, then exactly."""
 
 import importlib
-import threading
-from collections import OrderedDict
-from collections.abc import Callable
-from typing import Generic, TypeVar
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from qexplorer.errors import UserError
+from qexplorer.inspection.recent import Recent
+from qexplorer.inspection.rows import LayerFigures, Thumbnail, figures_of, thumbnail_of
 from qexplorer.inspection.sketch_cache import SketchCache
 from qexplorer.progress import Progress, Steps, within
 from qexplorer.quant import Analysis, QuantSpec, analyze
@@ -19,42 +19,15 @@ from qexplorer.quant.tensor_source import Values
 from qexplorer.weights import Checkpoint
 
 QUICK_FROM = 1 << 17
-"""Tensors of more values are looked at quickly first."""
+"""Tensors of more values are answered quickly first."""
 SAMPLED = 1 << 16
 """So many values answer within a frame where values that share a scale have to stay together."""
 ANALYSES_BYTES = 64 << 20
+SPECS = 16
+"""The figures of so many specs are remembered: those that are compared, and some that were."""
 
-K = TypeVar("K")
-V = TypeVar("V")
-
-
-class Recent(Generic[K, V]):
-    """A cache that forgets what was not asked for longest. Several threads may ask it.
-
-    It holds at most `size` in all, the sum of what `weigh` says of each; 1 where there is none.
-    """
-
-    def __init__(self, size: int, weigh: Callable[[V], int] = lambda _: 1) -> None:
-        self._size, self._weigh, self._held = size, weigh, 0
-        self._items: OrderedDict[K, V] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: K) -> V | None:
-        """The value of `key`, if it is still known."""
-        with self._lock:
-            if key in self._items:
-                self._items.move_to_end(key)
-            return self._items.get(key)
-
-    def put(self, key: K, value: V) -> None:
-        """Remember a value."""
-        with self._lock:
-            if key in self._items:
-                self._held -= self._weigh(self._items.pop(key))
-            self._items[key] = value
-            self._held += self._weigh(value)
-            while self._held > self._size and len(self._items) > 1:
-                self._held -= self._weigh(self._items.popitem(last=False)[1])
+Measured = tuple[Thumbnail, Mapping[QuantSpec, LayerFigures]]
+"""What was found of a tensor: its histogram, and its figures under some specs."""
 
 
 def weight(analysis: Analysis) -> int:
@@ -63,30 +36,33 @@ def weight(analysis: Analysis) -> int:
     return 4096 + sum(each.nbytes for each in held if isinstance(each, np.ndarray))
 
 
-class Looks:
-    """What was seen of the tensors of a file. Steps may run on any thread, one at a time for each tensor.
+class Analyses:
+    """What was found of the tensors of a file. Steps may run on several threads.
 
     All raise `UserError` where a tensor cannot be read or the spec does not serve it.
     """
 
-    def __init__(self, checkpoint: Checkpoint, cache: SketchCache) -> None:
-        self.checkpoint, self._cache = checkpoint, cache
+    def __init__(self, checkpoint: Checkpoint, cache: SketchCache | None = None) -> None:
+        self.checkpoint, self._cache = checkpoint, cache or SketchCache(None)
         self._values: Recent[str, Values] = Recent(4)
         self._sketches: Recent[str, Sketch] = Recent(16)
         self._uncached: set[str] = set()
         self._samples: Recent[tuple[str, str], Values] = Recent(16)
         self._analyses: Recent[tuple[str, QuantSpec], Analysis] = Recent(ANALYSES_BYTES, weight)
+        self.thumbnails: dict[str, Thumbnail] = {}
+        """Those of the tensors that were measured, by name."""
+        self._figures: Recent[QuantSpec, dict[str, LayerFigures]] = Recent(SPECS)
 
     def known(self, name: str, spec: QuantSpec) -> Analysis | None:
         """The exact analysis, if it was made before."""
         return self._analyses.get((name, spec))
 
     def quick_first(self, name: str) -> bool:
-        """Whether a quick look at the tensor is worth it."""
+        """Whether a quick answer is worth it for the tensor."""
         return self.checkpoint.tensor(name).n > QUICK_FROM
 
     def values(self, name: str, *, keep: bool = True) -> Steps[Values]:
-        """The values of a tensor; `keep` them for the next look (a scan would push out those of what is shown)."""
+        """The values of a tensor; `keep` them for the next time (a scan would push out those of what is shown)."""
         values = self._values.get(name)
         if values is None:
             values = yield from within(self.checkpoint.values_steps(self.checkpoint.tensor(name)), 0.0, 0.0)
@@ -94,11 +70,13 @@ class Looks:
                 self._values.put(name, values)
         return values
 
-    def exact(self, name: str, spec: QuantSpec, *, keep: bool = True) -> Steps[Analysis]:
-        """Every value quantized and counted."""
-        values = yield from self.values(name, keep=keep)
+    def exact(self, name: str, spec: QuantSpec, values: Values | None = None) -> Steps[Analysis]:
+        """Every value quantized and counted; `values` are the tensor's, where they are at hand."""
+        if values is None:
+            values = yield from self.values(name)
         analysis = yield from analyze(values, spec, original_bytes=self.checkpoint.tensor(name).nbytes)
         self._analyses.put((name, spec), analysis)
+        self.figures(spec)[name] = figures_of(analysis)
         return analysis
 
     def quick(self, name: str, spec: QuantSpec) -> Steps[Analysis]:
@@ -138,3 +116,45 @@ class Looks:
             else:
                 self._sketches.put(name, whole)
         return whole
+
+    def figures(self, spec: QuantSpec) -> dict[str, LayerFigures]:
+        """What the spec does to each tensor that was measured under it, by name; who measures another adds to it."""
+        known = self._figures.get(spec)
+        if known is None:
+            known = {}
+            self._figures.put(spec, known)
+        return known
+
+    def forget(self) -> None:
+        """Measure again what is asked for next, whatever was found of it."""
+        self.thumbnails.clear()
+        self._figures.clear()
+
+    def measure(self, name: str, specs: Sequence[QuantSpec], *, whole: QuantSpec | None = None) -> Steps[Measured]:
+        """Read a tensor and measure it under each spec; one that does not serve it says so in its figures.
+
+        Of the spec `whole` the analysis is made with its histograms, and then known.
+        """
+        part = 1 / (len(specs) + 1)
+        values = yield from self.values(name, keep=False)
+        multiset = yield from within(sketch(values), 0.0, part)
+        found: dict[QuantSpec, LayerFigures] = {}
+        for i, spec in enumerate(specs, 1):
+            steps = self._measure_under(name, spec, values, multiset, whole=spec == whole)
+            found[spec] = yield from within(steps, i * part, (i + 1) * part)
+        return thumbnail_of(multiset), found
+
+    def _measure_under(
+        self, name: str, spec: QuantSpec, values: Values, multiset: Sketch, *, whole: bool
+    ) -> Steps[LayerFigures]:
+        tensor = self.checkpoint.tensor(name)
+        try:
+            if whole:
+                analysis = yield from self.exact(name, spec, values)
+            elif multiset.exact and not unsketched(spec):
+                analysis = analyze_sketch(multiset, tensor.shape, spec, bins=0, original_bytes=tensor.nbytes)
+            else:
+                analysis = yield from analyze(values, spec, bins=0, original_bytes=tensor.nbytes)
+        except UserError as error:
+            return LayerFigures(refusal=str(error))
+        return figures_of(analysis)

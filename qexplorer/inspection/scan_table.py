@@ -5,7 +5,7 @@ import io
 import math
 from collections.abc import Sequence
 
-from qexplorer.inspection.scan import LayerRow, Totals
+from qexplorer.inspection.rows import LayerRow, Totals
 from qexplorer.quant import QuantSpec
 from qexplorer.text import printable
 

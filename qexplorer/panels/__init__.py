@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 from qexplorer.engine.runs.history import History
 from qexplorer.plugins import Classes
 from qexplorer.state.chosen_runs import ChosenRuns
+from qexplorer.state.latest import Latest
 from qexplorer.state.layer_scan import LayerScan
 from qexplorer.state.preview import Preview
 from qexplorer.state.runner import Runner
@@ -30,6 +31,7 @@ class Parts:
     history: History
     themes: Themes
     runs: ChosenRuns
+    comparing: Latest
 
 
 @dataclass(frozen=True)
@@ -65,14 +67,6 @@ class Panel(QWidget):
 
     def fill_title(self, row: QHBoxLayout) -> None:
         """Put something into the row of the dock's title."""
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing of the panel's own is running."""
-        return True
-
-    def close_work(self) -> None:
-        """End what the panel has running by itself; the window is closing."""
 
     def show_in_sight(self, in_sight: bool) -> None:
         """Learn whether the person can see the panel: it is neither closed nor behind another."""

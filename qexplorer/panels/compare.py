@@ -1,8 +1,10 @@
 """Compare: every run's size against its accuracy, and two of them sample by sample."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from PySide6.QtCore import Qt, QTimer
@@ -18,7 +20,7 @@ from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.panels.titles import job_title, row_title
 from qexplorer.progress import Progress, Steps
 from qexplorer.state.chosen_runs import SHOWN, Line
-from qexplorer.state.runner import Done, Failed, Runner, Task
+from qexplorer.state.runner import Done, Failed
 from qexplorer.widgets.contingency import PairedCounts, PairedTest
 from qexplorer.widgets.controls import Button, caption
 from qexplorer.widgets.elided import subject
@@ -31,6 +33,7 @@ from qexplorer.widgets.theme import Theme
 from qexplorer.widgets.views import thin_scroll_bars
 
 MOST_IMAGES = 500
+T = TypeVar("T")
 Pair = tuple[Candidate, Candidate, Paired]
 NOTHING = ("Nothing to compare yet", "Run a job: each model appears here by its size and its accuracy.")
 NO_RESULT = ("Nothing to compare", "The selected run has no result: select one that is done in Runs.")
@@ -55,8 +58,6 @@ class ComparePanel(Panel):
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)
-        self._reading = Runner("reading", newest_wins=True, parent=self)
-        self._reading.ended.connect(self._on_read)
         self.plot, self.test, self.flips = SizeAccuracyPlot(), PairedTest(), FlipsGrid()
         self._empty = Placeholder(*NOTHING)
         self._pair_hint = Placeholder(
@@ -92,7 +93,6 @@ class ComparePanel(Panel):
         for control in (self._images, self._which):
             row.addWidget(control)
         self._found: Pair | None = None
-        self._task: Task | None = None
         self._in_sight = False
         self.plot.chosen.connect(self._on_point)
         parts.runs.changed.connect(self.reload)
@@ -116,9 +116,6 @@ class ComparePanel(Panel):
         content.setAutoFillBackground(False)
         return page
 
-    def close_work(self) -> None:
-        self._reading.close()
-
     def show_theme(self, theme: Theme) -> None:
         """Colours of a theme."""
         for widget in (self.plot, self.test, self.flips):
@@ -129,22 +126,19 @@ class ComparePanel(Panel):
         self._in_sight = in_sight
         self.reload()
 
-    @property
-    def idle(self) -> bool:
-        return not self._reading.unfinished
-
     def reload(self) -> None:
         """Show what is chosen now; results are read only while somebody sees them."""
         if not self._in_sight:
             return
         self._images.setVisible(False)
+        self._images.setEnabled(True)
         history, own, lines = self.parts.history, self.parts.runs.result, self.parts.runs.lines
         if self._which.value == "size":
-            self._task = self._reading.submit(_comparable(history, own), "Reading results", self._show_points)
+            self._read(partial(_comparable, history, own), "Reading results", self._show_points)
         elif len(lines) == 2:
-            self._task = self._reading.submit(_pair(history, lines), "Reading predictions", self._show_pair)
+            self._read(partial(_pair, history, lines), "Reading predictions", self._show_pair)
         else:
-            self._task = None
+            self.parts.comparing.drop()
             self.banner.clear()
             self._show_no_pair()
 
@@ -202,8 +196,9 @@ class ComparePanel(Panel):
         result = self.parts.runs.result
         if self._found is not None and result is not None:
             self._images.setEnabled(False)
-            steps = _images(str(result.spec["data"]), self._found[0].data, self._found[2].changed)
-            self._task = self._reading.submit(steps, "Reading images", self._show_images)
+            first, _, found = self._found
+            steps = partial(_images, str(result.spec["data"]), first.data, found.changed)
+            self._read(steps, "Reading images", self._show_images)
 
     def _show_images(self, images: list[Any]) -> None:
         if self._found is not None:
@@ -215,17 +210,19 @@ class ComparePanel(Panel):
             QTimer.singleShot(0, self, lambda: self._pair.ensureWidgetVisible(self.flips))  # once it is laid out
             self._images.setVisible(False)
 
-    def _on_read(self, task: Task) -> None:
-        """Show what was read, unless something else was asked for meanwhile."""
-        self._images.setEnabled(True)
-        if task is not self._task:
-            return
-        if isinstance(task.outcome, Done):
-            task.about(task.outcome.result)
-        elif isinstance(task.outcome, Failed):
-            self.banner.show_message(task.outcome.message, task.outcome.details)
-            if task.about == self._show_pair:
+    def _read(self, steps: Callable[[], Steps[T]], title: str, show: Callable[[T], None]) -> None:
+        """Read something and show it, unless something else is asked for meanwhile."""
+
+        def tell(outcome: Done | Failed) -> None:
+            self._images.setEnabled(True)
+            if isinstance(outcome, Done):
+                show(outcome.result)
+                return
+            self.banner.show_message(outcome.message, outcome.details)
+            if show == self._show_pair:
                 self._show_no_pair()
+
+        self.parts.comparing.ask(steps, title, tell)
 
 
 def _comparable(history: History, own: RunResult | None) -> Steps[Comparable]:

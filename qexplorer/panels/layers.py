@@ -6,7 +6,7 @@ from typing import ClassVar
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QStackedLayout, QVBoxLayout, QWidget
 
-from qexplorer.inspection.scan import LayerRow, Totals
+from qexplorer.inspection.rows import LayerRow, Totals
 from qexplorer.inspection.scan_table import as_csv
 from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.quant import QuantSpec
@@ -126,6 +126,7 @@ class LayersPanel(Panel):
     def show_in_sight(self, in_sight: bool) -> None:
         self._in_sight = in_sight
         self.layers.watch(in_sight)
+        self._on_grew()
         self._show_state()
 
     def show_theme(self, theme: Theme) -> None:
@@ -145,7 +146,7 @@ class LayersPanel(Panel):
 
     def _on_grew(self) -> None:
         scan = self.layers.scan
-        if scan is None:
+        if scan is None or not self._in_sight:
             return
         rows = scan.new_rows(self._taken)
         self._taken += len(rows)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
@@ -14,6 +15,7 @@ from qexplorer.engine.runs.history import History, Run
 from qexplorer.engine.runs.results import RunResult
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps
+from qexplorer.state.latest import Latest
 from qexplorer.state.runner import Done, Failed, Runner, Task
 
 Line = tuple[str, str]
@@ -21,6 +23,8 @@ Line = tuple[str, str]
 Points = list[dict[str, Any]]
 CHANGE = object()
 """What the task of a change is about."""
+WATCH_MS = 1000
+"""So often it is asked whether the history has changed."""
 PATIENCE_S = 10.0
 """How long the window stays for a change that is under way when it is closed."""
 SHOWN = 50
@@ -30,18 +34,20 @@ SHOWN = 50
 @dataclass(frozen=True)
 class Known:
     """The runs of the history, newest first and without the text of their results; the newest `SHOWN` results by
-    their runs' ids, None where one cannot be read; and how many steps each run has done.
+    their runs' ids, None where one cannot be read; and how many steps each run that is not under way has done.
     """
 
     runs: tuple[Run, ...] = ()
     results: Mapping[str, RunResult | None] = dataclasses.field(default_factory=dict[str, RunResult | None])
     steps: Mapping[str, int] = dataclasses.field(default_factory=dict[str, int])
+    stamp: object = dataclasses.field(default=None, compare=False)
 
 
 class ChosenRuns(QObject):
     """The chosen lines, the first one being the one whose details are shown; and the run that is under way.
 
-    The history is read and changed by a thread of its own: properties say what was found there the last time.
+    The history is read and changed by a thread of its own: properties say what was found there the last time. While
+    it is `watch`ed, what other programs write into it is seen as well.
     """
 
     changed = Signal()
@@ -52,20 +58,19 @@ class ChosenRuns(QObject):
     done = Signal(object)
     """What was to be `do`ne with the history has ended: its task, with how."""
 
-    def __init__(self, history: History, parent: QObject | None = None) -> None:
+    def __init__(self, history: History, runner: Runner, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.history = history
+        self.history, self._runner = history, runner
         self.lines: tuple[Line, ...] = ()
         self.running, self._ended = "", ""
         self.points: Points = []
         self.known = Known()
         self.failed: Failed | None = None
         self._older: dict[str, RunResult | None] = {}
-        self._listing: Task | None = None
-        self._soon = QTimer(self, singleShot=True, interval=0)
-        self._soon.timeout.connect(self._list)
-        self._reading = Runner("history", parent=self)
-        self._reading.ended.connect(self._on_read)
+        self._listing, self._curves, self._checking = (Latest(runner, rank=1, parent=self) for _ in range(3))
+        self._beat = QTimer(self, interval=WATCH_MS)
+        self._beat.timeout.connect(self._check)
+        runner.ended.connect(self._on_done)
 
     def choose(self, lines: tuple[Line, ...]) -> None:
         """Look at these lines."""
@@ -84,51 +89,82 @@ class ChosenRuns(QObject):
 
     def reload(self) -> None:
         """Read the history again, for runs were added, removed or annotated: once, however often that is asked for."""
-        self._soon.start()
+        self._read(self._on_listed)
+
+    def watch(self, watched: bool) -> None:
+        """Say whether somebody looks: only then is it asked whether other programs have written into the history."""
+        if watched:
+            self._beat.start()
+        else:
+            self._beat.stop()
 
     @Slot()
-    def _list(self) -> None:
-        if self._listing is not None:
-            self._reading.cancel(self._listing)  # it may have come too early
-        self._listing = self._reading.submit(_read(self.history, self.known.results), "Reading the run history")
+    def _check(self) -> None:
+        if self.idle and self._checking.idle:
+            self._checking.ask(partial(_read_stamp, self.history), "Looking at the run history", self._on_checked)
+
+    def _on_checked(self, outcome: Done | Failed) -> None:
+        if isinstance(outcome, Done) and outcome.result != self.known.stamp and self.idle:
+            self._read(self._on_listed_again)
+
+    def _read(self, tell: Callable[[Done | Failed], None]) -> None:
+        steps = partial(_read, self.history, self.known.results)
+        self._listing.ask(steps, "Reading the run history", tell, calm_ms=0)
 
     def reload_points(self) -> None:
         """Read again what the run under way has found so far, unless that is being done."""
         if self.running and self.idle:
-            self._reading.submit(_read_points(self.history, self.running), "Reading its curves", self.running)
+            steps, tell = partial(_read_points, self.history, self.running), partial(self._on_points, self.running)
+            self._curves.ask(steps, "Reading its curves", tell)
 
     def do(self, work: Callable[[], object], title: str) -> None:
         """Do something with the history; `done` tells how it ended, and the history is read again."""
-        self._reading.submit(_at_once(work, title), title, CHANGE)
+        self._runner.submit(_at_once(work, title), title, CHANGE)
 
     @property
     def idle(self) -> bool:
         """Whether nothing is being read or changed."""
-        return not self._reading.unfinished and not self._soon.isActive()
+        changing = any(task.about is CHANGE for task in self._runner.unfinished)
+        return self._listing.idle and self._curves.idle and not changing
+
+    def hold(self, held: bool) -> None:
+        """Let the history be read later, or now."""
+        self._runner.hold(held)
 
     def close(self) -> bool:
         """Stop reading, once what was to be done is done; whether it stopped in time."""
-        self._soon.stop()
+        self._beat.stop()
+        for latest in (self._listing, self._curves, self._checking):
+            latest.drop()
         give_up = time.monotonic() + PATIENCE_S
-        while any(task.about is CHANGE for task in self._reading.tasks) and time.monotonic() < give_up:
+        while any(task.about is CHANGE for task in self._runner.tasks) and time.monotonic() < give_up:
             time.sleep(0.01)
-        return self._reading.close()
+        return self._runner.close()
+
+    def _on_listed(self, outcome: Done | Failed) -> None:
+        if isinstance(outcome, Done):
+            self.known, self._older = outcome.result, {}
+            self._settle()
+        self.failed = outcome if isinstance(outcome, Failed) else None
+        self.history_changed.emit()
+
+    def _on_listed_again(self, outcome: Done | Failed) -> None:
+        """Somebody has written into the history: tell of it if that can be seen."""
+        if isinstance(outcome, Done) and self.failed is None and outcome.result == self.known:
+            self.known = outcome.result
+        else:
+            self._on_listed(outcome)
+
+    def _on_points(self, run_id: str, outcome: Done | Failed) -> None:
+        if run_id == self.running and isinstance(outcome, Done) and outcome.result != self.points:
+            self.points = outcome.result
+            self.grew.emit()
 
     @Slot(object)
-    def _on_read(self, task: Task) -> None:
-        if task is self._listing:
-            self._listing = None
-            if isinstance(task.outcome, Done):
-                self.known, self._older = task.outcome.result, {}
-                self._settle()
-            self.failed = task.outcome if isinstance(task.outcome, Failed) else None
-            self.history_changed.emit()
-        elif task.about is CHANGE:
+    def _on_done(self, task: Task) -> None:
+        if task.about is CHANGE:
             self.done.emit(task)
             self.reload()
-        elif task.about == self.running and isinstance(task.outcome, Done) and task.outcome.result != self.points:
-            self.points = task.outcome.result
-            self.grew.emit()
 
     def _settle(self) -> None:
         """Look at the run that has ended, if it is done; and no more at lines of runs that are gone."""
@@ -169,13 +205,21 @@ class ChosenRuns(QObject):
 def _read(history: History, before: Mapping[str, RunResult | None]) -> Steps[Known]:
     """What the history has; a result that was read before stays as it is."""
     yield Progress("Reading the run history")
-    runs, results = history.runs(), dict[str, RunResult | None]()
-    for run in [run for run in runs if run.result_json is not None][:SHOWN]:
-        yield Progress("Reading results", len(results))
-        results[run.run_id] = before.get(run.run_id)
+    stamp, runs = history.stamp(), history.runs(results=False)
+    done = [run.run_id for run in runs if run.status == "done"][:SHOWN]
+    results = {run_id: before.get(run_id) for run_id in done}
+    for run_id, text in history.results([each for each in done if results[each] is None]).items():
+        yield Progress("Reading results")
         with suppress(UserError):  # written by another version, or damaged: the others are shown
-            results[run.run_id] = results[run.run_id] or RunResult.from_json(run.result_json or "")
-    return Known(tuple(dataclasses.replace(run, result_json=None) for run in runs), results, history.steps_done())
+            results[run_id] = RunResult.from_json(text)
+    running = {run.run_id for run in runs if run.status == "running"}
+    steps = {run_id: n for run_id, n in history.steps_done().items() if run_id not in running}
+    return Known(tuple(runs), results, steps, stamp)
+
+
+def _read_stamp(history: History) -> Steps[object]:
+    yield Progress("Looking at the run history")
+    return history.stamp()
 
 
 def _at_once(work: Callable[[], object], title: str) -> Steps[object]:

@@ -1,47 +1,57 @@
 """`LayerScan`: the scan of all tensors of the open file, in the background; it can be stopped and goes on later."""
 
-from PySide6.QtCore import QObject, QTimer, Signal, Slot
+from PySide6.QtCore import QObject, Signal, Slot
 
 from qexplorer.inspection.scan import Scan
+from qexplorer.progress import Steps
 from qexplorer.quant import QuantSpec
 from qexplorer.state.app_state import AppState
-from qexplorer.state.preview import SCAN_LIMIT, Preview
-from qexplorer.state.runner import Failed, Runner, Task
+from qexplorer.state.latest import Latest
+from qexplorer.state.preview import Preview
+from qexplorer.state.runner import Done, Failed, Runner
 from qexplorer.state.store import Store
 
+SCAN_LIMIT = 64_000_000
+"""Files up to so many values are scanned by themselves."""
 CALM_MS = 300
-"""A choice has to stand so long before a small file is scanned by itself."""
+"""A choice has to stand so long before that."""
 MOST = 4
 """So many specs can be pinned beside the current one."""
+RANK = 2
+"""It gives way to surveys."""
+TITLE = "Scanning"
 
 
 class LayerScan(QObject):
     """Holds the scan that is shown: of the spec in use, then of those that are pinned.
 
-    Files of at most `SCAN_LIMIT` values are scanned by themselves while somebody watches; larger ones when `start` is
-    called. A choice that changes stops the work and leaves what was found to be seen, as `outdated`.
+    Files of at most `SCAN_LIMIT` values are scanned by themselves, under the pinned specs only while somebody watches;
+    larger ones when `start` is called. A choice that changes stops the work and leaves what was found to be seen, as
+    `outdated`.
     """
 
     restarted = Signal()  # another scan, or none: rows that were taken before are void
     grew = Signal()  # there may be new rows
     changed = Signal()  # it began, stopped, ended, or no longer shows what is chosen
     failed = Signal(object)  # Failed: a bug, for what is wrong with a tensor is said in its row
+    measured = Signal(str, float)  # tensor name, its SQNR in dB under the spec in use
+    cleared = Signal()  # the SQNRs are no longer those of the spec in use
 
-    def __init__(self, store: Store, preview: Preview, parent: QObject | None = None) -> None:
+    def __init__(self, store: Store, preview: Preview, runner: Runner, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._store, self._preview = store, preview
-        self._runner = Runner("layers", newest_wins=True, parent=self)
-        self._runner.ended.connect(self._on_ended)
-        self._runner.progressed.connect(self._on_progressed)
+        self._latest = Latest(runner, rank=RANK, parent=self)
+        self._latest.began.connect(self.changed)
+        self._latest.progressed.connect(self._on_grown)
+        self._latest.ended.connect(self._on_stopped)
         self.scan: Scan | None = None
-        self._task: Task | None = None
-        self._first: tuple[float, float] | None = None  # the share that was done, and when, in the task's seconds
+        self._told = 0
         self._watched = self._stopped = False
-        self._calm = QTimer(self, singleShot=True, interval=CALM_MS)
-        self._calm.timeout.connect(self._on_calm)
         store.changed.connect(self._on_changed)
         preview.opened.connect(self._on_opened)
         preview.refused.connect(self._on_refused)
+        for signal in (preview.analyzed, preview.failed):
+            signal.connect(self._on_shown)
 
     @property
     def specs(self) -> tuple[QuantSpec, ...]:
@@ -51,7 +61,7 @@ class LayerScan(QObject):
     @property
     def running(self) -> bool:
         """Whether tensors are being measured."""
-        return self._task is not None
+        return self._latest.task is not None
 
     @property
     def outdated(self) -> bool:
@@ -66,7 +76,7 @@ class LayerScan(QObject):
     @property
     def idle(self) -> bool:
         """Whether nothing is being computed or about to be."""
-        return not self._runner.unfinished and not self._calm.isActive()
+        return self._latest.idle
 
     @property
     def small(self) -> bool:
@@ -77,37 +87,29 @@ class LayerScan(QObject):
     @property
     def fraction(self) -> float | None:
         """How much of the bytes was read; `None` where that is not known."""
-        return self._task.progress.fraction if self._task is not None and self._task.progress else None
+        task = self._latest.task
+        return task.progress.fraction if task is not None and task.progress else None
 
     @property
     def seconds_left(self) -> float | None:
         """An estimate from the bytes that were read since it began or went on; `None` while it would be a guess."""
-        done = self.fraction
-        if self._task is None or done is None or self._first is None:
-            return None
-        share, seconds = done - self._first[0], self._task.seconds - self._first[1]
-        return seconds * (1 - done) / share if share > 0 and seconds > 1 else None
+        return self._latest.task.seconds_left if self._latest.task is not None else None
 
     def watch(self, watched: bool) -> None:
         """Say whether somebody looks at the rows."""
         self._watched = watched
-        if watched:
-            self._calm.start(0)
-        elif self.small:
-            self._halt()
+        self._begin_soon(0)
 
     def start(self) -> None:
-        """Scan all tensors, or go on where that was stopped."""
-        checkpoint = self._preview.checkpoint
-        if checkpoint is None or self.running:
+        """Scan all tensors, or go on where that was stopped; anew where all is done."""
+        analyses = self._preview.analyses
+        if analyses is None or self.running:
             return
+        if self.scan is not None and self.scan.complete and not self.outdated:
+            analyses.forget()
+            self.scan = None
         self._stopped = False
-        if self.scan is None or self.outdated or self.scan.complete:
-            self.scan = Scan(checkpoint, self.specs, self.scan if self.outdated else None)
-            self.restarted.emit()
-        self._first = None
-        self._task = self._runner.submit(self.scan.steps(), f"Scanning {checkpoint.path.name}", self.scan)
-        self.changed.emit()
+        self._latest.ask(lambda: self._steps(self.specs), TITLE, self._on_ended)
 
     def stop(self) -> None:
         """Stop after the step at hand; `start` goes on from there."""
@@ -124,17 +126,44 @@ class LayerScan(QObject):
         """Compare that spec no longer."""
         self._store.update(compared=tuple(each for each in self._store.state.compared if each != spec))
 
+    def hold(self, held: bool) -> None:
+        """Let the scan wait, or go on."""
+        self._latest.hold(held)
+
     def close(self) -> bool:
         """Stop all work; whether it stopped in time."""
-        self._calm.stop()
-        self._watched = False
-        return self._runner.close()
+        return self._latest.close()
+
+    def _begin_soon(self, calm_ms: int = CALM_MS) -> None:
+        """Scan a small file once nothing more is chosen, unless that is done or the person has stopped it."""
+        wanted = self.specs if self._watched else self.specs[:1]
+        if self.small and not self._stopped and not self._suffices(wanted):
+            self._latest.ask(lambda: self._steps(wanted) if self._preview.settled else None, TITLE, self._on_ended,
+                             calm_ms=calm_ms)  # fmt: skip
+
+    def _suffices(self, wanted: tuple[QuantSpec, ...]) -> bool:
+        """Whether the scan says all that somebody wants to see, or is about to: beside the table only the spec in use
+        counts.
+        """
+        scan = self.scan
+        if scan is None or not (scan.complete or self.running):
+            return False
+        return scan.specs == wanted if self._watched or self.running else wanted[0] in scan.specs
+
+    def _steps(self, specs: tuple[QuantSpec, ...]) -> Steps[object] | None:
+        """The scan of these specs, from where the last one stopped if that was of the same ones."""
+        analyses = self._preview.analyses
+        if analyses is None:
+            return None
+        if self.scan is None or self.scan.specs != specs:
+            self.scan, self._told = Scan(analyses, specs, whole=specs[0] if self.small else None), 0
+            self.restarted.emit()
+        return self.scan.steps()
 
     def _halt(self) -> None:
-        self._calm.stop()
-        task, self._task = self._task, None
-        if task is not None:
-            self._runner.cancel(task)
+        running = self.running
+        self._latest.drop()
+        if running:
             self.changed.emit()
 
     def _clear(self) -> None:
@@ -142,24 +171,38 @@ class LayerScan(QObject):
         self.scan, self._stopped = None, False
         self.restarted.emit()
         self.changed.emit()
+        self.cleared.emit()
 
-    def _begin_soon(self) -> None:
-        if self._watched and self.small and not self._stopped:
-            self._calm.start(CALM_MS)
-
-    @Slot()
-    def _on_calm(self) -> None:
-        wanted = self.scan is None or self.outdated or self.resumable
-        if self._watched and self.small and wanted and not self._stopped:
-            self.start()
+    def _tell_rows(self) -> None:
+        """Tell the SQNRs of the rows that were not told yet, if they are of the spec in use."""
+        scan, spec = self.scan, self._store.state.spec
+        if scan is None or spec not in scan.specs:
+            return
+        at, rows = scan.specs.index(spec), scan.new_rows(self._told)
+        self._told += len(rows)
+        for row in rows:
+            if row.n > 1 and not row.trouble and not row.figures[at].refusal:
+                self.measured.emit(row.name, row.figures[at].sqnr_db)
 
     @Slot(object, object)
     def _on_changed(self, old: AppState, new: AppState) -> None:
-        if (old.spec, old.compared) != (new.spec, new.compared):
-            self._halt()
-            self._stopped = False
-            self.changed.emit()
-            self._begin_soon()
+        if (old.spec, old.compared) == (new.spec, new.compared):
+            return
+        self._halt()
+        self._stopped = False
+        self.changed.emit()
+        if new.spec != old.spec:
+            self.cleared.emit()
+            self._told = 0
+            self._tell_rows()
+            self._tell_shown()
+        self._begin_soon()
+
+    def _tell_shown(self) -> None:
+        """Tell the SQNR of the tensor that is shown, where it is no rough one."""
+        analysis, state = self._preview.analysis, self._store.state
+        if analysis is not None and analysis.spec == state.spec and analysis.coverage == "exact":
+            self.measured.emit(state.tensor, analysis.metrics.sqnr_db)
 
     @Slot(object)
     def _on_opened(self, checkpoint: object) -> None:
@@ -172,24 +215,27 @@ class LayerScan(QObject):
         del failed
         if self._preview.checkpoint is None:
             self._clear()
+        self._begin_soon()
 
     @Slot(object)
-    def _on_progressed(self, task: Task) -> None:
-        if task is self._task:
-            done = self.fraction
-            if self._first is None and done is not None:
-                self._first = (done, task.seconds)
-            self.grew.emit()
+    def _on_shown(self, shown: object) -> None:
+        """The choice is shown, or it was said why it cannot be: there may be time for all else."""
+        del shown
+        self._tell_shown()
+        self._begin_soon()
 
-    @Slot(object)
-    def _on_ended(self, task: Task) -> None:
-        current = task is self._task
-        if current:
-            self._task = None
-        if task.about is not self.scan:
-            return
-        self.grew.emit()  # of one that was stopped, too: it ends a step later
-        if current and isinstance(task.outcome, Failed):
+    @Slot()
+    def _on_grown(self) -> None:
+        self._tell_rows()
+        self.grew.emit()
+
+    def _on_ended(self, outcome: Done | Failed) -> None:
+        if isinstance(outcome, Failed):
             self._stopped = True
-            self.failed.emit(task.outcome)
+            self.failed.emit(outcome)
+
+    @Slot()
+    def _on_stopped(self) -> None:
+        """Of one that was stopped there are rows, too: it ends a step later."""
+        self._on_grown()
         self.changed.emit()

@@ -1,10 +1,15 @@
-"""`Runner`: steps generators on one thread of its own, and reports to the thread of the window."""
+"""`Runner`: steps generators on one thread of its own, and reports to the thread of the window.
+
+As work stops only between two steps, it can also be put off there and taken up again: a task gives way to those of a
+lower rank, and all but rank 0 wait while the runner is held.
+"""
 
 import itertools
 import threading
 import time
 import traceback
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +21,8 @@ from qexplorer.progress import Progress, Steps, TimeLeft
 
 POLL_MS = 100
 """How often progress is read; the worker never emits it, so a fast generator cannot flood the event loop."""
+PATIENCE_S = 0.5
+"""So long whoever holds a runner waits for the step at hand."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +63,14 @@ _numbers = itertools.count(1)
 
 @dataclass(eq=False)
 class Task:
-    """One generator on its way: queued, running or ended. `about` is the caller's own."""
+    """One generator on its way: queued, running or ended. `about` is the caller's own; of `rank` 0 is what the person
+    waits for.
+    """
 
     steps: Steps[Any]
     title: str
     about: Any = None
+    rank: int = 0
     number: int = field(default_factory=lambda: next(_numbers))
     progress: Progress | None = None
     started: float | None = None
@@ -85,19 +95,24 @@ class Task:
 
 
 class Runner(QObject):
-    """A queue and one long-lived thread. Each task ends in exactly one of `Done`, `Failed`, `Cancelled`."""
+    """A queue and one long-lived thread. Each task ends in exactly one of `Done`, `Failed`, `Cancelled`.
+
+    `timed` is told by the runner's own thread when a task begins and ends to time its steps.
+    """
 
     started = Signal(object)  # Task
     progressed = Signal(object)  # Task
     ended = Signal(object)  # Task
     _crossed = Signal(object, str)  # from the worker to the window's thread
 
-    def __init__(self, name: str, *, newest_wins: bool = False, parent: QObject | None = None) -> None:
+    def __init__(
+        self, name: str, *, timed: Callable[[bool], None] | None = None, parent: QObject | None = None
+    ) -> None:
         super().__init__(parent)
-        self._newest_wins = newest_wins
         self._queue: deque[Task] = deque()
         self._wake = threading.Condition()
-        self._closing = False
+        self._closing = self._held = False
+        self._tell_timed, self._timed = timed, False
         self._untold: list[Task] = []
         self.current: Task | None = None
         self._crossed.connect(self._on_crossed, Qt.ConnectionType.QueuedConnection)
@@ -106,33 +121,40 @@ class Runner(QObject):
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
-    def submit(self, steps: Steps[Any], title: str, about: Any = None) -> Task:
-        """Queue a generator. With `newest_wins` everything older is cancelled first."""
-        task = Task(steps, title, about)
+    def submit(self, steps: Steps[Any], title: str, about: Any = None, *, rank: int = 0) -> Task:
+        """Queue a generator."""
+        task = Task(steps, title, about, rank)
         with self._wake:
-            if self._newest_wins:
-                for old in (*self._queue, *([self.current] if self.current else [])):
-                    old.cancelling = True
             if not self._closing:
                 self._queue.append(task)
-                self._wake.notify()
+                self._wake.notify_all()
                 return task
         self._drop(task)
         return task
 
     def cancel(self, task: Task) -> None:
-        """Ask a task to stop; it ends as `Cancelled` at its next step, or at once if it is still queued."""
+        """Ask a task to stop; it ends as `Cancelled` at its next step, or at once if it was never begun."""
         with self._wake:
             task.cancelling = True
-            if task not in self._queue:
+            self._wake.notify_all()
+            if task not in self._queue or task.started is not None:
                 return
             self._queue.remove(task)
         self._drop(task)
 
+    def hold(self, held: bool) -> None:
+        """Let all tasks but those of rank 0 wait, or go on. Where one is in the middle of a step, wait for its end."""
+        with self._wake:
+            self._held = held
+            self._wake.notify_all()
+            if held:
+                self._wake.wait_for(lambda: self.current is None or not self.current.rank, PATIENCE_S)
+
     def _drop(self, task: Task) -> None:
         """End a task that was never started."""
         task.cancelling = True
-        task.outcome = _step(task)
+        task.steps.close()
+        task.outcome = Cancelled()
         with self._wake:
             self._untold.append(task)
         self._crossed.emit(task, "ended")
@@ -155,7 +177,7 @@ class Runner(QObject):
             self._closing = True
             for task in (*self._queue, *([self.current] if self.current else [])):
                 task.cancelling = True
-            self._wake.notify()
+            self._wake.notify_all()
         self._thread.join(timeout)
         self._timer.stop()
         return not self._thread.is_alive()
@@ -163,19 +185,61 @@ class Runner(QObject):
     def _work(self) -> None:
         while True:
             with self._wake:
-                while not self._queue and not self._closing:
+                while (task := self._next()) is None and not self._closing:
                     self._wake.wait()
-                if not self._queue:
+                if task is None:
                     return
-                task = self.current = self._queue.popleft()
-                task.started = time.monotonic()
-            self._tell(task, "started")
-            task.outcome = _step(task)
+                self._queue.remove(task)
+                self.current, begins = task, task.started is None
+                task.started = time.monotonic() if task.started is None else task.started
+            if begins:
+                self._tell(task, "started")
+            outcome = self._advance(task)
             with self._wake:
-                self.current = None
-                self._untold.append(task)
-            self._tell(task, "ended")
-            del task
+                self.current, task.outcome = None, outcome
+                if outcome is None:
+                    self._queue.appendleft(task)
+                else:
+                    self._untold.append(task)
+                self._wake.notify_all()
+            if outcome is not None:
+                self._tell(task, "ended")
+            del task, outcome
+
+    def _next(self) -> Task | None:
+        """The task to be stepped now: of those of the lowest rank the first; one that is to stop comes before all."""
+        ready = [task for task in self._queue if task.cancelling or not (self._held and task.rank)]
+        return min(ready, key=lambda task: -1 if task.cancelling else task.rank, default=None)
+
+    def _gives_way(self, task: Task) -> bool:
+        if not task.rank:
+            return False
+        with self._wake:
+            return self._held or any(other.rank < task.rank or other.cancelling for other in self._queue)
+
+    def _advance(self, task: Task) -> Outcome | None:
+        """Step a task to its end, or until it gives way: None."""
+        try:
+            while not task.cancelling:
+                if self._gives_way(task):
+                    return None
+                progress = next(task.steps)
+                task.note(progress)
+                self._note_timed(progress.timed)
+            task.steps.close()
+        except StopIteration as end:
+            return Done(end.value)
+        except BaseException as error:  # noqa: BLE001  even SystemExit is an outcome, and must not end the thread
+            return Failed(error, traceback.format_exc())
+        finally:
+            self._note_timed(False)
+        return Cancelled()
+
+    def _note_timed(self, timed: bool) -> None:
+        if timed != self._timed:
+            self._timed = timed
+            if self._tell_timed is not None:
+                self._tell_timed(timed)
 
     def _tell(self, task: Task, what: str) -> None:
         with suppress(RuntimeError):  # the window is gone already, and with it whoever would hear of it
@@ -198,15 +262,3 @@ class Runner(QObject):
         task = self.current
         if task is not None:
             self.progressed.emit(task)
-
-
-def _step(task: Task) -> Outcome:
-    try:
-        while not task.cancelling:
-            task.note(next(task.steps))
-        task.steps.close()
-    except StopIteration as end:
-        return Done(end.value)
-    except BaseException as error:  # noqa: BLE001  even SystemExit is an outcome, and must not end the thread
-        return Failed(error, traceback.format_exc())
-    return Cancelled()

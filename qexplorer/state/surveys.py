@@ -2,28 +2,31 @@
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from PySide6.QtCore import QObject, QTimer, Signal, Slot
+from PySide6.QtCore import QObject, Signal, Slot
 
-from qexplorer.inspection.analyses import Recent
+from qexplorer.inspection.recent import Recent
 from qexplorer.progress import Steps
 from qexplorer.quant import QuantSpec
 from qexplorer.quant.survey import FORMATS_LIMIT, LIMIT, format_specs, observer_specs, survey_formats, survey_observers
 from qexplorer.quant.tensor_source import Values
 from qexplorer.state.app_state import AppState
+from qexplorer.state.latest import Latest
 from qexplorer.state.preview import Preview
-from qexplorer.state.runner import Cancelled, Done, Failed, Runner, Task
+from qexplorer.state.runner import Done, Failed, Runner
 from qexplorer.state.store import Store
 
 CALM_MS = 150
 """A choice has to stand so long before a survey of it begins: a drag starts none."""
 ROUGH = 20_000
 """Larger tensors are surveyed by so many values first, so that something is seen at once."""
+REMEMBERED = 32
 
 
 @dataclass(frozen=True)
-class _Kind:
+class Kind:
     """One kind of survey: how it is made, and what of a spec it depends on."""
 
     title: str
@@ -33,18 +36,9 @@ class _Kind:
 
 
 KINDS = {
-    "formats": _Kind("Comparing formats", survey_formats, format_specs, FORMATS_LIMIT),
-    "observers": _Kind("Comparing observers", survey_observers, observer_specs, LIMIT),
+    "formats": Kind("Comparing formats", survey_formats, format_specs, FORMATS_LIMIT),
+    "observers": Kind("Comparing observers", survey_observers, observer_specs, LIMIT),
 }
-
-
-@dataclass(frozen=True)
-class _Look:
-    """What a task is for; a `rough` one is only seen until the full one is done."""
-
-    kind: str
-    key: Hashable
-    rough: bool = False
 
 
 class Surveys(QObject):
@@ -55,17 +49,16 @@ class Surveys(QObject):
     progressed = Signal(str, object)  # kind, Task
     outdated = Signal(str)  # kind: what was surveyed is no longer what is chosen
 
-    def __init__(self, store: Store, preview: Preview, parent: QObject | None = None) -> None:
+    def __init__(self, store: Store, preview: Preview, runner: Runner, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._store, self._preview = store, preview
-        self._runner = Runner("surveys", newest_wins=True, parent=self)
-        self._runner.ended.connect(self._on_ended)
-        self._runner.progressed.connect(self._on_progressed)
-        self._watched: set[str] = set()
+        self._store, self._preview, self._runner = store, preview, runner
+        self._latest = {kind: Latest(runner, rank=1, parent=self) for kind in KINDS}
+        for kind, latest in self._latest.items():
+            latest.progressed.connect(partial(self.progressed.emit, kind))
+        self.watched: frozenset[str] = frozenset()
+        self._asked: dict[str, Hashable] = {}
         self._shown: dict[str, Hashable] = {}
-        self._known: Recent[tuple[str, Hashable], Any] = Recent(32)
-        self._calm = QTimer(self, singleShot=True, interval=CALM_MS)
-        self._calm.timeout.connect(self._go_on)
+        self._known: Recent[tuple[str, Hashable], Any] = Recent(REMEMBERED)
         store.changed.connect(self._on_changed)
         preview.opened.connect(self._on_opened)
         preview.analyzed.connect(self._on_analyzed)
@@ -74,98 +67,99 @@ class Surveys(QObject):
 
     def watch(self, kind: str, watched: bool) -> None:
         """Say whether somebody looks at surveys of that kind."""
-        if watched == (kind in self._watched):
+        if watched == (kind in self.watched):
             return
-        self._watched ^= {kind}
+        self.watched ^= {kind}
         if watched:
-            self._go_on()
+            self._survey(kind, None)
         else:
-            for task in self._runner.tasks:
-                if task.about.kind == kind:
-                    self._runner.cancel(task)
+            self._latest[kind].drop()
 
     @property
     def idle(self) -> bool:
         """Whether every watched survey is that of the choice."""
-        return not self._runner.unfinished and not self._calm.isActive()
+        return all(latest.idle for latest in self._latest.values())
+
+    def hold(self, held: bool) -> None:
+        """Let surveys wait, or go on."""
+        self._runner.hold(held)
 
     def close(self) -> bool:
         """Stop all work; whether it stopped in time."""
-        self._calm.stop()
-        self._watched.clear()
+        self.watched = frozenset()
+        self._drop()
         return self._runner.close()
 
-    @Slot(object, object)
-    def _on_changed(self, old: AppState, new: AppState) -> None:
-        if (new.path, new.tensor, new.spec) != (old.path, old.tensor, old.spec):
-            keys = {kind: self._key(kind) for kind in self._watched}
-            for task in self._runner.tasks:
-                if task.about.key != keys.get(task.about.kind):
-                    self._runner.cancel(task)
-            for kind, key in keys.items():
-                if self._shown.get(kind) != key:
-                    self._shown.pop(kind, None)
-                    self.outdated.emit(kind)
-
-    @Slot(object)
-    def _on_opened(self, checkpoint: object) -> None:
-        """Another file, or the same one anew: its tensors may have changed."""
-        del checkpoint
-        self._known = Recent(32)
-        self._shown.clear()
-        for task in self._runner.tasks:
-            self._runner.cancel(task)
-
-    @Slot(object)
-    def _on_analyzed(self, analysis: object) -> None:
-        del analysis
-        self._calm.start()
+    def _drop(self) -> None:
+        for latest in self._latest.values():
+            latest.drop()
 
     def _key(self, kind: str) -> Hashable:
         """What the survey depends on: a change of the spec that leaves this alone needs no other survey."""
         state = self._store.state
         return (state.path, state.tensor, KINDS[kind].depends(state.spec))
 
-    @Slot()
-    def _go_on(self) -> None:
-        """Show what is known, and begin the first survey that is not."""
-        if self._preview.analysis is None or self._runner.tasks or self._calm.isActive():
+    def _survey(self, kind: str, calm_ms: int | None) -> None:
+        """Show the survey of the choice, as soon as it is known."""
+        key, latest = self._key(kind), self._latest[kind]
+        if self._preview.analysis is None or self._shown.get(kind) in (key, (key, "failed")):
             return
-        for kind in sorted(self._watched):
-            key = self._key(kind)
-            known = self._known.get((kind, key))
-            if known is None and self._shown.get(kind) != (key, "failed"):
-                self._begin(kind, key)
-                return
-            if known is not None and self._shown.get(kind) != key:
-                self._shown[kind] = key
-                self.surveyed.emit(kind, known)
+        known = self._known.get((kind, key))
+        if known is not None:
+            latest.drop()
+            self._shown[kind] = key
+            self.surveyed.emit(kind, known)
+        elif latest.task is None or self._asked[kind] != key:
+            self._ask(kind, key, calm_ms)
 
-    def _begin(self, kind: str, key: Hashable) -> None:
-        state, checkpoint = self._store.state, self._preview.checkpoint
-        assert checkpoint is not None  # noqa: S101  there is an analysis
-        rough = checkpoint.tensor(state.tensor).n > 2 * ROUGH and self._shown.get(kind) != (key, "rough")
-        steps = _survey(
-            KINDS[kind], self._preview.values(state.tensor), state.spec, ROUGH if rough else KINDS[kind].limit
-        )
-        self._runner.submit(steps, KINDS[kind].title, _Look(kind, key, rough))
+    def _ask(self, kind: str, key: Hashable, calm_ms: int | None) -> None:
+        state, analyses = self._store.state, self._preview.analyses
+        if analyses is None:
+            return
+        rough = analyses.checkpoint.tensor(state.tensor).n > 2 * ROUGH and self._shown.get(kind) != (key, "rough")
+        limit, tell = ROUGH if rough else KINDS[kind].limit, partial(self._on_surveyed, kind, key, rough)
+        self._asked[kind] = key
+        self._latest[kind].ask(
+            lambda: _steps(KINDS[kind], analyses.values(state.tensor), state.spec, limit),
+            KINDS[kind].title, tell, calm_ms=calm_ms,
+        )  # fmt: skip
+
+    def _on_surveyed(self, kind: str, key: Hashable, rough: bool, outcome: Done | Failed) -> None:
+        if isinstance(outcome, Failed):
+            self._shown[kind] = (key, "failed")
+            self.failed.emit(kind, outcome)
+            return
+        self._shown[kind] = (key, "rough") if rough else key
+        if not rough:
+            self._known.put((kind, key), outcome.result)
+        self.surveyed.emit(kind, outcome.result)
+        self._survey(kind, None)
+
+    @Slot(object, object)
+    def _on_changed(self, old: AppState, new: AppState) -> None:
+        if (new.path, new.tensor, new.spec) == (old.path, old.tensor, old.spec):
+            return
+        for kind in self.watched:
+            key = self._key(kind)
+            if self._asked.get(kind) != key:
+                self._latest[kind].drop()
+            if self._shown.get(kind) != key:
+                self._shown.pop(kind, None)
+                self.outdated.emit(kind)
 
     @Slot(object)
-    def _on_ended(self, task: Task) -> None:
-        look: _Look = task.about
-        if not isinstance(task.outcome, Cancelled) and look.kind in self._watched and look.key == self._key(look.kind):
-            if isinstance(task.outcome, Done):
-                self._show(look, task.outcome.result)
-            elif isinstance(task.outcome, Failed):
-                self._shown[look.kind] = (look.key, "failed")
-                self.failed.emit(look.kind, task.outcome)
-        self._go_on()
+    def _on_opened(self, checkpoint: object) -> None:
+        """Another file, or the same one anew: its tensors may have changed."""
+        del checkpoint
+        self._known.clear()
+        self._shown.clear()
+        self._drop()
 
-    def _show(self, look: _Look, survey: Any) -> None:
-        self._shown[look.kind] = (look.key, "rough") if look.rough else look.key
-        if not look.rough:
-            self._known.put((look.kind, look.key), survey)
-        self.surveyed.emit(look.kind, survey)
+    @Slot(object)
+    def _on_analyzed(self, analysis: object) -> None:
+        del analysis
+        for kind in sorted(self.watched):
+            self._survey(kind, CALM_MS)
 
     @Slot(object)
     def _on_failed(self, failed: Failed) -> None:
@@ -173,11 +167,8 @@ class Surveys(QObject):
         del failed
         if self._preview.analysis is None:
             self._shown.clear()
-
-    @Slot(object)
-    def _on_progressed(self, task: Task) -> None:
-        self.progressed.emit(task.about.kind, task)
+            self._drop()
 
 
-def _survey(kind: _Kind, values: Steps[Values], spec: QuantSpec, limit: int) -> Steps[Any]:
+def _steps(kind: Kind, values: Steps[Values], spec: QuantSpec, limit: int) -> Steps[Any]:
     return (yield from kind.make((yield from values), spec, limit=limit))

@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 from safetensors import safe_open
 
+from qexplorer.inspection.analyses import Analyses
 from qexplorer.inspection.scan import Scan
 from qexplorer.progress import finish
 from qexplorer.quant import QuantSpec
@@ -80,7 +81,7 @@ def _scan(path: Path, quick: bool) -> Figure:
 
 
 def _rows(path: Path, spec: QuantSpec) -> Any:
-    scan = Scan(finish(open_checkpoint(path)), (spec,))
+    scan = Scan(Analyses(finish(open_checkpoint(path))), (spec,))
     finish(scan.steps())
     return scan.rows
 

@@ -9,7 +9,7 @@ import pytest
 from PySide6.QtCore import Qt
 from safetensors.numpy import save_file
 
-from qexplorer.inspection import analyses as looks
+from qexplorer.inspection import analyses
 from qexplorer.main_window import MainWindow
 from qexplorer.panels.distribution import DistributionPanel
 from qexplorer.panels.error import ErrorPanel
@@ -19,6 +19,7 @@ from qexplorer.quant import QuantSpec
 from qexplorer.quant.analysis import analyze_sketch
 from qexplorer.quant.sketch import sketch
 from qexplorer.quant.tensor_source import Values
+from qexplorer.state import preview
 from qexplorer.state.app_state import AppState
 from qexplorer.widgets.metrics_list import sqnr_bound
 
@@ -28,7 +29,7 @@ Open = Callable[..., MainWindow]
 
 @pytest.fixture
 def open_window(open_window: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
-    monkeypatch.setattr(looks, "QUICK_FROM", 10_000)
+    monkeypatch.setattr(analyses, "QUICK_FROM", 10_000)
     rng = np.random.default_rng(0)
     save_file({"w": rng.standard_t(4, (200, 600)).astype(np.float32)}, tmp_path / "w.safetensors")
 
@@ -47,10 +48,10 @@ def shown(qtbot: Any, window: MainWindow, coverage: str) -> None:
 
 @pytest.mark.parametrize(("granularity", "coverage"), [("tensor", "sketch"), ("channel:0", "sampled")])
 def test_the_badge_and_the_figures_say_how_rough_they_are(
-    qtbot: Any, open_window: Open, granularity: str, coverage: str
+    qtbot: Any, open_window: Open, granularity: str, coverage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(preview, "CALM_MS", 1500)
     window = open_window(format="int4", granularity=granularity)
-    window.preview._calm.setInterval(1500)
     badge, metrics = window.panel(DistributionPanel).head.badge, window.panel(MetricsPanel).list
     shown(qtbot, window, coverage)
     analysis = window.preview.analysis

@@ -12,14 +12,16 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QAbstractButton, QFileDialog, QLabel, QLineEdit, QWidget
 
 from qexplorer.app import first_state
-from qexplorer.inspection import scan as scan_module
+from qexplorer.inspection.analyses import Analyses
 from qexplorer.main_window import MainWindow
 from qexplorer.panels.layers import LayersPanel
+from qexplorer.panels.weights import WeightsPanel
 from qexplorer.progress import Progress, Steps
 from qexplorer.quant import QuantSpec
 from qexplorer.state import layer_scan
 from qexplorer.state.app_state import AppState
 from qexplorer.state.layer_scan import MOST
+from qexplorer.widgets.tensor_tree import TensorTree
 
 LEFT = Qt.MouseButton.LeftButton
 INT3, INT5, INT8 = (QuantSpec.from_json({"format": f"int{bits}"}) for bits in (3, 5, 8))
@@ -51,15 +53,15 @@ class Gate:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.free = threading.Semaphore(0)
         self.asked: list[str] = []
-        measure = scan_module._measure
+        measure = Analyses.measure
 
-        def gated(checkpoint: Any, tensor: Any, specs: Any) -> Steps[Any]:
+        def gated(analyses: Analyses, name: str, *args: Any, **options: Any) -> Steps[Any]:
             while not self.free.acquire(timeout=0.01):
                 yield Progress("Waiting", fraction=0.0)
-            self.asked.append(tensor.name)
-            return (yield from measure(checkpoint, tensor, specs))
+            self.asked.append(name)
+            return (yield from measure(analyses, name, *args, **options))
 
-        monkeypatch.setattr(scan_module, "_measure", gated)
+        monkeypatch.setattr(Analyses, "measure", gated)
 
     def let(self, tensors: int) -> None:
         self.free.release(tensors)
@@ -140,11 +142,10 @@ def test_the_figures_are_those_of_the_other_panels(qtbot: Any, open_window: Open
     assert row.figures[0].sqnr_db == pytest.approx(window.preview.analysis.metrics.sqnr_db)
 
 
-def test_a_small_file_is_scanned_in_sight_and_again_when_the_spec_changes(
+def test_a_small_file_is_scanned_by_itself_and_again_when_the_spec_changes(
     qtbot: Any, open_window: Open, file: str
 ) -> None:
     window = open_window(AppState(path=file, tensor="first", spec=INT3))
-    assert window.layers.scan is None
     panel = in_front(qtbot, window)
     done(qtbot, panel)
     before = panel.layers.scan.totals[0].sqnr_db
@@ -157,9 +158,40 @@ def test_a_small_file_is_scanned_in_sight_and_again_when_the_spec_changes(
     qtbot.waitUntil(lambda: window.docks["layers"].behind)
     window.store.update(spec=INT5)
     qtbot.waitUntil(lambda: window.settled)
-    assert panel.layers.outdated
     in_front_again(qtbot, window)
     done(qtbot, panel)
+    assert panel.layers.scan.specs == (INT5,)
+    assert sorted(names(panel)) == ["counter", "first", "second", "third"]
+
+
+def test_the_tree_has_the_figures_of_the_table_and_each_tensor_is_measured_once(
+    qtbot: Any, open_window: Open, file: str, gate: Gate
+) -> None:
+    gate.let(100)
+    window = open_window(AppState(path=file, tensor="second", spec=INT5))
+    panel = in_front(qtbot, window)
+    done(qtbot, panel)
+    assert sorted(gate.asked) == ["first", "second", "third"]
+    tree = window.panel(WeightsPanel).findChild(TensorTree)
+    for row in panel.layers.scan.rows:
+        assert tree.tensors.sqnr(row.name) == (row.figures[0].sqnr_db if not row.trouble else None)
+
+
+def test_of_a_large_file_the_tree_shows_what_the_scan_knows(
+    qtbot: Any, open_window: Open, file: str, large: None
+) -> None:
+    window = open_window(AppState(path=file, tensor="second", spec=INT5, compared=(INT3,)))
+    panel, tensors = in_front(qtbot, window), window.panel(WeightsPanel).findChild(TensorTree).tensors
+    shown = {name: tensors.sqnr(name) for name in ("first", "second", "third")}
+    assert shown == {"first": None, "second": window.preview.analysis.metrics.sqnr_db, "third": None}
+    qtbot.mouseClick(panel.scan, LEFT)
+    done(qtbot, panel)
+    rows = {row.name: row.figures for row in panel.layers.scan.rows}
+    assert tensors.sqnr("third") == rows["third"][0].sqnr_db
+    window.store.update(spec=INT3)
+    assert tensors.sqnr("third") == rows["third"][1].sqnr_db
+    window.store.update(spec=INT8)
+    assert tensors.sqnr("third") is None
 
 
 def in_front_again(qtbot: Any, window: MainWindow) -> None:
@@ -213,7 +245,7 @@ def test_stop_and_resume(qtbot: Any, open_window: Open, large: None, gate: Gate)
 
 
 def test_a_person_who_stopped_a_small_file_is_not_overruled(qtbot: Any, open_window: Open, gate: Gate) -> None:
-    window = open_window(AppState(path="synthetic", tensor="normal", spec=INT3))
+    window = open_window(AppState(path="synthetic", tensor="normal", spec=INT3), settle=False)
     panel = in_front(qtbot, window)
     gate.let(1)
     qtbot.waitUntil(lambda: len(names(panel)) == 1)
@@ -229,18 +261,21 @@ def test_a_person_who_stopped_a_small_file_is_not_overruled(qtbot: Any, open_win
     done(qtbot, panel)
 
 
-def test_what_lies_behind_computes_nothing_and_goes_on_in_sight(qtbot: Any, open_window: Open, gate: Gate) -> None:
-    window = open_window(AppState(path="synthetic", tensor="normal", spec=INT3))
+def test_pinned_specs_are_measured_only_in_sight_and_go_on_there(qtbot: Any, open_window: Open, gate: Gate) -> None:
+    gate.let(5)
+    window = open_window(AppState(path="synthetic", tensor="normal", spec=INT3, compared=(INT8,)))
+    assert window.layers.scan.specs == (INT3,)
     panel = in_front(qtbot, window)
     gate.let(2)
     qtbot.waitUntil(lambda: len(names(panel)) == 2)
     window.show_panel("distribution")
     qtbot.waitUntil(lambda: window.docks["layers"].behind and panel.layers.idle)
     gate.let(3)
-    assert len(panel.layers.scan.rows) == 2
+    assert len(gate.asked) == 7
     in_front_again(qtbot, window)
     done(qtbot, panel)
-    assert len(gate.asked) == 5
+    assert len(names(panel)) == 5
+    assert gate.asked == ["normal", "laplace", "uniform", "student_t", "exponential"] * 2
 
 
 def test_pinned_specs_stand_beside_the_current_one_and_can_be_removed(qtbot: Any, open_window: Open, file: str) -> None:
@@ -322,14 +357,14 @@ def test_another_file_clears_and_no_file_says_what_to_do(qtbot: Any, open_window
 def test_a_bug_is_told_and_the_rows_so_far_stay(
     qtbot: Any, open_window: Open, file: str, large: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measure = scan_module._measure
+    measure = Analyses.measure
 
-    def broken(checkpoint: Any, tensor: Any, specs: Any) -> Steps[Any]:
-        if tensor.name == "second":
+    def broken(analyses: Analyses, name: str, *args: Any, **options: Any) -> Steps[Any]:
+        if name == "second":
             raise RuntimeError("no luck")
-        return (yield from measure(checkpoint, tensor, specs))
+        return (yield from measure(analyses, name, *args, **options))
 
-    monkeypatch.setattr(scan_module, "_measure", broken)
+    monkeypatch.setattr(Analyses, "measure", broken)
     window = open_window(AppState(path=file, tensor="first", spec=INT3))
     panel = in_front(qtbot, window)
     qtbot.mouseClick(panel.scan, LEFT)
@@ -357,11 +392,11 @@ def test_every_control_has_a_name_and_a_tooltip_and_is_reached_by_tab(qtbot: Any
 
 
 def test_closing_the_window_in_the_middle_ends_the_work(qtbot: Any, open_window: Open, gate: Gate) -> None:
-    window = open_window(AppState(path="synthetic", tensor="normal", spec=INT3))
+    window = open_window(AppState(path="synthetic", tensor="normal", spec=INT3), settle=False)
     panel = in_front(qtbot, window)
     qtbot.waitUntil(lambda: panel.layers.running)
     window.close()
-    assert not panel.layers._runner._thread.is_alive()
+    assert not [thread for thread in threading.enumerate() if thread.name == "measuring"]
 
 
 def test_all_that_was_measured_before_a_stop_is_in_the_table(

@@ -1,6 +1,7 @@
 """The panels Formats and Observers in the window, by mouse and keyboard."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from qexplorer.panels.distribution import DistributionPanel
 from qexplorer.panels.formats import FormatsPanel
 from qexplorer.panels.observers import ObserversPanel
 from qexplorer.quant.spec import QuantSpec
-from qexplorer.state import surveys as surveys_module
 from qexplorer.state.app_state import AppState
+from qexplorer.state.surveys import KINDS, Kind
 from qexplorer.widgets.docks import FlatTabs
 
 LEFT = Qt.MouseButton.LeftButton
@@ -70,12 +71,22 @@ def observers_panel(qtbot: Any, window: MainWindow) -> ObserversPanel:
     return panel
 
 
+def noted(begun: list[str], kind: Kind) -> Callable[..., Any]:
+    """How surveys of that kind are made; those that are begun are noted by their titles."""
+
+    def make(*args: Any, **options: Any) -> Any:
+        begun.append(kind.title)
+        return kind.make(*args, **options)
+
+    return make
+
+
 def test_the_tabs_stand_in_the_title_and_what_lies_behind_computes_nothing(
     qtbot: Any, open_window: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[str] = []
-    survey = surveys_module._survey
-    monkeypatch.setattr(surveys_module, "_survey", lambda kind, *a: (begun.append(kind.title), survey(kind, *a))[1])
+    for name, kind in KINDS.items():
+        monkeypatch.setitem(KINDS, name, replace(kind, make=noted(begun, kind)))
     window = open_window()
     assert [tabs_of(window, "distribution").tabText(i) for i in range(3)] == ["Distribution", "Formats", "Observers"]
     assert not window.docks["distribution"].behind
@@ -237,9 +248,9 @@ def test_a_panel_floats_closes_and_comes_back_into_its_row_of_tabs(qtbot: Any, o
     qtbot.mouseClick(dock.title_bar._float, LEFT)
     qtbot.waitUntil(lambda: dock.isFloating() and not dock.title_bar.tabs.isVisible())
     qtbot.waitUntil(lambda: tabs_of(window, "distribution").count() == 5)
-    assert "formats" in window.surveys._watched  # it is in sight as before
+    assert "formats" in window.surveys.watched  # it is in sight as before
     qtbot.mouseClick(dock.title_bar._close, LEFT)
-    qtbot.waitUntil(lambda: "formats" not in window.surveys._watched)
+    qtbot.waitUntil(lambda: "formats" not in window.surveys.watched)
     window.menus.actions["reset_layout"].trigger()
     qtbot.waitUntil(lambda: tabs_of(window, "distribution").count() == 6)
     assert not window.docks["distribution"].behind

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -46,7 +47,7 @@ def log() -> Log:
 def new_runner(qapp: object) -> Iterator[Callable[..., Runner]]:
     made: list[Runner] = []
 
-    def make(name: str = "test", **options: bool) -> Runner:
+    def make(name: str = "test", **options: Any) -> Runner:
         made.append(Runner(name, **options))
         return made[-1]
 

@@ -1,5 +1,7 @@
 """The history as the window knows it: read beside the window, once, and never half."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ from qexplorer.engine.runs.history import History, Run
 from qexplorer.engine.runs.results import Row, RunResult
 from qexplorer.state import chosen_runs
 from qexplorer.state.chosen_runs import ChosenRuns
+from qexplorer.state.runner import Runner
 
 Made = Callable[[], ChosenRuns]
 
@@ -27,7 +30,7 @@ def new_runs(qapp: object, history: History) -> Iterator[Made]:
     made: list[ChosenRuns] = []
 
     def make() -> ChosenRuns:
-        made.append(ChosenRuns(history))
+        made.append(ChosenRuns(history, Runner("history")))
         return made[-1]
 
     yield make
@@ -73,9 +76,9 @@ def test_it_is_read_by_another_thread_and_once_however_often_that_is_asked_for(
     threads: list[str] = []
     plain = History.runs
 
-    def watched(self: History, limit: int | None = None) -> list[Run]:
+    def watched(self: History, **options: Any) -> list[Run]:
         threads.append(threading.current_thread().name)
-        return plain(self, limit)
+        return plain(self, **options)
 
     monkeypatch.setattr(history_module.History, "runs", watched)
     told: list[int] = []
@@ -201,3 +204,99 @@ def test_the_newest_row_of_a_run_that_has_ended_is_looked_at_unless_it_has_none(
     with qtbot.waitSignal(runs.history_changed):
         runs.follow("")
     assert runs.lines == ((first, "fp32"),)
+
+
+# What other programs write
+
+OTHER = """
+import sys
+from pathlib import Path
+from qexplorer.engine.runs.history import History
+history, result = History(Path(sys.argv[1])), sys.argv[2]
+print(history.start("evaluate", {"seed": 3}, "another-run"), flush=True)
+sys.stdin.readline()
+history.finish("another-run", result)
+print("finished", flush=True)
+sys.stdin.readline()
+history.delete("another-run")
+print("deleted", flush=True)
+"""
+
+
+class Other:
+    """A process of its own that writes a run into the history, finishes it and deletes it, a step at a time."""
+
+    def __init__(self, history: History) -> None:
+        row = Row("fp32", "REAL", "float", 10, 10, 0.9, (0.8, 0.95), 1.0, 8, 0, {}, 1)
+        model, data = {"name": "m", "sha256": "a"}, {"name": "d", "calibration_n": 0, "sha256": "b"}
+        result = RunResult("another-run", "evaluate", model, data, 0, {}, {}, 1.0, (row,)).to_json()
+        command = [sys.executable, "-c", OTHER, str(history.path), result]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def said(self) -> str:
+        """What it has done."""
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+    def go_on(self) -> None:
+        """Let it do the next step."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+
+    def close(self) -> None:
+        self._process.communicate(timeout=20)
+
+
+@pytest.fixture
+def other(history: History) -> Iterator[Other]:
+    process = Other(history)
+    yield process
+    process.close()
+
+
+def statuses(runs: ChosenRuns) -> dict[str, str]:
+    return {run.run_id: run.status for run in runs.known.runs}
+
+
+def test_runs_of_another_process_are_seen_as_they_come_end_and_go(
+    qtbot: QtBot, new_runs: Made, history: History, other: Other
+) -> None:
+    own = enter(history)
+    runs = new_runs()
+    runs.watch(True)
+    read(qtbot, runs)
+    assert other.said() == "another-run"
+    qtbot.waitUntil(lambda: statuses(runs) == {own: "done", "another-run": "running"})
+    other.go_on()
+    assert other.said() == "finished"
+    qtbot.waitUntil(lambda: statuses(runs) == {own: "done", "another-run": "done"})
+    assert runs.known.results["another-run"] is not None
+    assert runs.run is not None
+    assert runs.run.run_id == "another-run"
+    runs.choose((("another-run", "fp32"),))
+    other.go_on()
+    assert other.said() == "deleted"
+    qtbot.waitUntil(lambda: statuses(runs) == {own: "done"})
+    assert runs.lines == ()
+    assert chosen_runs.WATCH_MS <= 1000  # two seconds are promised
+
+
+def test_what_is_not_watched_is_not_read_until_it_is(
+    qtbot: QtBot, new_runs: Made, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chosen_runs, "WATCH_MS", 20)
+    runs = new_runs()
+    read(qtbot, runs)
+    run_id = enter(history)
+    with qtbot.assertNotEmitted(runs.history_changed, wait=100):
+        pass
+    with qtbot.waitSignal(runs.history_changed):
+        runs.watch(True)
+    assert list(statuses(runs)) == [run_id]
+    history.journal(history.start("qat", {})).put("step", 1)
+    qtbot.waitUntil(lambda: len(runs.known.runs) == 2)
+    running = runs.known.runs[0].run_id
+    with qtbot.assertNotEmitted(runs.history_changed, wait=200):  # the steps of a run under way are nobody's matter
+        history.journal(running).put("step", 2)
+    runs.watch(False)

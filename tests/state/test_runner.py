@@ -3,7 +3,7 @@ import threading
 import time
 
 import pytest
-from PySide6.QtCore import QObject, Slot
+from PySide6.QtCore import QObject, QTimer, Slot
 
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress
@@ -39,6 +39,11 @@ class Witness(QObject):
     @Slot(object)
     def _on_ended(self, task: Task) -> None:
         self._tell("ended", task)
+
+
+def threads() -> list[threading.Thread]:
+    """Those of the runners of these tests."""
+    return [thread for thread in threading.enumerate() if thread.name == "test"]
 
 
 def raising(error: BaseException):
@@ -118,7 +123,7 @@ def test_everything_is_told_in_the_thread_of_the_window(qtbot, runner):
     ended(qtbot, runner, steps())
     assert {what for what, _ in witness.told} == {"started", "progressed", "ended"}
     assert witness.threads == {threading.main_thread()}
-    assert ran_in == [runner._thread]
+    assert [thread.name for thread in ran_in] == ["test"]
 
 
 def test_progress_is_asked_for_and_never_floods(qtbot, runner):
@@ -181,18 +186,6 @@ def test_cancelling_what_has_ended_changes_nothing(qtbot, runner, log):
     assert task not in witness.of("ended")
 
 
-def test_where_the_newest_wins_everything_older_is_cancelled(qtbot, new_runner, log):
-    runner = new_runner(newest_wins=True)
-    witness = Witness(runner)
-    older = [runner.submit(log.endless(str(i)), str(i)) for i in range(30)]
-    newest = runner.submit(log.short("newest"), "newest")
-    qtbot.waitUntil(lambda: newest in witness.of("ended"), timeout=2000)
-    assert {type(task.outcome) for task in older} == {Cancelled}
-    assert newest.outcome == Done("newest")
-    assert len(witness.of("ended")) == 31
-    assert sum(line.endswith("began") for line in log) == sum(line.endswith("closed") for line in log)
-
-
 def test_what_has_ended_is_unfinished_until_its_end_was_told(qtbot, runner, log):
     task = runner.submit(log.short("result"), "a task")
     deadline = time.monotonic() + 5
@@ -217,11 +210,11 @@ def test_closing_cancels_what_runs_and_what_waits_and_ends_the_thread(qtbot, run
     began = time.monotonic()
     assert runner.close()
     assert time.monotonic() - began < 1
-    assert not runner._thread.is_alive()
+    assert not threads()
     assert log.closed.is_set()
     qtbot.waitUntil(lambda: len(witness.of("ended")) == 2)
     assert running.outcome == waiting.outcome == Cancelled()
-    assert not runner._timer.isActive()
+    assert not runner.findChild(QTimer).isActive()
 
 
 def test_closing_says_when_the_work_did_not_stop_in_time(qtbot, runner):
@@ -247,10 +240,10 @@ def test_after_closing_nothing_is_begun_and_yet_has_an_outcome(qtbot, runner, lo
 
 def test_the_progress_timer_rests_when_nothing_runs(qtbot, runner, log):
     task = runner.submit(log.endless(), "endless")
-    qtbot.waitUntil(runner._timer.isActive)
+    qtbot.waitUntil(runner.findChild(QTimer).isActive)
     with qtbot.waitSignal(runner.ended, timeout=1000):
         runner.cancel(task)
-    assert not runner._timer.isActive()
+    assert not runner.findChild(QTimer).isActive()
 
 
 def test_a_result_is_not_kept_alive_by_the_runner(qtbot, runner):

@@ -1,6 +1,7 @@
 """Surveys in the background: only for what is watched, only of what is chosen, and never in the way."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ from qexplorer.quant.formats import formats
 from qexplorer.quant.granularity import PerChannel
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.quant.survey import survey_formats, survey_observers
-from qexplorer.state import surveys as surveys_module
 from qexplorer.state.app_state import AppState
 from qexplorer.state.preview import Preview
+from qexplorer.state.runner import Runner
 from qexplorer.state.store import Store
-from qexplorer.state.surveys import Surveys
+from qexplorer.state.surveys import KINDS, Kind, Surveys
 
 INT4 = QuantSpec(formats["int4"])
 CHANNELS = QuantSpec(formats["int4"], granularity=PerChannel(0))
@@ -42,7 +43,7 @@ class Watched:
     def __init__(self, state: AppState) -> None:
         self.store = Store(state)
         self.preview = Preview(self.store)
-        self.surveys = Surveys(self.store, self.preview)
+        self.surveys = Surveys(self.store, self.preview, Runner("measuring"))
         self.told: list[tuple[str, Any]] = []
         self.surveys.surveyed.connect(self._on_told)
         self.surveys.failed.connect(self._on_failed)
@@ -83,13 +84,16 @@ def watch(qtbot: Any) -> Iterator[Callable[..., Watched]]:
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The kinds of the surveys that were begun, with how many values they may look at."""
     begun: list[str] = []
-    survey = surveys_module._survey
 
-    def noted(kind: Any, *args: Any) -> Any:
-        begun.append(f"{kind.title}, {args[-1]}")
-        return survey(kind, *args)
+    def noted(kind: Kind) -> Callable[..., Any]:
+        def make(*args: Any, limit: int) -> Any:
+            begun.append(f"{kind.title}, {limit}")
+            return kind.make(*args, limit=limit)
 
-    monkeypatch.setattr(surveys_module, "_survey", noted)
+        return make
+
+    for name, kind in KINDS.items():
+        monkeypatch.setitem(KINDS, name, replace(kind, make=noted(kind)))
     return begun
 
 
@@ -102,7 +106,7 @@ def test_nothing_is_computed_for_what_nobody_watches(qtbot, watch, file, calls):
 
 def test_the_survey_is_that_of_the_chosen_tensor_and_spec(qtbot, watch, file):
     seen = watch("formats", "observers", path=file, tensor="a", spec=INT4)
-    values = finish(seen.preview.values("a"))
+    values = finish(seen.preview.analyses.values("a"))
     assert dict(seen.told) == {
         "formats": finish(survey_formats(values, INT4)),
         "observers": dict(seen.told)["observers"],
@@ -136,7 +140,7 @@ def test_a_choice_that_changes_meanwhile_drops_what_is_on_its_way(qtbot, watch, 
     seen = watch("formats", path=file, tensor="a", spec=INT4)
     seen.told.clear()
     seen.store.update(tensor="large")
-    qtbot.waitUntil(lambda: bool(seen.surveys._runner.tasks))
+    qtbot.waitUntil(lambda: seen.preview.settled and not seen.surveys.idle)
     seen.store.update(tensor="b")
     seen.settle(qtbot)
     assert [survey.n for _, survey in seen.told] == [512]
@@ -194,9 +198,7 @@ def test_a_survey_that_fails_is_told_once_and_does_not_hinder_the_others(qtbot, 
         yield from ()
         raise RuntimeError("no luck")
 
-    monkeypatch.setitem(
-        surveys_module.KINDS, "formats", surveys_module._Kind("Broken", broken, lambda spec: spec, 1000)
-    )
+    monkeypatch.setitem(KINDS, "formats", Kind("Broken", broken, lambda spec: spec, 1000))
     seen = watch("formats", "observers", path=file, tensor="a", spec=INT4)
     assert seen.kinds == ["formats failed", "observers"]
     assert "no luck" in seen.told[0][1]

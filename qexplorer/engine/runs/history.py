@@ -6,7 +6,7 @@ import secrets
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -178,9 +178,14 @@ class History:
         """Enter that the person stopped it."""
         self._end(run_id, "cancelled")
 
-    def runs(self, limit: int | None = None) -> list[Run]:
-        """All runs, or the newest `limit` of them; the newest first."""
-        query = f"SELECT {COLUMNS} FROM runs ORDER BY started DESC, rowid DESC LIMIT ?"  # noqa: S608
+    def stamp(self) -> tuple[object, ...]:
+        """What is another whenever something was written, by whatever program; no lock is taken for it."""
+        return tuple(_stamp(path) for path in (self.path, self.path.with_name(f"{self.path.name}-wal")))
+
+    def runs(self, limit: int | None = None, *, results: bool = True) -> list[Run]:
+        """All runs, or the newest `limit` of them, with their `results` or without; the newest first."""
+        columns = COLUMNS if results else COLUMNS.replace("result_json", "NULL")
+        query = f"SELECT {columns} FROM runs ORDER BY started DESC, rowid DESC LIMIT ?"  # noqa: S608
         with self.open() as database:
             return [Run(*row) for row in database.execute(query, (-1 if limit is None else limit,))]
 
@@ -192,6 +197,13 @@ class History:
         if found is None:
             raise UserError(f"There is no run “{run_id}”.", "`qexplorer runs` lists them.", field="run_id")
         return Run(*found)
+
+    def results(self, run_ids: Sequence[str]) -> dict[str, str]:
+        """The results of these runs as JSON, of those that are done."""
+        among = ", ".join("?" * len(run_ids))
+        query = f"SELECT run_id, result_json FROM runs WHERE run_id IN ({among}) AND result_json IS NOT NULL"  # noqa: S608
+        with self.open() as database:
+            return dict(database.execute(query, tuple(run_ids)))
 
     def mark_interrupted(self) -> list[str]:
         """Enter as interrupted the runs whose process is gone (a crash, a power cut), and remove their half-done files.
@@ -305,6 +317,14 @@ class History:
                     database.execute(f"ALTER TABLE runs ADD COLUMN {name} {kind}")
             database.execute(f"PRAGMA user_version = {VERSION}")
             database.commit()
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 class RunJournal(Journal):

@@ -1,4 +1,4 @@
-"""Looks at a tensor: at once from a sketch or a sample, then exactly; and what is remembered of them."""
+"""Analyses of a tensor: at once from a sketch or a sample, then exactly; and what is remembered of them."""
 
 from pathlib import Path
 
@@ -7,8 +7,9 @@ import pytest
 from safetensors.numpy import save_file
 
 from qexplorer.errors import UserError
-from qexplorer.inspection import analyses as looking
-from qexplorer.inspection.analyses import Looks, Recent
+from qexplorer.inspection import analyses as module
+from qexplorer.inspection.analyses import Analyses
+from qexplorer.inspection.recent import Recent
 from qexplorer.inspection.sketch_cache import SketchCache
 from qexplorer.progress import finish
 from qexplorer.quant import QuantSpec
@@ -35,17 +36,17 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "w.safetensors"
 
 
-def looks(file: Path, cache: SketchCache | None = None) -> Looks:
-    return Looks(finish(open_checkpoint(str(file))), cache or SketchCache(None))
+def new(file: Path, cache: SketchCache | None = None) -> Analyses:
+    return Analyses(finish(open_checkpoint(str(file))), cache)
 
 
 def test_only_large_tensors_are_looked_at_quickly_first(file: Path) -> None:
-    ours = looks(file)
+    ours = new(file)
     assert [name for name in ("large", "half", "small") if ours.quick_first(name)] == ["large", "half"]
 
 
 def test_one_scale_is_answered_by_a_sketch_within_its_bound(file: Path) -> None:
-    ours = looks(file)
+    ours = new(file)
     rough, exact = finish(ours.quick("large", INT4)), finish(ours.exact("large", INT4))
     assert (rough.coverage, exact.coverage) == ("sketch", "exact")
     low, high = rough.bounds["sqnr_db"]
@@ -55,7 +56,7 @@ def test_one_scale_is_answered_by_a_sketch_within_its_bound(file: Path) -> None:
 
 
 def test_of_half_precision_the_quick_look_is_exact(file: Path) -> None:
-    ours = looks(file)
+    ours = new(file)
     rough, exact = finish(ours.quick("half", INT4)), finish(ours.exact("half", INT4))
     assert rough.coverage == "exact"
     np.testing.assert_array_equal(rough.original, exact.original)
@@ -63,10 +64,10 @@ def test_of_half_precision_the_quick_look_is_exact(file: Path) -> None:
 
 
 def test_many_scales_are_answered_by_a_sample_of_known_size(file: Path) -> None:
-    ours = looks(file)
+    ours = new(file)
     rough, exact = finish(ours.quick("large", GROUPS)), finish(ours.exact("large", GROUPS))
     assert rough.coverage == "sampled"
-    assert 30_000 <= rough.coverage_n <= looking.SAMPLED
+    assert 30_000 <= rough.coverage_n <= module.SAMPLED
     assert rough.metrics.sqnr_db == pytest.approx(exact.metrics.sqnr_db, abs=0.5)
     assert rough.metrics.bytes == exact.metrics.bytes
     finish(ours.sketch("large"))
@@ -75,7 +76,7 @@ def test_many_scales_are_answered_by_a_sample_of_known_size(file: Path) -> None:
 
 
 def test_what_was_measured_is_known_and_what_was_not_is_not(file: Path) -> None:
-    ours = looks(file)
+    ours = new(file)
     assert ours.known("large", INT4) is None
     finish(ours.quick("large", INT4))
     assert ours.known("large", INT4) is None
@@ -87,20 +88,20 @@ def test_a_file_that_was_seen_before_is_not_counted_again(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = SketchCache(tmp_path / "sketches.sqlite3")
-    first = finish(looks(file, cache).quick("large", INT4))
-    monkeypatch.setattr(looking, "sketch", None)
-    again = finish(looks(file, cache).quick("large", INT4))
+    first = finish(new(file, cache).quick("large", INT4))
+    monkeypatch.setattr(module, "sketch", None)
+    again = finish(new(file, cache).quick("large", INT4))
     np.testing.assert_array_equal(again.original, first.original)
     file.touch()
     with pytest.raises(TypeError):
-        finish(looks(file, cache).quick("large", INT4))
+        finish(new(file, cache).quick("large", INT4))
 
 
 def test_a_spec_that_does_not_serve_is_refused_at_the_quick_look(file: Path) -> None:
     with pytest.raises(UserError, match="Axis 5"):
-        finish(looks(file).quick("large", QuantSpec.from_json({"granularity": "channel:5"})))
+        finish(new(file).quick("large", QuantSpec.from_json({"granularity": "channel:5"})))
     with pytest.raises(UserError, match="int64"):
-        finish(looks(file).quick("steps", INT4))
+        finish(new(file).quick("steps", INT4))
 
 
 def test_recent_holds_no_more_than_it_may_and_always_the_newest() -> None:

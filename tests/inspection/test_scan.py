@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from qexplorer.inspection import scan as scan_module
-from qexplorer.inspection.scan import BINS, LayerRow, Scan
+from qexplorer.inspection.analyses import Analyses
+from qexplorer.inspection.rows import BINS, LayerRow, thumbnail_of
+from qexplorer.inspection.scan import Scan
 from qexplorer.inspection.scan_table import as_csv, table
 from qexplorer.progress import Progress, Steps, finish
 from qexplorer.quant import QuantSpec, analyze
@@ -65,7 +66,7 @@ def named(rows: Any) -> dict[str, LayerRow]:
 
 
 def test_every_row_has_the_figures_of_analyze(sample):
-    scan = Scan(sample, (INT4, CHANNELS))
+    scan = Scan(Analyses(sample), (INT4, CHANNELS))
     rows = finish(scan.steps())
     assert [row.name for row in rows] == [t.name for t in sample.tensors]
     assert scan.complete
@@ -86,7 +87,7 @@ def test_every_row_has_the_figures_of_analyze(sample):
 
 
 def test_totals_are_sums_over_the_rows(sample):
-    scan = Scan(sample, (INT4,))
+    scan = Scan(Analyses(sample), (INT4,))
     rows = finish(scan.steps())
     (totals,) = scan.totals
     served = [row for row in rows if not row.trouble]
@@ -99,22 +100,20 @@ def test_totals_are_sums_over_the_rows(sample):
     assert sum(row.share for row in rows) == pytest.approx(1)
 
 
-def test_the_ranking_has_the_largest_share_of_the_error_first(sample):
-    scan = Scan(sample, (INT4,))
-    finish(scan.steps())
-    shares = [share for _, share, _ in scan.ranking(0)]
-    assert shares == sorted(shares, reverse=True)
-    assert sum(shares) == pytest.approx(1)
-    row, share, db = scan.ranking(0)[0]
-    assert share == row.figures[0].e2 / scan.totals[0].e2
-    assert db == row.figures[0].sqnr_db
+def test_the_shares_of_the_error_are_those_of_the_sum_and_sum_to_one(sample):
+    scan = Scan(Analyses(sample), (INT4,))
+    rows, (totals,) = finish(scan.steps()), scan.totals
+    shares = {row.name: totals.error_share(row, row.figures[0]) for row in rows}
+    assert sum(share for share in shares.values() if not math.isnan(share)) == pytest.approx(1)
+    name = max(shares, key=lambda name: -1 if math.isnan(shares[name]) else shares[name])
+    assert shares[name] == named(rows)[name].figures[0].e2 / totals.e2
 
 
 @pytest.mark.parametrize("stops", [1, 7, 40])
 def test_a_scan_that_was_stopped_goes_on_where_it_stopped(tmp_path, stops):
     checkpoint = mixed(tmp_path)
-    whole = finish(Scan(checkpoint, (INT4, CHANNELS)).steps())
-    scan = Scan(checkpoint, (INT4, CHANNELS))
+    whole = finish(Scan(Analyses(checkpoint), (INT4, CHANNELS)).steps())
+    scan = Scan(Analyses(checkpoint), (INT4, CHANNELS))
     fractions: list[float] = []
     while not scan.complete:
         before, steps = scan.done, scan.steps()
@@ -129,7 +128,7 @@ def test_a_scan_that_was_stopped_goes_on_where_it_stopped(tmp_path, stops):
 
 
 def scanned(checkpoint: Checkpoint) -> Scan:
-    scan = Scan(checkpoint, (INT4, CHANNELS))
+    scan = Scan(Analyses(checkpoint), (INT4, CHANNELS))
     finish(scan.steps())
     return scan
 
@@ -137,7 +136,7 @@ def scanned(checkpoint: Checkpoint) -> Scan:
 def test_progress_is_in_bytes_of_all_that_is_read(tmp_path):
     checkpoint = mixed(tmp_path)
     told: list[Progress] = []
-    finish(Scan(checkpoint, (INT4, CHANNELS)).steps(), told.append)
+    finish(Scan(Analyses(checkpoint), (INT4, CHANNELS)).steps(), told.append)
     total = sum(t.nbytes for t in checkpoint.tensors if t.dtype != "int64")
     assert {step.total for step in told} == {total}
     assert [step.done for step in told] == sorted(step.done for step in told)
@@ -146,7 +145,7 @@ def test_progress_is_in_bytes_of_all_that_is_read(tmp_path):
 
 
 def test_another_thread_sees_rows_and_totals_that_belong_together(sample):
-    scan = Scan(sample, (INT4,))
+    scan = Scan(Analyses(sample), (INT4,))
     worker = threading.Thread(target=lambda: finish(scan.steps()), daemon=True)
     worker.start()
     taken: list[LayerRow] = []
@@ -159,7 +158,7 @@ def test_another_thread_sees_rows_and_totals_that_belong_together(sample):
 
 def test_what_cannot_be_measured_says_why_and_the_rest_goes_on(tmp_path):
     checkpoint = mixed(tmp_path)
-    rows = named(finish(Scan(checkpoint, (INT4, CHANNELS)).steps()))
+    rows = named(finish(Scan(Analyses(checkpoint), (INT4, CHANNELS)).steps()))
     assert "int64" in rows["counter"].trouble
     assert rows["all_nan"].trouble == "None of its values is finite."
     assert rows["empty"].trouble == "It is empty."
@@ -174,7 +173,7 @@ def test_what_cannot_be_measured_says_why_and_the_rest_goes_on(tmp_path):
 
 def test_a_spec_that_does_not_serve_a_tensor_leaves_it_as_it_is_stored(tmp_path):
     checkpoint = mixed(tmp_path)
-    scan = Scan(checkpoint, (INT4, CHANNELS))
+    scan = Scan(Analyses(checkpoint), (INT4, CHANNELS))
     scalar = named(finish(scan.steps()))["scalar"]
     assert scalar.trouble == ""
     assert scalar.figures[0].refusal == ""
@@ -186,7 +185,7 @@ def test_a_spec_that_does_not_serve_a_tensor_leaves_it_as_it_is_stored(tmp_path)
 
 def test_a_file_that_is_damaged_or_changed_meanwhile_gives_trouble_and_no_end(tmp_path):
     checkpoint = mixed(tmp_path)
-    scan = Scan(checkpoint, (INT4,))
+    scan = Scan(Analyses(checkpoint), (INT4,))
     steps = scan.steps()
     while scan.done < 4:
         next(steps)
@@ -201,15 +200,16 @@ def test_a_file_that_is_damaged_or_changed_meanwhile_gives_trouble_and_no_end(tm
 
 
 def test_too_little_memory_for_one_tensor_does_not_end_the_scan(tmp_path, monkeypatch):
-    measure = scan_module._measure
+    analyses = Analyses(mixed(tmp_path))
+    measure = analyses.measure
 
-    def short(checkpoint: Checkpoint, tensor: Any, specs: Any) -> Steps[Any]:
-        if tensor.name == "big":
+    def short(name: str, *args: Any, **options: Any) -> Steps[Any]:
+        if name == "big":
             raise MemoryError
-        return (yield from measure(checkpoint, tensor, specs))
+        return (yield from measure(name, *args, **options))
 
-    monkeypatch.setattr(scan_module, "_measure", short)
-    rows = named(finish(Scan(mixed(tmp_path), (INT4,)).steps()))
+    monkeypatch.setattr(analyses, "measure", short)
+    rows = named(finish(Scan(analyses, (INT4,)).steps()))
     assert "memory" in rows["big"].trouble
     assert rows["half"].trouble == ""
 
@@ -220,7 +220,7 @@ def test_tied_tensors_are_listed_and_counted_once(tmp_path):
     weight = torch.linspace(-1, 1, 640).reshape(10, 64)
     torch.save({"embed.weight": weight, "head.weight": weight, "bias": torch.ones(10)}, tmp_path / "tied.pt")
     checkpoint = finish(open_checkpoint(str(tmp_path / "tied.pt")))
-    scan = Scan(checkpoint, (INT4,))
+    scan = Scan(Analyses(checkpoint), (INT4,))
     rows = named(finish(scan.steps()))
     assert rows["head.weight"].tied_to == "embed.weight"
     assert rows["head.weight"].figures == rows["embed.weight"].figures
@@ -228,33 +228,52 @@ def test_tied_tensors_are_listed_and_counted_once(tmp_path):
     assert scan.totals[0].n == 650
     assert scan.totals[0].x2 == rows["embed.weight"].figures[0].x2 + 10
     assert math.isnan(scan.totals[0].error_share(rows["head.weight"], rows["head.weight"].figures[0]))
-    assert next(row.name for row, _, _ in scan.ranking(0)) == "embed.weight"
+    assert scan.totals[0].error_share(rows["embed.weight"], rows["embed.weight"].figures[0]) > 0.9
     assert "tied to embed.weight" in as_csv(scan.rows, scan.specs, "tied.pt")
 
 
-def test_what_the_scan_before_knows_is_not_measured_again(tmp_path, monkeypatch):
-    checkpoint = mixed(tmp_path)
-    first = Scan(checkpoint, (INT4,))
-    finish(first.steps())
-    asked: list[tuple[str, Any]] = []
-    measure = scan_module._measure
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
+    """What was measured: each tensor with the specs under which it was."""
+    told: list[tuple[str, Any]] = []
+    measure = Analyses.measure
 
-    def noted(checkpoint: Checkpoint, tensor: Any, specs: Any) -> Steps[Any]:
-        asked.append((tensor.name, specs))
-        return (yield from measure(checkpoint, tensor, specs))
+    def noted(self: Analyses, name: str, specs: Any, **options: Any) -> Steps[Any]:
+        told.append((name, list(specs)))
+        return measure(self, name, specs, **options)
 
-    monkeypatch.setattr(scan_module, "_measure", noted)
-    second = Scan(checkpoint, (CHANNELS, INT4), first)
-    rows = finish(second.steps())
-    assert {specs for name, specs in asked if name in ("big", "half")} == {(CHANNELS,)}
+    monkeypatch.setattr(Analyses, "measure", noted)
+    return told
+
+
+def test_what_is_known_is_not_measured_again(tmp_path, asked):
+    analyses = Analyses(mixed(tmp_path))
+    served = {"big", "half", "holes", "flat", "scalar", "all_nan", "empty"}
+    finish(Scan(analyses, (INT4,)).steps())
+    assert {name for name, _ in asked} == served
     asked.clear()
-    third = Scan(checkpoint, (INT4, CHANNELS, INT4), second)
-    finish(third.steps())
-    assert not {name for name, _ in asked} & {"big", "half", "holes", "flat", "scalar"}
-    monkeypatch.undo()
-    assert plain(rows) == plain(finish(Scan(checkpoint, (CHANNELS, INT4)).steps()))
-    assert plain(third.rows) == plain(finish(Scan(checkpoint, (INT4, CHANNELS, INT4)).steps()))
-    assert Scan(mixed(tmp_path), (INT4,), first)._known == {}  # the same file opened anew may hold other values
+    second = finish(Scan(analyses, (CHANNELS, INT4)).steps())
+    assert asked == [(name, [CHANNELS]) for name, _ in asked]
+    assert {name for name, _ in asked} == served
+    asked.clear()
+    third = finish(Scan(analyses, (INT4, CHANNELS, INT4)).steps())
+    assert asked == []
+    fresh = Analyses(analyses.checkpoint)
+    assert plain(second) == plain(finish(Scan(fresh, (CHANNELS, INT4)).steps()))
+    assert plain(third) == plain(finish(Scan(fresh, (INT4, CHANNELS, INT4)).steps()))
+
+
+def test_a_scan_adds_whole_analyses_of_one_spec_to_those_that_are_known(tmp_path, asked):
+    analyses = Analyses(mixed(tmp_path))
+    seen = finish(analyses.exact("big", INT4))
+    row = named(finish(Scan(analyses, (INT4, CHANNELS), whole=INT4).steps()))["big"]
+    assert dict(asked)["big"] == [CHANNELS]
+    assert analyses.known("big", INT4) is seen
+    assert row.figures[0].sqnr_db == seen.metrics.sqnr_db
+    half = analyses.known("half", INT4)
+    assert half is not None
+    assert half.original.sum() == 32 * 64
+    assert analyses.known("half", CHANNELS) is None
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1.0, 3e38])
@@ -263,7 +282,7 @@ def test_the_histogram_is_numpys_up_to_the_values_at_an_edge(scale, dtype):
     if dtype is np.float16 and scale != 1:
         scale = 6e4 if scale > 1 else 1e-7
     values = (np.random.default_rng(0).uniform(-1, 1, 200_000) * scale).astype(dtype)
-    picture = scan_module._thumbnail(finish(sketch(Values.of(values))))
+    picture = thumbnail_of(finish(sketch(Values.of(values))))
     expected, edges = np.histogram(values.astype(np.float64), BINS)
     assert (picture.lo, picture.hi) == (edges[0], edges[-1])
     assert picture.counts.sum() == values.size
@@ -273,7 +292,7 @@ def test_the_histogram_is_numpys_up_to_the_values_at_an_edge(scale, dtype):
 
 
 def test_the_table_can_be_read_back(tmp_path):
-    scan = Scan(mixed(tmp_path), (INT4, CHANNELS))
+    scan = Scan(Analyses(mixed(tmp_path)), (INT4, CHANNELS))
     rows = finish(scan.steps())
     text = as_csv(rows, scan.specs, "w.safetensors")
     comments = [line for line in text.splitlines() if line.startswith("# ")]
@@ -293,7 +312,7 @@ def test_the_table_can_be_read_back(tmp_path):
 
 
 def test_a_spec_of_blocks_serves_what_it_can(tmp_path):
-    rows = named(finish(Scan(mixed(tmp_path), (BLOCKS,)).steps()))
+    rows = named(finish(Scan(Analyses(mixed(tmp_path)), (BLOCKS,)).steps()))
     assert math.isfinite(rows["big"].figures[0].sqnr_db)
     assert rows["big"].figures[0].bits_per_weight == pytest.approx(4.5)
 
@@ -302,5 +321,5 @@ def test_a_tensor_without_a_name_is_a_tensor_like_any_other(tmp_path):
     save_file(
         {"": np.ones(64, np.float32), "w": np.arange(128, dtype=np.float32).reshape(8, 16)}, tmp_path / "n.safetensors"
     )
-    rows = named(finish(Scan(finish(open_checkpoint(tmp_path / "n.safetensors")), (INT4,)).steps()))
+    rows = named(finish(Scan(Analyses(finish(open_checkpoint(tmp_path / "n.safetensors"))), (INT4,)).steps()))
     assert {name: row.shape for name, row in rows.items()} == {"": (64,), "w": (8, 16)}

@@ -1,0 +1,144 @@
+"""One tensor as a line of a table: what it is, what specs do to it, and the sums over all of them."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from qexplorer.quant import Analysis
+from qexplorer.quant.arrays import Counts
+from qexplorer.quant.metrics import sqnr_db
+from qexplorer.quant.sketch import Sketch
+
+BINS = 48
+"""Bins of a thumbnail."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerFigures:
+    """What one spec does to one tensor: as in `Metrics`, with Σx² and Σe² over its finite values.
+
+    `refusal` says why the spec does not serve this tensor; all figures are NaN then, and it stays as it is stored.
+    """
+
+    sqnr_db: float = math.nan
+    mse: float = math.nan
+    relative_rmse: float = math.nan
+    max_abs_error: float = math.nan
+    clipped_fraction: float = math.nan
+    x2: float = math.nan
+    e2: float = math.nan
+    bits_per_weight: float = math.nan
+    bytes: float = math.nan
+    coverage: str = "exact"
+    refusal: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Thumbnail:
+    """A histogram of the finite values: `counts` `[48]` of even bins between `lo` and `hi`; both NaN without any."""
+
+    counts: Counts
+    lo: float = math.nan
+    hi: float = math.nan
+
+
+EMPTY = Thumbnail(np.zeros(BINS, np.int64))
+"""That of a tensor without values."""
+
+
+@dataclass(frozen=True, eq=False)
+class LayerRow:
+    """One tensor: what it is, and its figures under each spec.
+
+    `share` is its part of the checkpoint's bytes, 0 where it is `tied_to` another that is counted already. `trouble`
+    is empty, or says why there are no figures at all: what cannot be read, or holds no finite floating-point value.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    n: int
+    original_bytes: int
+    share: float
+    figures: tuple[LayerFigures, ...]
+    histogram: Counts
+    lo: float
+    hi: float
+    tied_to: str = ""
+    trouble: str = ""
+
+
+@dataclass(frozen=True)
+class Totals:
+    """All tensors so far under one spec; tied ones are counted once.
+
+    `bytes` is what they take: quantized where the spec serves, else as stored. `done` tensors were looked at, of them
+    `quantized` are; x2 and e2 are Σx² and Σe² over those.
+    """
+
+    n: int = 0
+    bytes: float = 0
+    x2: float = 0.0
+    e2: float = 0.0
+    done: int = 0
+    quantized: int = 0
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Bits per value over everything; NaN before the first value."""
+        return 8 * self.bytes / self.n if self.n else math.nan
+
+    @property
+    def sqnr_db(self) -> float:
+        """The SQNR of all tensors together in dB: 10·log₁₀(Σx²/Σe²); NaN before the first one is quantized."""
+        return sqnr_db(self.x2, self.e2) if self.quantized else math.nan
+
+    def error_share(self, row: LayerRow, figures: LayerFigures) -> float:
+        """The tensor's part of Σe²; NaN where it has none of its own, or there is no error to share."""
+        own = not row.tied_to and 0 < self.e2 < math.inf
+        return figures.e2 / self.e2 if own else math.nan
+
+    def plus(self, row: LayerRow, figures: LayerFigures) -> "Totals":
+        """These and one more tensor."""
+        if row.tied_to:
+            return replace(self, done=self.done + 1)
+        if math.isnan(figures.e2):
+            return replace(self, n=self.n + row.n, bytes=self.bytes + row.original_bytes, done=self.done + 1)
+        return Totals(
+            n=self.n + row.n,
+            bytes=self.bytes + figures.bytes,
+            x2=self.x2 + figures.x2,
+            e2=self.e2 + figures.e2,
+            done=self.done + 1,
+            quantized=self.quantized + 1,
+        )
+
+
+def figures_of(analysis: Analysis) -> LayerFigures:
+    """What an analysis says of its spec."""
+    metrics, sums = analysis.metrics, analysis.sums
+    return LayerFigures(
+        sqnr_db=metrics.sqnr_db,
+        mse=metrics.mse,
+        relative_rmse=metrics.relative_rmse,
+        max_abs_error=metrics.max_abs_error,
+        clipped_fraction=metrics.clipped_fraction,
+        x2=sums.x2,
+        e2=sums.e2,
+        bits_per_weight=metrics.bits_per_weight,
+        bytes=metrics.bytes,
+        coverage=analysis.coverage,
+    )
+
+
+def thumbnail_of(whole: Sketch) -> Thumbnail:
+    """The values in even bins between the least and the greatest; those of a bucket are counted at their mean."""
+    if not whole.n:
+        return EMPTY
+    values = whole.values.astype(np.float64)
+    lo, hi = float(values[0]), float(values[-1])
+    width = hi / BINS - lo / BINS  # neither difference nor quotient leaves float64
+    bins = (values / width - lo / width).astype(np.intp) if width > 0 else np.full(values.size, BINS // 2)
+    counts = np.bincount(np.clip(bins, 0, BINS - 1), whole.counts, BINS).astype(np.int64)
+    return Thumbnail(counts, lo, hi)
