@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from qexplorer.cluster.place import Tls
+from qexplorer.cluster.address import Tls
 
 Pems = Callable[[str], Tls]
 """Files of that name."""

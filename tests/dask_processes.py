@@ -8,7 +8,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from qexplorer.cluster.place import NO_TLS, Tls
+from qexplorer.cluster.address import NO_TLS, Tls
 
 
 class Processes:

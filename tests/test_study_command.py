@@ -121,9 +121,9 @@ def test_what_a_person_can_mend_is_one_line_and_exit_code_2(
 
 
 def test_the_file_in_the_help_is_one_that_is_understood() -> None:
-    from qexplorer.cluster.study import Study
     from qexplorer.commands.study import EXAMPLES
+    from qexplorer.engine.studies.study import Study
 
     block = EXAMPLES.partition("four_bits.toml:\n")[2].partition("\n\n")[0]
     study = Study.parse(block)
-    assert (study.title, len(study.cells)) == ("Four bits", 16)
+    assert (study.title, len(study.runs)) == ("Four bits", 16)

@@ -1,19 +1,9 @@
-"""A study: a grid of runs, described in a TOML file, here or on a Dask cluster.
+"""Studies on a Dask cluster, and `run_study`, which runs one there or in this process.
 
-```
-title = "Four bits"                # left out: the file's name
-job = "weight-only"                # the job of every run; or a list of jobs
+The study's owner submits each run as a Dask task. While a run is on a worker, the two talk about it: the worker sends
+messages (`messages`: started, stepped, offered) as Dask events, and the owner calls the worker's `Mailbox` to send the
+steps that are finished already, and to fetch each further step and each model in chunks. Dask itself carries the
+result, moves the runs of lost workers to others and cancels.
 
-[settings]                         # what all runs share: any field of the job
-data = "digits"
-limit = 100
-
-[grid]                             # a list for any field of the job; every combination is a run
-model = ["mobilenet_v2_digits", "vit_digits"]
-weight_spec = ["int8 channel:0", "int4 channel:0 mse"]
-repairs = ["fold", "fold,mse_clip,gptq"]
-seed = [0, 1]
-```
-
-Nothing here imports torch or `distributed` before a function is called.
+`distributed` is imported only when a study is run on a cluster.
 """

@@ -1,90 +1,58 @@
-"""What is heard from a cluster: a closed set of messages, in the order in which things happened."""
+"""The messages of a worker to the study's owner. They travel as Dask events: plain values, checked when they arrive."""
 
 from dataclasses import dataclass
 from typing import Any
 
-from qexplorer.cluster.parcel import Parcel
+from qexplorer.cluster.artifact import Artifact
+from qexplorer.errors import UserError
+from qexplorer.settings import read, write
+from qexplorer.text import printable
+
+TEXT = 200
+"""The most characters that are kept of a worker's words."""
 
 
 @dataclass(frozen=True)
-class Connected:
-    """The scheduler has answered, and its `workers` suit."""
-
-    workers: int
-
-
-@dataclass(frozen=True)
-class Workers:
-    """So many workers are there now."""
-
-    n: int
-
-
-@dataclass(frozen=True)
-class Began:
-    """A worker has begun a cell: for the first time, or again after another worker was lost."""
+class Message:
+    """Something about a run, which `key` names, from the worker with that address."""
 
     key: str
     worker: str
+
+    def to_event(self) -> dict[str, Any]:
+        """The message as plain values."""
+        return {"kind": type(self).__name__, **write(self)}
+
+
+@dataclass(frozen=True)
+class Started(Message):
+    """A worker has started a run: for the first time, or again after another worker was lost."""
+
     host: str
 
 
 @dataclass(frozen=True)
-class Stepped:
-    """A cell is so far; `fraction` of its own run."""
+class Stepped(Message):
+    """How far a run is; `fraction` is that of this run."""
 
-    key: str
-    worker: str
     phase: str
     fraction: float
 
 
 @dataclass(frozen=True)
-class Offered:
-    """A worker has something for the run history, and goes on when it was taken."""
+class Offered(Message):
+    """A worker has something for the run history, and continues when it was fetched."""
 
-    key: str
-    worker: str
-    parcel: Parcel
+    artifact: Artifact
 
 
-@dataclass(frozen=True)
-class Replied:
-    """What a worker has answered to the question of that number; an error where it has raised one."""
-
-    key: str
-    number: int
-    answer: Any
+KINDS: dict[str, type[Message]] = {cls.__name__: cls for cls in (Started, Stepped, Offered)}
 
 
-@dataclass(frozen=True)
-class Lost:
-    """A worker is gone."""
-
-    worker: str
-
-
-@dataclass(frozen=True)
-class Answered:
-    """A cell has ended; `answer` is what `remote.run_cell` returned."""
-
-    key: str
-    answer: str
-
-
-@dataclass(frozen=True)
-class Broken:
-    """The cluster has given a cell up, for this reason."""
-
-    key: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Ended:
-    """Nothing more will be heard: all cells have ended, or `error` is why not."""
-
-    error: BaseException | None = None
-
-
-Message = Connected | Workers | Began | Stepped | Offered | Replied | Lost | Answered | Broken | Ended
+def read_message(event: Any) -> Message:
+    """The message of an event; a `UserError` where it is none."""
+    fields = dict(event) if isinstance(event, dict) else {}
+    kind = fields.pop("kind", None)
+    if kind not in KINDS:
+        raise UserError(f"A worker sent an unknown message “{printable(str(kind), TEXT)}”.")
+    return read(KINDS[kind], fields, f"A worker's message {kind}", strict=True)

@@ -11,7 +11,7 @@ from qexplorer.commands import say, say_json, say_table, work
 from qexplorer.errors import UserError
 
 if TYPE_CHECKING:
-    from qexplorer.cluster.board import CellState, StudyResult
+    from qexplorer.engine.studies.status import RunStatus, StudyResult
 
 EXAMPLES = """examples:
   qexplorer study four_bits.toml
@@ -59,75 +59,75 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the study; every run gets an entry in the run history."""
-    from qexplorer.cluster.book import Book
-    from qexplorer.cluster.course import run_study
-    from qexplorer.cluster.place import Tls, place_of
-    from qexplorer.cluster.study import Study
+    from qexplorer.cluster.address import Tls, parse_address
+    from qexplorer.cluster.run_study import run_study
     from qexplorer.engine.runs.history import History
+    from qexplorer.engine.studies.manifest import Manifest
+    from qexplorer.engine.studies.study import Study
 
     tls = Tls(args.tls_ca, args.tls_cert, args.tls_key)
     try:
-        place_of(args.on, tls)
+        parse_address(args.on, tls)
     except UserError as error:
         if error.field.startswith("tls_"):
             remedy = f"{error.remedy.removesuffix('.')}: --{error.field.replace('_', '-')} FILE."
             raise UserError(error.what, remedy, field=error.field) from error
         raise
     study, history = Study.read(Path(args.study)), History()
-    book = Book.open(args.resume, history) if args.resume else Book.begin(study, history)
-    again = f"qexplorer study {shlex.quote(args.study)} --resume {book.study_id}"
-    before = dict(book.runs)
+    manifest = Manifest.open(args.resume, history) if args.resume else Manifest.new(study, history)
+    again = f"qexplorer study {shlex.quote(args.study)} --resume {manifest.study_id}"
+    before = dict(manifest.run_ids)
     try:
-        result = work(run_study(study, history, args.on, tls=tls, book=book))
+        result = work(run_study(study, history, args.on, tls=tls, manifest=manifest))
     except UserError as error:
-        if book.runs == before:
+        if manifest.run_ids == before:
             raise
-        raise UserError(error.what, f"{error.remedy} Go on with: {again}".lstrip(), field=error.field) from error
+        raise UserError(error.what, f"{error.remedy} Resume with: {again}".lstrip(), field=error.field) from error
     except BaseException:
-        if book.runs != before:
-            print(f"qexplorer: what is done is kept; go on with: {again}", file=sys.stderr)
+        if manifest.run_ids != before:
+            print(f"qexplorer: finished runs are kept; resume with: {again}", file=sys.stderr)
         raise
     if args.json:
         say_json(_document(result))
     else:
         _say(result)
     if result.failed:
-        raise UserError(f"{result.failed} of {len(result.cells)} runs failed.", f"Try them again with: {again}")
+        raise UserError(f"{result.failed} of {len(result.runs)} runs failed.", f"Try them again with: {again}")
 
 
 def _document(result: "StudyResult") -> dict[str, Any]:
     """What `--json` prints."""
     names = ("number", "job", "settings", "run_id", "status", "error", "seconds", "worker")
     cells = [
-        {name: getattr(cell, name) for name in names} | {"rows": [dataclasses.asdict(row) for row in cell.rows]}
-        for cell in result.cells
+        {name: getattr(run, name) for name in names} | {"rows": [dataclasses.asdict(row) for row in run.rows]}
+        for run in result.runs
     ]
     return {"study_id": result.study_id, "title": result.title, "notes": list(result.notes), "cells": cells}
 
 
 def _say(result: "StudyResult") -> None:
-    """The table of a study: a line for each model that a cell made, or for the float model where it made none."""
-    names = list(dict.fromkeys(name for cell in result.cells for name in cell.settings))
-    lines = [line for cell in result.cells for line in _lines(cell, names)]
+    """The table of a study: a line for each model that a run made, or for the float model where it made none."""
+    names = list(dict.fromkeys(name for run in result.runs for name in run.settings))
+    lines = [line for run in result.runs for line in _lines(run, names)]
     titles = ("", *names, "run", "top-1 [95 %]", "on disk", "theoretical", "seconds", "status")
     say_table(titles, lines, right=(0, *range(len(names) + 3, len(titles) - 1)))
-    say(f"study {result.study_id}, “{result.title}”: {len(result.cells)} run(s), {result.failed} failed")
+    say(f"study {result.study_id}, “{result.title}”: {len(result.runs)} run(s), {result.failed} failed")
     for note in result.notes:
         say(note)
-    for cell in result.cells:
-        if cell.error:
-            say(f"{cell.number}: {cell.error}")
+    for run in result.runs:
+        if run.error:
+            say(f"{run.number}: {run.error}")
 
 
-def _lines(cell: "CellState", names: list[str]) -> list[tuple[str, ...]]:
-    own = (str(cell.number), *(str(cell.settings.get(name, "")) for name in names))
-    if not cell.rows:
-        return [(*own, "", "", "", "", "", cell.status)]
+def _lines(run: "RunStatus", names: list[str]) -> list[tuple[str, ...]]:
+    own = (str(run.number), *(str(run.settings.get(name, "")) for name in names))
+    if not run.rows:
+        return [(*own, "", "", "", "", "", run.status)]
     lines: list[tuple[str, ...]] = []
-    for row in cell.rows[1:] or cell.rows:
+    for row in run.rows[1:] or run.rows:
         low, high = row.top1_ci95
         lines.append(
             (*own, row.name, f"{row.top1:.2%} [{low:.2%}, {high:.2%}]", f"{row.bytes_on_disk / 1e6:.2f} MB",
-             f"{row.bytes_theoretical / 1e6:.2f} MB", f"{cell.seconds:.1f}", cell.status)
+             f"{row.bytes_theoretical / 1e6:.2f} MB", f"{run.seconds:.1f}", run.status)
         )  # fmt: skip
     return lines

@@ -8,11 +8,11 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QPalette
 from PySide6.QtWidgets import QHBoxLayout, QStackedLayout, QVBoxLayout, QWidget
 
-from qexplorer.cluster.board import RUNNING, CellState, StudyProgress, StudyResult
-from qexplorer.cluster.course import run_study
-from qexplorer.cluster.place import LOCAL, TLS, place_of
-from qexplorer.cluster.study import Study
+from qexplorer.cluster.address import LOCAL, TLS, parse_address
+from qexplorer.cluster.run_study import run_study
 from qexplorer.engine.models.trust import Untrusted
+from qexplorer.engine.studies.status import RUNNING, RunStatus, StudyProgress, StudyResult
+from qexplorer.engine.studies.study import Study
 from qexplorer.errors import UserError
 from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.state.app_state import AppState, StudyChoice
@@ -51,7 +51,7 @@ class StudyPanel(Panel):
         self.table = CellsTable()
         self.table.row_pressed.connect(self._on_row_pressed)
         self._task: Task | None = None
-        self._cells: tuple[CellState, ...] = ()
+        self._runs: tuple[RunStatus, ...] = ()
         self._paths = {name: PathField(*words) for name, words in PATHS.items()}
         for name, path in self._paths.items():
             path.field.setObjectName(f"study_{name}")
@@ -117,7 +117,7 @@ class StudyPanel(Panel):
         self._on_edited()
         choice = self.parts.store.state.study
         try:
-            place_of(choice.on, choice.tls)
+            parse_address(choice.on, choice.tls)
         except UserError as error:
             self._show_refusal(error)
             return
@@ -132,7 +132,7 @@ class StudyPanel(Panel):
         self._task = self.parts.jobs.submit(steps, f"Study {study.title}")
         self.run_button.setEnabled(False)
         self.cancel_button.setEnabled(True)
-        self._remark.setText(f"{len(study.cells)} runs")
+        self._remark.setText(f"{len(study.runs)} runs")
 
     def _on_where_typed(self, text: str) -> None:
         self._tls.setVisible(text.strip().startswith(TLS))
@@ -143,7 +143,7 @@ class StudyPanel(Panel):
         self.parts.store.update(study=choice)
         self._show_refusal(None)
         try:
-            place_of(choice.on, choice.tls)
+            parse_address(choice.on, choice.tls)
         except UserError as error:
             if self._field_of(error).text():  # what is still empty is refused when the study is started
                 self._show_refusal(error)
@@ -181,22 +181,22 @@ class StudyPanel(Panel):
 
     def _on_progressed(self, task: Task) -> None:
         if task is self._task and isinstance(task.progress, StudyProgress):
-            self._show(task.progress.cells)
+            self._show(task.progress.runs)
             left = f", {duration(task.seconds_left)} left" if task.seconds_left is not None else ""
             self._remark.setText(f"{task.progress}{left}")
 
-    def _show(self, cells: tuple[CellState, ...]) -> None:
-        if sum(bool(cell.rows) for cell in cells) != sum(bool(cell.rows) for cell in self._cells):
+    def _show(self, runs: tuple[RunStatus, ...]) -> None:
+        if sum(bool(run.rows) for run in runs) != sum(bool(run.rows) for run in self._runs):
             self.parts.runs.reload()  # so that each run stands in Runs as soon as it is done
-        self._cells = cells
-        self.table.show_lines([_line(cell) for cell in cells])
+        self._runs = runs
+        self.table.show_lines([_line(run) for run in runs])
         self._stack.setCurrentWidget(self.table)
 
     def _on_row_pressed(self, row: int) -> None:
         """Look at a run that is done."""
-        cell = self._cells[row]
-        if cell.rows:
-            self.parts.runs.choose(((cell.run_id, cell.rows[-1].name),))
+        run = self._runs[row]
+        if run.rows:
+            self.parts.runs.choose(((run.run_id, run.rows[-1].name),))
 
     def _on_ended(self, task: Task) -> None:
         if task is not self._task:
@@ -206,16 +206,16 @@ class StudyPanel(Panel):
         self.cancel_button.setEnabled(False)
         match task.outcome:
             case Done(result=StudyResult() as result):
-                self._show(result.cells)
+                self._show(result.runs)
                 failed = f", {result.failed} failed" if result.failed else ""
-                self._remark.setText(f"{len(result.cells)} runs done{failed}")
+                self._remark.setText(f"{len(result.runs)} runs done{failed}")
             case Failed() as failed:
                 remedy = " Run it once by itself in Jobs to allow it." if isinstance(failed.error, Untrusted) else ""
                 self.banner.show_message(failed.message + remedy, failed.details)
                 self._remark.setText("")
             case Cancelled():
-                cells = (replace(c, status="cancelled") if c.status == RUNNING else c for c in self._cells)
-                self._show(tuple(cells))
+                runs = (replace(run, status="cancelled") if run.status == RUNNING else run for run in self._runs)
+                self._show(tuple(runs))
                 self._remark.setText("cancelled; runs that are done stay")
             case _:
                 pass
@@ -231,15 +231,15 @@ def _row(*paths: PathField) -> QHBoxLayout:
     return row
 
 
-def _line(cell: CellState) -> CellLine:
-    row = cell.rows[-1] if cell.rows else None
+def _line(run: RunStatus) -> CellLine:
+    row = run.rows[-1] if run.rows else None
     return CellLine(
-        cell.label,
-        cell.status,
-        cell.fraction,
+        run.label,
+        run.status,
+        run.fraction,
         None if row is None else row.top1,
         None if row is None else row.top1_ci95,
         None if row is None else row.bytes_theoretical,
-        cell.seconds or None,
-        cell.error or cell.phase,
+        run.seconds or None,
+        run.error or run.phase,
     )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
-from qexplorer.cluster.place import LOCAL, NO_TLS, TLS, Tls
+from qexplorer.cluster.address import LOCAL, NO_TLS, TLS, Tls
 from qexplorer.engine.jobs import Job, jobs
 from qexplorer.engine.jobs.ptq_static import PtqStatic
 from qexplorer.errors import UserError

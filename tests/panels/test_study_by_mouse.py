@@ -11,9 +11,9 @@ from PySide6.QtWidgets import QFileDialog, QLabel
 from pytestqt.qtbot import QtBot
 
 from qexplorer.app import first_state
-from qexplorer.cluster.board import DONE, FAILED, CellState, StudyProgress, StudyResult
-from qexplorer.cluster.place import Tls
+from qexplorer.cluster.address import Tls
 from qexplorer.engine.runs.results import Row
+from qexplorer.engine.studies.status import DONE, FAILED, RunStatus, StudyProgress, StudyResult
 from qexplorer.main_window import MainWindow
 from qexplorer.panels.study import StudyPanel
 from qexplorer.state.app_state import AppState, StudyChoice
@@ -200,11 +200,11 @@ def test_a_run_that_is_done_is_looked_at_with_a_click(
     qtbot: QtBot, open_window: Open, study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = Row("w4a32", "SIMULATED", "cpu", 10, 10, 0.5, (0.1, 0.9), 1.0, 2, 0, {}, 1)
-    done = CellState(1, "a", "int4", "weight-only", {}, DONE, "a-run", 1.0, rows=(row,))
-    failed = CellState(2, "b", "int2", "weight-only", {}, FAILED, error="no")
+    done = RunStatus(1, "a", "int4", "weight-only", {}, DONE, "a-run", 1.0, rows=(row,))
+    failed = RunStatus(2, "b", "int2", "weight-only", {}, FAILED, error="no")
 
     def steps(*_: object, **__: object) -> Iterator[StudyProgress]:
-        yield StudyProgress("2/2 int2", fraction=0.5, cells=(done, failed))
+        yield StudyProgress("2/2 int2", fraction=0.5, runs=(done, failed))
         return StudyResult("id", "Tiny", (done, failed))
 
     monkeypatch.setattr("qexplorer.panels.study.run_study", steps)

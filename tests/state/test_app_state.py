@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from qexplorer.cluster.place import Tls
+from qexplorer.cluster.address import Tls
 from qexplorer.engine.jobs import jobs
 from qexplorer.errors import UserError
 from qexplorer.quant.formats import formats

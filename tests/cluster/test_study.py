@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qexplorer.cluster.board import Board, StudyProgress, StudyResult
-from qexplorer.cluster.book import Book
-from qexplorer.cluster.course import run_study
-from qexplorer.cluster.entries import Entries
-from qexplorer.cluster.place import Cluster, Tls, place_of
-from qexplorer.cluster.study import Study
+from qexplorer.cluster.address import Address, Tls, parse_address
+from qexplorer.cluster.run_study import run_study
 from qexplorer.engine.jobs.weight_only import WeightOnly
 from qexplorer.engine.runs.history import History
+from qexplorer.engine.studies.manifest import Manifest
+from qexplorer.engine.studies.status import StudyProgress, StudyResult
+from qexplorer.engine.studies.study import Study
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, finish
 from tests.certificates import Pems, make_pems
@@ -49,44 +48,44 @@ seed = [0, 1]
 
 
 def started(steps: Steps[StudyResult], until: str) -> StudyProgress:
-    """Step until a cell's phase begins so."""
+    """Step until a run's phase begins so."""
     for step in steps:
         assert isinstance(step, StudyProgress)
-        if any(cell.phase.startswith(until) for cell in step.cells):
+        if any(run.phase.startswith(until) for run in step.runs):
             return step
-    raise AssertionError(f"no cell came to {until}")
+    raise AssertionError(f"no run came to {until}")
 
 
 def test_every_combination_is_a_run_and_the_last_list_changes_fastest() -> None:
     study = Study.parse(GRID)
     assert study.title == "Four bits"
-    assert len(study.cells) == 16
-    assert [cell.number for cell in study.cells] == list(range(1, 17))
-    assert [cell.settings["seed"] for cell in study.cells[:4]] == [0, 1, 0, 1]
-    assert [cell.settings["repairs"] for cell in study.cells[1:3]] == ["fold", "fold,mse_clip,gptq"]
-    assert [cell.settings["model"] for cell in study.cells] == ["mobilenet_v2_digits"] * 8 + ["vit_digits"] * 8
-    first = study.cells[0]
+    assert len(study.runs) == 16
+    assert [run.number for run in study.runs] == list(range(1, 17))
+    assert [run.settings["seed"] for run in study.runs[:4]] == [0, 1, 0, 1]
+    assert [run.settings["repairs"] for run in study.runs[1:3]] == ["fold", "fold,mse_clip,gptq"]
+    assert [run.settings["model"] for run in study.runs] == ["mobilenet_v2_digits"] * 8 + ["vit_digits"] * 8
+    first = study.runs[0]
     assert first.job == WeightOnly(model="mobilenet_v2_digits", data="digits", limit=100, weight_spec="int8 channel:0")
     assert first.label == "weight-only mobilenet_v2_digits int8 channel:0 fold seed 0"
 
 
-def test_keys_of_cells_stay_when_the_grid_grows_or_turns() -> None:
-    keys = {cell.key for cell in Study.parse(GRID).cells}
+def test_keys_of_runs_stay_when_the_grid_grows_or_turns() -> None:
+    keys = {run.key for run in Study.parse(GRID).runs}
     assert len(keys) == 16
-    assert keys < {cell.key for cell in Study.parse(GRID.replace("[0, 1]", "[2, 1, 0]")).cells}
+    assert keys < {run.key for run in Study.parse(GRID.replace("[0, 1]", "[2, 1, 0]")).runs}
     turned = GRID.replace("seed = [0, 1]", "").replace("[grid]", "[grid]\nseed = [0, 1]")
-    assert keys == {cell.key for cell in Study.parse(turned).cells}
-    assert keys.isdisjoint(cell.key for cell in Study.parse(GRID.replace("limit = 100", "limit = 99")).cells)
+    assert keys == {run.key for run in Study.parse(turned).runs}
+    assert keys.isdisjoint(run.key for run in Study.parse(GRID.replace("limit = 100", "limit = 99")).runs)
 
 
 def test_several_jobs_come_before_the_grid_and_a_study_without_one_is_a_single_run() -> None:
     study = Study.parse('job = ["evaluate", "weight-only"]\n[grid]\nseed = [3, 4]', "two.toml")
     assert study.title == "two"
-    assert [(cell.settings["job"], cell.settings["seed"]) for cell in study.cells] == [
+    assert [(run.settings["job"], run.settings["seed"]) for run in study.runs] == [
         ("evaluate", 3), ("evaluate", 4), ("weight-only", 3), ("weight-only", 4),
     ]  # fmt: skip
-    (cell,) = Study.parse('job = "evaluate"').cells
-    assert cell.settings == {}
+    (run,) = Study.parse('job = "evaluate"').runs
+    assert run.settings == {}
 
 
 @pytest.mark.parametrize(
@@ -148,20 +147,20 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[History, StudyResult,
     return history, finish(run_study(Study.parse(SEEDS), history), reports.append), reports
 
 
-def test_every_cell_is_a_run_in_the_history(ran: tuple[History, StudyResult, list[Progress]]) -> None:
+def test_every_run_of_a_study_is_in_the_history(ran: tuple[History, StudyResult, list[Progress]]) -> None:
     history, result, _ = ran
-    assert [cell.status for cell in result.cells] == ["done"] * 3
+    assert [run.status for run in result.runs] == ["done"] * 3
     assert result.failed == 0
-    for run, cell in zip(reversed(history.runs()), result.cells, strict=True):
-        assert (run.run_id, run.status) == (cell.run_id, "done")
-        assert json.loads(run.config_json)["seed"] == cell.settings["seed"]
-        kept = json.loads(run.result_json or "")
-        assert kept["rows"] == json.loads(json.dumps([dataclasses.asdict(row) for row in cell.rows]))
-        assert (cell.rows[0].n, cell.seconds) == (16, kept["seconds"])
-        assert set(history.predictions(run.run_id)) == {"fp32"}
+    for entry, run in zip(reversed(history.runs()), result.runs, strict=True):
+        assert (entry.run_id, entry.status) == (run.run_id, "done")
+        assert json.loads(entry.config_json)["seed"] == run.settings["seed"]
+        kept = json.loads(entry.result_json or "")
+        assert kept["rows"] == json.loads(json.dumps([dataclasses.asdict(row) for row in run.rows]))
+        assert (run.rows[0].n, run.seconds) == (16, kept["seconds"])
+        assert set(history.predictions(entry.run_id)) == {"fp32"}
 
 
-def test_progress_counts_the_cells_and_shows_how_each_stands(ran: tuple[History, StudyResult, list[Progress]]) -> None:
+def test_progress_counts_the_runs_and_has_the_status_of_each(ran: tuple[History, StudyResult, list[Progress]]) -> None:
     _, result, reports = ran
     fractions = [report.fraction or 0.0 for report in reports]
     assert fractions == sorted(fractions)
@@ -170,13 +169,13 @@ def test_progress_counts_the_cells_and_shows_how_each_stands(ran: tuple[History,
     for report in reports:
         assert isinstance(report, StudyProgress)
         assert report.study_id == result.study_id
-    seen = [tuple(cell.status for cell in report.cells) for report in reports if isinstance(report, StudyProgress)]
+    seen = [tuple(run.status for run in report.runs) for report in reports if isinstance(report, StudyProgress)]
     assert ("done", "running", "waiting") in seen
 
 
 def test_a_study_that_is_done_is_not_run_again(ran: tuple[History, StudyResult, list[Progress]]) -> None:
     history, result, _ = ran
-    again = finish(run_study(Study.parse(SEEDS), history, book=Book.open(result.study_id, history)))
+    again = finish(run_study(Study.parse(SEEDS), history, manifest=Manifest.open(result.study_id, history)))
     assert again == dataclasses.replace(result, notes=())
     assert len(history.runs()) == 3
 
@@ -188,16 +187,16 @@ def misfit(tmp_path: Path) -> Path:
     return tmp_path / "misfit.npz"
 
 
-def test_a_cell_that_fails_does_not_stop_the_others(history: History, misfit: Path) -> None:
+def test_a_run_that_fails_does_not_stop_the_others(history: History, misfit: Path) -> None:
     study = Study.parse(ONE_FAILS.format(f"'{misfit}', ''"))
     result = finish(run_study(study, history))
-    assert [cell.status for cell in result.cells] == ["failed", "done"]
+    assert [run.status for run in result.runs] == ["failed", "done"]
     assert result.failed == 1
-    failed = history.get(result.cells[0].run_id)
+    failed = history.get(result.runs[0].run_id)
     assert failed.status == "failed"
     assert failed.error
-    assert failed.error == result.cells[0].error
-    assert result.cells[0].rows == ()
+    assert failed.error == result.runs[0].error
+    assert result.runs[0].rows == ()
 
 
 def test_what_could_not_begin_stops_the_study_before_its_first_run(history: History) -> None:
@@ -216,7 +215,7 @@ def test_a_failure_before_the_run_was_entered_is_in_the_history_all_the_same(
     misfit.unlink()
     result = finish(steps)
     assert [run.status for run in history.runs()] == ["failed", "done"]
-    assert "misfit.npz" in (history.get(result.cells[1].run_id).error or "")
+    assert "misfit.npz" in (history.get(result.runs[1].run_id).error or "")
 
 
 def test_a_bug_ends_the_study(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,13 +236,13 @@ def test_a_study_that_was_cancelled_goes_on_where_it_was(history: History) -> No
     assert isinstance(step, StudyProgress)
     second, first = history.runs()
     assert (first.status, second.status) == ("done", "cancelled")
-    book = Book.open(step.study_id, history)
-    assert list(book.runs.values()) == [first.run_id, second.run_id]
+    manifest = Manifest.open(step.study_id, history)
+    assert list(manifest.run_ids.values()) == [first.run_id, second.run_id]
     assert "fp32" in history.predictions(second.run_id)  # so there is something to go on with
 
-    result = finish(run_study(study, history, book=book))
-    assert [cell.status for cell in result.cells] == ["done"] * 3
-    assert [cell.run_id for cell in result.cells[:2]] == [first.run_id, second.run_id]
+    result = finish(run_study(study, history, manifest=manifest))
+    assert [run.status for run in result.runs] == ["done"] * 3
+    assert [run.run_id for run in result.runs[:2]] == [first.run_id, second.run_id]
     assert history.get(first.run_id) == first
     assert len(history.runs()) == 3
 
@@ -251,12 +250,12 @@ def test_a_study_that_was_cancelled_goes_on_where_it_was(history: History) -> No
 def test_a_run_that_was_deleted_or_failed_is_run_again(history: History, misfit: Path) -> None:
     study = Study.parse(ONE_FAILS.format(f"'{misfit}', ''"))
     result = finish(run_study(study, history))
-    history.delete(result.cells[1].run_id)
-    again = finish(run_study(study, history, book=Book.open(result.study_id, history)))
-    assert again.cells[0].run_id == result.cells[0].run_id
-    assert again.cells[0].status == "failed"
-    assert again.cells[1].status == "done"
-    assert again.cells[1].run_id != result.cells[1].run_id
+    history.delete(result.runs[1].run_id)
+    again = finish(run_study(study, history, manifest=Manifest.open(result.study_id, history)))
+    assert again.runs[0].run_id == result.runs[0].run_id
+    assert again.runs[0].status == "failed"
+    assert again.runs[1].status == "done"
+    assert again.runs[1].run_id != result.runs[1].run_id
 
 
 def test_a_study_that_is_running_elsewhere_is_not_taken_up(history: History) -> None:
@@ -264,50 +263,50 @@ def test_a_study_that_is_running_elsewhere_is_not_taken_up(history: History) -> 
     steps = run_study(study, history)
     step = next(step for step in steps if history.runs())
     assert isinstance(step, StudyProgress)
-    with pytest.raises(UserError, match="is running already"):
-        finish(run_study(study, history, book=Book.open(step.study_id, history)))
+    with pytest.raises(UserError, match="is already running"):
+        finish(run_study(study, history, manifest=Manifest.open(step.study_id, history)))
     steps.close()
 
 
 def test_what_cannot_be_taken_up_is_refused(history: History) -> None:
-    with pytest.raises(UserError, match=r"no study “nonsense”\. None was begun yet"):
-        Book.open("nonsense", history)
+    with pytest.raises(UserError, match=r"no study “nonsense”\. No study has been started"):
+        Manifest.open("nonsense", history)
     study = Study.parse(SEEDS)
-    book = Book.begin(study, history)
-    book.enter(study.cells[0].key, "a-run")
-    for wrong in ("20200101-000000-study-000000", f"../studies/{book.study_id}"):
-        with pytest.raises(UserError, match=book.study_id):
-            Book.open(wrong, history)
+    manifest = Manifest.new(study, history)
+    manifest.add(study.runs[0].key, "a-run")
+    for wrong in ("20200101-000000-study-000000", f"../studies/{manifest.study_id}"):
+        with pytest.raises(UserError, match=manifest.study_id):
+            Manifest.open(wrong, history)
     with pytest.raises(UserError, match="none of the runs"):
-        finish(run_study(Study.parse(GRID), history, book=Book.open(book.study_id, history)))
-    book.path.write_text('{"version": 1}', encoding="utf-8")
+        finish(run_study(Study.parse(GRID), history, manifest=Manifest.open(manifest.study_id, history)))
+    manifest.path.write_text('{"version": 1}', encoding="utf-8")
     with pytest.raises(UserError, match="damaged"):
-        Book.open(book.study_id, history)
+        Manifest.open(manifest.study_id, history)
 
 
 @pytest.mark.parametrize(
     ("on", "tls", "said"),
     [
-        ("cluster", Tls(), "no place for a study"),
-        ("http://cluster:8786", Tls(), "no place for a study"),
-        ("tcp://cluster", Tls(), "no place for a study"),
-        ("local", Tls(ca="ca.pem"), "serve no study that runs here"),
+        ("cluster", Tls(), "not an address"),
+        ("http://cluster:8786", Tls(), "not an address"),
+        ("tcp://cluster", Tls(), "not an address"),
+        ("local", Tls(ca="ca.pem"), "needs no TLS files"),
         ("tcp://cluster:8786", Tls(ca="ca.pem"), "Write tls://cluster:8786"),
         ("tls://cluster:8786", Tls(), r"needs a CA file\. Give a PEM file\."),
         ("tls://cluster:8786", Tls(ca="/no/ca.pem"), "The CA file /no/ca.pem cannot be read"),
     ],
 )
-def test_a_place_that_makes_no_sense_is_refused(on: str, tls: Tls, said: str) -> None:
+def test_an_address_that_cannot_be_used_is_refused(on: str, tls: Tls, said: str) -> None:
     with pytest.raises(UserError, match=said):
-        place_of(on, tls)
+        parse_address(on, tls)
 
 
-def test_places(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert place_of("local") is None
-    assert place_of("tcp://[::1]:8786") == Cluster("tcp://[::1]:8786")
+def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert parse_address("local") is None
+    assert parse_address("tcp://[::1]:8786") == Address("tcp://[::1]:8786")
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(UserError, match=r'pip install "qexplorer\[cluster\]"'):
-        place_of("tcp://cluster:8786")
+        parse_address("tcp://cluster:8786")
 
 
 @pytest.fixture
@@ -319,49 +318,28 @@ def test_the_file_for_tls_that_is_at_fault_is_named(pems: Pems, tmp_path: Path) 
     own, other = pems("own"), pems("other")
     (tmp_path / "locked.pem").write_text("-----BEGIN ENCRYPTED PRIVATE KEY-----", encoding="ascii")
     locked, folder, none = str(tmp_path / "locked.pem"), str(tmp_path), str(tmp_path / "none.pem")
-    place_of("tls://cluster:8786", own)
+    parse_address("tls://cluster:8786", own)
     for part, path, said in (
-        ("ca", own.key, f"The CA file {own.key} holds no certificate in PEM"),
-        ("ca", folder, "is no file"),
-        ("cert", own.key, f"The certificate {own.key} holds no certificate in PEM"),
+        ("ca", own.key, f"The CA file {own.key} holds no certificate in PEM format"),
+        ("ca", folder, "is not a file"),
+        ("cert", own.key, f"The certificate {own.key} holds no certificate in PEM format"),
         ("cert", none, f"The certificate {none} cannot be read: No such file"),
         ("cert", "", "needs a certificate"),
         ("key", "", "needs a key"),
-        ("key", other.key, f"The key {other.key} is not the key of the certificate"),
-        ("key", own.cert, "is not the key of the certificate"),
+        ("key", other.key, f"The key {other.key} does not belong to the certificate"),
+        ("key", own.cert, "does not belong to the certificate"),
         ("key", locked, "is locked with a passphrase"),  # before anything asks for it
     ):
         with pytest.raises(UserError, match=said) as stop:
-            place_of("tls://cluster:8786", dataclasses.replace(own, **{part: path}))
+            parse_address("tls://cluster:8786", dataclasses.replace(own, **{part: path}))
         assert stop.value.field == f"tls_{part}"
         assert stop.value.remedy.startswith("Give a PEM file")
 
 
-def test_what_a_cluster_tells_twice_or_late_is_entered_once(history: History) -> None:
-    study = Study.parse(SEEDS)
-    book, board = Book.begin(study, history), Board(study, "a-study")
-    entries, (first, second, _) = Entries(board, history, book), [cell.key for cell in study.cells]
-    entries.begin(first, "tcp://a:1", "a")
-    entries.begin(first, "tcp://b:1", "b")  # heard before it was heard that the first worker is gone
-    entries.step(first, "tcp://a:1", "late", 0.9)
-    assert (board[first].worker, board[first].fraction) == ("tcp://b:1 (b)", 0.0)
-    assert not entries.lose("tcp://a:1")
-    entries.give_up(first, "It failed.")
-    entries.begin(first, "tcp://b:1", "b")
-    entries.answer(second, json.dumps({"worker": "tcp://b:1", "host": "b", "result": "{}"}))
-    assert [(run.status, run.error) for run in reversed(history.runs())] == [
-        ("failed", "It failed."),
-        ("failed", board[second].error),
-    ]
-    entries.answer(second, json.dumps({"worker": "tcp://b:1", "host": "b", "error": "It comes late."}))
-    assert "cannot be read" in board[second].error
-    assert len(board.result().notes) == 1
-
-
 def test_nothing_of_a_study_loads_torch_or_dask_before_it_runs() -> None:
     code = (
-        "import sys; from qexplorer.cluster.course import run_study; import qexplorer.cluster.cluster\n"
-        "from qexplorer.cluster.study import Study; Study.parse('job = \"weight-only\"')\n"
+        "import sys; from qexplorer.cluster.run_study import run_study; import qexplorer.cluster.client\n"
+        "from qexplorer.engine.studies.study import Study; Study.parse('job = \"weight-only\"')\n"
         "print([m for m in ('torch', 'distributed', 'PySide6') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

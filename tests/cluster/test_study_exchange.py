@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from qexplorer.cluster import exchange, parcel
-from qexplorer.cluster.board import Board
-from qexplorer.cluster.book import Book
 from qexplorer.cluster.desk import DESKS, Desk, NotWanted
 from qexplorer.cluster.entries import Entries
 from qexplorer.cluster.exchange import Exchange, Question, give_steps
 from qexplorer.cluster.parcel import ARRAYS, MODEL, STEP, Parcel
-from qexplorer.cluster.study import Cell, Study
+
+from qexplorer.cluster import exchange, parcel
 from qexplorer.engine.jobs.evaluate import Evaluate
 from qexplorer.engine.runs.history import History, RunJournal
+from qexplorer.engine.studies.manifest import Manifest
+from qexplorer.engine.studies.status import StudyStatus
+from qexplorer.engine.studies.study import Study, StudyRun
 from qexplorer.errors import UserError
 
 KEY, WORKER, TASK = "cell", "tcp://w:1", "task"
@@ -32,9 +32,9 @@ class Talk:
     """Puts questions to the desk of this process, one after the other; `change` may alter an answer."""
 
     def __init__(self, history: History, change: Change = lambda answer: answer) -> None:
-        study = Study("one", (Cell(1, KEY, Evaluate(), {}),))
-        self.board = Board(study, "a-study")
-        self.entries = Entries(self.board, history, Book.begin(study, history))
+        study = Study("one", (StudyRun(1, KEY, Evaluate(), {}),))
+        self.board = StudyStatus(study, "a-study")
+        self.entries = Entries(self.board, history, Manifest.begin(study, history))
         self.exchange = Exchange(lambda *asked: self.asked.append(asked))
         self.asked: list[tuple[str, str, int, Question]] = []
         self.answers: list[Any] = []

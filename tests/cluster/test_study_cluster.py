@@ -16,12 +16,12 @@ import pytest
 from distributed import Client
 
 from qexplorer.cluster import conversation, exchange, parcel
-from qexplorer.cluster.board import StudyProgress, StudyResult
-from qexplorer.cluster.book import Book
-from qexplorer.cluster.course import run_study
-from qexplorer.cluster.place import Tls
-from qexplorer.cluster.study import Study
+from qexplorer.cluster.address import Tls
+from qexplorer.cluster.run_study import run_study
 from qexplorer.engine.runs.history import History, RunJournal
+from qexplorer.engine.studies.manifest import Manifest
+from qexplorer.engine.studies.status import StudyProgress, StudyResult
+from qexplorer.engine.studies.study import Study
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, finish
 from tests.certificates import make_pems
@@ -63,7 +63,7 @@ def running(steps: Steps[StudyResult], n: int) -> Iterator[StudyProgress]:
     try:
         for step in steps:
             assert isinstance(step, StudyProgress)
-            if sum("AdaRound" in cell.phase for cell in step.cells) == n:
+            if sum("AdaRound" in cell.phase for cell in step.runs) == n:
                 yield step
                 return
         raise AssertionError("the study ended before")
@@ -118,9 +118,9 @@ def statuses(history: History) -> list[str]:
 def test_the_results_of_workers_are_those_of_this_process(cluster: Processes, history: History, tmp_path: Path) -> None:
     here = History(tmp_path / "here" / "history.sqlite3")
     there, expected = finish(run_study(SEEDS, history, cluster.address)), finish(run_study(SEEDS, here))
-    assert [cell.status for cell in there.cells] == ["done"] * 3
+    assert [cell.status for cell in there.runs] == ["done"] * 3
     assert there.notes == ()
-    for cell, own in zip(there.cells, expected.cells, strict=True):
+    for cell, own in zip(there.runs, expected.runs, strict=True):
         assert [(r.name, r.top1, r.flips, r.bytes_theoretical) for r in cell.rows] == [
             (r.name, r.top1, r.flips, r.bytes_theoretical) for r in own.rows
         ]
@@ -147,7 +147,7 @@ def test_the_runs_of_a_worker_that_is_killed_go_on_elsewhere(
     seen: list[Progress] = []
     step = next(step for step in steps if has_steps(history, 2))
     assert isinstance(step, StudyProgress)
-    assert len({cell.worker for cell in step.cells if cell.worker}) == 2
+    assert len({cell.worker for cell in step.runs if cell.worker}) == 2
     assert statuses(history) == ["running"] * 2
     before = {run.run_id for run in history.runs()}
     cluster.lose_worker()
@@ -157,14 +157,14 @@ def test_the_runs_of_a_worker_that_is_killed_go_on_elsewhere(
         cluster.add_worker()
     assert any("a worker was lost; its run goes on elsewhere" in str(report) for report in seen)
     assert max(entered.values()) == 1  # no step was done again
-    assert {run_id for run_id, key in entered if key.startswith("layer/")} == {cell.run_id for cell in result.cells}
-    assert [cell.status for cell in result.cells] == ["done"] * 3
-    assert len({cell.worker for cell in result.cells}) == 1
+    assert {run_id for run_id, key in entered if key.startswith("layer/")} == {cell.run_id for cell in result.runs}
+    assert [cell.status for cell in result.runs] == ["done"] * 3
+    assert len({cell.worker for cell in result.runs}) == 1
     (note,) = result.notes
     assert "was lost" in note
     assert statuses(history) == ["done"] * 3
     assert before <= {run.run_id for run in history.runs()}
-    assert all(history.predictions(cell.run_id)["fp32"].shape == (16,) for cell in result.cells)
+    assert all(history.predictions(cell.run_id)["fp32"].shape == (16,) for cell in result.runs)
 
 
 def test_a_run_that_was_cancelled_on_a_cluster_goes_on_there_and_here(
@@ -179,14 +179,14 @@ def test_a_run_that_was_cancelled_on_a_cluster_goes_on_there_and_here(
         (run,) = history.runs()
         assert run.status == "cancelled"
         assert [path.name for path in history.folder(run.run_id).iterdir()] == ["steps"]
-        n, book = len(layers(history, run.run_id)), Book.open(step.study_id, history)
-        steps = run_study(study, history, on, book=book)
+        n, manifest = len(layers(history, run.run_id)), Manifest.open(step.study_id, history)
+        steps = run_study(study, history, on, manifest=manifest)
         if on != "local":
             next(_ for _ in steps if len(layers(history, run.run_id)) > n)
-    (cell,) = finish(steps).cells
+    (cell,) = finish(steps).runs
     assert cell.run_id == run.run_id
     assert max(entered.values()) == 1
-    whole = finish(run_study(study, History(tmp_path / "whole" / "history.sqlite3"))).cells[0]
+    whole = finish(run_study(study, History(tmp_path / "whole" / "history.sqlite3"))).runs[0]
     assert equal_states(cell.rows[1].artifact, whole.rows[1].artifact)
 
 
@@ -196,7 +196,7 @@ def test_a_model_whose_transfer_is_cut_off_leaves_no_half_file(
 ) -> None:
     monkeypatch.setattr(exchange, "PIECE", 4000)
     steps = run_study(ONE, history, cluster.address)
-    phases = (cell.phase for step in steps if isinstance(step, StudyProgress) for cell in step.cells)
+    phases = (cell.phase for step in steps if isinstance(step, StudyProgress) for cell in step.runs)
     next(phase for phase in phases if phase.startswith("Fetching w8a32: 0.1 of "))
     (run,) = history.runs()
     folder = history.folder(run.run_id)
@@ -210,7 +210,7 @@ def test_a_model_whose_transfer_is_cut_off_leaves_no_half_file(
         busy = next(i for i, worker in enumerate(cluster.workers) if cluster.files_of(worker))
         cluster.lose_worker(busy)
         try:
-            (cell,) = finish(steps).cells
+            (cell,) = finish(steps).runs
         finally:
             cluster.add_worker()
         assert cell.status == "done"
@@ -226,7 +226,7 @@ def test_a_model_that_is_too_large_stays_and_the_study_says_so(
 ) -> None:
     monkeypatch.setitem(parcel.MOST_BYTES, parcel.MODEL, 1000)
     result = finish(run_study(ONE, history, cluster.address))
-    (cell,) = result.cells
+    (cell,) = result.runs
     assert cell.status == "done"
     assert [row.artifact for row in cell.rows] == [None, None]
     assert json.loads(history.get(cell.run_id).result_json or "")["artifact"] is None
@@ -243,20 +243,20 @@ def test_a_cancel_reaches_the_workers_and_the_study_goes_on_later(cluster: Proce
     began = time.monotonic()
     assert finish(run_study(SEEDS, history, cluster.address)).failed == 0  # both workers were busy for minutes
     assert time.monotonic() - began < 30
-    book = Book.open(step.study_id, history)
-    with running(run_study(study, history, cluster.address, book=book), 1) as step:
-        assert {cell.run_id for cell in step.cells if cell.status == "running"} <= {r.run_id for r in history.runs()}
+    manifest = Manifest.open(step.study_id, history)
+    with running(run_study(study, history, cluster.address, manifest=manifest), 1) as step:
+        assert {cell.run_id for cell in step.runs if cell.status == "running"} <= {r.run_id for r in history.runs()}
 
 
 def test_what_a_worker_refuses_is_told_in_its_own_words(cluster: Processes, history: History, tmp_path: Path) -> None:
     study = Study.parse(TINY + f"[grid]\nweights = ['{tmp_path.as_posix()}/none.safetensors', '']")
     result = finish(run_study(study, history, cluster.address))
-    assert [cell.status for cell in result.cells] == ["failed", "done"]
-    assert "none.safetensors" in result.cells[0].error
-    assert history.get(result.cells[0].run_id).status == "failed"
-    assert history.get(result.cells[0].run_id).error == result.cells[0].error
-    again = finish(run_study(study, history, cluster.address, book=Book.open(result.study_id, history)))
-    assert [cell.run_id for cell in again.cells] == [cell.run_id for cell in result.cells]
+    assert [cell.status for cell in result.runs] == ["failed", "done"]
+    assert "none.safetensors" in result.runs[0].error
+    assert history.get(result.runs[0].run_id).status == "failed"
+    assert history.get(result.runs[0].run_id).error == result.runs[0].error
+    again = finish(run_study(study, history, cluster.address, manifest=Manifest.open(result.study_id, history)))
+    assert [cell.run_id for cell in again.runs] == [cell.run_id for cell in result.runs]
     assert len(history.runs()) == 2
 
 
@@ -275,7 +275,7 @@ def test_a_worker_of_another_version_is_refused(
 
     monkeypatch.setattr(conversation, "_check_workers", none_yet)  # as where it comes when the study runs already
     for _ in range(5):
-        (cell,) = finish(run_study(ONE, history, cluster.address)).cells
+        (cell,) = finish(run_study(ONE, history, cluster.address)).runs
         assert cell.status == "failed"
         assert "here it is 9.8.7" in cell.error
     gc.collect()  # which warns of connections that were left open: the talk ends while the worker is asked to tidy up
@@ -290,7 +290,7 @@ def test_a_worker_that_came_unnoticed_is_spoken_with_all_the_same(
     monkeypatch.setattr(conversation, "_check_workers", none_yet)
     monkeypatch.setattr(conversation.Conversation, "_on_cluster", lambda *_: None)
     seen: list[Progress] = []
-    (cell,) = finish(run_study(ONE, history, cluster.address), seen.append).cells
+    (cell,) = finish(run_study(ONE, history, cluster.address), seen.append).runs
     assert cell.status == "done"
     assert any("on 1 worker:" in str(report) for report in seen)
 
@@ -359,7 +359,7 @@ def test_tls_and_what_is_lost_for_good(
     try:
         processes.add_worker()
         assert processes.address.startswith("tls://")
-        (cell,) = finish(run_study(ONE, history, processes.address, tls=tls)).cells
+        (cell,) = finish(run_study(ONE, history, processes.address, tls=tls)).runs
         assert cell.status == "done"
         assert cell.worker.startswith("tls://")
 
@@ -373,7 +373,7 @@ def test_tls_and_what_is_lost_for_good(
         steps = run_study(MINUTES, history, processes.address, tls=tls)
         with running(steps, 1):
             processes.lose_worker()
-            (cell,) = finish(steps).cells
+            (cell,) = finish(steps).runs
         assert "Every worker that had it was lost, 1 in all" in cell.error
         processes.add_worker()
         steps = run_study(MINUTES, history, processes.address, tls=tls)

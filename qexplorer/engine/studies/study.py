@@ -9,19 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from qexplorer.cluster.fields import checked_fields, known_jobs
 from qexplorer.engine.jobs import Job
+from qexplorer.engine.studies.fields import checked_fields, known_jobs
 from qexplorer.errors import UserError
 from qexplorer.text import elide, printable
 
 KEYS = ("title", "job", "settings", "grid")
-MOST_CELLS = 10_000
+MOST_RUNS = 10_000
 MOST_BYTES = 1 << 20
 LABEL = 80
 
 
 @dataclass(frozen=True)
-class Cell:
+class StudyRun:
     """One run of a study. `number` counts from 1; `settings` are those of the grid, and the job where it has several.
 
     `key` follows from the job and all that the file says of it, so it is the same each time the file is read.
@@ -42,10 +42,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Study:
-    """A title and the cells, the last entry of the grid changing fastest."""
+    """A title and the runs, the last entry of the grid changing fastest."""
 
     title: str
-    cells: tuple[Cell, ...] = field(repr=False)
+    runs: tuple[StudyRun, ...] = field(repr=False)
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -74,7 +74,7 @@ class Study:
         settings = checked_fields(document, "settings", classes, name)
         grid = checked_fields(document, "grid", classes, name)
         _check_grid(settings, grid, len(classes), name)
-        return cls(title, tuple(_cells(classes, settings, grid, name)))
+        return cls(title, tuple(_runs(classes, settings, grid, name)))
 
 
 def _document(text: str, name: str) -> dict[str, Any]:
@@ -104,18 +104,18 @@ def _check_grid(settings: dict[str, Any], grid: dict[str, list[Any]], jobs_n: in
                 f"{name}: grid.{key} lists “{printable(str(twice), LABEL)}” twice.", "Leave one out.", field=key
             )
     n = jobs_n * math.prod(map(len, grid.values()))
-    if n > MOST_CELLS:
-        raise UserError(f"{name} asks for {n:,} runs.", f"A study has at most {MOST_CELLS:,}.", field="grid")
+    if n > MOST_RUNS:
+        raise UserError(f"{name} asks for {n:,} runs.", f"A study has at most {MOST_RUNS:,}.", field="grid")
 
 
-def _cells(classes: list[type[Job]], settings: dict[str, Any], grid: dict[str, list[Any]], name: str) -> list[Cell]:
-    cells: list[Cell] = []
+def _runs(classes: list[type[Job]], settings: dict[str, Any], grid: dict[str, list[Any]], name: str) -> list[StudyRun]:
+    runs: list[StudyRun] = []
     for cls, values in itertools.product(classes, itertools.product(*grid.values())):
         own = dict(zip(grid, values, strict=True))
         job = _job(cls, {**settings, **own}, grid, name)
         different = {"job": cls.name, **own} if len(classes) > 1 else own
-        cells.append(Cell(len(cells) + 1, _key(cls.name, {**settings, **own}), job, different))
-    return cells
+        runs.append(StudyRun(len(runs) + 1, _key(cls.name, {**settings, **own}), job, different))
+    return runs
 
 
 def _job(cls: type[Job], settings: dict[str, Any], grid: dict[str, list[Any]], name: str) -> Job:
