@@ -44,11 +44,11 @@ class Processes:
 
     @property
     def files(self) -> list[Path]:
-        """What cells have on the workers that are there."""
+        """What runs have on the workers that are there."""
         return [path for worker in self.workers for path in self.files_of(worker)]
 
     def files_of(self, worker: "subprocess.Popen[bytes]") -> list[Path]:
-        return list(self._spaces[worker.pid].glob("dask-scratch-space/worker-*/cell-*"))
+        return list(self._spaces[worker.pid].glob("dask-scratch-space/worker-*/run-*"))
 
     def close(self) -> None:
         """None of them is left, and nothing that they said is held open."""

@@ -40,7 +40,7 @@ class Artifact:
     def of(cls, number: int, kind: str, name: str, content: BinaryIO) -> Self:
         """The description of an open file."""
         digest = hashlib.file_digest(content, "sha256")
-        return cls(number, kind, name, content.tell(), digest.hexdigest())
+        return cls(number, kind, name, content.seek(0, os.SEEK_END), digest.hexdigest())
 
     @property
     def fits(self) -> bool:

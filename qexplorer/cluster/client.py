@@ -25,6 +25,7 @@ from qexplorer.engine.studies.status import StudyStatus
 from qexplorer.engine.studies.study import StudyRun
 from qexplorer.errors import UserError
 from qexplorer.progress import Steps
+from qexplorer.settings import write
 from qexplorer.text import printable
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class StudyClient:
         """Submit a run, wait for it, and write what came of it."""
         from distributed import CancelledError, KilledWorker
 
-        settings = json.dumps(dataclasses.asdict(run.job))
+        settings = json.dumps(write(run.job))
         future = self._futures[run.key] = self._client.submit(
             run_on_worker, run.job.name, settings, self._versions, self._topic, run.key,
             key=self._task(run.key), pure=False)  # fmt: skip

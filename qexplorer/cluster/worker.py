@@ -16,6 +16,7 @@ from qexplorer.engine.jobs import jobs
 from qexplorer.engine.runs.process import host_name
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, finish
+from qexplorer.settings import read
 
 ONE_AT_A_TIME = threading.Lock()
 """Threads, engine and random numbers are torch's for the whole process, so runs cannot share one."""
@@ -71,7 +72,7 @@ def _run(job: str, settings_json: str, mailbox: Mailbox, send: Callable[[str, fl
             sent = time.monotonic()
             send(step.phase, step.fraction or 0.0)
 
-    own, journal = jobs[job](**json.loads(settings_json)), mailbox.journal()
+    own, journal = read(jobs[job], json.loads(settings_json), "the run"), mailbox.journal()
     own.check()
     result = finish(own.run(mailbox.folder, journal), report)
     for row in result.rows:

@@ -16,6 +16,7 @@ from qexplorer.engine.studies.status import RUNNING, WAITING, RunStatus, StudySt
 from qexplorer.engine.studies.study import StudyRun
 from qexplorer.errors import UserError
 from qexplorer.folders import disk_errors
+from qexplorer.settings import write
 from qexplorer.text import printable
 
 MOST_ANSWER = 64_000_000
@@ -147,7 +148,7 @@ class RunWriter:
         else:
             run_id = self._history.new_id(job.name)
             self._manifest.add(self._run.key, run_id)
-            self._history.start(job.name, dataclasses.asdict(job), run_id)
+            self._history.start(job.name, write(job), run_id)
         self._is_entered = True
         self._change(run_id=run_id)
 

@@ -1,6 +1,6 @@
 """The runs of a study in this process, one after the other."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from qexplorer.engine.jobs.record import recorded, resumed
 from qexplorer.engine.runs.history import History
@@ -10,6 +10,7 @@ from qexplorer.engine.studies.status import RUNNING, StudyStatus
 from qexplorer.engine.studies.study import StudyRun
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, mapped
+from qexplorer.settings import write
 
 
 def run_locally(status: StudyStatus, history: History, manifest: Manifest) -> Steps[None]:
@@ -61,5 +62,5 @@ def _record_failure(run: StudyRun, run_id: str, history: History, error: str) ->
     try:
         history.get(run_id)
     except UserError:
-        history.start(run.job.name, asdict(run.job), run_id)
+        history.start(run.job.name, write(run.job), run_id)
         history.fail(run_id, error)

@@ -11,10 +11,6 @@ from qexplorer.engine.runs.history import History
 from qexplorer.engine.studies.study import Study
 from qexplorer.errors import UserError
 from qexplorer.folders import write_whole
-from qexplorer.engine.runs.history import History
-from qexplorer.engine.studies.study import Study
-from qexplorer.errors import UserError
-from qexplorer.folders import write_whole
 from qexplorer.text import first_few, printable
 
 VERSION = 1
