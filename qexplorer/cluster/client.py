@@ -1,82 +1,47 @@
-"""The runs of a study on a Dask cluster: submitted, followed and written into the run history.
-
-All of it is one asyncio program, which goes on while its generator is stepped: nothing happens between two steps.
-"""
+"""The owner's side of a study on a Dask cluster: it submits the runs, follows them and has them written."""
 
 import asyncio
-import dataclasses
 import json
-import logging
 import secrets
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 from qexplorer.cluster.address import Address
 from qexplorer.cluster.artifact import CHUNK, Artifact, IncomingFile, read_chunk
 from qexplorer.cluster.mailbox import Mailbox, call, open_step
-from qexplorer.cluster.messages import Offered, Started, Stepped, read_message
+from qexplorer.cluster.messages import Offered, Started, Stepped, read_message, text_of
 from qexplorer.cluster.versions import check_workers, versions
 from qexplorer.cluster.worker import run_on_worker
 from qexplorer.cluster.writer import RunWriter
-from qexplorer.engine.runs.history import History
-from qexplorer.engine.studies.manifest import Manifest
 from qexplorer.engine.studies.status import StudyStatus
-from qexplorer.engine.studies.study import StudyRun
 from qexplorer.errors import UserError
-from qexplorer.progress import Steps
 from qexplorer.settings import write
 from qexplorer.text import printable
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-STEP_S = 0.05
+Handler = Callable[..., Coroutine[Any, Any, None]]
 CONNECT_S = 5.0
 LEAVE_S = 5.0
 RETRY_S = 1.0
 CALLS_S = 1.0
 WORKERS = "all"
 """The topic of Dask's own events, among them those of workers that come and go."""
-LOGGERS = ("distributed", "distributed.client", "tornado.application")
-
-
-def run_on_cluster(status: StudyStatus, history: History, manifest: Manifest, address: Address) -> Steps[None]:
-    """Run what is left on the workers of a cluster; files that the jobs name have to be there on each of them.
-
-    The run of a lost worker continues on another one, from its last finished step. Raises `UserError` where the
-    scheduler cannot be reached or is lost, and where a worker has other versions of this program or of torch.
-    """
-    writers = {run.key: RunWriter(run, status, history, manifest) for run in status.left}
-    client = StudyClient(address, status, writers)
-    yield status.progress(client.phase)
-    try:
-        with _silence(), asyncio.Runner() as runner:
-            work = runner.get_loop().create_task(client.run())
-            try:
-                while not work.done():
-                    runner.run(asyncio.wait([work], timeout=STEP_S))
-                    yield status.progress(client.phase)
-            finally:
-                runner.run(_stop(work))
-            work.result()
-    except BaseException as error:
-        for writer in writers.values():
-            writer.stop(None if isinstance(error, (GeneratorExit, KeyboardInterrupt)) else error)
-        raise
 
 
 class StudyClient:
     """The owner's side of a study on a cluster. `phase` says in a few words how it is going."""
 
-    def __init__(self, address: Address, status: StudyStatus, writers: dict[str, RunWriter]) -> None:
+    def __init__(self, address: Address, status: StudyStatus, writers: Mapping[str, RunWriter]) -> None:
         self._address, self._status, self._writers = address, status, writers
         self._topic = f"qexplorer-{secrets.token_hex(8)}"  # a cancelled task's key is not used again
         self._versions = versions()
         self._workers: set[str] = set()
         self._latest = ""
         self._connected = False
-        self._events: asyncio.Queue[tuple[Callable[[Any], Coroutine[Any, Any, None]], Any]] = asyncio.Queue()
+        self._heard: asyncio.Queue[tuple[Handler, tuple[Any, ...]]] = asyncio.Queue()
+        """What was heard, with its handler. It is handled one after the other."""
         self._futures: dict[str, Future] = {}
         self._transfers: dict[str, asyncio.Task[None]] = {}
         """What is being sent to or fetched from the worker of a run."""
@@ -103,9 +68,11 @@ class StudyClient:
         try:
             await self._connect()
             async with asyncio.TaskGroup() as self._group:
-                reading = self._group.create_task(self._read_events())
-                await asyncio.gather(*(self._follow(run) for run in self._status.left))
-                reading.cancel()
+                for writer in self._writers.values():
+                    self._group.create_task(self._follow(writer))
+                while self._status.ended < len(self._status.study.runs):
+                    handler, args = await self._heard.get()
+                    await handler(*args)
         except BaseExceptionGroup as several:
             raise several.exceptions[0] from None
         finally:
@@ -118,108 +85,113 @@ class StudyClient:
             reason = printable(str(error).partition("\n")[0].rstrip("."), 300)
             what = f"No Dask scheduler could be reached at {self._address.url}: {reason}."
             raise UserError(what, "Start one with `dask scheduler`, or check the address.", field="on") from error
-        for topic, read in ((self._topic, self._read_message), (WORKERS, self._read_workers)):
-            self._client.subscribe_topic(topic, lambda event, read=read: self._events.put_nowait((read, event[1])))
+        self._client.subscribe_topic(self._topic, lambda event: self._tell(self._on_message, event[1]))
+        self._client.subscribe_topic(WORKERS, lambda event: self._tell(self._on_workers, event[1]))
         self._workers |= await check_workers(self._client, self._versions)
         self._connected = True
 
-    async def _follow(self, run: StudyRun) -> None:
-        """Submit a run, wait for it, and write what came of it."""
+    async def _follow(self, writer: RunWriter) -> None:
+        """Submit a run and wait for its end."""
         from distributed import CancelledError, KilledWorker
 
-        settings = json.dumps(write(run.job))
+        run = writer.run
         future = self._futures[run.key] = self._client.submit(
-            run_on_worker, run.job.name, settings, self._versions, self._topic, run.key,
+            run_on_worker, run.job.name, json.dumps(write(run.job)), self._versions, self._topic, run.key,
             key=self._task(run.key), pure=False)  # fmt: skip
         try:
             answer: Any = await future
         except KilledWorker as error:
             lost = f"Every worker that had it was lost, {error.allowed_failures + 1} in all."
-            await self._fail(run.key, f"{lost} It may need more memory than they have.")
+            self._tell(self._fail, writer, f"{lost} It may need more memory than they have.")
         except (asyncio.CancelledError, CancelledError) as error:
             if not future.cancelled():
                 raise  # the study ends
-            if self._status[run.key].ended:
-                return
+            if writer.status.ended:
+                return  # it was cancelled because it has failed
             why = printable(str(getattr(error, "reason", "") or "no reason given"), 80)
             what = f"The scheduler at {self._address.url} is gone or has dropped the runs ({why})."
             raise UserError(what, "Finished runs are kept.", field="on") from error
         else:
-            await self._stop_transfer(run.key)
-            self._writers[run.key].end(answer)
-            self._say(run.key, self._status[run.key].status)
-            del self._futures[run.key]  # the cluster may forget it
+            self._tell(self._on_answer, writer, answer)
+            self._futures.pop(run.key, None)  # the cluster may forget it
 
-    async def _fail(self, key: str, error: str) -> None:
-        await self._stop_transfer(key)
-        self._writers[key].fail(error)
-        cancelling: Any = self._client.cancel([self._futures[key]])
-        await cancelling
-        self._say(key, self._status[key].status)
+    def _tell(self, handler: Handler, *args: Any) -> None:
+        """Have something handled that was heard."""
+        self._heard.put_nowait((handler, args))
 
-    async def _read_events(self) -> None:
-        while True:
-            read, event = await self._events.get()
-            await read(event)
+    async def _on_answer(self, writer: RunWriter, answer: Any) -> None:
+        """A worker has returned from a run."""
+        if not writer.status.ended:
+            await self._stop_transfer(writer)
+            writer.end(answer)
+            self._say(writer, writer.status.status)
 
-    async def _read_workers(self, event: Any) -> None:
-        """Read an event of Dask's about a worker."""
-        action, worker = event.get("action"), event.get("worker", "")
+    async def _fail(self, writer: RunWriter, error: str) -> None:
+        """A run has failed: for the cluster, or in what its worker sent."""
+        if not writer.status.ended:
+            await self._stop_transfer(writer)
+            writer.fail(error)
+            self._say(writer, writer.status.status)
+        if writer.run.key in self._futures:
+            cancelling: Any = self._client.cancel([self._futures.pop(writer.run.key)])
+            await cancelling
+
+    async def _on_workers(self, event: Any) -> None:
+        """Dask says something about a worker."""
+        action, worker = text_of(event, "action"), text_of(event, "worker")
         if action == "add-worker":
             self._workers.add(worker)
         elif action == "remove-worker":
             self._workers.discard(worker)
-            for key, writer in self._writers.items():
+            for writer in self._writers.values():
                 if writer.worker == worker and not writer.status.ended:
-                    await self._stop_transfer(key)
+                    await self._stop_transfer(writer)
                     writer.lose_worker()
                     self._latest = "a worker was lost; its run continues on another one"
 
-    async def _read_message(self, event: Any) -> None:
-        """Read an event of a worker's about its run. One that is not understood fails the run."""
+    async def _on_message(self, event: Any) -> None:
+        """A worker says something about its run, which fails where it is not understood."""
+        writer = self._writers.get(text_of(event, "key"))
+        if writer is None or writer.status.ended:
+            return
         try:
             message = read_message(event)
         except UserError as error:
-            key = event.get("key") if isinstance(event, dict) else None
-            if key in self._writers and not self._status[key].ended:
-                await self._fail(key, str(error))
-            return
-        key, writer = message.key, self._writers.get(message.key)
-        if writer is None or writer.status.ended:
+            await self._fail(writer, str(error))
             return
         match message:
             case Started():
-                await self._stop_transfer(key)
+                await self._stop_transfer(writer)
                 self._workers.add(message.worker)  # it may have come while they were counted
                 writer.start(message.worker, message.host)
-                self._start_transfer(key, self._send_steps(key, writer))
-                self._say(key)
+                self._start_transfer(writer, self._send_steps)
+                self._say(writer)
             case Stepped() if message.worker == writer.worker:
                 writer.step(printable(message.phase, 200), message.fraction)
-                self._say(key, writer.status.phase)
+                self._say(writer, writer.status.phase)
             case Offered() if message.worker == writer.worker:
-                await self._stop_transfer(key)
-                self._start_transfer(key, self._fetch(key, writer, message.artifact))
+                await self._stop_transfer(writer)
+                self._start_transfer(writer, self._fetch, message.artifact)
             case _:
                 pass
 
-    def _start_transfer(self, key: str, transfer: Coroutine[Any, Any, None]) -> None:
+    def _start_transfer(self, writer: RunWriter, transfer: Handler, *args: Any) -> None:
         async def guarded() -> None:
             try:
-                await transfer
+                await transfer(writer, *args)
             except UserError as error:
-                await self._fail(key, str(error))
+                self._tell(self._fail, writer, str(error))
 
-        self._transfers[key] = self._group.create_task(guarded())
+        self._transfers[writer.run.key] = self._group.create_task(guarded())
 
-    async def _stop_transfer(self, key: str) -> None:
+    async def _stop_transfer(self, writer: RunWriter) -> None:
         """Stop what is sent or fetched for a run; when this returns, there is no half of a file."""
-        transfer = self._transfers.pop(key, None)
-        if transfer is not None and transfer is not asyncio.current_task():
+        transfer = self._transfers.pop(writer.run.key, None)
+        if transfer is not None:
             transfer.cancel()
             await asyncio.wait([transfer])
 
-    async def _send_steps(self, key: str, writer: RunWriter) -> None:
+    async def _send_steps(self, writer: RunWriter) -> None:
         """Send the finished steps of a run to its worker, and let it begin."""
         journal = writer.journal
         for number, name in enumerate(journal.keys("")):
@@ -227,31 +199,29 @@ class StudyClient:
             with content:
                 artifact, offset = Artifact.of(number, kind, name, content), 0
                 while artifact.fits and (chunk := read_chunk(content, offset, CHUNK)):
-                    await self._call(key, writer, Mailbox.write, dataclasses.asdict(artifact), offset, chunk)
+                    await self._call(writer, Mailbox.write, write(artifact), offset, chunk)
                     offset += len(chunk)
-        await self._call(key, writer, Mailbox.proceed, 0)
+        await self._call(writer, Mailbox.proceed, 0)
 
-    async def _fetch(self, key: str, writer: RunWriter, artifact: Artifact) -> None:
+    async def _fetch(self, writer: RunWriter, artifact: Artifact) -> None:
         """Fetch an artifact unless it is too large, and let the worker continue."""
         if artifact.fits:
             with IncomingFile(artifact, writer.incoming) as file:
                 while not file.complete:
-                    file.write(
-                        file.size, await self._call(key, writer, Mailbox.read, artifact.number, file.size, CHUNK)
-                    )
+                    file.write(file.size, await self._call(writer, Mailbox.read, artifact.number, file.size, CHUNK))
                     writer.receive(artifact, file.size)
                 writer.keep(artifact, file.close())
         else:
             writer.leave(artifact)
-        await self._call(key, writer, Mailbox.proceed, artifact.number)
+        await self._call(writer, Mailbox.proceed, artifact.number)
 
-    async def _call(self, key: str, writer: RunWriter, method: Callable[..., Any], *args: Any) -> Any:
+    async def _call(self, writer: RunWriter, method: Callable[..., Any], *args: Any) -> Any:
         """Call the mailbox of a run on its worker. Raises `UserError` with the worker's words.
 
         A call is never cancelled: while Dask connects, that would leave a socket open.
         """
         while True:
-            run: Any = self._client.run(call, self._task(key), method, *args, workers=[writer.worker])
+            run: Any = self._client.run(call, self._task(writer.run.key), method, *args, workers=[writer.worker])
             calling = asyncio.ensure_future(run)
             self._calls.add(calling)
             calling.add_done_callback(self._calls.discard)
@@ -283,31 +253,7 @@ class StudyClient:
     def _task(self, key: str) -> str:
         return f"{self._topic}-{key}"
 
-    def _say(self, key: str, what: str = "") -> None:
+    def _say(self, writer: RunWriter, what: str = "") -> None:
         """Say what happened last, unless it would hide that a run has to start again."""
-        if not any(writer.restarting for writer in self._writers.values()):
-            self._latest = f"{self._status[key].label}: {what}" if what else self._status[key].label
-
-
-async def _stop(work: "asyncio.Task[None]") -> None:
-    """Cancel a task and wait for its end, but not for ever."""
-    work.cancel()
-    await asyncio.wait([work], timeout=CONNECT_S + LEAVE_S)
-    if work.done() and not work.cancelled():
-        work.exception()  # or asyncio would warn that nobody looked at it
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Inside, the libraries write no lines of their own on stderr; what went wrong is raised."""
-    import distributed  # noqa: F401  its import sets the levels
-
-    loggers = [logging.getLogger(name) for name in LOGGERS]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
+        if not any(each.restarting for each in self._writers.values()):
+            self._latest = f"{writer.run.label}: {what}" if what else writer.run.label

@@ -87,10 +87,10 @@ class Mailbox:
     def write(self, artifact: dict[str, Any], offset: int, chunk: bytes) -> None:
         """Receive a chunk of a finished step; the last one adds it to the journal."""
         step = Artifact(**artifact)
-        if offset == 0:
-            self._incoming = IncomingFile(step, self.folder / "incoming")
         if self._incoming is None:
-            return
+            if offset:
+                return  # it was sent twice, and is complete
+            self._incoming = IncomingFile(step, self.folder / "incoming")
         self._incoming.write(offset, chunk)
         if self._incoming.complete:
             with self._incoming as incoming:

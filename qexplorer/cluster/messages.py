@@ -49,10 +49,16 @@ class Offered(Message):
 KINDS: dict[str, type[Message]] = {cls.__name__: cls for cls in (Started, Stepped, Offered)}
 
 
+def text_of(event: Any, name: str) -> str:
+    """A text in an event, which may be anything; empty where it has none of that name."""
+    value = event.get(name) if isinstance(event, dict) else None
+    return value if isinstance(value, str) else ""
+
+
 def read_message(event: Any) -> Message:
     """The message of an event; a `UserError` where it is none."""
-    fields = dict(event) if isinstance(event, dict) else {}
-    kind = fields.pop("kind", None)
+    kind = text_of(event, "kind")
     if kind not in KINDS:
-        raise UserError(f"A worker sent an unknown message “{printable(str(kind), TEXT)}”.")
+        raise UserError(f"A worker sent an unknown message “{printable(kind, TEXT)}”.")
+    fields = {name: value for name, value in event.items() if name != "kind"}
     return read(KINDS[kind], fields, f"A worker's message {kind}", strict=True)

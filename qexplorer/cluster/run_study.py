@@ -1,6 +1,7 @@
 """Run a study: finished runs are taken from the history, the others run here or on a cluster."""
 
 from qexplorer.cluster.address import LOCAL, NO_TLS, Tls, parse_address
+from qexplorer.cluster.remote import run_on_cluster
 from qexplorer.engine.runs.history import History, Run
 from qexplorer.engine.runs.results import RunResult
 from qexplorer.engine.studies.local import run_locally
@@ -28,8 +29,6 @@ def run_study(
     if address is None:
         yield from run_locally(status, history, manifest)
     elif status.left:
-        from qexplorer.cluster.client import run_on_cluster
-
         yield from run_on_cluster(status, history, manifest, address)
     return status.result()
 

@@ -30,7 +30,8 @@ class RunWriter:
     """
 
     def __init__(self, run: StudyRun, status: StudyStatus, history: History, manifest: Manifest) -> None:
-        self._run, self._status, self._history, self._manifest = run, status, history, manifest
+        self.run = run
+        self._status, self._history, self._manifest = status, history, manifest
         self._is_entered = False
         self._host = ""
         self._models: dict[str, Path] = {}
@@ -42,7 +43,7 @@ class RunWriter:
     @property
     def status(self) -> RunStatus:
         """The status of the run."""
-        return self._status[self._run.key]
+        return self._status[self.run.key]
 
     @property
     def journal(self) -> RunJournal:
@@ -106,7 +107,7 @@ class RunWriter:
         except UserError as error:
             self.fail(str(error))
             return
-        self._status.finish(self._run.key, result)
+        self._status.finish(self.run.key, result)
         clean(self._history, self.status.run_id, done=True)
         self._is_entered = False
 
@@ -114,7 +115,7 @@ class RunWriter:
         """The run has failed."""
         self._enter()
         self._history.fail(self.status.run_id, error)
-        self._status.fail(self._run.key, error)
+        self._status.fail(self.run.key, error)
         clean(self._history, self.status.run_id, done=False)
         self._is_entered = False
 
@@ -142,18 +143,18 @@ class RunWriter:
         """Enter the run as running, unless it is; one that was started earlier is resumed."""
         if self._is_entered:
             return
-        job, run_id = self._run.job, self.status.run_id
+        job, run_id = self.run.job, self.status.run_id
         if run_id:
             self._history.resume(run_id)
         else:
             run_id = self._history.new_id(job.name)
-            self._manifest.add(self._run.key, run_id)
+            self._manifest.add(self.run.key, run_id)
             self._history.start(job.name, write(job), run_id)
         self._is_entered = True
         self._change(run_id=run_id)
 
     def _change(self, **changes: Any) -> None:
-        self._status.change(self._run.key, **changes)
+        self._status.change(self.run.key, **changes)
 
 
 def _result_of(answer: Any) -> str:

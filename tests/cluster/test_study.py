@@ -89,45 +89,44 @@ def test_several_jobs_come_before_the_grid_and_a_study_without_one_is_a_single_r
 
 
 @pytest.mark.parametrize(
-    ("text", "said", "field"),
+    ("text", "field", "words"),
     [
-        ("job =", "study.toml is no TOML", ""),
-        ("title = 'x'", "names no job", "job"),
-        ("job = 3", "names no job", "job"),
-        ("job = []", "names no job", "job"),
-        ("job = 'weight_only'", "no job “weight_only”.*Did you mean weight-only.*Known: ", "job"),
-        ("job = ['evaluate', 'evaluate']", "one job twice", "job"),
-        ("job = 'evaluate'\ntitle = 3", "title is no text", "title"),
-        ("job = 'evaluate'\nseeds = [1]", "no key “seeds”. What there is: title, job, settings, grid", "seeds"),
-        ("job = 'evaluate'\nsettings = 3", "settings is not a table", "settings"),
-        ("job = 'evaluate'\n[settings]\nlimt = 3", "the job evaluate has no setting “limt”. Did you mean limit",
-         "limt"),
-        ("job = 'evaluate'\n[settings]\nweight_spec = 'int8'", "the job evaluate has no setting.*Its settings: model, ",
-         "weight_spec"),
-        ("job = ['weight-only', 'evaluate']\n[settings]\nrepairs = 'fold'", "the job evaluate has no", "repairs"),
-        ("job = 'evaluate'\n[settings]\nlimit = '3'", "settings.limit cannot be “3”. It is a whole number", "limit"),
-        ("job = 'evaluate'\n[settings]\nlimit = true", "settings.limit cannot be “True”", "limit"),
-        ("job = 'evaluate'\n[settings]\nlimit = 1.5", "settings.limit cannot be “1.5”", "limit"),
-        ("job = 'evaluate'\n[settings]\nmodel = 1", "settings.model cannot be “1”. It is a text", "model"),
-        ("job = 'evaluate'\n[settings]\nmodel = 2026-11-21", "settings.model cannot be", "model"),
-        ("job = 'evaluate'\n[settings]\nlimit = -1", "study.toml: settings.limit: .*must be 0 or more", "limit"),
-        ("job = 'evaluate'\n[settings]\ntiming = 'of'", "settings.timing: .*Choose one of on, off", "timing"),
-        ("job = 'weight-only'\n[grid]\nweight_spec = ['int8', 'int9']", "grid.weight_spec: .*int9", "weight_spec"),
-        ("job = 'weight-only'\n[settings]\nrepairs = 'glue'", "settings.repairs: .*glue", "repairs"),
-        ("job = 'evaluate'\n[grid]\nseed = 3", "grid.seed is not a list", "seed"),
-        ("job = 'evaluate'\n[grid]\nseed = []", "grid.seed is empty", "seed"),
-        ("job = 'evaluate'\n[grid]\nseed = [1, '2']", "grid.seed cannot be “2”", "seed"),
-        ("job = 'evaluate'\n[grid]\nseed = [1, 2, 1]", "grid.seed lists “1” twice", "seed"),
-        ("job = 'evaluate'\n[settings]\nseed = 1\n[grid]\nseed = [1]", r"under \[settings\] and under ", "seed"),
-        (f"job = 'evaluate'\n[grid]\nseed = {list(range(101))}\nlimit = {list(range(100))}", "asks for 10,100 runs",
-         "grid"),
+        ("job =", "", ["TOML"]),
+        ("title = 'x'", "job", ["weight-only"]),
+        ("job = 3", "job", ["weight-only"]),
+        ("job = []", "job", ["weight-only"]),
+        ("job = 'weight_only'", "job", ["“weight_only”", "mean weight-only?", "evaluate"]),
+        ("job = ['evaluate', 'evaluate']", "job", ["twice"]),
+        ("job = 'evaluate'\ntitle = 3", "title", ["title"]),
+        ("job = 'evaluate'\nseeds = [1]", "seeds", ["“seeds”", "title, job, settings, grid"]),
+        ("job = 'evaluate'\nsettings = 3", "settings", ["table"]),
+        ("job = 'evaluate'\n[settings]\nlimt = 3", "limt", ["evaluate", "“limt”", "mean limit?"]),
+        ("job = 'evaluate'\n[settings]\nweight_spec = 'int8'", "weight_spec", ["evaluate", "settings: model, "]),
+        ("job = ['weight-only', 'evaluate']\n[settings]\nrepairs = 'fold'", "repairs", ["job evaluate"]),
+        ("job = 'evaluate'\n[settings]\nlimit = '3'", "limit", ["settings.limit", "“3”", "whole number"]),
+        ("job = 'evaluate'\n[settings]\nlimit = true", "limit", ["settings.limit", "“True”"]),
+        ("job = 'evaluate'\n[settings]\nlimit = 1.5", "limit", ["settings.limit", "“1.5”"]),
+        ("job = 'evaluate'\n[settings]\nmodel = 1", "model", ["settings.model", "“1”", "text"]),
+        ("job = 'evaluate'\n[settings]\nmodel = 2026-11-21", "model", ["settings.model"]),
+        ("job = 'evaluate'\n[settings]\nlimit = -1", "limit", ["settings.limit", "0 or more"]),
+        ("job = 'evaluate'\n[settings]\ntiming = 'of'", "timing", ["settings.timing", "on, off"]),
+        ("job = 'weight-only'\n[grid]\nweight_spec = ['int8', 'int9']", "weight_spec", ["grid.weight_spec", "int9"]),
+        ("job = 'weight-only'\n[settings]\nrepairs = 'glue'", "repairs", ["settings.repairs", "glue"]),
+        ("job = 'evaluate'\n[grid]\nseed = 3", "seed", ["grid.seed", "list"]),
+        ("job = 'evaluate'\n[grid]\nseed = []", "seed", ["grid.seed", "empty"]),
+        ("job = 'evaluate'\n[grid]\nseed = [1, '2']", "seed", ["grid.seed", "“2”"]),
+        ("job = 'evaluate'\n[grid]\nseed = [1, 2, 1]", "seed", ["grid.seed", "“1”", "twice"]),
+        ("job = 'evaluate'\n[settings]\nseed = 1\n[grid]\nseed = [1]", "seed", ["[settings]", "[grid]"]),
+        (f"job = 'evaluate'\n[grid]\nseed = {list(range(101))}\nlimit = {list(range(100))}", "grid", ["10,100 runs"]),
     ],
-)  # fmt: skip
-def test_what_is_wrong_with_a_file_is_named_with_what_there_is(text: str, said: str, field: str) -> None:
-    with pytest.raises(UserError, match=said) as stop:
+)
+def test_what_is_wrong_with_a_file_is_named_with_what_there_is(text: str, field: str, words: list[str]) -> None:
+    with pytest.raises(UserError) as stop:
         Study.parse(text)
-    assert str(stop.value).startswith("study.toml")
+    said = str(stop.value)
+    assert said.startswith("study.toml")
     assert stop.value.field == field
+    assert [word for word in words if word not in said] == []
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

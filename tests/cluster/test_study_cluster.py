@@ -1,6 +1,5 @@
 """Studies on a real scheduler with real workers, each a process of its own on the loopback."""
 
-import asyncio
 import gc
 import json
 import socket

@@ -71,6 +71,8 @@ class StudyStatus:
         self._runs = {run.key: RunStatus(run.number, run.key, run.label, run.job.name, run.settings)
                       for run in study.runs}  # fmt: skip
         self._notes: list[str] = []
+        self.ended = 0
+        """How many runs have ended."""
 
     def __getitem__(self, key: str) -> RunStatus:
         return self._runs[key]
@@ -80,15 +82,11 @@ class StudyStatus:
         """The runs that have not ended, in their order."""
         return [run for run in self.study.runs if not self._runs[run.key].ended]
 
-    @property
-    def ended(self) -> int:
-        """How many runs have ended."""
-        return sum(run.ended for run in self._runs.values())
-
     def change(self, key: str, **changes: Any) -> None:
         """Change the status of a run; one that has ended stays as it is."""
         if not self._runs[key].ended:
             self._runs[key] = dataclasses.replace(self._runs[key], **changes)
+            self.ended += self._runs[key].ended
 
     def finish(self, key: str, result: RunResult) -> None:
         """Set a run to done."""

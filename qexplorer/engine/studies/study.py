@@ -59,7 +59,7 @@ class Study:
             what = f"{printable(str(path))} cannot be read: {error.strerror}."
             raise UserError(what, "Give the TOML file of a study.") from error
         except UnicodeDecodeError as error:
-            raise UserError(f"{printable(str(path))} is no text in UTF-8.", "Give the TOML file of a study.") from error
+            raise UserError(f"{printable(str(path))} is not UTF-8 text.", "Give the TOML file of a study.") from error
         return cls.parse(text, path.name)
 
     @classmethod
@@ -69,7 +69,7 @@ class Study:
         document = _document(text, name)
         title = document.get("title", name.removesuffix(".toml"))
         if not isinstance(title, str):
-            raise UserError(f"{name}: title is no text.", field="title")
+            raise UserError(f"{name}: title is not a text.", field="title")
         classes = known_jobs(document, name)
         settings = checked_fields(document, "settings", classes, name)
         grid = checked_fields(document, "grid", classes, name)
@@ -82,27 +82,26 @@ def _document(text: str, name: str) -> dict[str, Any]:
         document = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UserError(
-            f"{name} is no TOML: {printable(str(error))}.", "`qexplorer study --help` shows a file."
+            f"{name} is not valid TOML: {printable(str(error))}.", "`qexplorer study --help` shows a file."
         ) from error
     for key in document:
         if key not in KEYS:
-            what = f"{name}: there is no key “{printable(key, LABEL)}”."
-            raise UserError(what, f"What there is: {', '.join(KEYS)}; settings of the job belong under [settings].",
-                            field=key)  # fmt: skip
+            what = f"{name} has no key “{printable(key, LABEL)}”."
+            remedy = f"Its keys: {', '.join(KEYS)}; settings of the job belong under [settings]."
+            raise UserError(what, remedy, field=key)
     return document
 
 
 def _check_grid(settings: dict[str, Any], grid: dict[str, list[Any]], jobs_n: int, name: str) -> None:
     for key, values in grid.items():
         if key in settings:
-            raise UserError(f"{name}: {key} stands under [settings] and under [grid].", "Leave one out.", field=key)
+            raise UserError(f"{name}: {key} is under both [settings] and [grid].", "Remove one.", field=key)
         if not values:
             raise UserError(f"{name}: grid.{key} is empty.", "List at least one value.", field=key)
         twice = next((value for i, value in enumerate(values) if value in values[:i]), None)
         if twice is not None:
-            raise UserError(
-                f"{name}: grid.{key} lists “{printable(str(twice), LABEL)}” twice.", "Leave one out.", field=key
-            )
+            what = f"{name}: grid.{key} lists “{printable(str(twice), LABEL)}” twice."
+            raise UserError(what, "Remove one.", field=key)
     n = jobs_n * math.prod(map(len, grid.values()))
     if n > MOST_RUNS:
         raise UserError(f"{name} asks for {n:,} runs.", f"A study has at most {MOST_RUNS:,}.", field="grid")
