@@ -51,7 +51,8 @@ class StudyPanel(Panel):
         self.table = CellsTable()
         self.table.row_pressed.connect(self._on_row_pressed)
         self._task: Task | None = None
-        self._runs: tuple[RunStatus, ...] = ()
+        self.runs: tuple[RunStatus, ...] = ()
+        """The study's runs as they are shown."""
         self._paths = {name: PathField(*words) for name, words in PATHS.items()}
         for name, path in self._paths.items():
             path.field.setObjectName(f"study_{name}")
@@ -75,6 +76,7 @@ class StudyPanel(Panel):
         self.cancel_button.setEnabled(False)
         self._remark = caption("")
         self._refusal = caption("")
+        self._refusal.setObjectName("study_refusal")
         self._refusal.setForegroundRole(QPalette.ColorRole.BrightText)
         self._refusal.setContentsMargins(12, 0, 12, 0)
         self._refusal.setWordWrap(True)
@@ -186,15 +188,15 @@ class StudyPanel(Panel):
             self._remark.setText(f"{task.progress}{left}")
 
     def _show(self, runs: tuple[RunStatus, ...]) -> None:
-        if sum(bool(run.rows) for run in runs) != sum(bool(run.rows) for run in self._runs):
+        if sum(bool(run.rows) for run in runs) != sum(bool(run.rows) for run in self.runs):
             self.parts.runs.reload()  # so that each run stands in Runs as soon as it is done
-        self._runs = runs
+        self.runs = runs
         self.table.show_lines([_line(run) for run in runs])
         self._stack.setCurrentWidget(self.table)
 
     def _on_row_pressed(self, row: int) -> None:
         """Look at a run that is done."""
-        run = self._runs[row]
+        run = self.runs[row]
         if run.rows:
             self.parts.runs.choose(((run.run_id, run.rows[-1].name),))
 
@@ -214,7 +216,7 @@ class StudyPanel(Panel):
                 self.banner.show_message(failed.message + remedy, failed.details)
                 self._remark.setText("")
             case Cancelled():
-                runs = (replace(run, status="cancelled") if run.status == RUNNING else run for run in self._runs)
+                runs = (replace(run, status="cancelled") if run.status == RUNNING else run for run in self.runs)
                 self._show(tuple(runs))
                 self._remark.setText("cancelled; runs that are done stay")
             case _:
