@@ -1,7 +1,10 @@
 """Text found inside files, made fit to be shown: nothing in it moves the cursor, turns the line or fills the screen."""
 
+import re
+
 NAME_SHOWN = 512
 """So many characters of a name are shown."""
+NUMBERS = re.compile(r"(\d{1,9})")
 
 
 def printable(text: str, limit: int = NAME_SHOWN) -> str:
@@ -35,3 +38,8 @@ def _escape(character: str) -> str:
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def natural(text: str) -> tuple[tuple[int, str], ...]:
+    """A key that sorts `features.2` before `features.10`."""
+    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in NUMBERS.split(text) if part)

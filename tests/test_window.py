@@ -93,14 +93,14 @@ def test_the_main_job_by_mouse_and_keyboard(qtbot: QtBot, open_window: Open) -> 
     qtbot.mouseClick(jobs.run_button, LEFT)
     qtbot.keyClick(window, Qt.Key.Key_F5)
     assert len(window.jobs.tasks) == 2
-    qtbot.waitUntil(lambda: len(runs.table.runs.lines) == 3, timeout=120_000)
+    qtbot.waitUntil(lambda: len(runs.table.lines.shown) == 3, timeout=120_000)
     (second,) = (row for row in jobs.findChildren(TaskRow) if row.isVisible())
     qtbot.waitUntil(lambda: second.bar.share > 0.05, timeout=60_000)
     qtbot.mouseClick(second.cancel, LEFT)
     assert not second.cancel.isEnabled()
     qtbot.waitUntil(lambda: not window.jobs.tasks, timeout=10_000)
-    qtbot.waitUntil(lambda: len(runs.table.runs.lines) == 4)
-    cancelled, first, *rest = runs.table.runs.lines
+    qtbot.waitUntil(lambda: len(runs.table.lines.shown) == 4)
+    cancelled, first, *rest = runs.table.lines.shown
     assert isinstance(cancelled, EndedLine)
     assert isinstance(first, RunLine)
     assert first.kernels == "float32"

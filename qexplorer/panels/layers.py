@@ -6,20 +6,22 @@ from typing import ClassVar
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QStackedLayout, QVBoxLayout, QWidget
 
-from qexplorer.inspection.rows import LayerRow, Totals
+from qexplorer.inspection.rows import Totals
+from qexplorer.inspection.scan import Scan
 from qexplorer.inspection.scan_table import as_csv
 from qexplorer.panels import Panel, Parts, Place, panels
+from qexplorer.panels.layer_columns import ERROR_SHARE, Layer, columns_of
 from qexplorer.quant import QuantSpec
 from qexplorer.state.app_state import AppState
 from qexplorer.state.layer_scan import MOST
 from qexplorer.state.runner import Failed
 from qexplorer.text import printable
 from qexplorer.weights import Checkpoint
-from qexplorer.widgets.controls import Button, Field, caption
-from qexplorer.widgets.layers_model import LayerLine
-from qexplorer.widgets.layers_table import LayersTable
+from qexplorer.widgets.controls import Button, caption
+from qexplorer.widgets.filter_field import NO_MATCH, FilterField, fitting
+from qexplorer.widgets.growing_table import GrowingTable
 from qexplorer.widgets.messages import Placeholder
-from qexplorer.widgets.numbers import count, duration, size
+from qexplorer.widgets.numbers import count, decibels, duration, size
 from qexplorer.widgets.spec_rows import SpecLine, SpecRows
 from qexplorer.widgets.task_row import ThinBar
 from qexplorer.widgets.theme import Theme
@@ -29,6 +31,8 @@ NOTHING = (
     "Open weights: what the scheme does to every tensor of the file appears here, those that it hurts most first.",
 )
 START = "Press Scan: every tensor is quantized as the scheme says, and those that it hurts most come first."
+LEAST = "features.12.conv"
+"""Names have room for so many characters before the table is wider than its place."""
 OUTDATED = "These are figures of the spec before — Scan again."
 
 
@@ -44,7 +48,10 @@ class LayersPanel(Panel):
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)
         self.layers, self._taken, self._in_sight = parts.layers, 0, True
-        self.specs, self.table = SpecRows(), LayersTable()
+        self._specs: tuple[QuantSpec, ...] = ()
+        self._marks: tuple[tuple[QuantSpec, ...], str, Scan | None] = ((), "", None)
+        self.specs = SpecRows()
+        self.table = GrowingTable[Layer]("Layers", columns_of((), "", None), lambda layer: layer.row.name, LEAST)
         self._add_controls()
         self.body.addWidget(self.specs)
         self.body.addLayout(self._controls())
@@ -54,26 +61,20 @@ class LayersPanel(Panel):
         self.layers.grew.connect(self._on_grew)
         self.layers.changed.connect(self._show_state)
         self.layers.failed.connect(self._on_failed)
-        for signal in (self.table.filter.rowsInserted, self.table.filter.rowsRemoved, self.table.filter.modelReset):
+        model = self.table.model()
+        for signal in (model.rowsInserted, model.rowsRemoved, model.modelReset):
             signal.connect(self._on_matches)
         parts.preview.opened.connect(self._on_opened)
         parts.preview.refused.connect(self._show_state)
         parts.store.changed.connect(self._on_changed)
         parts.themes.changed.connect(self.show_theme)
         self.show_theme(parts.themes.current)
-        self.table.show_current(parts.store.state.tensor)
         self._show_state()
         self._in_sight = False
 
     def _add_controls(self) -> None:
-        self.filter, self.bar = Field(), ThinBar()
-        self.filter.setPlaceholderText("Filter: conv, >1M, sqnr<15")
-        self.filter.setClearButtonEnabled(True)
+        self.filter, self.bar = FilterField("Filter layers", "the SQNR under the first spec"), ThinBar()
         self.filter.setObjectName("filter_layers")
-        self.filter.setAccessibleName("Filter layers")
-        self.filter.setToolTip(
-            "Words of the name; >1M or <10k compare the number of values, sqnr<15 the SQNR under the first spec"
-        )
         self.scan, self.pin, self.export = Button("Scan", primary=True), Button("Pin"), Button("Export CSV …")
         self.pin.setAccessibleName("Pin the current spec")
         self.export.setAccessibleName("Export the layers as CSV")
@@ -81,9 +82,9 @@ class LayersPanel(Panel):
         self.scan.clicked.connect(self._on_scan)
         self.pin.clicked.connect(self.layers.pin)
         self.export.clicked.connect(self._on_export)
-        self.filter.textChanged.connect(self.table.show_filter)
+        self.filter.textChanged.connect(self._on_filter)
         self.specs.removed.connect(self._on_removed)
-        self.table.chosen.connect(self._on_chosen)
+        self.table.opened.connect(self._on_layer)
 
     def _controls(self) -> QHBoxLayout:
         row = QHBoxLayout()
@@ -114,9 +115,7 @@ class LayersPanel(Panel):
         place = QWidget()
         self._stack = QStackedLayout(place)
         self._empty = Placeholder(*NOTHING, "Open weights …")
-        self._unmatched = Placeholder(
-            "Nothing matches", "Words must be part of the name; >10k, <1M and sqnr<15 compare."
-        )
+        self._unmatched = Placeholder(*NO_MATCH)
         self._empty.pressed.connect(self.open_pressed)
         for widget in (self._empty, self.table, self._unmatched):
             self._stack.addWidget(widget)
@@ -136,13 +135,25 @@ class LayersPanel(Panel):
     # -- what follows from the scan
 
     def _on_restarted(self) -> None:
-        self._taken = 0
-        scan = self.layers.scan
-        if scan is None:
-            self.table.layers.clear()
-        else:
+        scan, self._taken = self.layers.scan, 0
+        if scan is not None:
             self.banner.clear()
-            self.table.restart([title_of(spec) for spec in scan.specs])
+        if scan is None or len(scan.specs) != len(self._specs):  # no line has figures of so many specs
+            self.table.lines.show_lines(())
+        self._specs = self._specs if scan is None else scan.specs
+        self._show_columns()
+        if scan is not None and not self.table.isSortingEnabled():
+            self.table.setSortingEnabled(True)
+            groups = [column.group for column in self.table.lines.columns]
+            self.table.sortByColumn(groups.index(ERROR_SHARE), Qt.SortOrder.DescendingOrder)
+
+    def _show_columns(self) -> None:
+        """Grey out what is not of the specs that are chosen, and mark the tensor that the other panels show."""
+        fresh = None if self.layers.outdated else self.layers.scan
+        marks = (self._specs, self.parts.store.state.tensor, fresh)
+        if marks != self._marks:
+            self._marks = marks
+            self.table.show_columns(columns_of([title_of(spec) for spec in self._specs], *marks[1:]))
 
     def _on_grew(self) -> None:
         scan = self.layers.scan
@@ -150,8 +161,8 @@ class LayersPanel(Panel):
             return
         rows = scan.new_rows(self._taken)
         self._taken += len(rows)
-        self.table.show_totals([totals.e2 for totals in scan.totals])
-        self.table.take([line_of(row) for row in rows])
+        self.table.put([Layer(row, scan) for row in rows])
+        self.table.viewport().update()  # their shares of the whole have changed
         if not self.layers.running:
             self.table.put_in_order()
         self._show_state()
@@ -185,7 +196,7 @@ class LayersPanel(Panel):
             else "Keep the current spec as columns of its own, and go on to change the scheme beside it"
         )  # fmt: skip
         self.export.setEnabled(scan is not None and scan.done > 0)
-        self.table.show_outdated(layers.outdated)
+        self._show_columns()
         self._show_specs()
         self._show_progress()
         self._show_place()
@@ -206,7 +217,7 @@ class LayersPanel(Panel):
         return (
             size(totals.bytes),
             f"{totals.bits_per_weight:.2f} bits",
-            f"{totals.sqnr_db:.2f} dB" if totals.quantized else "–",
+            f"{decibels(totals.sqnr_db)} dB" if totals.quantized else "–",
             f"{count(totals.quantized)} of {count(len(checkpoint.tensors))} tensors",
         )
 
@@ -225,7 +236,7 @@ class LayersPanel(Panel):
         )  # fmt: skip
 
     def _matches(self) -> str:
-        rows, left = self.table.layers.rowCount(), self.table.filter.rowCount()
+        rows, left = self.table.lines.rowCount(), self.table.model().rowCount()
         return (
             "" if not rows else f"{count(left)} of {count(rows)} tensors" if left < rows else f"{count(rows)} tensors"
         )
@@ -233,8 +244,8 @@ class LayersPanel(Panel):
     def _show_place(self) -> None:
         """Show the table, or say why there is nothing in it."""
         checkpoint, table = self.parts.preview.checkpoint, self.table
-        if table.layers.rowCount():
-            self._stack.setCurrentWidget(table if table.filter.rowCount() else self._unmatched)
+        if table.lines.rowCount():
+            self._stack.setCurrentWidget(table if table.model().rowCount() else self._unmatched)
             return
         if checkpoint is None:
             self._empty.show_text(*NOTHING)
@@ -255,8 +266,11 @@ class LayersPanel(Panel):
     def _on_removed(self, row: int) -> None:
         self.layers.unpin(self.layers.specs[row])
 
-    def _on_chosen(self, name: str) -> None:
-        self.parts.store.update(tensor=name)
+    def _on_layer(self, layer: Layer) -> None:
+        self.parts.store.update(tensor=layer.row.name)
+
+    def _on_filter(self, text: str) -> None:
+        self.table.show_fitting(fitting(text, first_sqnr))
 
     def _on_export(self) -> None:
         dialog = QFileDialog(self, "Export the layers", filter="Comma-separated values (*.csv)")
@@ -285,7 +299,12 @@ class LayersPanel(Panel):
 
     def _on_changed(self, old: AppState, new: AppState) -> None:
         if new.tensor != old.tensor:
-            self.table.show_current(new.tensor)
+            self._show_columns()
+
+
+def first_sqnr(layer: Layer) -> float | None:
+    """What the filter compares."""
+    return layer.row.figures[0].sqnr_db if layer.row.figures else None
 
 
 def title_of(spec: QuantSpec) -> str:
@@ -297,22 +316,3 @@ def title_of(spec: QuantSpec) -> str:
 def about(spec: QuantSpec) -> str:
     """Every field of a spec, a line each."""
     return "\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in spec.to_json().items())
-
-
-def line_of(row: LayerRow) -> LayerLine:
-    """The table's line of a tensor."""
-    return LayerLine(
-        name=row.name,
-        shown=printable(row.name),
-        shape=row.shape,
-        dtype=row.dtype,
-        n=row.n,
-        note=row.trouble,
-        bytes=row.original_bytes,
-        share=row.share,
-        histogram=row.histogram,
-        lo=row.lo,
-        hi=row.hi,
-        tied=printable(row.tied_to) if row.tied_to else "",
-        figures=row.figures,
-    )

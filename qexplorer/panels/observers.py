@@ -86,7 +86,7 @@ class ObserversPanel(SurveyPanel):
         self._show_adopt()
 
     def show_choice(self, state: AppState) -> None:
-        self.table.observers.show_current(state.spec.observer.name)
+        self.table.show_current(state.spec.observer.name)
         self.plot.show_log(state.log_counts)
         self._show_adopt()
 

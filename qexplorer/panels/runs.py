@@ -109,7 +109,7 @@ class RunsPanel(Panel):
 
     def _enable(self) -> None:
         self.resume.setEnabled(bool(self._unfinished))
-        self.export.setEnabled(bool(self.table.runs.lines))
+        self.export.setEnabled(bool(self.table.lines.shown))
         for button in (self.note, self.delete):
             button.setEnabled(bool(self._chosen_ids()))
         self.train.setEnabled(self._can_be_trained(self._chosen_ids()))

@@ -10,7 +10,8 @@ from qexplorer.state.app_state import AppState
 from qexplorer.state.runner import Failed
 from qexplorer.text import printable
 from qexplorer.weights import Checkpoint
-from qexplorer.widgets.controls import Field, caption
+from qexplorer.widgets.controls import caption
+from qexplorer.widgets.filter_field import NO_MATCH, FilterField
 from qexplorer.widgets.messages import Placeholder
 from qexplorer.widgets.numbers import many, size
 from qexplorer.widgets.tensor_model import TensorRow
@@ -30,17 +31,11 @@ class WeightsPanel(Panel):
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)
-        self._filter = Field()
-        self._filter.setPlaceholderText("Filter: conv, >1M, sqnr<15")
-        self._filter.setClearButtonEnabled(True)
+        self._filter = FilterField("Filter tensors", "the SQNR (Ctrl+F)")
         self._filter.setObjectName("filter")
-        self._filter.setAccessibleName("Filter tensors")
-        self._filter.setToolTip(
-            "Words of the name; >1M or <10k compare the number of values, sqnr<15 the SQNR (Ctrl+F)"
-        )
         self._tree = TensorTree()
         self._empty = Placeholder("No weights are open", f"Drop a file or folder here: {READS}.", "O&pen …")
-        self._nothing = Placeholder("Nothing matches", "Words must be part of the name; >10k, <1M and sqnr<15 compare.")
+        self._nothing = Placeholder(*NO_MATCH)
         self._totals = caption("")
         self._totals.setContentsMargins(12, 2, 12, 8)
         self._warning = caption("")

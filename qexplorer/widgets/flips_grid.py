@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QAbstractListModel, QModelIndex, QPoint, QRect, QSize, Qt
+from PySide6.QtCore import QPoint, QRect, QSize, Qt
 from PySide6.QtGui import QImage, QPainter, QPaintEvent, QPalette, QPen, QResizeEvent
 from PySide6.QtWidgets import (
     QBoxLayout,
@@ -23,11 +23,11 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from qexplorer.widgets.lines import LINE, Column, Lines
 from qexplorer.widgets.numbers import count
 from qexplorer.widgets.segmented import Segmented
-from qexplorer.widgets.tensor_model import Index
 from qexplorer.widgets.theme import LIGHT, Theme, scaled
-from qexplorer.widgets.views import dress
+from qexplorer.widgets.views import Index, dress
 
 TILE = 56
 """The side of a thumbnail in pixels."""
@@ -57,6 +57,11 @@ class Flip:
         """What the change did: `right`, `wrong` or `other`."""
         return "right" if self.after == self.label else "wrong" if self.before == self.label else "other"
 
+    @cached_property
+    def picture(self) -> QImage:
+        """The thumbnail, made when it is first seen."""
+        return picture_of(self.image)
+
     @property
     def words(self) -> str:
         """All about it, in one line."""
@@ -66,36 +71,10 @@ class Flip:
         )
 
 
-class FlipsModel(QAbstractListModel):
-    """The flips that the filter lets through."""
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.flips: list[Flip] = []
-        self._pictures: dict[int, QImage] = {}
-
-    def show_flips(self, flips: Sequence[Flip]) -> None:
-        """Show other flips."""
-        self.beginResetModel()
-        self.flips, self._pictures = list(flips), {}
-        self.endResetModel()
-
-    def picture(self, row: int) -> QImage:
-        """The thumbnail of a row, made when it is first seen."""
-        if row not in self._pictures:
-            self._pictures[row] = picture_of(self.flips[row].image)
-        return self._pictures[row]
-
-    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
-        return 0 if parent.isValid() else len(self.flips)
-
-    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        flip = self.flips[index.row()]
-        if role == Qt.ItemDataRole.DisplayRole:
-            return f"{flip.before} → {flip.after} {MARKS[flip.kind]}"
-        if role in (Qt.ItemDataRole.ToolTipRole, Qt.ItemDataRole.AccessibleTextRole):
-            return flip.words
-        return None
+COLUMN: Column[Flip] = Column(
+    "Image", "", "", lambda flip: f"{flip.before} → {flip.after} {MARKS[flip.kind]}", tip=lambda flip: flip.words,
+    spoken=lambda flip: flip.words, right=False,
+)  # fmt: skip
 
 
 def picture_of(image: NDArray[np.float32]) -> QImage:
@@ -127,10 +106,8 @@ class FlipDelegate(QStyledItemDelegate):
         return view.gridSize() if isinstance(view, QListView) else super().sizeHint(option, index)
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
-        model, area = index.model(), QRect(option.rect)
-        if not isinstance(model, FlipsModel):
-            return
-        flip, picture, theme = model.flips[index.row()], model.picture(index.row()), self.theme
+        flip: Flip = index.data(LINE)
+        area, picture, theme = QRect(option.rect), flip.picture, self.theme
         painter.save()
         if option.state & QStyle.StateFlag.State_Selected:
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
@@ -212,9 +189,9 @@ class FlipsGrid(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setAccessibleName("Predictions that changed")
-        self.flips_model = FlipsModel(self)
+        self.lines = Lines((COLUMN,), lambda flip: flip.index, self)
         self.view = Thumbnails()
-        self.view.setModel(self.flips_model)
+        self.view.setModel(self.lines)
         self._delegate = FlipDelegate(self.view)
         self.view.setItemDelegate(self._delegate)
         self._heading = QLabel()
@@ -279,7 +256,7 @@ class FlipsGrid(QWidget):
     def _on_filter(self) -> None:
         wanted = self.filter.value
         shown = [flip for flip in self._flips if wanted in ("all", flip.kind)]
-        self.flips_model.show_flips(shown)
+        self.lines.show_lines(shown)
         self.view.nothing = EMPTY[str(wanted)]
         self.view.setAccessibleDescription(f"{count(len(shown))} shown. " + "; ".join(f.words for f in shown[:5]))
         self.view.viewport().update()

@@ -10,8 +10,9 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVB
 
 from qexplorer.quant.analysis import Analysis
 from qexplorer.quant.params import EPS
+from qexplorer.widgets.bands import band_of
 from qexplorer.widgets.controls import caption
-from qexplorer.widgets.numbers import count, figure, percent, size
+from qexplorer.widgets.numbers import count, decibels, figure, percent, size
 from qexplorer.widgets.theme import scaled
 
 
@@ -120,7 +121,6 @@ METRICS = {
     "Codes used": "code_utilization", "Code entropy": "code_entropy_bits",
 }  # fmt: skip
 """The lines that a sketch has a bound of."""
-BANDS = ((15.0, "poor: below 15 dB"), (25.0, "fair: 15 to 25 dB"), (float("inf"), "good: above 25 dB"))
 
 
 def sqnr_bound(a: Analysis) -> str:
@@ -195,12 +195,11 @@ class MetricsList(QWidget):
                 value.clear()
             return
         sqnr = analysis.metrics.sqnr_db
-        self._sqnr.setText("–" if math.isnan(sqnr) else f"{sqnr:.2f}" if abs(sqnr) < 1e6 else figure(sqnr))
-        band = next((text for top, text in BANDS if sqnr < top), "no error at all")
-        if math.isnan(sqnr):
-            band = "no finite value to measure"
+        known = not math.isnan(sqnr)
+        self._sqnr.setText(decibels(sqnr) if known else "–")
+        word, reach = (band_of(sqnr).word, band_of(sqnr).reach) if known else ("no finite value to measure", "")
         rough = {"sketch": f" · {sqnr_bound(analysis)}", "sampled": " · of a sample"}
-        self._band.setText(band.split(":")[0] + rough[analysis.coverage] if analysis.coverage in rough else band)
+        self._band.setText(word + rough.get(analysis.coverage, reach))
         for line, value in zip((*LINES, NONFINITE), self._values, strict=True):
             value.setText(line.value(analysis))
             value.setToolTip(line.explained(analysis))

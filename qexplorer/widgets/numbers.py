@@ -20,7 +20,7 @@ def figure(x: float, digits: int = 4) -> str:
 
 
 def count(n: int) -> str:
-    """A whole number with thin separators: 24,576."""
+    """A whole number with its thousands apart: 24,576."""
     return f"{n:,}"
 
 
@@ -49,6 +49,16 @@ def percent(share: float) -> str:
     return f"{figure(value, 2)} %" if 0 < abs(value) < 0.1 else f"{value:.2f} %"
 
 
+def decibels(db: float, places: int = 2) -> str:
+    """A ratio in dB, without its unit, with so many decimal places: 23.18, and ∞ where there is no error."""
+    return f"{db + 0.0:.{places}f}".replace("-", MINUS) if abs(db) < 1e6 else figure(db)
+
+
+def interval(ends: tuple[float, float]) -> str:
+    """Between which two shares something lies: 98.3 – 99.3 %."""
+    return f"{ends[0] * 100:.1f} – {ends[1] * 100:.1f} %"
+
+
 def duration(seconds: float) -> str:
     """A time in words: about what a person would say."""
     if seconds < 60:
@@ -61,3 +71,8 @@ def duration(seconds: float) -> str:
 def shape(dims: tuple[int, ...]) -> str:
     """A tensor's shape: 384×64×1×1."""
     return "×".join(map(str, dims)) if dims else "scalar"
+
+
+def tensor(dims: tuple[int, ...], dtype: str, n: int) -> str:
+    """What a tensor is: 384×64×1×1 float32, 24,576 values."""
+    return f"{shape(dims)} {dtype}, {count(n)} values"

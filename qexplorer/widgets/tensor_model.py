@@ -1,23 +1,24 @@
 """The tensors of a checkpoint as a model of layers and their tensors, and the filter over it."""
 
 import math
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from fnmatch import fnmatch
 from functools import cached_property
 from typing import Any
 
-from PySide6.QtCore import QAbstractItemModel, QModelIndex, QPersistentModelIndex, QSortFilterProxyModel, Qt
+from PySide6.QtCore import QAbstractItemModel, QModelIndex, QSortFilterProxyModel, Qt
 from PySide6.QtWidgets import QWidget
 
+from qexplorer.text import natural
 from qexplorer.widgets import numbers
+from qexplorer.widgets.filter_field import fitting
+from qexplorer.widgets.lines import plain
+from qexplorer.widgets.views import RIGHT, Index
 
-Index = QModelIndex | QPersistentModelIndex
 COLUMNS = ("Tensor", "Shape", "Type", "Values", "SQNR")
+HELPS = ("Name in the file", "Shape", "Stored type", "Number of values", "SQNR in dB under the current scheme")
 NAME, SHAPE, TYPE, VALUES, SQNR = range(5)
 SORT = Qt.ItemDataRole.UserRole
-NUMBERS = re.compile(r"(\d{1,9})")
 
 
 @dataclass(frozen=True)
@@ -133,13 +134,7 @@ class TensorModel(QAbstractItemModel):
         if role == Qt.ItemDataRole.DisplayRole and orientation == Qt.Orientation.Horizontal:
             return COLUMNS[section]
         if role == Qt.ItemDataRole.ToolTipRole:
-            return (
-                "Name in the file",
-                "Shape",
-                "Stored type",
-                "Number of values",
-                "SQNR in dB under the current scheme",
-            )[section]
+            return HELPS[section]
         return None
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
@@ -151,11 +146,9 @@ class TensorModel(QAbstractItemModel):
         if role == Qt.ItemDataRole.ToolTipRole and node.row:
             row = node.row
             note = f"\n{row.note}" if row.note else ""
-            return f"{row.shown}\n{numbers.shape(row.shape)} {row.dtype}, {numbers.count(row.n)} values{note}".replace(
-                "<", "‹"
-            )
+            return plain(f"{row.shown}\n{numbers.tensor(row.shape, row.dtype, row.n)}{note}")
         if role == Qt.ItemDataRole.TextAlignmentRole and index.column() == VALUES:
-            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+            return RIGHT
         return None
 
     def _worst(self, node: _Node) -> float | None:
@@ -169,7 +162,7 @@ class TensorModel(QAbstractItemModel):
             return node.label
         if column == SQNR:
             db = self._worst(node)
-            return "" if db is None else f"{db:.1f}" if math.isfinite(db) else numbers.figure(db)
+            return "" if db is None else numbers.decibels(db, 1)
         if column == VALUES:
             return numbers.many(sum(row.n for row in _rows(node)))
         return "" if node.row is None else (numbers.shape(node.row.shape), node.row.dtype)[column - SHAPE]
@@ -211,47 +204,26 @@ def _lift(root: _Node) -> None:
         root.children[i].at = i
 
 
-def natural(text: str) -> tuple[tuple[int, str], ...]:
-    """A key that sorts `features.2` before `features.10`."""
-    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in NUMBERS.split(text) if part)
-
-
 class TensorFilter(QSortFilterProxyModel):
-    """Words must be part of the name or type, `*` stands for anything; `>1M`, `<10k` compare the number of values,
-    `sqnr<15` the SQNR.
-    """
+    """The tensors that fit, and the layers that have one."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._tests: list[Callable[[TensorRow], bool]] = []
+        self._fits: Callable[[TensorRow], bool] | None = None
         self.setRecursiveFilteringEnabled(True)
         self.setSortRole(SORT)
 
     def show_filter(self, text: str) -> None:
-        """Show only the tensors that fit."""
+        """Show only the tensors that fit the words."""
         self.beginFilterChange()
-        self._tests = [self._test(word) for word in text.lower().split()]
+        self._fits = fitting(text, lambda row: self._model().sqnr(row.name))
         self.endFilterChange(QSortFilterProxyModel.Direction.Rows)
-
-    def _test(self, word: str) -> Callable[[TensorRow], bool]:
-        match = re.fullmatch(r"(sqnr)?([<>])=?(-?\d+(?:\.\d+)?)([km])?", word)
-        if match:
-            bound = float(match[3]) * {"k": 1e3, "m": 1e6, None: 1}[match[4]]
-            above, of_sqnr = match[2] == ">", bool(match[1])
-            return lambda row: self._compare(row, bound, above=above, of_sqnr=of_sqnr)
-        if "*" in word:
-            return lambda row: fnmatch(row.shown.lower(), word)
-        return lambda row: word in row.shown.lower() or word in row.dtype
-
-    def _compare(self, row: TensorRow, bound: float, *, above: bool, of_sqnr: bool) -> bool:
-        value = self._model().sqnr(row.name) if of_sqnr else row.n
-        return value is not None and (value >= bound if above else value <= bound)
 
     @property
     def tensors_left(self) -> int:
         """How many tensors the filter lets through; asking Qt would sort every layer."""
         rows = self._model().rows
-        return sum(self._accepts(row) for row in rows) if self._tests else len(rows)
+        return sum(map(self._fits, rows)) if self._fits else len(rows)
 
     def _model(self) -> TensorModel:
         model = self.sourceModel()
@@ -260,10 +232,7 @@ class TensorFilter(QSortFilterProxyModel):
 
     def filterAcceptsRow(self, row: int, parent: Index) -> bool:
         node = self._model().node(parent).children[row]
-        return not self._tests or (node.row is not None and self._accepts(node.row))
-
-    def _accepts(self, row: TensorRow) -> bool:
-        return all(test(row) for test in self._tests)
+        return self._fits is None or (node.row is not None and self._fits(node.row))
 
     def lessThan(self, left: Index, right: Index) -> bool:
         column, a, b = left.column(), left.internalPointer(), right.internalPointer()

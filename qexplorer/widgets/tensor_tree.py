@@ -1,14 +1,14 @@
 """The tree of tensors: filter, sort, select."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from PySide6.QtCore import QModelIndex, QPoint, QRectF, Qt, Signal
-from PySide6.QtGui import QColor, QFocusEvent, QPainter, QPalette
-from PySide6.QtWidgets import QHeaderView, QMenu, QStyleOptionViewItem, QTreeView, QWidget
+from PySide6.QtGui import QAction, QFocusEvent, QPainter, QPalette
+from PySide6.QtWidgets import QHeaderView, QStyleOptionViewItem, QTreeView, QWidget
 
 from qexplorer.collector import collector_paused
 from qexplorer.widgets import numbers
+from qexplorer.widgets.bands import band_of
 from qexplorer.widgets.tensor_model import (
     COLUMNS,
     NAME,
@@ -17,13 +17,12 @@ from qexplorer.widgets.tensor_model import (
     SQNR,
     TYPE,
     VALUES,
-    Index,
     TensorFilter,
     TensorModel,
     TensorRow,
 )
 from qexplorer.widgets.theme import LIGHT, Theme
-from qexplorer.widgets.views import RowDelegate, calm, dress
+from qexplorer.widgets.views import RIGHT, Index, RowDelegate, calm, column_menu, dress
 
 UNFOLDED = 200
 """A filter that leaves at most so many layers unfolds them."""
@@ -53,14 +52,10 @@ class TensorDelegate(RowDelegate):
         db = float(index.data(SORT)[0])
         painter.fillRect(bar, self.theme.color("hairline"))
         share = max(0.0, min(db / FULL_SCALE_DB, 1.0))
-        painter.fillRect(QRectF(bar.left(), bar.top(), bar.width() * share, bar.height()), self._color(db))
+        painter.fillRect(QRectF(bar.left(), bar.top(), bar.width() * share, bar.height()),
+                         self.theme.color(band_of(db).role))  # fmt: skip
         painter.setPen(option.palette.color(QPalette.ColorRole.Text))
-        painter.drawText(
-            option.rect.adjusted(0, 0, -6, 0), Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, text
-        )
-
-    def _color(self, db: float) -> QColor:
-        return self.theme.color("clip" if db < 15 else "warn" if db < 25 else "good")
+        painter.drawText(option.rect.adjusted(0, 0, -6, 0), RIGHT, text)
 
 
 class TensorTree(QTreeView):
@@ -170,14 +165,8 @@ class TensorTree(QTreeView):
         self._quiet = False
 
     def _on_header_menu(self, at: QPoint) -> None:
-        menu = QMenu(self)
-        for column in range(1, len(COLUMNS)):
-            action = menu.addAction(COLUMNS[column])
-            action.setCheckable(True)
-            action.setChecked(not self.header().isSectionHidden(column))
-            action.setData(column)
-        menu.triggered.connect(self._on_column)
-        menu.popup(self.header().mapToGlobal(at))
+        shown = {title: not self.isColumnHidden(i) for i, title in enumerate(COLUMNS) if i}
+        column_menu(self, shown, self._on_column).popup(self.header().mapToGlobal(at))
 
-    def _on_column(self, action: Any) -> None:
-        self.header().setSectionHidden(action.data(), not action.isChecked())
+    def _on_column(self, action: QAction) -> None:
+        self.setColumnHidden(COLUMNS.index(action.text()), not action.isChecked())

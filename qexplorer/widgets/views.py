@@ -1,12 +1,15 @@
 """What every list, tree and table has in common: no frame, a quiet header, thin scroll bars."""
 
+from collections.abc import Callable, Mapping
+
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, Qt
-from PySide6.QtGui import QPainter, QPalette, QPen
+from PySide6.QtGui import QAction, QPainter, QPalette, QPen
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QAbstractScrollArea,
     QFrame,
     QHeaderView,
+    QMenu,
     QStyle,
     QStyledItemDelegate,
     QStyleOptionViewItem,
@@ -17,6 +20,9 @@ from PySide6.QtWidgets import (
 
 from qexplorer.widgets.theme import Theme
 
+Index = QModelIndex | QPersistentModelIndex
+RIGHT = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+"""How figures are aligned."""
 SCROLL_BARS = """
 QScrollBar:vertical { background: transparent; width: 10px; margin: 0; }
 QScrollBar:horizontal { background: transparent; height: 10px; margin: 0; }
@@ -66,6 +72,18 @@ def dress(view: QAbstractScrollArea, theme: Theme) -> None:
     thin_scroll_bars(view, theme)
 
 
+def column_menu(view: QWidget, shown: Mapping[str, bool], chosen: Callable[[QAction], None]) -> QMenu:
+    """A menu of columns by title, those that are `shown` checked; it tells the action that was `chosen`."""
+    menu = QMenu(view)
+    menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    for title, checked in shown.items():
+        action = menu.addAction(title)
+        action.setCheckable(True)
+        action.setChecked(checked)
+    menu.triggered.connect(chosen)
+    return menu
+
+
 class QuietHeader(QHeaderView):
     """Column titles in small muted text over a hairline, with an arrow at the sorted one."""
 
@@ -95,11 +113,11 @@ class QuietHeader(QHeaderView):
 class RowDelegate(QStyledItemDelegate):
     """Rows with room, and no dotted box around the current cell: the whole row is marked."""
 
-    def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex):
+    def sizeHint(self, option: QStyleOptionViewItem, index: Index):
         hint = super().sizeHint(option, index)
         hint.setHeight(option.fontMetrics.height() + 9)
         return hint
 
-    def initStyleOption(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> None:
+    def initStyleOption(self, option: QStyleOptionViewItem, index: Index) -> None:
         super().initStyleOption(option, index)
         option.state &= ~QStyle.StateFlag.State_HasFocus

@@ -20,7 +20,7 @@ def select_lines(window: MainWindow, *rows: int) -> None:
     """Click lines of the table of runs, with Ctrl from the second on."""
     table = window.panel(RunsPanel).table
     for i, row in enumerate(rows):
-        index = table.runs.index(row, 0)
+        index = table.lines.index(row, 0)
         table.scrollTo(index)
         modifier = Qt.KeyboardModifier.ControlModifier if i else Qt.KeyboardModifier.NoModifier
         QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, modifier, table.visualRect(index).center())

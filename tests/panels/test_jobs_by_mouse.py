@@ -91,7 +91,7 @@ def test_a_job_is_run_by_mouse_and_its_result_is_seen(qtbot: QtBot, open_window:
     (run,) = window.parts.history.runs()
     assert (run.job, run.status) == (name, "done")
     table = window.panel(RunsPanel).table
-    assert len(table.runs.lines) == len(json.loads(run.result_json or "{}")["rows"])
+    assert len(table.lines.shown) == len(json.loads(run.result_json or "{}")["rows"])
     panel = window.panel(ResultPanel)
     assert panel._stack.currentWidget() is getattr(panel, SHOWN.get(name, "bars"))
 

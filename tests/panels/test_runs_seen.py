@@ -64,7 +64,7 @@ def enter(history: History, job: str, *rows: Row, n: int = 4, said: list[list[in
 
 def select(window: MainWindow, *keys: tuple[str, str]) -> None:
     """Click the lines of these keys, with Ctrl from the second on."""
-    every = [line.key for line in window.panel(RunsPanel).table.runs.lines]
+    every = [line.key for line in window.panel(RunsPanel).table.lines.shown]
     select_lines(window, *(every.index(key) for key in keys))
 
 
@@ -83,9 +83,9 @@ def test_the_figures_are_those_of_the_selected_row_which_is_named(
     run_id = enter(history, "ptq-static", X86, W4, layers=layers)
     window = open_window()
     panel = window.panel(ResultPanel)
-    assert [bar.value for bar in panel.bars.ranked.bars] == [20.0]
+    assert [bar.value for bar in panel.bars.lines.shown] == [20.0]
     select(window, (run_id, "x86"))
-    assert [bar.value for bar in panel.bars.ranked.bars] == [40.0]
+    assert [bar.value for bar in panel.bars.lines.shown] == [40.0]
     assert panel._subject.text() == "PTQ static · x86 · vit_digits"
     select(window, (run_id, "fp32"))
     assert panel._stack.currentWidget() is panel._empty
@@ -98,7 +98,7 @@ def test_rows_are_told_apart_by_spec_and_repairs(open_window: Open, history: His
     enter(history, "qat", replace(W4, name="qat-w4a8"), spec={"activation_spec": "uint8 affine", "repairs": "fold"})
     enter(history, "bit-budget", replace(W4, name="mixed-3.99-bits"), spec={"repairs": "fold"})
     window = open_window()
-    lines = window.panel(RunsPanel).table.runs.lines
+    lines = window.panel(RunsPanel).table.lines.shown
     titles = [line.title for line in lines if line.first is not None]
     assert titles == [
         "Bit budget · mixed 3.99 bits",
@@ -124,7 +124,7 @@ def test_after_a_run_was_deleted_another_is_shown(qtbot: QtBot, open_window: Ope
     assert default is not None
     assert default.text() == "Keep"
     qtbot.mouseClick(next(b for b in question.buttons() if b.text() == "Delete"), LEFT)
-    qtbot.waitUntil(lambda: len(runs.table.runs.lines) == 2 and window.settled)
+    qtbot.waitUntil(lambda: len(runs.table.lines.shown) == 2 and window.settled)
     assert window.parts.runs.result is not None
     assert window.parts.runs.result.run_id == kept
     assert window.panel(ResultPanel)._stack.currentWidget() is window.panel(ResultPanel).bars
@@ -140,7 +140,7 @@ def test_a_run_that_failed_has_a_row_which_says_why_and_can_be_annotated_and_del
     history.cancel(cancelled)
     window = open_window()
     runs = window.panel(RunsPanel)
-    above, below = runs.table.runs.lines
+    above, below = runs.table.lines.shown
     assert isinstance(above, EndedLine)
     assert isinstance(below, EndedLine)
     assert (above.title, above.status) == ("Evaluate · ViT · digits", "cancelled")
@@ -227,13 +227,13 @@ def test_a_repair_that_was_tried_is_taken_into_the_next_job(qtbot: QtBot, open_w
     show(qtbot, window, "result")
     panel = window.panel(ResultPanel)
     assert panel._subject.text() == "Repair preview of head · vit_digits"
-    assert panel.bars.ranked.headerData(0, Qt.Orientation.Horizontal) == "Repair"
+    assert panel.bars.lines.headerData(0, Qt.Orientation.Horizontal) == "Repair"
     assert not panel._mend.isEnabled()
     for job, expected in ((jobs["weight-only"](weight_spec="int3"), "int3"), (jobs["evaluate"](), "int4 channel:0")):
         window.store.update(job=job)
-        at = panel.bars.ranked.row_of("GPTQ")
+        at = panel.bars.lines.row_of("GPTQ")
         qtbot.mouseClick(
-            panel.bars.viewport(), LEFT, pos=panel.bars.visualRect(panel.bars.ranked.index(at, 0)).center()
+            panel.bars.viewport(), LEFT, pos=panel.bars.visualRect(panel.bars.lines.index(at, 0)).center()
         )
         qtbot.mouseClick(panel._mend, LEFT)
         taken: Any = window.store.state.job

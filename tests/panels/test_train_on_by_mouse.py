@@ -57,7 +57,7 @@ def field(window: MainWindow, name: str) -> QLineEdit:
 
 def select(qtbot: QtBot, runs: RunsPanel, row: int) -> None:
     """Click a line of the table of runs."""
-    index = runs.table.runs.index(row, 0)
+    index = runs.table.lines.index(row, 0)
     runs.table.scrollTo(index)
     qtbot.mouseClick(runs.table.viewport(), LEFT, pos=runs.table.visualRect(index).center())
 
@@ -110,7 +110,7 @@ def test_the_selected_run_is_trained_on(qtbot: QtBot, open_window: Open, run_id:
     window.show_panel("runs")
     qtbot.waitUntil(runs.isVisible)
     assert not runs.train.isEnabled()
-    keys: list[Any] = [line.key for line in runs.table.runs.lines]
+    keys: list[Any] = [line.key for line in runs.table.lines.shown]
     for job, enabled in (("evaluate", False), ("weight-only", True)):
         select(qtbot, runs, next(i for i, (key, _) in enumerate(keys) if job in key and (key == run_id) is enabled))
         assert runs.train.isEnabled() is enabled

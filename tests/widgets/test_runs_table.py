@@ -49,11 +49,11 @@ def table(shown) -> RunsTable:
 
 def cell(table: RunsTable, line: int, title: str, role: Qt.ItemDataRole = Qt.ItemDataRole.DisplayRole):
     column = [c.title for c in COLUMNS].index(title)
-    return table.runs.index(line, column).data(role)
+    return table.lines.index(line, column).data(role)
 
 
 def test_the_model_keeps_qt_s_rules(table, qtmodeltester):
-    qtmodeltester.check(table.runs)
+    qtmodeltester.check(table.lines)
     table.show_lines([])
     table.show_lines([FLOAT, INT8, FLOAT])
 
@@ -86,7 +86,7 @@ def test_what_a_figure_means_is_in_its_tooltip(table):
     assert cell(table, 1, "Batch 1", tip) == "median 4.00 ms, 5th to 95th percentile 3.90 to 4.40 ms, 1 thread(s)"
     assert cell(table, 1, "Batch 64", tip) == "–"
     for section in range(len(COLUMNS)):
-        assert table.runs.headerData(section, Qt.Orientation.Horizontal, tip)
+        assert table.lines.headerData(section, Qt.Orientation.Horizontal, tip)
 
 
 def test_simulated_kernels_do_not_look_like_real_ones(table, themes):
@@ -113,12 +113,12 @@ def test_the_sizes_of_small_models_have_room_for_their_ratios(table):
 
 
 def titles(table):
-    return [line.title for line in table.runs.lines]
+    return [line.title for line in table.lines.shown]
 
 
 def click_title(table, qtbot, title):
     header, column = table.horizontalHeader(), [c.title for c in COLUMNS].index(title)
-    table.scrollTo(table.runs.index(0, column))
+    table.scrollTo(table.lines.index(0, column))
     at = QPoint(header.sectionViewportPosition(column) + 10, header.height() // 2)
     qtbot.mouseClick(header.viewport(), Qt.MouseButton.LeftButton, pos=at)
 
@@ -143,7 +143,7 @@ def test_a_click_on_a_title_sorts_and_one_on_the_first_puts_runs_together_again(
 
 def test_a_run_without_a_result_says_why_across_the_figures_and_can_be_chosen(table, themes, qtmodeltester):
     table.show_lines([FLOAT, INT8, FAILED])
-    qtmodeltester.check(table.runs)
+    qtmodeltester.check(table.lines)
     table.show_theme(LIGHT)
     assert cell(table, 2, "Kernels") == "failed"
     assert cell(table, 2, "Kernels", Qt.ItemDataRole.ForegroundRole) == LIGHT.color("clip")

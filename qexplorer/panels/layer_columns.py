@@ -1,0 +1,149 @@
+"""The columns of the table of layers: what a tensor is, and what each spec does to it."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from PySide6.QtGui import QPainter
+from PySide6.QtWidgets import QStyleOptionViewItem
+
+from qexplorer.inspection.scan import LayerFigures, LayerRow, Scan
+from qexplorer.inspection.scan_table import letter
+from qexplorer.text import natural, printable
+from qexplorer.widgets import numbers
+from qexplorer.widgets.cell_pictures import paint_border, paint_histogram, paint_share
+from qexplorer.widgets.lines import NONE, Column, Paint
+from qexplorer.widgets.theme import Theme
+
+ERROR_SHARE = "Error share"
+MENU = "A right click chooses columns."
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A tensor with its figures, as a scan found them."""
+
+    row: LayerRow
+    scan: Scan
+
+    @cached_property
+    def shown(self) -> str:
+        """Its name, made safe for the screen."""
+        return printable(self.row.name)
+
+    @cached_property
+    def order(self) -> tuple[tuple[int, str], ...]:
+        """What its name is sorted by."""
+        return natural(self.shown)
+
+    @property
+    def dtype(self) -> str:
+        """The stored type."""
+        return self.row.dtype
+
+    @property
+    def n(self) -> int:
+        """The number of values."""
+        return self.row.n
+
+    @property
+    def notes(self) -> list[str]:
+        """Why some or all of its figures are missing."""
+        tied = f"Tied to {printable(self.row.tied_to)}: its size and its error are counted there."
+        return [note for note in (tied if self.row.tied_to else "", self.row.trouble) if note]
+
+    def error_share(self, spec: int) -> float:
+        """Its part of Σe² under the spec of that number; NaN where it has none of its own."""
+        return self.scan.totals[spec].error_share(self.row, self.row.figures[spec])
+
+    def own(self, value: float) -> float:
+        """A figure of all tensors that is counted only where they are not tied to another."""
+        return math.nan if self.row.tied_to else value
+
+
+def columns_of(titles: Sequence[str], current: str, fresh: Scan | None) -> tuple[Column[Layer], ...]:
+    """The columns for the specs of these titles. The `current` tensor is marked, and greyed out is what another scan
+    than the `fresh` one found.
+    """
+    return (*_facts(current), *(c for i, t in enumerate(titles) for c in _figures(i, t, len(titles) > 1, fresh)))
+
+
+def _facts(current: str) -> tuple[Column[Layer], ...]:
+    def tip(layer: Layer) -> str:
+        row = layer.row
+        ends = "" if math.isnan(row.lo) else f"from {numbers.figure(row.lo)} to {numbers.figure(row.hi)}"
+        head = [layer.shown, numbers.tensor(row.shape, row.dtype, row.n), ends]
+        return "\n".join(filter(None, [*head, *layer.notes]))
+
+    def paint_bar(painter: QPainter, option: QStyleOptionViewItem, layer: Layer, theme: Theme) -> None:
+        paint_share(painter, option, layer.row.share, theme, "original")
+
+    def paint_values(painter: QPainter, option: QStyleOptionViewItem, layer: Layer, theme: Theme) -> None:
+        paint_histogram(painter, option, layer.row.histogram, theme)
+
+    return (
+        Column("Tensor", f"Name in the file\n{MENU}", "features.12.conv.0.1.running_mean", lambda layer: layer.shown,
+               lambda layer: layer.order, right=False, tip=tip, bold=lambda layer: layer.row.name == current),
+        Column("Shape", f"Shape\n{MENU}", "4096×11008 ", lambda layer: numbers.shape(layer.row.shape),
+               lambda layer: layer.row.shape, right=False, tip=tip, rank=6),
+        Column("Values", f"Number of values\n{MENU}", "409.6 M ", lambda layer: numbers.many(layer.n),
+               lambda layer: layer.n, tip=tip, rank=8),
+        Column("Type", f"Stored type\n{MENU}", "bfloat16 ", lambda layer: layer.dtype, lambda layer: layer.dtype,
+               right=False, tip=tip, rank=9),
+        Column("Size", f"What the tensor takes in the file\n{MENU}", "999.99 MB ",
+               lambda layer: numbers.size(layer.row.original_bytes), lambda layer: layer.row.original_bytes, tip=tip,
+               rank=7),
+        Column("Share", f"Its share of the bytes of the file\n{MENU}", "long bar 100.00 % ",
+               lambda layer: _share(layer.own(layer.row.share)), lambda layer: layer.own(layer.row.share), tip=tip,
+               paint=paint_bar, rank=5),
+        Column("Histogram", f"Its values from the least to the greatest; sorts by how far these are apart\n{MENU}",
+               "48 bins of it ", lambda layer: "", lambda layer: layer.row.hi - layer.row.lo, right=False, tip=tip,
+               paint=paint_values, rank=2, picture=True),
+    )  # fmt: skip
+
+
+def _figures(spec: int, title: str, lettered: bool, fresh: Scan | None) -> tuple[Column[Layer], ...]:
+    """The columns of one spec."""
+
+    def paint_error(painter: QPainter, option: QStyleOptionViewItem, layer: Layer, theme: Theme) -> None:
+        role = "dequantized" if layer.scan is fresh else "edge"
+        paint_share(painter, option, layer.error_share(spec), theme, role)
+
+    def column(name: str, meaning: str, sample: str, rank: int, text: Callable[[Layer], str],
+               sort: Callable[[Layer], float], paint: Paint[Layer] | None = None) -> Column[Layer]:  # fmt: skip
+        def tip(layer: Layer) -> str:
+            stale = [] if layer.scan is fresh else ["Of the spec before: scan again."]
+            refusal = layer.row.figures[spec].refusal
+            return "\n".join([*stale, *(layer.notes or filter(None, [refusal])), meaning])
+
+        return Column(f"{letter(spec)} {name}" if lettered else name, f"{meaning}\n{title}\n{MENU}", sample, text,
+                      sort, tip=tip, rank=rank, group=name,
+                      color=lambda layer: "" if layer.scan is fresh else "edge", paint=paint)  # fmt: skip
+
+    def figures(layer: Layer) -> LayerFigures:
+        return layer.row.figures[spec]
+
+    return (
+        column("SQNR, dB", "Signal power over error power, 10·log₁₀(Σx²/Σe²); a low one hurts, 6 dB are one bit",
+               "A SQNR, dB ↑", 0, lambda layer: _written(figures(layer).sqnr_db, numbers.decibels),
+               lambda layer: figures(layer).sqnr_db, paint_border),
+        column(ERROR_SHARE, "Its share of the squared error Σe² of all tensors: large tensors and large values weigh "
+               "more", "long bar 100.00 % ", 1, lambda layer: _share(layer.error_share(spec)),
+               lambda layer: layer.own(figures(layer).e2), paint_error),
+        column("Rel. RMSE", "Relative root mean square error, ‖e‖/‖x‖: how far a value is off, measured by the values "
+               "themselves", "A Rel. RMSE ↑ ", 4,
+               lambda layer: _written(figures(layer).relative_rmse, numbers.percent),
+               lambda layer: figures(layer).relative_rmse),
+        column("Quantized", "What it takes quantized, with scales and zero points", "999.99 MB  ", 3,
+               lambda layer: _written(figures(layer).bytes, numbers.size), lambda layer: figures(layer).bytes),
+    )  # fmt: skip
+
+
+def _share(share: float) -> str:
+    """Shares are compared with each other: how small a small one is, is no matter."""
+    return _written(share, lambda x: "<0.01 %" if 0 < x < 1e-4 else f"{x * 100:.2f} %")
+
+
+def _written(value: float, write: Callable[[float], str]) -> str:
+    return NONE if math.isnan(value) else write(value)
