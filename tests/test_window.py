@@ -52,7 +52,7 @@ def click_tensor(qtbot: QtBot, window: MainWindow, name: str) -> None:
 
 
 def curve(window: MainWindow) -> np.ndarray:
-    return np.array(window.panel(DistributionPanel).plot._stems.getData()[0])
+    return np.array(window.panel(DistributionPanel).plot.stems.getData()[0])
 
 
 def test_the_main_job_by_mouse_and_keyboard(qtbot: QtBot, open_window: Open) -> None:
@@ -67,8 +67,8 @@ def test_the_main_job_by_mouse_and_keyboard(qtbot: QtBot, open_window: Open) -> 
     click_option(qtbot, window, "bits", "int8")
     qtbot.waitUntil(lambda: float(metrics.figures()["SQNR"]) > before + 15)
     plot = distribution.plot
-    assert plot._outline.isVisible()  # 255 levels stand too close for stems
-    assert not plot._stems.isVisible()
+    assert plot.outline.isVisible()  # 255 levels stand too close for stems
+    assert not plot.stems.isVisible()
     click_option(qtbot, window, "bits", "int5")
     qtbot.waitUntil(lambda: len(curve(window)) > len(stems))
     bits = window.findChild(Segmented, "bits")
@@ -156,7 +156,7 @@ def test_dragging_a_clip_line_sets_fixed_limits_in_one_undo_entry(qtbot: QtBot, 
         for off in (QPoint(0, 3), QPoint(0, 0)):
             QTest.mouseMove(plot.viewport(), start + off)
             QApplication.processEvents()
-        return plot._clips[1].mouseHovering
+        return plot.clips[1].mouseHovering
 
     qtbot.waitUntil(hovering)
     QTest.mousePress(plot.viewport(), LEFT, Qt.KeyboardModifier.NoModifier, start)
@@ -173,7 +173,7 @@ def test_dragging_a_clip_line_sets_fixed_limits_in_one_undo_entry(qtbot: QtBot, 
     observer = window.store.state.spec.observer
     assert isinstance(observer, Fixed)
     assert observer.hi == -observer.lo == pytest.approx(0.08, abs=0.006)
-    assert plot._clips[1].value() == pytest.approx(window.preview.analysis.hi, rel=1e-3)
+    assert plot.clips[1].value() == pytest.approx(window.preview.analysis.hi, rel=1e-3)
     qtbot.waitUntil(lambda: window.preview.analysis.spec == window.store.state.spec)
     assert window.preview.analysis.metrics.clipped_fraction > 0.01
     window.store.undo()

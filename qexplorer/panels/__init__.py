@@ -1,6 +1,7 @@
 """Panels: one file a dock. A panel binds the store, the preview and the runner to widgets, and holds nothing itself."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from PySide6.QtCore import Qt, Signal
@@ -15,6 +16,7 @@ from qexplorer.state.preview import Preview
 from qexplorer.state.runner import Runner
 from qexplorer.state.store import Store
 from qexplorer.state.surveys import Surveys
+from qexplorer.text import printable
 from qexplorer.widgets.messages import Banner
 from qexplorer.widgets.theme import Themes
 
@@ -64,6 +66,12 @@ class Panel(QWidget):
         self.body.setSpacing(4)
         self.banner = Banner()
         self.body.addWidget(self.banner)
+
+    @property
+    def subject_text(self) -> str:
+        """The file and the tensor that are chosen, for the head of saved data."""
+        state = self.parts.store.state
+        return f"{printable(Path(state.path).name)}, {printable(state.tensor)}"
 
     def fill_title(self, row: QHBoxLayout) -> None:
         """Put something into the row of the dock's title."""

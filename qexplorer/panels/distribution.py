@@ -1,6 +1,5 @@
 """Distribution: the tensor's values, before and after."""
 
-from pathlib import Path
 from typing import ClassVar
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
@@ -24,12 +23,6 @@ from qexplorer.widgets.theme import LIGHT, Theme
 NOTHING = ("Nothing to draw yet", "Open weights and select a tensor: its values appear here, before and after.")
 NOTICEABLE_S = 0.3
 LAGS = "The picture and the figures are still those of the choice before."
-
-
-def subject(parts: Parts) -> str:
-    """The file and the tensor that are looked at, for the head of saved data."""
-    state = parts.store.state
-    return f"{printable(Path(state.path).name)}, {printable(state.tensor)}"
 
 
 class Swatch(QWidget):
@@ -145,7 +138,7 @@ class DistributionPanel(Panel):
         self.head.show_text(printable(state.tensor), facts)
         self.head.show_coverage(analysis.coverage, analysis.coverage_n, sqnr_bound(analysis))
         self.plot.show_analysis(analysis, (state.path, state.tensor))
-        self.plot.menu.subject = subject(self.parts)
+        self.plot.menu.subject = self.subject_text
 
     def show_failed(self, failed: Failed) -> None:
         """Say why the tensor could not be shown."""

@@ -5,7 +5,6 @@ from typing import ClassVar
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QStackedLayout, QWidget
 
 from qexplorer.panels import Panel, Parts, Place, panels
-from qexplorer.panels.distribution import subject
 from qexplorer.quant import Analysis
 from qexplorer.state.app_state import AppState
 from qexplorer.state.runner import Failed
@@ -66,14 +65,14 @@ class ErrorPanel(Panel):
     def show_analysis(self, analysis: Analysis) -> None:
         """Draw a result."""
         self.histogram.show_analysis(analysis)
-        self.histogram.menu.subject = subject(self.parts)
+        self.histogram.menu.subject = self.subject_text
         state = self.parts.store.state
         if analysis.coverage != "exact" and self._channels_of != (state.path, state.tensor):
             self.channels.show_analysis(None)
         elif analysis.coverage == "exact":  # until then the channels are those of the spec before
             self._channels_of = (state.path, state.tensor)
             self.channels.show_analysis(analysis)
-            self.channels.menu.subject = subject(self.parts)
+            self.channels.menu.subject = self.subject_text
             single = len(analysis.channel_sqnr_db) < 2
             self._view.show_refusals({"channels": ONE_CHANNEL if single else ""})
             self._view.show_value("histogram" if single else self.parts.store.state.error_view)

@@ -52,7 +52,7 @@ class FormatsPanel(SurveyPanel):
 
     def show_survey(self, survey: FormatSurvey | None) -> None:
         self.chart.show_survey(survey, self.subject)
-        self.chart.menu.subject = self.subject_text()
+        self.chart.menu.subject = self.subject_text
         left_out = survey.refused if survey else ()
         self._remark.setText(f"{len(left_out)} left out" if left_out else "")
         self._remark.setToolTip("\n".join(f"{each.title}: {each.reason}" for each in left_out))

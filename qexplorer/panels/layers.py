@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QStackedLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QStackedLayout, QVBoxLayout, QWidget
 
+from qexplorer.errors import UserError
+from qexplorer.folders import write_whole
 from qexplorer.inspection.rows import Totals
 from qexplorer.inspection.scan import Scan
 from qexplorer.inspection.scan_table import as_csv
@@ -22,6 +24,7 @@ from qexplorer.widgets.filter_field import NO_MATCH, FilterField, fitting
 from qexplorer.widgets.growing_table import GrowingTable
 from qexplorer.widgets.messages import Placeholder
 from qexplorer.widgets.numbers import count, decibels, duration, size
+from qexplorer.widgets.save_dialog import ask_where
 from qexplorer.widgets.spec_rows import SpecLine, SpecRows
 from qexplorer.widgets.task_row import ThinBar
 from qexplorer.widgets.theme import Theme
@@ -273,12 +276,7 @@ class LayersPanel(Panel):
         self.table.show_fitting(fitting(text, first_sqnr))
 
     def _on_export(self) -> None:
-        dialog = QFileDialog(self, "Export the layers", filter="Comma-separated values (*.csv)")
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setDefaultSuffix("csv")
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.fileSelected.connect(self.save)
-        dialog.open()
+        ask_where(self, "Export the layers", {"Comma-separated values (*.csv)": "csv"}, self.save)
 
     def save(self, path: str) -> None:
         """Write all figures as CSV; a full disk is said in the banner."""
@@ -286,9 +284,9 @@ class LayersPanel(Panel):
         if scan is None:
             return
         try:
-            Path(path).write_text(as_csv(scan.rows, scan.specs, printable(scan.checkpoint.path.name)), encoding="utf-8")
-        except OSError as error:
-            self.banner.show_message(f"{path} could not be written: {error.strerror}. Check the folder and the space.")
+            write_whole(Path(path), as_csv(scan.rows, scan.specs, printable(scan.checkpoint.path.name)).encode())
+        except UserError as error:
+            self.banner.show_message(str(error))
 
     # -- what follows from the choice
 

@@ -81,7 +81,7 @@ class ObserversPanel(SurveyPanel):
             self._clear("Nothing to compare", next((each.reason for each in survey.refused), ""))
             return
         self.plot.show_survey(survey, (self.subject, survey.n if survey else 0))
-        self.plot.menu.subject = self.subject_text()
+        self.plot.menu.subject = self.subject_text
         self.table.show_survey(survey)
         self._show_adopt()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from PySide6.QtCore import QPoint, Qt, Signal, Slot
-from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QInputDialog, QMenu, QMessageBox, QStackedLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QInputDialog, QMenu, QMessageBox, QStackedLayout, QWidget
 
 from qexplorer.engine.backends import ENGINES
 from qexplorer.engine.jobs.starts import origin
@@ -21,9 +21,7 @@ from qexplorer.state.runner import Done, Failed, Task
 from qexplorer.widgets.controls import Button
 from qexplorer.widgets.messages import Placeholder
 from qexplorer.widgets.runs_table import EndedLine, RunLine, RunsTable, Timing
-
-ENDINGS = {"Report (*.html)": ".html", "Table (*.csv)": ".csv"}
-"""What runs can be exported as."""
+from qexplorer.widgets.save_dialog import ask_where
 
 
 @panels.register
@@ -159,12 +157,7 @@ class RunsPanel(Panel):
         dialog.open()
 
     def _on_export(self) -> None:
-        dialog = QFileDialog(self, "Export runs", "runs.html", ";;".join(ENDINGS))
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.filterSelected.connect(lambda kind: dialog.selectFile(f"runs{ENDINGS[kind]}"))
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.fileSelected.connect(self.write)
-        dialog.open()
+        ask_where(self, "Export runs", {"Report (*.html)": "html", "Table (*.csv)": "csv"}, self.write, "runs")
 
     def write(self, path: str) -> None:
         """Write the selected runs, or all, to a file."""

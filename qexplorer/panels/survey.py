@@ -1,6 +1,5 @@
 """What the panels that compare have in common: the tensor's name, what to do where nothing is, and how far it is."""
 
-from pathlib import Path
 from typing import Any, ClassVar
 
 from PySide6.QtWidgets import QStackedLayout, QWidget
@@ -72,10 +71,6 @@ class SurveyPanel(Panel):
         """The file and the tensor."""
         state = self.parts.store.state
         return state.path, state.tensor
-
-    def subject_text(self) -> str:
-        """The file and the tensor, for the head of saved data."""
-        return f"{printable(Path(self.subject[0]).name)}, {printable(self.subject[1])}"
 
     def _on_surveyed(self, kind: str, survey: Any) -> None:
         if kind != self.kind:

@@ -33,10 +33,10 @@ class BitsChart(DotsPlot):
         self._survey: FormatSurvey | None = None
         self._subject: object = None
         self._wide = False
-        self._curves = {name: pg.PlotCurveItem() for name in DASHES}
-        self._front = pg.PlotCurveItem()
-        self._dots = pg.ScatterPlotItem(pxMode=True)
-        for item in (*self._curves.values(), self._front, self._dots):
+        self.curves = {name: pg.PlotCurveItem() for name in DASHES}
+        self.front = pg.PlotCurveItem()
+        self.dots = pg.ScatterPlotItem(pxMode=True)
+        for item in (*self.curves.values(), self.front, self.dots):
             self.addItem(item)
         self.overlay = Overlay()
         self.picked.connect(self._choose)
@@ -44,11 +44,9 @@ class BitsChart(DotsPlot):
 
     def show_theme(self, theme: Theme) -> None:
         super().show_theme(theme)
-        if not hasattr(self, "overlay"):
-            return
-        for name, curve in self._curves.items():
+        for name, curve in self.curves.items():
             curve.setPen(line_pen(name, theme))
-        self._front.setPen(line_pen("front", theme))
+        self.front.setPen(line_pen("front", theme))
         self._draw()
 
     def show_survey(self, survey: FormatSurvey | None, subject: object = None) -> None:
@@ -113,7 +111,7 @@ class BitsChart(DotsPlot):
 
     def _draw(self) -> None:
         survey = self._survey
-        for item in (*self._curves.values(), self._front, self._dots):
+        for item in (*self.curves.values(), self.front, self.dots):
             item.setVisible(survey is not None)
         places = [self._position(i) for i in range(len(self.points))]
         self.show_dots(
@@ -124,12 +122,12 @@ class BitsChart(DotsPlot):
         if survey is None:
             return
         for curve in survey.curves:
-            self._curves[curve.name].setData(np.array(curve.bits), np.array(curve.sqnr_db))
+            self.curves[curve.name].setData(np.array(curve.bits), np.array(curve.sqnr_db))
         front = [place for place, point in zip(places, self.points, strict=True) if point.on_front]
-        self._front.setData([p.x() for p in front], [p.y() for p in front])
+        self.front.setData([p.x() for p in front], [p.y() for p in front])
         kinds = list(self.marks)
         order = sorted(range(len(self.points)), key=lambda i: -kinds.index(self.points[i].spec.format.family))
-        self._dots.setData([self._dot(i) for i in order])  # of two in one place the family that comes first is on top
+        self.dots.setData([self._dot(i) for i in order])  # of two in one place the family that comes first is on top
         names = np.array([p.spec.format.name for p in self.points])
         bits, sqnr = (np.array([getattr(p, field) for p in self.points]) for field in ("bits_per_weight", "sqnr_db"))
         columns = {"format": names, "bits_per_weight": bits, "sqnr_db": sqnr}

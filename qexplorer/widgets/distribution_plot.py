@@ -31,32 +31,30 @@ class DistributionPlot(Plot):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("Distribution of original and dequantized values", "Weight", "Values", parent)
-        self._original = empty_steps()
-        self._outline = empty_steps()
-        self._stems = pg.PlotCurveItem(connect="pairs")
-        self._clips = tuple(_clip_line(where) for where in ("lower", "upper"))
-        for item in (self._original, self._outline, self._stems, *self._clips):
+        self.original = empty_steps()
+        self.outline = empty_steps()
+        self.stems = pg.PlotCurveItem(connect="pairs")
+        self.clips = tuple(_clip_line(where) for where in ("lower", "upper"))
+        for item in (self.original, self.outline, self.stems, *self.clips):
             self.addItem(item)
         self.getViewBox().sigTransformChanged.connect(self._on_scaled)
-        for line in self._clips:
+        for line in self.clips:
             line.sigDragged.connect(self._on_dragged)
             line.sigPositionChangeFinished.connect(self._on_released)
         self._analysis: Analysis | None = None
         self._log = False
         self._subject: object = None
-        self._unit = 1.0
-        self._floor = 0.5  # where a logarithmic axis begins
+        self.unit = 1.0
+        self.floor = 0.5  # where a logarithmic axis begins
         self._dragged: pg.InfiniteLine | None = None
         self.show_theme(LIGHT)
 
     def show_theme(self, theme: Theme) -> None:
         super().show_theme(theme)
-        if not hasattr(self, "_clips"):
-            return
-        self._original.setPen(self.pen("original"))
-        self._original.setBrush(theme.color("original", 0.32 if theme is LIGHT else 0.38))
-        self._outline.setPen(self.pen("dequantized", 1.5))
-        for line in self._clips:
+        self.original.setPen(self.pen("original"))
+        self.original.setBrush(theme.color("original", 0.32 if theme is LIGHT else 0.38))
+        self.outline.setPen(self.pen("dequantized", 1.5))
+        for line in self.clips:
             line.setPen(self.pen("clip", 2, dash=True))
             line.setHoverPen(self.pen("clip", 3))
             line.label.setColor(theme.color("clip"))
@@ -67,17 +65,17 @@ class DistributionPlot(Plot):
         """Draw a result; a new `subject` (another tensor) sets the axes afresh, the same one leaves them alone."""
         self._analysis = analysis
         if analysis is None:
-            for item in (self._original, self._outline, self._stems, *self._clips):
+            for item in (self.original, self.outline, self.stems, *self.clips):
                 item.hide()
             self.menu.table = None
             return
-        self._original.show()
+        self.original.show()
         reach = (analysis.data_lo, analysis.data_hi)
         if (subject, reach) != self._subject:  # of a sample the reach may be less than that of all values
             self._subject = (subject, reach)
-            self._unit = nice(_span(analysis) / 300)
+            self.unit = nice(_span(analysis) / 300)
             self._fit()
-        elif self._log and _floor(analysis, self._unit) < self._floor:
+        elif self._log and _floor(analysis, self.unit) < self.floor:
             self._fit_floor(analysis)
         self._draw()
         self._describe()
@@ -100,8 +98,8 @@ class DistributionPlot(Plot):
                 self._draw()
 
     def _heights(self, counts: np.ndarray, width: float | np.ndarray) -> np.ndarray:
-        density = counts * (self._unit / width)
-        return np.log10(np.maximum(density, self._floor)) if self._log else density
+        density = counts * (self.unit / width)
+        return np.log10(np.maximum(density, self.floor)) if self._log else density
 
     def _fit(self) -> None:
         a = self._analysis
@@ -109,45 +107,45 @@ class DistributionPlot(Plot):
         counts, span = a.original, _span(a)
         if not len(a.levels):  # drawn as an outline, which may rise above the original
             counts = np.maximum(counts, np.minimum(a.dequantized, 1.6 * counts.max(initial=0)))
-        self._floor = _floor(a, self._unit)
+        self.floor = _floor(a, self.unit)
         left, right = min(a.data_lo, a.data_hi - span / 2), max(a.data_hi, a.data_lo + span / 2)
         left, right = left - 0.06 * span, right + 0.06 * span
         if self._log:
             counts = np.maximum(counts, a.dequantized)
-        top = max(float(counts.max(initial=0)) * self._unit / a.bins.width, 2 * self._floor)
+        top = max(float(counts.max(initial=0)) * self.unit / a.bins.width, 2 * self.floor)
         if self._log:
-            low, high = float(np.log10(self._floor)), float(np.log10(top))
+            low, high = float(np.log10(self.floor)), float(np.log10(top))
             self.show_home(left, right, low, high + 0.12 * (high - low))
         else:
             self.show_home(left, right, 0.0, top * 1.18)
 
     def _fit_floor(self, a: Analysis) -> None:
         """Lower the floor, so that the stem of a single value stays above it; all else stays where it is."""
-        self._floor = _floor(a, self._unit)
+        self.floor = _floor(a, self.unit)
         left, right, _, top = self.home
-        self.home = (left, right, float(np.log10(self._floor)), top)
+        self.home = (left, right, float(np.log10(self.floor)), top)
         self.getViewBox().setYRange(*self.home[2:], padding=0)
 
     def _draw(self) -> None:
         a = self._analysis
         assert a is not None  # noqa: S101
-        base = float(np.log10(self._floor)) if self._log else 0.0
+        base = float(np.log10(self.floor)) if self._log else 0.0
         edges = a.bins.edges
-        self._original.setData(*_steps(edges, a.original, a.bins.width, self), fillLevel=base)
+        self.original.setData(*_steps(edges, a.original, a.bins.width, self), fillLevel=base)
         step = float(a.level_widths.min(initial=np.inf)) if len(a.levels) else 0.0
         (left, right), _ = self.getViewBox().viewRange()  # not its pixel size, which comes late
         pixels = step / (right - left) * self.getViewBox().width()
         stems = pixels >= STEM_PIXELS
-        self._stems.setVisible(stems)
-        self._outline.setVisible(not stems)
+        self.stems.setVisible(stems)
+        self.outline.setVisible(not stems)
         if stems:
             heights = self._heights(a.level_counts, a.level_widths)
-            self._stems.setData(np.repeat(a.levels, 2), np.column_stack([np.full(len(heights), base), heights]).ravel())
-            self._stems.setPen(self.pen("dequantized", float(np.clip(pixels * 0.14, 1.0, 4.0))))
+            self.stems.setData(np.repeat(a.levels, 2), np.column_stack([np.full(len(heights), base), heights]).ravel())
+            self.stems.setPen(self.pen("dequantized", float(np.clip(pixels * 0.14, 1.0, 4.0))))
         else:
-            self._outline.setData(*_steps(edges, a.dequantized, a.bins.width, self))
+            self.outline.setData(*_steps(edges, a.dequantized, a.bins.width, self))
         self._draw_clips(a)
-        self.show_label("left", f"Values per {figure(self._unit, 3)}")
+        self.show_label("left", f"Values per {figure(self.unit, 3)}")
 
     def _on_scaled(self) -> None:
         if self._analysis is not None:
@@ -159,11 +157,11 @@ class DistributionPlot(Plot):
         (left, right), _ = self.getViewBox().viewRange()
         room = (a.hi - a.lo) / (right - left) * self.getViewBox().width()
         inside = room > 2 * self.fontMetrics().horizontalAdvance("clip −0.0000 ")
-        for line, side in zip(self._clips, (0, 1), strict=True):
+        for line, side in zip(self.clips, (0, 1), strict=True):
             anchor = (side if inside else 1 - side, 0.5)  # outside where two labels would meet
             line.label.anchors = [anchor, anchor]
             line.label.updatePosition()
-        for line, at in zip(self._clips, (a.lo, a.hi), strict=True):
+        for line, at in zip(self.clips, (a.lo, a.hi), strict=True):
             line.setVisible(a.spec.format.scaled and a.params.levels is None)  # a learned table clips nothing
             line.setMovable(movable)  # where each group has a range of its own, one pair of lines cannot set them
             line.setPen(self.pen("clip", 2 if movable else 1, dash=True))
@@ -186,7 +184,7 @@ class DistributionPlot(Plot):
         if a is None:
             return
         self._dragged = line
-        upper, least = line is self._clips[1], 1e-3 * _span(a)
+        upper, least = line is self.clips[1], 1e-3 * _span(a)
         at = max(position(line), least) if upper else min(position(line), -least)
         _place(line, at)
         if a.spec.scheme == "symmetric":

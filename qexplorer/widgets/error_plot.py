@@ -18,13 +18,13 @@ class ErrorPlot(Plot):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("Histogram of the quantization error", "Error (dequantized − original)", "Values", parent)
-        self._curve = empty_steps(fillLevel=0)
-        self._halves = tuple(
+        self.curve = empty_steps(fillLevel=0)
+        self.halves = tuple(
             pg.InfiniteLine(angle=90, label=text, labelOpts={"position": 0.9}) for text in ("−S/2", "+S/2")
         )
-        self._halves[0].label.setAnchor((1, 0.5))
-        self._halves[1].label.setAnchor((0, 0.5))
-        for item in (self._curve, *self._halves):
+        self.halves[0].label.setAnchor((1, 0.5))
+        self.halves[1].label.setAnchor((0, 0.5))
+        for item in (self.curve, *self.halves):
             self.addItem(item)
         self._reach = 0.0
         self._top = 0.0
@@ -33,11 +33,9 @@ class ErrorPlot(Plot):
 
     def show_theme(self, theme: Theme) -> None:
         super().show_theme(theme)
-        if not hasattr(self, "_halves"):
-            return
-        self._curve.setPen(self.pen("dequantized"))
-        self._curve.setBrush(theme.color("dequantized", 0.3))
-        for line in self._halves:
+        self.curve.setPen(self.pen("dequantized"))
+        self.curve.setBrush(theme.color("dequantized", 0.3))
+        for line in self.halves:
             pen = self.pen("muted")
             pen.setStyle(Qt.PenStyle.DotLine)
             line.setPen(pen)
@@ -46,17 +44,17 @@ class ErrorPlot(Plot):
     def show_analysis(self, analysis: Analysis | None) -> None:
         """Draw a result. The axes follow it in steps of 1, 2, 5, so that they keep still under small changes."""
         if analysis is None:
-            for item in (self._curve, *self._halves):
+            for item in (self.curve, *self.halves):
                 item.hide()
             self.menu.table = None
             return
-        self._curve.show()
+        self.curve.show()
         a = analysis
         edges, counts = stairs(a.error_bins.edges, a.errors)
-        self._curve.setData(edges, counts.astype(float))
+        self.curve.setData(edges, counts.astype(float))
         half = a.spec.format.half_step(a.params, max(-a.data_lo, a.data_hi))
         single = a.spec.format.uniform and len(a.params.scale) == 1
-        for line, at in zip(self._halves, (-half, half), strict=True):
+        for line, at in zip(self.halves, (-half, half), strict=True):
             line.setVisible(single)
             line.setValue(at)
             whole = a.spec.rounding.name == "toward_zero"
@@ -66,7 +64,7 @@ class ErrorPlot(Plot):
         room = 2 * half / max(self.getViewBox().viewPixelSize()[0], 1e-30) > 3 * self.fontMetrics().horizontalAdvance(
             "−S/2"
         )
-        for line in self._halves:
+        for line in self.halves:
             line.label.setVisible(room)  # nearer to each other they would be one blot
         all_edges = a.error_bins.edges
         columns = {"from": all_edges[:-1], "to": all_edges[1:], "values": a.errors}
@@ -91,29 +89,27 @@ class ChannelPlot(Plot):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("SQNR of each channel", "Channel", "SQNR (dB)", parent)
-        self._bars = empty_steps(fillLevel=0)
-        self._mean = pg.InfiniteLine(angle=0, label="whole tensor", labelOpts={"position": 0.08})
-        self._mean.label.setAnchor((0, 1))
-        self._mean.setZValue(5)
-        self.addItem(self._bars)
-        self.addItem(self._mean)
+        self.bars = empty_steps(fillLevel=0)
+        self.mean = pg.InfiniteLine(angle=0, label="whole tensor", labelOpts={"position": 0.08})
+        self.mean.label.setAnchor((0, 1))
+        self.mean.setZValue(5)
+        self.addItem(self.bars)
+        self.addItem(self.mean)
         self._sqnr = np.zeros(0)
         self.show_theme(LIGHT)
 
     def show_theme(self, theme: Theme) -> None:
         super().show_theme(theme)
-        if not hasattr(self, "_mean"):
-            return
-        self._bars.setPen(self.pen("original"))
-        self._bars.setBrush(theme.color("original", 0.32))
-        self._mean.setPen(self.pen("text", 1.5, dash=True))
-        self._mean.label.setColor(theme.color("text"))
+        self.bars.setPen(self.pen("original"))
+        self.bars.setBrush(theme.color("original", 0.32))
+        self.mean.setPen(self.pen("text", 1.5, dash=True))
+        self.mean.label.setColor(theme.color("text"))
 
     def show_analysis(self, analysis: Analysis | None) -> None:
         """Draw a result; a channel without error has no bar but reaches the top."""
         self._sqnr = np.zeros(0) if analysis is None else analysis.channel_sqnr_db
         if not self._sqnr.size or analysis is None:
-            self._bars.setData([0, 1], [0])
+            self.bars.setData([0, 1], [0])
             self.menu.table = None
             return
         columns = {"channel": np.arange(self._sqnr.size), "sqnr_db": self._sqnr}
@@ -121,10 +117,10 @@ class ChannelPlot(Plot):
         finite = self._sqnr[np.isfinite(self._sqnr)]
         top = float(finite.max(initial=1.0)) * 1.15
         heights = np.clip(np.nan_to_num(self._sqnr, posinf=top, neginf=0.0), 0.0, top)
-        self._bars.setData(np.arange(len(heights) + 1) - 0.5, heights)
+        self.bars.setData(np.arange(len(heights) + 1) - 0.5, heights)
         mean = analysis.metrics.sqnr_db
-        self._mean.setVisible(bool(np.isfinite(mean)))
-        self._mean.setValue(mean if np.isfinite(mean) else 0.0)
+        self.mean.setVisible(bool(np.isfinite(mean)))
+        self.mean.setValue(mean if np.isfinite(mean) else 0.0)
         home = (-0.5, len(heights) - 0.5, 0.0, nice(top))
         if home != self.home:
             self.show_home(*home)

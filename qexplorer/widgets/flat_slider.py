@@ -12,14 +12,14 @@ class FlatSlider(QSlider):
         super().__init__(Qt.Orientation.Horizontal, parent)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
 
-    def _part(self, which: QStyle.SubControl) -> QRectF:
+    def part(self, which: QStyle.SubControl) -> QRectF:
         option = QStyleOptionSlider()
         self.initStyleOption(option)
         return QRectF(self.style().subControlRect(QStyle.ComplexControl.CC_Slider, option, which, self))
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         if event.button() == Qt.MouseButton.LeftButton:
-            groove, handle = (self._part(part) for part in (QStyle.SubControl.SC_SliderGroove,
+            groove, handle = (self.part(part) for part in (QStyle.SubControl.SC_SliderGroove,
                                                             QStyle.SubControl.SC_SliderHandle))  # fmt: skip
             start, span = groove.left() + handle.width() / 2, round(groove.width() - handle.width())
             at = round(event.position().x() - start)
@@ -29,7 +29,7 @@ class FlatSlider(QSlider):
     def paintEvent(self, event: QPaintEvent) -> None:
         painter, palette, role = QPainter(self), self.palette(), QPalette.ColorRole
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        middle = self._part(QStyle.SubControl.SC_SliderHandle).center()
+        middle = self.part(QStyle.SubControl.SC_SliderHandle).center()
         groove = QRectF(4, middle.y() - 2, self.width() - 8, 4)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(palette.color(role.Mid))

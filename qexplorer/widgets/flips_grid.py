@@ -194,10 +194,10 @@ class FlipsGrid(QWidget):
         self.view.setModel(self.lines)
         self._delegate = FlipDelegate(self.view)
         self.view.setItemDelegate(self._delegate)
-        self._heading = QLabel()
-        self._heading.setTextFormat(Qt.TextFormat.PlainText)
-        self._heading.setFont(scaled(1.0, bold=True))
-        self._heading.setWordWrap(True)
+        self.heading = QLabel()
+        self.heading.setTextFormat(Qt.TextFormat.PlainText)
+        self.heading.setFont(scaled(1.0, bold=True))
+        self.heading.setWordWrap(True)
         self.filter = Segmented([("all", "All"), ("wrong", "✗ Made wrong"), ("right", "✓ Put right")], "Which images")
         self.filter.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         self.filter.setToolTip("Show all images, or only those that changed one way")
@@ -206,7 +206,7 @@ class FlipsGrid(QWidget):
         self._flips: tuple[Flip, ...] = ()
         self._head, column = QHBoxLayout(), QVBoxLayout(self)
         self._head.setContentsMargins(12, 4, 8, 4)
-        self._head.addWidget(self._heading, 1)
+        self._head.addWidget(self.heading, 1)
         self._head.addWidget(self.filter)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
@@ -218,7 +218,7 @@ class FlipsGrid(QWidget):
     @property
     def text(self) -> str:
         """The heading."""
-        return self._heading.text()
+        return self.heading.text()
 
     def show_theme(self, theme: Theme) -> None:
         """Colours of a theme."""
@@ -230,7 +230,7 @@ class FlipsGrid(QWidget):
         """Show other flips; the filter stays where there is something to see."""
         self._flips = tuple(flips)
         kinds = Counter(flip.kind for flip in flips)
-        self._heading.setText(heading(kinds))
+        self.heading.setText(heading(kinds))
         refusals: dict[object, str] = {kind: "" if kinds[kind] else EMPTY[kind] for kind in ("wrong", "right")}
         self.filter.show_refusals(refusals)
         if refusals.get(self.filter.value):
@@ -239,11 +239,11 @@ class FlipsGrid(QWidget):
         self.view.updateGeometry()
         self._on_filter()
         self._lay_head()
-        self.setAccessibleDescription(self._heading.text())
+        self.setAccessibleDescription(self.heading.text())
 
     def _lay_head(self) -> None:
         """The filter beside the heading, or below it where there is no room."""
-        words = self._heading.fontMetrics().horizontalAdvance(self._heading.text())
+        words = self.heading.fontMetrics().horizontalAdvance(self.heading.text())
         beside = words + self.filter.sizeHint().width() + 32 <= self.width()
         way = QBoxLayout.Direction.LeftToRight if beside else QBoxLayout.Direction.TopToBottom
         if way != self._head.direction():

@@ -48,12 +48,12 @@ class FrontPlot(QWidget):
         self.accuracies = DotsPlot("Top-1 over size", "", "Top-1 (%)", axes=[PercentAxis("left")], low=True)
         self._parts = (self.errors, self.accuracies)
         self._curve, self._bars = pg.PlotCurveItem(antialias=True), pg.PlotCurveItem(connect="pairs")
-        self._dots = tuple(pg.ScatterPlotItem(pxMode=True, symbol=symbol) for symbol in ("o", "s"))
+        self.dots = tuple(pg.ScatterPlotItem(pxMode=True, symbol=symbol) for symbol in ("o", "s"))
         self._lines = tuple(pg.InfiniteLine(angle=90) for _ in self._parts)
-        self._marks = tuple(pg.ScatterPlotItem(pxMode=True, symbol="o") for _ in self._parts)
-        for item in (self._curve, self._dots[0], self._lines[0], self._marks[0]):
+        self.marks = tuple(pg.ScatterPlotItem(pxMode=True, symbol="o") for _ in self._parts)
+        for item in (self._curve, self.dots[0], self._lines[0], self.marks[0]):
             self.errors.addItem(item)
-        for item in (self._bars, self._dots[1], self._lines[1], self._marks[1]):
+        for item in (self._bars, self.dots[1], self._lines[1], self.marks[1]):
             self.accuracies.addItem(item)
         self.slider = FlatSlider()
         self.slider.setAccessibleName("Place on the front")
@@ -96,7 +96,7 @@ class FrontPlot(QWidget):
 
     def show_theme(self, theme: Theme) -> None:
         """Colours of a theme."""
-        for part, line, mark in zip(self._parts, self._lines, self._marks, strict=True):
+        for part, line, mark in zip(self._parts, self._lines, self.marks, strict=True):
             part.show_theme(theme)
             pen = part.pen("text")
             pen.setStyle(Qt.PenStyle.DotLine)
@@ -105,7 +105,7 @@ class FrontPlot(QWidget):
             mark.setBrush(theme.color("accent", 0.35))
         self._curve.setPen(self.errors.pen("original", 1.5))
         self._bars.setPen(self.accuracies.pen("good", 1.5))
-        for dots, role in zip(self._dots, ("original", "good"), strict=True):
+        for dots, role in zip(self.dots, ("original", "good"), strict=True):
             dots.setPen(pg.mkPen(theme.color(role)))
             dots.setBrush(theme.color(role))
 
@@ -147,7 +147,7 @@ class FrontPlot(QWidget):
         words = [words_of(p, self._unit) for p in points]
         self._curve.setData(xs, heights, connect="finite")
         drawn = np.isfinite(heights)
-        self._dots[0].setData(xs[drawn], heights[drawn], size=6 if len(points) < 60 else 3)
+        self.dots[0].setData(xs[drawn], heights[drawn], size=6 if len(points) < 60 else 3)
         self._xs, self._heights = xs, heights
         self.errors.show_dots(xs.tolist(), heights.tolist(), words)
         self._draw_measured(xs, points, words)
@@ -162,7 +162,7 @@ class FrontPlot(QWidget):
         self._tops = dict(zip(self._measured, tops, strict=True))
         self._ends = [100 * end for pair in ends for end in pair if math.isfinite(end)] + tops
         self._bars.setData(np.repeat(xs[self._measured], 2), 100 * np.array(ends, float).ravel(), connect="pairs")
-        self._dots[1].setData(xs[self._measured], tops, size=7 if len(tops) < 40 else 4)
+        self.dots[1].setData(xs[self._measured], tops, size=7 if len(tops) < 40 else 4)
         self.accuracies.show_dots(xs[self._measured].tolist(), tops, [words[i] for i in self._measured])
 
     def _floor(self, errors: Sequence[float]) -> float:
@@ -195,7 +195,7 @@ class FrontPlot(QWidget):
         for line in self._lines:
             line.setValue(place)
         heights = (float(self._heights[at]), self._tops.get(at, math.nan))
-        for mark, height in zip(self._marks, heights, strict=True):
+        for mark, height in zip(self.marks, heights, strict=True):
             mark.setData([place], [height], size=13) if math.isfinite(height) else mark.setData([], [])
         self._say()
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
+import numpy as np
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QSortFilterProxyModel, Qt
 from PySide6.QtGui import QPainter
 from PySide6.QtWidgets import QStyleOptionViewItem
@@ -146,9 +147,7 @@ class Lines(QAbstractTableModel, Generic[T]):
         self.layoutChanged.emit()
 
     def _arrange(self, order: list[int]) -> None:
-        self._order, self._place = order, [0] * len(order)
-        for row, at in enumerate(order):
-            self._place[at] = row
+        self._order, self._place = order, np.argsort(np.array(order, np.intp)).tolist()
 
     def _in_order(self) -> list[int]:
         """The lines' places in the order they were given in, as they follow on screen."""
@@ -157,9 +156,12 @@ class Lines(QAbstractTableModel, Generic[T]):
         if sort is None:
             return list(range(len(self._lines)))
         values = [sort(line) for line in self._lines]
-        known = [i for i, value in enumerate(values) if value is not None and value == value]
+        if all(isinstance(value, float | int | None) for value in values):
+            figures = np.array(values, np.float64)  # where None is NaN, which stays last
+            return np.argsort(-figures if descending else figures, kind="stable").tolist()
+        known = [i for i, value in enumerate(values) if value is not None]
         known.sort(key=values.__getitem__, reverse=descending)
-        return known + [i for i, value in enumerate(values) if value is None or value != value]
+        return known + [i for i, value in enumerate(values) if value is None]
 
     # -- what Qt asks
 

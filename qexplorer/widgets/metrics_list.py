@@ -148,6 +148,7 @@ class MetricsList(QWidget):
         unit.setFont(scaled(1.0, bold=True))
         self._band = caption(" ")
         self._band.setFont(scaled(0.88))
+        self._band.setObjectName("band")
         head = QHBoxLayout()
         head.setSpacing(10)
         head.addWidget(self._sqnr)

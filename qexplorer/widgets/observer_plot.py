@@ -34,8 +34,8 @@ class ObserverPlot(Plot):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("Values, and where each observer clips them", "Weight", "Values", parent)
-        self._curve = empty_steps()
-        self.addItem(self._curve)
+        self.curve = empty_steps()
+        self.addItem(self.curve)
         self.survey: ObserverSurvey | None = None
         self.pointed = ""
         self._subject: object = None
@@ -45,16 +45,14 @@ class ObserverPlot(Plot):
 
     def show_theme(self, theme: Theme) -> None:
         super().show_theme(theme)
-        if not hasattr(self, "overlay"):
-            return
-        self._curve.setPen(self.pen("original"))
-        self._curve.setBrush(theme.color("original", 0.32 if theme is LIGHT else 0.38))
+        self.curve.setPen(self.pen("original"))
+        self.curve.setBrush(theme.color("original", 0.32 if theme is LIGHT else 0.38))
         self.viewport().update()
 
     def show_survey(self, survey: ObserverSurvey | None, subject: object = None) -> None:
         """Draw a result; a new `subject` (another tensor, or more of its values) sets the axes afresh."""
         self.survey = survey
-        self._curve.setVisible(survey is not None)
+        self.curve.setVisible(survey is not None)
         self.menu.table = None
         self.viewport().update()
         if survey is None:
@@ -98,7 +96,7 @@ class ObserverPlot(Plot):
 
     def _draw(self, survey: ObserverSurvey) -> None:
         edges, counts = stairs(survey.bins.edges, survey.counts)
-        self._curve.setData(edges, self._heights(counts), fillLevel=self.home[2])
+        self.curve.setData(edges, self._heights(counts), fillLevel=self.home[2])
 
     def _fit(self, survey: ObserverSurvey) -> None:
         low, high = survey.bins.start, survey.bins.stop

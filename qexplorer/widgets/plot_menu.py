@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PySide6.QtCore import QBuffer, QObject, QPoint, QRect, Qt, Signal
+from PySide6.QtCore import QBuffer, QObject, QPoint, QRect, Signal
 from PySide6.QtGui import QGuiApplication, QPainter
 from PySide6.QtSvg import QSvgGenerator
-from PySide6.QtWidgets import QFileDialog, QGraphicsView, QMenu
+from PySide6.QtWidgets import QGraphicsView, QMenu
 
+from qexplorer.errors import UserError
+from qexplorer.folders import write_whole
 from qexplorer.quant.analysis import Analysis
 from qexplorer.widgets.numbers import count, shape
+from qexplorer.widgets.save_dialog import ask_where
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,13 @@ class PlotMenu(QObject):
         """Save the picture: as SVG where the name ends so, else in pixels."""
         if path.lower().endswith(".svg"):
             self._write(path, self._svg())
-        elif not self._plot.grab().save(path):
-            self.failed.emit(f"The picture {path} could not be written. Check the folder and the ending of the name.")
+        else:
+            picture = QBuffer()
+            kind = Path(path).suffix.removeprefix(".") or "png"
+            if self._plot.grab().save(picture, kind):
+                self._write(path, bytes(picture.data().data()))
+            else:
+                self.failed.emit(f"There are no pictures of the kind “{kind}”. Save it as PNG or SVG.")
 
     def _svg(self) -> bytes:
         buffer, svg, size = QBuffer(), QSvgGenerator(), self._plot.size()
@@ -105,20 +113,12 @@ class PlotMenu(QObject):
 
     def _write(self, path: str, content: bytes) -> None:
         try:
-            Path(path).write_bytes(content)
-        except OSError as error:
-            self.failed.emit(f"{path} could not be written: {error.strerror}. Check the folder and the free space.")
+            write_whole(Path(path), content)
+        except UserError as error:
+            self.failed.emit(str(error))
 
     def _ask_image(self) -> None:
-        self._ask("Save the picture", "Pictures (*.png *.svg)", "png").fileSelected.connect(self.save_image)
+        ask_where(self._plot, "Save the picture", {"Pictures (*.png *.svg)": "png"}, self.save_image)
 
     def _ask_data(self) -> None:
-        self._ask("Save the data", "Comma-separated values (*.csv)", "csv").fileSelected.connect(self.save_data)
-
-    def _ask(self, title: str, kinds: str, suffix: str) -> QFileDialog:
-        dialog = QFileDialog(self._plot, title, filter=kinds)
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setDefaultSuffix(suffix)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.open()
-        return dialog
+        ask_where(self._plot, "Save the data", {"Comma-separated values (*.csv)": "csv"}, self.save_data)

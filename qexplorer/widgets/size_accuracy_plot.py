@@ -49,9 +49,9 @@ class SizeAccuracyPlot(DotsPlot):
         self.selected = -1
         self._also: tuple[object, ...] = ()
         self.labels: list[tuple[Label, QRectF]] = []
-        self._front, self._bars = pg.PlotCurveItem(antialias=True), pg.PlotCurveItem(connect="pairs")
-        self._dots = pg.ScatterPlotItem(pxMode=True)
-        for item in (self._front, self._bars, self._dots):
+        self.front, self.bars = pg.PlotCurveItem(antialias=True), pg.PlotCurveItem(connect="pairs")
+        self.dots = pg.ScatterPlotItem(pxMode=True)
+        for item in (self.front, self.bars, self.dots):
             self.addItem(item)
         self.picked.connect(self._choose)
         self.show_theme(LIGHT)
@@ -59,11 +59,10 @@ class SizeAccuracyPlot(DotsPlot):
 
     def show_theme(self, theme: Theme) -> None:
         super().show_theme(theme)
-        if hasattr(self, "_dots"):
-            self._front.setPen(front_pen(theme))
-            self._bars.setPen(self.pen("edge", 1.5))
-            self._dots.setData([self._dot(at) for at in range(len(self.points))])
-            self.viewport().update()
+        self.front.setPen(front_pen(theme))
+        self.bars.setPen(self.pen("edge", 1.5))
+        self.dots.setData([self.dot(at) for at in range(len(self.points))])
+        self.viewport().update()
 
     def show_points(self, points: Sequence[SizePoint]) -> None:
         """Draw models; one without a size or an accuracy has no place. The selected one stays so."""
@@ -74,11 +73,11 @@ class SizeAccuracyPlot(DotsPlot):
         self.selected = next((i for i, p in enumerate(self.points) if before is not None and p.key == before), -1)
         xs, tops = [math.log10(p.bytes) for p in self.points], [100 * p.top1 for p in self.points]
         self.show_dots(xs, tops, [p.words for p in self.points])
-        self._front_at = front([(p.bytes, p.top1) for p in self.points])
-        self._front.setData([xs[i] for i in self._front_at], [tops[i] for i in self._front_at])
+        self.front_at = front([(p.bytes, p.top1) for p in self.points])
+        self.front.setData([xs[i] for i in self.front_at], [tops[i] for i in self.front_at])
         ends = [100 * end for p in self.points for end in p.interval]
-        self._bars.setData(np.repeat(xs, 2), np.array(ends), connect="pairs")
-        self._dots.setData([self._dot(at) for at in range(len(self.points))])
+        self.bars.setData(np.repeat(xs, 2), np.array(ends), connect="pairs")
+        self.dots.setData([self.dot(at) for at in range(len(self.points))])
         self._fit(xs, ends + tops)
         self._tabulate()
         self._describe()
@@ -92,7 +91,7 @@ class SizeAccuracyPlot(DotsPlot):
 
     # -- drawing
 
-    def _dot(self, at: int) -> dict[str, object]:
+    def dot(self, at: int) -> dict[str, object]:
         kind = self.points[at].kind
         width = DOT + 3 if kind == "float" else DOT  # a diamond looks smaller than it is
         return MARKS[kind].dot(self.theme, self.places[at], width, LINE)
@@ -138,7 +137,7 @@ class SizeAccuracyPlot(DotsPlot):
         if self.selected >= 0:
             text += f"Selected: {self._brief(self.selected)}. "
         self.setAccessibleDescription(
-            text + "On the Pareto front: " + "; ".join(self._brief(i) for i in self._front_at) + "."
+            text + "On the Pareto front: " + "; ".join(self._brief(i) for i in self.front_at) + "."
         )
 
     def _brief(self, at: int) -> str:
@@ -178,7 +177,7 @@ class SizeAccuracyPlot(DotsPlot):
         metrics = QFontMetricsF(painter.font())
         entries = [kind for kind in MARKS if any(p.kind == kind for p in self.points)]
         titles = [MARKS[kind].title for kind in entries] + ["95 % interval"]
-        titles += [FRONT] if len(self._front_at) > 1 else []
+        titles += [FRONT] if len(self.front_at) > 1 else []
         line = metrics.height() + 2
         extent = QSizeF(max(metrics.horizontalAdvance(t) for t in titles) + 36, len(titles) * line + 6)
         lefts = (room.right() - extent.width() - 2, room.left() + 4)
@@ -222,11 +221,11 @@ class SizeAccuracyPlot(DotsPlot):
         chosen = [at for at in every if self.points[at].key in self._also]
         rest = sorted(every, key=lambda at: ("float", "real", "simulated").index(self.points[at].kind))
         reference = [at for at in every if self.points[at].reference]
-        return list(dict.fromkeys([*first, *chosen, *reference, *reversed(self._front_at), *rest]))
+        return list(dict.fromkeys([*first, *chosen, *reference, *reversed(self.front_at), *rest]))
 
     def _along_front(self) -> list[QRectF]:
         """The line of the front, as small areas: names keep off it."""
-        places = [self.place_of(at) for at in self._front_at]
+        places = [self.place_of(at) for at in self.front_at]
         found: list[QRectF] = []
         for a, b in pairwise(places):
             steps = max(int(math.hypot(b.x() - a.x(), b.y() - a.y()) / STEP), 1)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPointF, QRect, QRectF, Qt
-from PySide6.QtGui import QContextMenuEvent, QFontMetricsF, QPainter, QPen, QResizeEvent
+from PySide6.QtGui import QContextMenuEvent, QFontMetricsF, QPainter, QPen
 from PySide6.QtWidgets import QWidget
 
 from qexplorer.widgets.axes import FIGURES, PercentAxis, stepped
@@ -43,21 +43,21 @@ class UnitPlot(Plot):
         self._data: list[tuple[np.ndarray, np.ndarray]] = []
         self._fitted = False
         self._all = pg.PlotCurveItem()
-        self._lines = [pg.PlotCurveItem(antialias=True) for _ in range(FEW)]
-        self._dots = [pg.ScatterPlotItem(pxMode=True, symbol=symbol) for symbol in SYMBOLS]
-        for item in (self._all, *self._lines, *self._dots):
+        self.lines = [pg.PlotCurveItem(antialias=True) for _ in range(FEW)]
+        self.dots = [pg.ScatterPlotItem(pxMode=True, symbol=symbol) for symbol in SYMBOLS]
+        for item in (self._all, *self.lines, *self.dots):
             self.addItem(item)
+        self.sigDeviceRangeChanged.connect(self._lay_legend)  # with every resize
         self.show_theme(LIGHT)
 
     def show_theme(self, theme: Theme) -> None:
         super().show_theme(theme)
-        if hasattr(self, "_dots"):
-            self._all.setPen(pg.mkPen(theme.color("original", 0.6)))
-            for i, (line, dots) in enumerate(zip(self._lines, self._dots, strict=True)):
-                line.setPen(self._pen(i))
-                dots.setPen(pg.mkPen(theme.color(ROLES[i])))
-                dots.setBrush(theme.color(ROLES[i]))
-            self.viewport().update()
+        self._all.setPen(pg.mkPen(theme.color("original", 0.6)))
+        for i, (line, dots) in enumerate(zip(self.lines, self.dots, strict=True)):
+            line.setPen(self._pen(i))
+            dots.setPen(pg.mkPen(theme.color(ROLES[i])))
+            dots.setBrush(theme.color(ROLES[i]))
+        self.viewport().update()
 
     def _pen(self, at: int) -> QPen:
         kind = self.curves[at].kind if at < len(self.curves) else "line"
@@ -69,7 +69,7 @@ class UnitPlot(Plot):
         self.curves, self.x_title = tuple(curves), x_title
         self._data = [points_of(curve) for curve in curves]
         few = len(curves) <= FEW
-        for i, (line, dots) in enumerate(zip(self._lines, self._dots, strict=True)):
+        for i, (line, dots) in enumerate(zip(self.lines, self.dots, strict=True)):
             drawn = few and i < len(curves)
             xs, ys = self._data[i] if drawn else (np.zeros(0), np.zeros(0))
             points = drawn and curves[i].kind == "points"
@@ -80,7 +80,7 @@ class UnitPlot(Plot):
             dots.setData(xs[marked], ys[marked], size=11 if points else 8)
         self._draw_all(not few)
         if kinds != [(curve.title, curve.kind) for curve in curves]:
-            for i, line in enumerate(self._lines):
+            for i, line in enumerate(self.lines):
                 line.setPen(self._pen(i))
             self._lay_legend()
         self.x_axis.whole = all(np.array_equal(xs, np.round(xs)) for xs, _ in self._data)
@@ -150,11 +150,6 @@ class UnitPlot(Plot):
         self.setAccessibleDescription("The last of each curve: " + "; ".join(told))
 
     # -- the legend, over the axes
-
-    def resizeEvent(self, event: QResizeEvent) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        super().resizeEvent(event)
-        if hasattr(self, "_dots"):
-            self._lay_legend()
 
     def _lay_legend(self) -> None:
         """Find a place for each name, and make room for them over the axes."""

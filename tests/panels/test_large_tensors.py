@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QLabel
 from safetensors.numpy import save_file
 
 from qexplorer.inspection import analyses
@@ -22,6 +23,7 @@ from qexplorer.quant.tensor_source import Values
 from qexplorer.state import preview
 from qexplorer.state.app_state import AppState
 from qexplorer.widgets.metrics_list import sqnr_bound
+from qexplorer.widgets.segmented import Segmented
 
 LEFT = Qt.MouseButton.LeftButton
 Open = Callable[..., MainWindow]
@@ -53,6 +55,8 @@ def test_the_badge_and_the_figures_say_how_rough_they_are(
     monkeypatch.setattr(preview, "CALM_MS", 1500)
     window = open_window(format="int4", granularity=granularity)
     badge, metrics = window.panel(DistributionPanel).head.badge, window.panel(MetricsPanel).list
+    labels = {label.accessibleName(): label for label in metrics.findChildren(QLabel)}
+    band, error = metrics.findChild(QLabel, "band"), labels["Mean squared error"]
     shown(qtbot, window, coverage)
     analysis = window.preview.analysis
     assert analysis is not None
@@ -60,18 +64,18 @@ def test_the_badge_and_the_figures_say_how_rough_they_are(
     if coverage == "sketch":
         bound = float(badge.text().removeprefix("sketch ± ").removesuffix(" dB"))
         assert 0.001 <= bound < 2
-        assert badge.text().removeprefix("sketch ") in metrics._band.text()
-        assert "between" in metrics._values[0].toolTip()
+        assert badge.text().removeprefix("sketch ") in band.text()
+        assert "between" in error.toolTip()
     else:
         bound = 0.5
         assert badge.text() == f"sample of {analysis.coverage_n / 1000:.3g} k"
-        assert "of a sample" in metrics._band.text()
+        assert "of a sample" in band.text()
     assert len(badge.toolTip()) > 40
     assert badge.width() >= badge.fontMetrics().horizontalAdvance(badge.text()) + 10
     shown(qtbot, window, "exact")
     assert badge.text() == "exact"
-    assert "sample" not in metrics._band.text()
-    assert "between" not in metrics._values[0].toolTip()
+    assert "sample" not in band.text()
+    assert "between" not in error.toolTip()
     assert float(metrics.figures()["SQNR"]) == pytest.approx(rough, abs=bound + 0.01)
 
 
@@ -79,7 +83,8 @@ def test_channels_wait_for_the_exact_pass(qtbot: Any, open_window: Open) -> None
     window = open_window(format="int4", granularity="channel:0")
     panel = window.panel(ErrorPanel)
     shown(qtbot, window, "exact")
-    qtbot.mouseClick(panel._view, LEFT, pos=panel._view.rect_of("channels").center().toPoint())
+    view = panel.findChild(Segmented)
+    qtbot.mouseClick(view, LEFT, pos=view.rect_of("channels").center().toPoint())
     qtbot.waitUntil(panel.channels.isVisible)
     window.store.update(spec=QuantSpec.from_json({"format": "int5", "granularity": "channel:0"}))
     shown(qtbot, window, "sampled")

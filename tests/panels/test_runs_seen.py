@@ -232,9 +232,7 @@ def test_a_repair_that_was_tried_is_taken_into_the_next_job(qtbot: QtBot, open_w
     for job, expected in ((jobs["weight-only"](weight_spec="int3"), "int3"), (jobs["evaluate"](), "int4 channel:0")):
         window.store.update(job=job)
         at = panel.bars.lines.row_of("GPTQ")
-        qtbot.mouseClick(
-            panel.bars.viewport(), LEFT, pos=panel.bars.visualRect(panel.bars.lines.index(at, 0)).center()
-        )
+        qtbot.mouseClick(panel.bars.viewport(), LEFT, pos=panel.bars.visualRect(panel.bars.lines.index(at, 0)).center())
         qtbot.mouseClick(panel._mend, LEFT)
         taken: Any = window.store.state.job
         assert (taken.name, taken.weight_spec, taken.repairs) == ("weight-only", expected, "fold,gptq")

@@ -49,12 +49,12 @@ def lonely(chart):
 
 
 def test_each_format_has_a_dot_where_its_figures_are(chart, survey):
-    x, y = chart._dots.getData()
+    x, y = chart.dots.getData()
     assert sorted(zip(x.tolist(), y.tolist(), strict=True)) == sorted(
         (p.bits_per_weight, chart.height_of(p)) for p in survey.points
     )
     front = [(p.bits_per_weight, chart.height_of(p)) for p in survey.points if p.on_front]
-    assert list(zip(*chart._front.getData(), strict=True)) == front
+    assert list(zip(*chart.front.getData(), strict=True)) == front
 
 
 def test_every_family_has_a_form_of_its_own():
@@ -165,7 +165,7 @@ def test_the_axes_keep_still_for_the_same_tensor_and_the_bound_of_theory_is_draw
     home = chart.home
     chart.show_survey(survey, "w")
     assert chart.home == home
-    bits, sqnr = chart._curves["bound"].getData()
+    bits, sqnr = chart.curves["bound"].getData()
     np.testing.assert_allclose(sqnr, 20 * math.log10(2) * bits, atol=1e-9)
 
 
@@ -175,6 +175,6 @@ def test_nothing_is_left_of_a_survey_that_is_taken_away(chart):
     assert list(chart.menu.table.columns) == ["format", "bits_per_weight", "sqnr_db"]
     chart.show_survey(None)
     assert chart.menu.table is None
-    assert not chart._dots.isVisible()
+    assert not chart.dots.isVisible()
     chart.grab()
     assert "No formats" in chart.accessibleDescription()

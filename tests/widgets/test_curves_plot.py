@@ -110,7 +110,7 @@ def test_the_legend_names_few_curves_and_counts_many(widget):
     loss, _, many = visible(widget)
     assert [text for _, text, _ in loss.legend] == ["Training", "Validation"]
     assert [text for _, text, _ in many.legend] == ["53 scales"]
-    assert not any(line.isVisible() for line in many._lines)
+    assert not any(line.isVisible() for line in many.lines)
     assert many_of(9, "Loss") == "9 losses"
     assert many_of(9, "Top-1 (%)") == "9 curves"
 
@@ -130,13 +130,13 @@ def test_names_in_a_legend_stay_in_view_and_apart(widget, qtbot):
 
 def test_kinds_and_curves_are_told_apart_without_colour(widget):
     loss, top1, _ = visible(widget)
-    assert loss._lines[0].opts["pen"].style() == Qt.PenStyle.SolidLine
-    assert loss._lines[1].opts["pen"].style() == Qt.PenStyle.DashLine
-    assert not top1._lines[0].isVisible()
-    assert len(top1._dots[0].getData()[0]) == 20
-    symbols = [dots.opts["symbol"] for dots in loss._dots]
+    assert loss.lines[0].opts["pen"].style() == Qt.PenStyle.SolidLine
+    assert loss.lines[1].opts["pen"].style() == Qt.PenStyle.DashLine
+    assert not top1.lines[0].isVisible()
+    assert len(top1.dots[0].getData()[0]) == 20
+    symbols = [dots.opts["symbol"] for dots in loss.dots]
     assert len(set(symbols)) == FEW
-    assert len(loss._dots[1].getData()[0]) == 1
+    assert len(loss.dots[1].getData()[0]) == 1
 
 
 def test_pointing_at_a_curve_reads_it(widget):
@@ -255,5 +255,5 @@ def test_it_is_drawn_in_the_colours_of_the_theme(widget):
         widget.show_theme(theme)
         image = widget.plots["Loss"].grab().toImage()
         backgrounds.append(image.pixelColor(image.width() - 3, image.height() - 3))
-        assert widget.plots["Loss"]._lines[0].opts["pen"].color() == QColor(theme.original)
+        assert widget.plots["Loss"].lines[0].opts["pen"].color() == QColor(theme.original)
     assert backgrounds == [QColor(LIGHT.base), QColor(DARK.base)]

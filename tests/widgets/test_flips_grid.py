@@ -31,7 +31,7 @@ def grid(shown):
 
 
 def texts(grid):
-    return [grid.lines.index(row).data() for row in range(grid.lines.rowCount())]
+    return [grid.lines.index(row, 0).data() for row in range(grid.lines.rowCount())]
 
 
 def press(grid, value, qtbot):
@@ -39,7 +39,7 @@ def press(grid, value, qtbot):
 
 
 def center(grid, row):
-    return grid.view.visualRect(grid.lines.index(row)).center()
+    return grid.view.visualRect(grid.lines.index(row, 0)).center()
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def test_an_image_tells_where_it_stands_in_the_data(grid):
     tip = tooltip_at(grid.view.viewport(), center(grid, 2))
     assert tip == "Image 22, labelled 7: 7 before, 1 after, made wrong"
     role = Qt.ItemDataRole.AccessibleTextRole
-    assert "put right" in grid.lines.index(8).data(role)
-    assert "wrong before and after" in grid.lines.index(11).data(role)
+    assert "put right" in grid.lines.index(8, 0).data(role)
+    assert "wrong before and after" in grid.lines.index(11, 0).data(role)
 
 
 def test_the_arrow_keys_go_from_image_to_image(grid, qtbot):
@@ -109,7 +109,7 @@ def test_pixels_are_drawn_hard(grid):
     black_white = np.zeros((1, 2, 2), np.float32)
     black_white[0, 0, 0] = black_white[0, 1, 1] = 1.0
     grid.show_flips([Flip(black_white, *WRONG, 0)])
-    rect = grid.view.visualRect(grid.lines.index(0))
+    rect = grid.view.visualRect(grid.lines.index(0, 0))
     drawn = grid.view.viewport().grab().toImage()
     top, left = rect.top() + 8, rect.center().x() - TILE // 2 + 2
     row = [drawn.pixelColor(left + x, top).value() for x in range(TILE - 4)]
@@ -142,7 +142,7 @@ def test_it_is_drawn_in_both_themes_and_when_there_is_nothing(grid):
 
 
 def test_the_heading_stands_above_the_filter_where_it_is_narrow(grid, qtbot):
-    heading, choices = grid._heading.geometry, grid.filter.geometry
+    heading, choices = grid.heading.geometry, grid.filter.geometry
     for width, beside in ((320, False), (760, True)):
         grid.resize(width, 320)
         qtbot.waitUntil(lambda beside=beside: (choices().top() < heading().bottom()) == beside)

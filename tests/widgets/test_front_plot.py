@@ -34,12 +34,12 @@ def widget(shown):
 
 
 def handle(widget):
-    return widget.slider._part(QStyle.SubControl.SC_SliderHandle).center().toPoint()
+    return widget.slider.part(QStyle.SubControl.SC_SliderHandle).center().toPoint()
 
 
 def marked(widget):
     """Where the mark on the curve stands: the size in MB and the error."""
-    xs, ys = widget._marks[0].getData()
+    xs, ys = widget.marks[0].getData()
     return float(xs[0]), 10 ** float(ys[0])
 
 
@@ -106,7 +106,7 @@ def test_indices_are_those_of_the_points_that_came_in(widget, qtbot):
 
 def test_the_second_plot_is_there_only_for_what_was_measured(widget):
     assert widget.accuracies.isVisible()
-    xs, _ = widget._dots[1].getData()
+    xs, _ = widget.dots[1].getData()
     assert len(xs) == 4
     assert widget.errors.home[:2] == widget.accuracies.home[:2]
     assert not widget.errors.x_axis.style["showValues"]

@@ -13,7 +13,7 @@ def metrics(shown) -> MetricsList:
 
 
 def band(metrics: MetricsList) -> str:
-    return metrics._band.text()
+    return metrics.findChild(QLabel, "band").text()
 
 
 def test_the_figures_are_those_of_the_result(metrics, bell):

@@ -35,13 +35,13 @@ def survey(values):
 @pytest.fixture
 def table(shown, survey):
     table = shown(ObserversTable(), 640, 300)
-    table.observers.show_current("minmax")
+    table.show_current("minmax")
     table.show_survey(survey)
     return table
 
 
 def cell(table, row, column=0):
-    return table.observers.index(row, column)
+    return table.lines.index(row, column)
 
 
 def center(table, row, column=0):
@@ -49,12 +49,12 @@ def center(table, row, column=0):
 
 
 def test_the_best_comes_first_and_is_marked_like_the_one_in_use(table, survey):
-    figures = [float(table.observers.texts(row)[4].replace("−", "-")) for row in range(len(survey.points))]
+    figures = [float(cell(table, row, 4).data().replace("−", "-")) for row in range(len(survey.points))]
     assert figures == sorted(figures, reverse=True)
-    assert "best" in table.observers.texts(0)[0]
+    assert "best" in cell(table, 0).data()
     used = next(r for r, p in enumerate(survey.points) if p.spec.observer.name == "minmax")
-    assert "in use" in table.observers.texts(used)[0]
-    assert sum("in use" in table.observers.texts(row)[0] for row in range(len(survey.points))) == 1
+    assert "in use" in cell(table, used).data()
+    assert sum("in use" in cell(table, row).data() for row in range(len(survey.points))) == 1
 
 
 def test_those_that_do_not_serve_stand_greyed_at_the_end_and_say_why(table, survey):
@@ -62,7 +62,7 @@ def test_those_that_do_not_serve_stand_greyed_at_the_end_and_say_why(table, surv
     for i, refused in enumerate(survey.refused):
         row = len(survey.points) + i
         assert cell(table, row).data() == refused.title
-        assert not table.observers.flags(cell(table, row)) & Qt.ItemFlag.ItemIsEnabled
+        assert not table.lines.flags(cell(table, row)) & Qt.ItemFlag.ItemIsEnabled
     table.scrollToBottom()
     row = len(survey.points)
     table.scrollTo(cell(table, row))
@@ -110,7 +110,7 @@ def test_the_selected_row_stays_selected_in_another_order(table, survey, qtbot, 
 def test_the_model_is_one_that_qt_accepts(survey, qtmodeltester):
     table = ObserversTable()
     table.show_survey(survey)
-    qtmodeltester.check(table.observers)
+    qtmodeltester.check(table.lines)
     table.deleteLater()
 
 
@@ -144,6 +144,6 @@ def test_the_count_axis_can_be_logarithmic(shown, survey):
     plot.show_log(True)
     plot.show_survey(survey, "w")
     assert plot.home[2] == pytest.approx(math.log10(0.5))
-    assert plot._curve.getData()[1].max() == pytest.approx(math.log10(survey.counts.max()))
+    assert plot.curve.getData()[1].max() == pytest.approx(math.log10(survey.counts.max()))
     plot.show_survey(None)
     assert plot.menu.table is None

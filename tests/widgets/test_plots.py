@@ -164,36 +164,36 @@ def test_the_original_is_drawn_in_the_same_heights_whatever_the_bits(plot, bell)
     for name in ("int8", "int4", "int2", "int16"):
         a = analysis_of(bell, format=name)
         plot.show_analysis(a, "w")
-        assert heights(plot._original).sum() * a.bins.width / plot._unit == pytest.approx(bell.size, rel=1e-6)
+        assert heights(plot.original).sum() * a.bins.width / plot.unit == pytest.approx(bell.size, rel=1e-6)
 
 
 def test_each_level_has_a_stem_whose_height_tells_its_count(plot, bell):
     a = analysis_of(bell, format="int4")
     plot.show_analysis(a, "w")
-    x, y = plot._stems.getData()
+    x, y = plot.stems.getData()
     np.testing.assert_array_equal(x[::2], a.levels)
     np.testing.assert_array_equal(x[1::2], a.levels)
     step = float(a.params.scale[0])
-    np.testing.assert_allclose(y[1::2] * step / plot._unit, a.level_counts)
+    np.testing.assert_allclose(y[1::2] * step / plot.unit, a.level_counts)
     assert (y[::2] == 0).all()
-    assert (plot._stems.isVisible(), plot._outline.isVisible()) == (True, False)
+    assert (plot.stems.isVisible(), plot.outline.isVisible()) == (True, False)
 
 
 @pytest.mark.parametrize("spec", ["int8", "int16", "channels", "fp16"])
 def test_where_levels_stand_too_close_they_are_an_outline(plot, bell, spec):
     plot.show_analysis(analysis_of(bell, **SPECS[spec]), "w")
-    assert (plot._stems.isVisible(), plot._outline.isVisible()) == (False, True)
-    assert heights(plot._outline).max() > 0
+    assert (plot.stems.isVisible(), plot.outline.isVisible()) == (False, True)
+    assert heights(plot.outline).max() > 0
 
 
 def test_zooming_in_turns_the_outline_into_stems(plot, bell):
     plot.show_analysis(analysis_of(bell), "w")
     plot.getViewBox().setXRange(-0.2, 0.2, padding=0)
     plot.grab()
-    assert (plot._stems.isVisible(), plot._outline.isVisible()) == (True, False)
+    assert (plot.stems.isVisible(), plot.outline.isVisible()) == (True, False)
     plot.go_home()
     plot.grab()
-    assert (plot._stems.isVisible(), plot._outline.isVisible()) == (False, True)
+    assert (plot.stems.isVisible(), plot.outline.isVisible()) == (False, True)
 
 
 def test_on_a_logarithmic_axis_a_single_outlier_stays_visible(plot, bell):
@@ -201,7 +201,7 @@ def test_on_a_logarithmic_axis_a_single_outlier_stays_visible(plot, bell):
     for name in ("int8", "int4", "int16"):
         plot.show_analysis(analysis_of(bell, format=name), "w")
         (_, _), (bottom, top) = view(plot)
-        edges, y = plot._original.getData()
+        edges, y = plot.original.getData()
         at = int(np.searchsorted(edges, 1.5)) - 1
         assert (y[at] - bottom) / (top - bottom) > 0.02, name
         assert y.max() < top
@@ -211,16 +211,16 @@ def test_on_a_logarithmic_axis_a_single_outlier_stays_visible(plot, bell):
 def test_a_logarithmic_axis_has_the_same_counts_on_a_floor_below_one_value(plot, bell):
     a = analysis_of(bell, format="int4")
     plot.show_analysis(a, "w")
-    linear = heights(plot._original).copy()
+    linear = heights(plot.original).copy()
     plot.show_log(True)
-    log = heights(plot._original)
+    log = heights(plot.original)
     used = linear > 0
     np.testing.assert_allclose(10 ** log[used], linear[used])
-    assert (log[~used] == math.log10(plot._floor)).all()
-    assert plot._original.opts["fillLevel"] == math.log10(plot._floor)
-    assert plot._floor < linear[used].min()
+    assert (log[~used] == math.log10(plot.floor)).all()
+    assert plot.original.opts["fillLevel"] == math.log10(plot.floor)
+    assert plot.floor < linear[used].min()
     plot.show_log(False)
-    np.testing.assert_array_equal(heights(plot._original), linear)
+    np.testing.assert_array_equal(heights(plot.original), linear)
 
 
 def test_ticks_of_a_logarithmic_axis_are_counts(plot):
@@ -237,20 +237,20 @@ def test_ticks_have_a_true_minus_and_no_minus_zero(plot):
 def test_clip_lines_stand_at_the_ends_of_what_can_be_represented(plot, bell):
     a = analysis_of(bell, format="int4")
     plot.show_analysis(a, "w")
-    assert [position(line) for line in plot._clips] == [a.lo, a.hi]
-    assert all(line.isVisible() for line in plot._clips)
+    assert [position(line) for line in plot.clips] == [a.lo, a.hi]
+    assert all(line.isVisible() for line in plot.clips)
     plot.show_analysis(analysis_of(bell, format="fp16"), "w")
-    assert not any(line.isVisible() for line in plot._clips)
+    assert not any(line.isVisible() for line in plot.clips)
 
 
 def test_clip_lines_stay_where_the_format_chooses_its_own_range(plot, bell):
     plot.show_analysis(analysis_of(bell, format="q4_0"), "w")
     plot.show_analysis(analysis_of(bell[:32], format="q4_0"), "w")  # one block, one scale
-    assert all(line.isVisible() and not line.movable for line in plot._clips)
+    assert all(line.isVisible() and not line.movable for line in plot.clips)
     plot.show_analysis(analysis_of(bell, format="kmeans"), "w")
-    assert not any(line.isVisible() for line in plot._clips)
+    assert not any(line.isVisible() for line in plot.clips)
     plot.show_analysis(analysis_of(bell, format="nf4"), "w")
-    assert all(line.movable for line in plot._clips)
+    assert all(line.movable for line in plot.clips)
 
 
 def dragged(plot: DistributionPlot) -> tuple[list[tuple[float, float]], list[bool]]:
@@ -268,12 +268,12 @@ def test_dragging_a_limit_of_a_symmetric_grid_moves_both(plot, bell, log, line):
     plot.grab()
     limits, released = dragged(plot)
     plot.clip_dragged.connect(lambda lo, hi: plot.show_analysis(clipped(bell, lo, hi), "w"))
-    drag(plot, position(plot._clips[line]), (-0.15, 0.15)[line])
+    drag(plot, position(plot.clips[line]), (-0.15, 0.15)[line])
     assert len(limits) > 1
     assert all(lo == -hi for lo, hi in limits)
     (_, hi) = limits[-1]
     assert hi == pytest.approx(0.15, abs=3 * plot.getViewBox().viewPixelSize()[0])
-    assert [position(line) for line in plot._clips] == pytest.approx([-hi, hi])
+    assert [position(line) for line in plot.clips] == pytest.approx([-hi, hi])
     assert released == [True]
 
 
@@ -310,12 +310,12 @@ def test_results_that_arrive_during_a_drag_leave_the_line_under_the_hand(plot, b
     late, stood = clipped(bell, -1.4, 1.4), []
     limits, _ = dragged(plot)
     plot.clip_dragged.connect(lambda lo, hi: plot.show_analysis(late, "w"))
-    plot.clip_dragged.connect(lambda lo, hi: stood.append(position(plot._clips[1])))
-    drag(plot, position(plot._clips[1]), 0.8)
+    plot.clip_dragged.connect(lambda lo, hi: stood.append(position(plot.clips[1])))
+    drag(plot, position(plot.clips[1]), 0.8)
     assert stood == pytest.approx([hi for _, hi in limits])
     assert view(plot)[0] == before[0]
     plot.show_analysis(late, "w")
-    assert position(plot._clips[1]) == late.hi
+    assert position(plot.clips[1]) == late.hi
 
 
 def test_without_a_result_everything_is_empty(shown, bell):
@@ -399,13 +399,13 @@ def test_the_error_plot_marks_half_a_step_and_counts_what_lies_beyond(shown, bel
     a = analysis_of(bell, format="int4")
     plot.show_analysis(a)
     half = float(a.params.scale[0]) / 2
-    assert [position(line) for line in plot._halves] == pytest.approx([-half, half])
+    assert [position(line) for line in plot.halves] == pytest.approx([-half, half])
     assert plot.beyond == 0
     clipped = analysis_of(bell, format="int8", observer="fixed:-0.2,0.2")
     plot.show_analysis(clipped)
     assert plot.beyond == bell.size - int(clipped.errors.sum()) > 0
     plot.show_analysis(analysis_of(bell, format="int4", granularity="channel:0"))
-    assert not any(line.isVisible() for line in plot._halves)
+    assert not any(line.isVisible() for line in plot.halves)
 
 
 def test_the_error_axis_moves_in_few_steps(shown, bell):
@@ -422,8 +422,8 @@ def test_each_channel_has_a_bar_of_its_sqnr(shown, bell):
     plot = shown(ChannelPlot(), 300, 200)
     a = analysis_of(bell, format="int4")
     plot.show_analysis(a)
-    np.testing.assert_allclose(heights(plot._bars), np.clip(a.channel_sqnr_db, 0, None))
-    assert plot._mean.value() == a.metrics.sqnr_db
+    np.testing.assert_allclose(heights(plot.bars), np.clip(a.channel_sqnr_db, 0, None))
+    assert plot.mean.value() == a.metrics.sqnr_db
     worst = int(np.argmin(a.channel_sqnr_db))
     assert f"the worst is {worst}" in plot.accessibleDescription()
 
@@ -432,7 +432,7 @@ def test_a_channel_without_error_reaches_the_top(shown):
     plot = shown(ChannelPlot(), 300, 200)
     values = np.array([[0, 0, 0], [1.0, -0.3, 0.77], [127, -127, 0]], np.float32)
     plot.show_analysis(analysis_of(values))
-    finite = heights(plot._bars)
+    finite = heights(plot.bars)
     assert np.isfinite(finite).all()
     assert finite[0] == finite.max()
 

@@ -70,15 +70,15 @@ def test_real_models_stand_at_what_they_take_on_disk_and_simulated_ones_at_what_
 def test_the_marks_differ_in_form_and_filling(plot):
     looks = {}
     for at, p in enumerate(plot.points):
-        dot = plot._dot(at)
+        dot = plot.dot(at)
         looks[p.kind] = (dot["symbol"], dot["brush"] == plot.theme.color("base"))
     assert len(set(looks.values())) == len(MARKS) == 3
 
 
 def test_the_front_and_the_intervals_are_drawn(plot):
-    xs, _ = plot._front.getData()
+    xs, _ = plot.front.getData()
     assert [f"{10**x / 1e6:.2f}" for x in xs] == ["0.60", "1.20", "2.34", "2.64", "9.18"]
-    _, ends = plot._bars.getData()
+    _, ends = plot.bars.getData()
     assert len(ends) == 2 * len(POINTS)
     assert max(ends) == pytest.approx(99.4)
 
@@ -150,7 +150,7 @@ def test_names_leave_the_line_of_the_front_alone_where_they_can(plot):
     plot.show_chosen((beside,))
     plot.grab()
     assert beside in {label.text for label, _ in plot.labels}
-    ends = [plot.place_of(i) for i in plot._front_at]
+    ends = [plot.place_of(i) for i in plot.front_at]
     line = [a + (b - a) * (i / 50) for a, b in itertools.pairwise(ends) for i in range(51)]
     assert not any(where.contains(at) for _, where in plot.labels for at in line)
 
