@@ -8,7 +8,8 @@ from functools import cached_property
 from PySide6.QtGui import QPainter
 from PySide6.QtWidgets import QStyleOptionViewItem
 
-from qexplorer.inspection.scan import LayerFigures, LayerRow, Scan
+from qexplorer.inspection.rows import LayerFigures, LayerRow
+from qexplorer.inspection.scan import Scan
 from qexplorer.inspection.scan_table import letter
 from qexplorer.text import natural, printable
 from qexplorer.widgets import numbers

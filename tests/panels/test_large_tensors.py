@@ -83,7 +83,7 @@ def test_channels_wait_for_the_exact_pass(qtbot: Any, open_window: Open) -> None
     window = open_window(format="int4", granularity="channel:0")
     panel = window.panel(ErrorPanel)
     shown(qtbot, window, "exact")
-    view = panel.findChild(Segmented)
+    view = next(each for each in window.findChildren(Segmented) if each.accessibleName() == "Error view")
     qtbot.mouseClick(view, LEFT, pos=view.rect_of("channels").center().toPoint())
     qtbot.waitUntil(panel.channels.isVisible)
     window.store.update(spec=QuantSpec.from_json({"format": "int5", "granularity": "channel:0"}))

@@ -12,7 +12,7 @@ from PySide6.QtCore import QPoint, Qt, QTimer
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
 
-from qexplorer.inspection.scan import LayerFigures, LayerRow, Totals
+from qexplorer.inspection.rows import LayerFigures, LayerRow, Totals
 from qexplorer.panels.layer_columns import Layer, columns_of
 from qexplorer.panels.layers import LEAST, first_sqnr
 from qexplorer.widgets.filter_field import fitting

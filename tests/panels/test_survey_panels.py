@@ -15,9 +15,13 @@ from qexplorer.panels.distribution import DistributionPanel
 from qexplorer.panels.formats import FormatsPanel
 from qexplorer.panels.observers import ObserversPanel
 from qexplorer.quant.spec import QuantSpec
+from qexplorer.quant.survey import Refused
 from qexplorer.state.app_state import AppState
 from qexplorer.state.surveys import KINDS, Kind
+from qexplorer.widgets.controls import Button
 from qexplorer.widgets.docks import FlatTabs
+from qexplorer.widgets.messages import Placeholder
+from qexplorer.widgets.segmented import Segmented
 
 LEFT = Qt.MouseButton.LeftButton
 Open = Callable[..., MainWindow]
@@ -67,7 +71,7 @@ def formats_panel(qtbot: Any, window: MainWindow) -> FormatsPanel:
 def observers_panel(qtbot: Any, window: MainWindow) -> ObserversPanel:
     click_tab(qtbot, window, "Observers")
     panel = window.panel(ObserversPanel)
-    qtbot.waitUntil(lambda: bool(panel.table.observers.points), timeout=30_000)
+    qtbot.waitUntil(lambda: bool(panel.table.lines.shown), timeout=30_000)
     return panel
 
 
@@ -79,6 +83,11 @@ def noted(begun: list[str], kind: Kind) -> Callable[..., Any]:
         return kind.make(*args, **options)
 
     return make
+
+
+def empty(panel: QWidget) -> Placeholder:
+    """What stands in a panel in place of a result."""
+    return panel.findChild(Placeholder)
 
 
 def test_the_tabs_stand_in_the_title_and_what_lies_behind_computes_nothing(
@@ -136,18 +145,20 @@ def test_an_observer_is_adopted_from_the_table_by_each_way(qtbot: Any, open_wind
     table = panel.table
 
     def row_of(name: str) -> int:
-        return [p.spec.observer.name for p in table.observers.points].index(name)
+        return table.lines.row_of(name)
 
     def center(row: int) -> Any:
-        table.scrollTo(table.observers.index(row, 0))
-        return table.visualRect(table.observers.index(row, 0)).center()
+        table.scrollTo(table.lines.index(row, 0))
+        return table.visualRect(table.lines.index(row, 0)).center()
 
-    assert not panel._adopt.isEnabled()
+    buttons = {button.accessibleName(): button for button in window.findChildren(Button)}
+    adopt = buttons["Use the selected observer"]
+    assert not adopt.isEnabled()
     qtbot.mouseClick(table.viewport(), LEFT, pos=center(row_of("mse")))
-    qtbot.mouseClick(panel._adopt, LEFT)
+    qtbot.mouseClick(adopt, LEFT)
     assert window.store.state.spec.observer.name == "mse"
-    assert not panel._adopt.isEnabled()
-    assert "in use" in table.observers.texts(row_of("mse"))[0]
+    assert not adopt.isEnabled()
+    assert "in use" in table.lines.index(row_of("mse"), 0).data()
     qtbot.mouseClick(table.viewport(), LEFT, pos=center(row_of("percentile")))
     qtbot.keyClick(table, Qt.Key.Key_Return)
     assert window.store.state.spec.observer.name == "percentile"
@@ -169,20 +180,20 @@ def test_the_panels_follow_the_choice_and_never_show_another_tensors_result(qtbo
     qtbot.waitUntil(lambda: panel.chart.points != first, timeout=30_000)
     qtbot.waitUntil(lambda: window.settled)
     assert panel.head.name.text() == "second"
-    assert panel._survey.n == 16 * 96
+    assert "second" in panel.chart.menu.subject
     assert panel.head.badge.text() == "exact"
 
 
 def test_what_is_refused_is_said(qtbot: Any, open_window: Open) -> None:
     window = open_window(granularity="channel:0")
     panel = observers_panel(qtbot, window)
-    refused = panel.table.observers.refused
+    refused = [line for line in panel.table.lines.shown if isinstance(line, Refused)]
     assert refused
-    row = panel.table.observers.index(len(panel.table.observers.points), 0)
-    assert row.data(Qt.ItemDataRole.ToolTipRole) == refused[0].reason
+    row = panel.table.lines.index(panel.table.lines.rowCount() - 1, 0)
+    assert row.data(Qt.ItemDataRole.ToolTipRole) == refused[-1].reason
     window.store.update(spec=QuantSpec.from_json({"format": "bf16"}))
-    qtbot.waitUntil(panel._empty.isVisible, timeout=30_000)
-    assert any("BF16" in label.text() for label in panel._empty.findChildren(QLabel))
+    qtbot.waitUntil(empty(panel).isVisible, timeout=30_000)
+    assert any("BF16" in label.text() for label in empty(panel).findChildren(QLabel))
     window.store.undo()
     qtbot.waitUntil(panel.table.isVisible, timeout=30_000)
 
@@ -191,8 +202,8 @@ def test_a_tensor_that_holds_no_weights_empties_the_panel_with_a_reason(qtbot: A
     window = open_window()
     panel = formats_panel(qtbot, window)
     window.store.update(tensor="counter")
-    qtbot.waitUntil(panel._empty.isVisible)
-    assert any("int64" in label.text() for label in panel._empty.findChildren(QLabel))
+    qtbot.waitUntil(empty(panel).isVisible)
+    assert any("int64" in label.text() for label in empty(panel).findChildren(QLabel))
     assert panel.head.badge.text() == ""
     window.store.undo()
     qtbot.waitUntil(panel.chart.isVisible, timeout=30_000)
@@ -205,20 +216,21 @@ def test_without_a_file_each_panel_says_what_to_do(qtbot: Any, open_window: Open
         panel = window.panels[title.lower()]
         texts = [label.text() for label in panel.findChildren(QLabel) if label.isVisible()]
         assert any(len(text) > 30 for text in texts)
-        assert panel._empty.button.isVisible()
+        assert empty(panel).button.isVisible()
 
 
 def test_wide_formats_come_into_view_when_they_are_asked_for_or_in_use(qtbot: Any, open_window: Open) -> None:
     window = open_window()
     panel = formats_panel(qtbot, window)
     assert panel.chart.home[1] < 10
-    qtbot.mouseClick(panel._wide, LEFT, pos=panel._wide.rect_of(True).center().toPoint())
+    wide = next(each for each in window.findChildren(Segmented) if each.accessibleName() == "Bits shown")
+    qtbot.mouseClick(wide, LEFT, pos=wide.rect_of(True).center().toPoint())
     assert panel.chart.home[1] > 30
-    qtbot.mouseClick(panel._wide, LEFT, pos=panel._wide.rect_of(False).center().toPoint())
+    qtbot.mouseClick(wide, LEFT, pos=wide.rect_of(False).center().toPoint())
     assert panel.chart.home[1] < 10
     window.store.update(spec=QuantSpec.from_json({"format": "bf16"}))
     qtbot.waitUntil(lambda: panel.chart.home[1] > 30, timeout=30_000)
-    assert panel._wide.value is True
+    assert wide.value is True
 
 
 def test_the_arrow_keys_go_through_the_tabs_and_what_lies_behind_has_no_focus(qtbot: Any, open_window: Open) -> None:
