@@ -40,7 +40,7 @@ COLUMNS: tuple[Column[CellLine], ...] = (
            lambda line: NONE if line.bytes_theoretical is None else numbers.size(line.bytes_theoretical)),
     Column("Seconds", "How long it took", "1,000.0 ",
            lambda line: NONE if line.seconds is None else f"{line.seconds:.1f}"),
-    Column("Remark", "What it is doing, or why it failed", "", lambda line: line.remark, right=False),
+    Column("Remark", "What it is doing, or why it failed", "Measuring accuracy", lambda line: line.remark, right=False),
 )  # fmt: skip
 
 

@@ -27,10 +27,11 @@ Paint = Callable[[QPainter, QStyleOptionViewItem, T, Theme], None]
 class Column(Generic[T]):
     """What a column is called and what it says of a line; `sample` is as wide as the column.
 
-    `sort` gives the value to sort by: lines whose value is None or NaN come last in either order. `color` names a
-    colour of the theme, "" for the usual one. `paint` draws over the text, `indent` pixels beside which are its own.
-    `rank` says which columns give way where there is no room for all: those of rank 0 never do. Columns of one
-    `group` are shown and hidden together. A `picture` has nothing to copy.
+    `sort` gives the value to sort by: lines whose value is None or NaN come last in either order. What stands on the
+    `right` may be on the `left` for some lines. `color` names a colour of the theme, "" for the usual one. `paint`
+    draws over the text, `indent` pixels beside which are its own. `rank` says which columns give way where there is
+    no room for all: those of rank 0 never do. Columns of one `group` are shown and hidden together. A `picture` has
+    nothing to copy.
     """
 
     title: str
@@ -39,6 +40,7 @@ class Column(Generic[T]):
     text: Callable[[T], str]
     sort: Callable[[T], Any] | None = None
     right: bool = True
+    left: Callable[[T], bool] = lambda line: False
     tip: Callable[[T], str] | None = None
     spoken: Callable[[T], str] | None = None
     color: Callable[[T], str] | None = None
@@ -198,7 +200,7 @@ class Lines(QAbstractTableModel, Generic[T]):
         Role.DisplayRole: lambda model, column, line: column.text(line),
         Role.ToolTipRole: lambda model, column, line: plain((column.tip or column.text)(line)),
         Role.AccessibleTextRole: lambda model, column, line: column.spoken(line) if column.spoken else None,
-        Role.TextAlignmentRole: lambda model, column, line: RIGHT if column.right else None,
+        Role.TextAlignmentRole: lambda model, column, line: RIGHT if column.right and not column.left(line) else None,
         Role.ForegroundRole: lambda model, column, line: model._color(column, line),
         Role.FontRole: lambda model, column, line: scaled(1, bold=True) if column.bold and column.bold(line) else None,
         LINE: lambda model, column, line: line,

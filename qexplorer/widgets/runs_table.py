@@ -95,7 +95,7 @@ def _figure(title: str, meaning: str, sample: str, text: Callable[[RunLine], str
         return (tip or text)(line) if isinstance(line, RunLine) else line.why or line.status
 
     return Column(title, meaning, sample, lambda line: text(line) if isinstance(line, RunLine) else "",
-                  lambda line: sort(line) if isinstance(line, RunLine) else None, right, told)  # fmt: skip
+                  lambda line: sort(line) if isinstance(line, RunLine) else None, right=right, tip=told)  # fmt: skip
 
 
 def _latency(batch: str, sample: str) -> Column[Line]:
@@ -200,7 +200,8 @@ class RunsTable(Table[Line]):
         numbered = zip(lines, accumulate(line.first is None for line in lines), strict=True)
         blocked = self.blockSignals(True)
         columns = columns_of({line.key: run for line, run in numbered})
-        why = replace(columns[WHY], text=lambda line: columns[WHY if isinstance(line, RunLine) else -1].text(line))
+        why = replace(columns[WHY], text=lambda line: columns[WHY if isinstance(line, RunLine) else -1].text(line),
+                      left=lambda line: isinstance(line, EndedLine))  # fmt: skip
         self.show_columns([*columns[:WHY], why, *columns[WHY + 1 :]], copied=columns)
         self.lines.show_lines(lines)
         self._span()
