@@ -29,7 +29,7 @@ def main(arguments: "list[str]") -> int:
             status = subprocess.run([*command, *arguments], cwd=str(environment.root), check=False).returncode
             if not report.exists():
                 return EXIT_CODE
-            print(table(read(str(report))))
+            print(table(read(str(report)), unjudged(str(report))))
             return 0 if status == 0 else 1
     except SetupError as error:
         say(str(error))
@@ -70,15 +70,27 @@ def read(report: str) -> "dict[str, Judge]":
     return judges
 
 
-def table(judges: "dict[str, Judge]") -> str:
-    """A line for each judge, then what did not apply and why."""
+def unjudged(report: str) -> "list[str]":
+    """The formats without an external judge that a JUnit report names, and why."""
+    import xml.etree.ElementTree as ET
+
+    found = ET.parse(report).iter("property")  # noqa: S314  our own pytest wrote it a moment ago
+    return sorted({p.get("value", "") for p in found if p.get("name") == "without a judge"})
+
+
+def table(judges: "dict[str, Judge]", unjudged: "list[str]") -> str:
+    """A line for each judge, then what did not apply and why, and the formats without an external judge."""
     width = max([len(name) for name in judges] or [5])
     lines = [f"\n{'judge':<{width}}  {'cases agreed':>14}  {'tests passed':>12}  {'failed':>6}  not applicable"]
     for name, judge in sorted(judges.items()):
         passed = judge.tests - judge.failed
         lines.append(f"{name:<{width}}  {judge.cases:>14,}  {passed:>12}  {judge.failed:>6}  {len(set(judge.remarks))}")
     remarks = [f"  {name}: {text}" for name, judge in sorted(judges.items()) for text in sorted(set(judge.remarks))]
-    return "\n".join([*lines, "", "Not applicable, and why:", *(remarks or ["  nothing"])])
+    without = [f"  {line}" for line in unjudged]
+    return "\n".join(
+        [*lines, "", "Not applicable, and why:", *(remarks or ["  nothing"]), "",
+         "Formats without an external judge, and why:", *(without or ["  none"])]
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The judges' bench: each module asks software, mathematics or published numbers that this project did not write.
 
-A test says through `verdict` how many cases it put before its judge, which formats they were in, and what could not be
-judged and why. `scripts/judges.py` makes a table of it.
+A test says through `verdict` how many cases it put before its judge, in which formats a judge from outside agreed, and
+what could not be judged and why. `scripts/judges.py` makes a table of it, and test_every_format.py, which runs last,
+fails for a format that no judge from outside has seen.
 """
 
 import warnings
@@ -17,20 +18,25 @@ settings.register_profile("judges", deadline=None, max_examples=60, derandomize=
 settings.load_profile("judges")
 
 HERE = Path(__file__).parent
+LAST = "test_every_format.py"
 COVERED = pytest.StashKey[set[str]]()
 HEARD = pytest.StashKey[set[str]]()
 REPORT = pytest.StashKey[pytest.TestReport]()
 
 
 class Verdict:
-    """What one test tells of its judge. One that says nothing counts as a case, in the format that it is named for."""
+    """What one test tells of its judge. One that says nothing counts as a case, and judges no format."""
 
     def __init__(self, node: pytest.Item) -> None:
         self._node = node
         self._said = False
 
     def checked(self, cases: int = 1, formats: tuple[str, ...] = ()) -> None:
-        """So many cases agreed with the judge, and they were in these formats."""
+        """So many cases agreed with the judge.
+
+        `formats` are those whose codes, values or parameters were compared with what this project did not write:
+        other software, published vectors or printed numbers. Mathematics of our own names none.
+        """
         self._said = True
         self._node.user_properties.append(("checked", cases))
         self._node.config.stash.setdefault(COVERED, set()).update(formats)
@@ -43,9 +49,7 @@ class Verdict:
     def end(self) -> None:
         """Count a test that said nothing; only one that passed comes here."""
         if not self._said:
-            params = self._node.callspec.params if hasattr(self._node, "callspec") else {}
-            name = params.get("name")
-            self.checked(formats=(name,) if isinstance(name, str) else ())
+            self.checked()
 
 
 @pytest.fixture(autouse=True)
@@ -68,9 +72,14 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What counts the judged formats comes after all that judge."""
+    items.sort(key=lambda item: item.path == HERE / LAST)
+
+
 @pytest.fixture
 def covered(request: pytest.FixtureRequest) -> set[str]:
-    """The formats that were judged so far; skips where only a part of the judges was heard."""
+    """The formats that were judged from outside; skips where only a part of the judges was heard."""
     silent = {path.name for path in HERE.glob("test_*.py")} - request.config.stash.get(HEARD, set())
     silent.discard(request.path.name)
     if silent:

@@ -186,7 +186,7 @@ def test_blocks_of_normal_values_err_as_the_quadrature_says(name, granularity, s
     blocks = squares.reshape(-1, 32 if not granularity else int(granularity.partition(":")[2])).mean(axis=1)
     expected = BLOCKS[name, granularity, scale]
     assert blocks.mean() == pytest.approx(expected, abs=5 * blocks.std() / math.sqrt(len(blocks)) + expected * 2e-4)
-    verdict.checked(x.size, formats=(name,))
+    verdict.checked(x.size)
 
 
 def table_of(name: str) -> tuple[float, ...]:
@@ -211,7 +211,7 @@ def test_the_exact_optimum_of_samples_is_that_of_the_density(name, density, rng,
     squares = (values.astype(np.float64) - x) ** 2
     expected = optimal_scale(density, table_of(name)).mse
     assert squares.mean() == pytest.approx(expected, abs=5 * squares.std() / math.sqrt(len(x)))
-    verdict.checked(x.size, formats=(name,))
+    verdict.checked(x.size)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_floats_at_a_scale_of_one_have_their_sqnr(name, gauss, laplace, rng, ver
         error = quantize(x, QuantSpec.from_json({"format": name, **fixed}))[1].astype(np.float64) - x
         sqnr = 10 * math.log10((x.astype(np.float64) ** 2).sum() / (error**2).sum())
         assert sqnr == pytest.approx(expected, abs=0.03)
-        verdict.checked(x.size, formats=(name,))
+        verdict.checked(x.size)
 
 
 def test_bitnets_ternary_weights_err_as_the_integral_says(rng, verdict):
@@ -235,7 +235,7 @@ def test_bitnets_ternary_weights_err_as_the_integral_says(rng, verdict):
     values = quantize(x, QuantSpec(formats["ternary"]))[1]
     assert ((values - x.astype(np.float64)) ** 2).mean() == pytest.approx(0.2633818, rel=5e-3)
     assert (values == 0).mean() == pytest.approx(0.310064, abs=5 * math.sqrt(0.31 * 0.69 / SAMPLES))
-    verdict.checked(SAMPLES, formats=("ternary",))
+    verdict.checked(SAMPLES)
 
 
 def test_bitnets_worked_example_rounds_to_these_levels(verdict):
@@ -252,6 +252,7 @@ def test_binary_weights_have_the_least_error_of_one_bit(rng, verdict):
     values = quantize(x, QuantSpec(formats["binary"]))[1]
     squares = (values - x.astype(np.float64)) ** 2
     assert squares.mean() == pytest.approx(1 - 2 / math.pi, abs=5 * squares.std() / 1000)
+    assert squares.mean() == pytest.approx(MAX_1960[0], rel=3e-3)
     np.testing.assert_array_equal(np.sign(values), np.where(x > 0, 1, -1))
     verdict.checked(SAMPLES, formats=("binary",))
 
@@ -266,17 +267,17 @@ def test_k_means_comes_to_the_levels_of_lloyd_and_max(bits, rng, verdict):
     assert squares.mean() == pytest.approx(best.mse, abs=5 * squares.std() / 1000 + 2e-3 * best.mse)
     if bits <= 4:  # with more, levels move far for hardly any gain
         np.testing.assert_allclose(params.levels[0], best.levels, atol=0.03)
-    verdict.checked(SAMPLES, formats=(name,))
+    verdict.checked(SAMPLES)
 
 
-@pytest.mark.parametrize("bits", [2, 3, 4])
+@pytest.mark.parametrize("bits", range(2, 9))
 def test_k_means_is_no_worse_than_scikit_learns(bits, rng, verdict):
     from sklearn.cluster import KMeans
 
     x = np.concatenate([rng.normal(size=3000), rng.normal(5, 0.1, 500), rng.uniform(-9, -8, 200)]).astype(np.float32)
     name = "kmeans" if bits == 4 else f"kmeans{bits}"
     ours = ((quantize(x, QuantSpec(formats[name]))[1] - x.astype(np.float64)) ** 2).sum()
-    theirs = KMeans(2**bits, n_init=10, random_state=0).fit(x[:, None].astype(np.float64)).inertia_
+    theirs = KMeans(2**bits, n_init=10 if bits <= 4 else 2, random_state=0).fit(x[:, None].astype(np.float64)).inertia_
     assert ours <= theirs * 1.05
     verdict.checked(formats=(name,))
 
@@ -290,4 +291,4 @@ def test_evenly_spread_values_have_six_decibels_a_bit(bits, rng, verdict):
     error = quantize(x, QuantSpec(formats[f"int{bits}"]))[1].astype(np.float64) - x
     sqnr = 10 * math.log10((x.astype(np.float64) ** 2).sum() / (error**2).sum())
     assert sqnr == pytest.approx(restricted_uniform_sqnr_db(bits), abs=0.02)
-    verdict.checked(SAMPLES, formats=(f"int{bits}",))
+    verdict.checked(SAMPLES)

@@ -33,9 +33,10 @@ def test_nf4_has_the_quantiles_of_the_normal_distribution() -> None:
     np.testing.assert_allclose(table("nf4"), levels / levels.max(), atol=2e-7)
 
 
-def test_bnb_fp4_has_the_levels_of_its_code_table() -> None:
+def test_bnb_fp4_has_the_levels_of_its_code_table(verdict) -> None:
     magnitudes = [0, 0.0052083, 0.6666667, 1, 0.3333333, 0.5, 0.1666667, 0.25]
     np.testing.assert_allclose(table("fp4_bnb"), [*magnitudes, *(-m for m in magnitudes)], atol=5e-8)
+    verdict.checked(16, formats=("fp4_bnb",))
 
 
 @pytest.mark.parametrize("name", BOOKS)
@@ -53,13 +54,14 @@ def test_every_value_gets_the_nearest_level(name: str, rng: np.random.Generator)
      ("fp4_bnb", 256, 0.108688, 0.108684)],
 )  # fmt: skip
 def test_the_error_of_blocks_of_normal_values_is_the_exact_one_and_what_bitsandbytes_measured(
-    name: str, block: int, mae: float, measured: float
+    name: str, block: int, mae: float, measured: float, verdict
 ) -> None:
     x = np.random.default_rng(6).normal(size=(1024, 1024)).astype(np.float32)
     a = finish(analyze(x, QuantSpec.from_json({"format": name, "granularity": f"group:{block}"})))
     for expected in (mae, measured):
         assert a.metrics.mae == pytest.approx(expected, abs=5 * 0.00013)
     assert a.metrics.bits_per_weight == 4 + 32 / block
+    verdict.checked(formats=(name,))
 
 
 @pytest.mark.parametrize(("name", "clip", "mse"), [("nf4", 2.86306, 0.00989932), ("fp4_bnb", 2.56362, 0.01658612),

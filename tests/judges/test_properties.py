@@ -1,4 +1,4 @@
-"""What must hold for every format without asking anybody: mathematics as the judge."""
+"""What must hold for every format without asking anybody: mathematics as the judge, which judges no format."""
 
 from dataclasses import replace
 

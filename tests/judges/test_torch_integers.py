@@ -50,18 +50,19 @@ def torch_per_channel(rows: np.ndarray, p: QuantParams) -> np.ndarray:
 
 @pytest.mark.parametrize("name", SIGNED + UNSIGNED)
 @pytest.mark.parametrize("scale", [0.0123, 0.1, 1 / 3, 2.0**-5, 7.7])
-def test_random_values_get_torchs_codes(name, scale, rng):
+def test_random_values_get_torchs_codes(name, scale, rng, verdict):
     form = formats[name]
     p = params(form, scale, 0)
     for z in {p.qmin, p.qmin + 1, 0 if form.signed else 1, p.qmax}:
         q = params(form, scale, z)
         rows = (rng.normal(size=(1, 4000)) * scale * 2**form.bits / 3).astype(np.float32)
         same_bits(fake_quantize(form, rows, q), torch_per_tensor(rows, q))
+        verdict.checked(rows.size, formats=(name,))
 
 
 @pytest.mark.parametrize("name", SIGNED + UNSIGNED)
 @pytest.mark.parametrize("offset", [0, 1, 2, 3])
-def test_ties_go_to_the_even_integer_before_an_odd_or_even_zero_point_is_added(name, offset):
+def test_ties_go_to_the_even_integer_before_an_odd_or_even_zero_point_is_added(name, offset, verdict):
     form = formats[name]
     p = params(form, 2.0**-4, 0)
     p = params(form, 2.0**-4, min(p.qmin + offset, p.qmax))
@@ -70,6 +71,7 @@ def test_ties_go_to_the_even_integer_before_an_odd_or_even_zero_point_is_added(n
     same_bits(fake_quantize(form, rows, p), torch_per_tensor(rows, p))
     expected = np.clip(np.rint(halves) + p.zero_point[0], p.qmin, p.qmax)
     np.testing.assert_array_equal(form.quantize(rows, p)[0], expected)
+    verdict.checked(rows.size, formats=(name,))
 
 
 def test_an_odd_zero_point_does_not_turn_a_tie():
