@@ -1,7 +1,8 @@
 """Every performance figure with its peer beside it: `python3 scripts/benchmark.py [--only NAME] [--json] [--quick]`.
 
 Ours and the peer do the same work in turn, on all cores, after a warm-up, and their results are compared before any
-time is told. Runs in the environment of scripts/test.py. The syntax is that of Python 3.6, as in launch.py.
+time is told. Each figure is told on stderr as soon as it is known, and all of them on stdout at the end. Runs in the
+environment of scripts/test.py. The syntax is that of Python 3.6, as in launch.py.
 """
 
 import sys
@@ -11,12 +12,13 @@ from launch import require_python
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
-    from benchmarks.figures import Figure
+    from benchmarks.figures import Failure, Figure
 
 
 def main(arguments: "list[str]") -> int:
-    """Measure what is asked for; 0, or 1 where results differ from a peer's, 2 for a name that does not exist."""
+    """Measure what is asked for; 0, or 1 where a figure failed, 2 for a name that does not exist."""
     require_python(sys.version_info)
     options = parsed(arguments)
     import importlib.util
@@ -32,9 +34,11 @@ def main(arguments: "list[str]") -> int:
         return elsewhere(arguments)
     if options.worker:
         return work(options.worker)
-    figures, failures = measure(modules, options.quick)
-    show(figures, failures, options)
-    return 1 if failures else 0
+    from benchmarks.figures import Failure
+
+    rows = measured(modules, options.quick)
+    show(rows, options)
+    return 1 if any(isinstance(row, Failure) for row in rows) else 0
 
 
 def parsed(arguments: "list[str]") -> "argparse.Namespace":
@@ -81,44 +85,60 @@ def work(call: str) -> int:
     return 0
 
 
-def measure(modules: "dict[str, list[str]]", quick: bool) -> "tuple[list[Figure], list[str]]":
-    """The figures, and those that there are none of: where results differ from a peer's, or a window fails."""
+def measured(modules: "dict[str, list[str]]", quick: bool) -> "list[Figure | Failure]":
+    """A row for every name, each told as soon as it is known; one that fails takes no other with it."""
     import contextlib
-    import importlib
     from dataclasses import replace
 
-    from benchmarks.figures import DifferenceError, say
+    from benchmarks.figures import Figure, say
     from benchmarks.quiet import Others
-    from benchmarks.workers import WorkerError
+    from benchmarks.table import line
 
-    figures = []
-    failures = []
+    rows = []
     others = Others()
     with contextlib.redirect_stdout(sys.stderr):
         for module, names in modules.items():
-            rest = list(names)
-            while rest:
-                try:
-                    for figure in importlib.import_module("benchmarks." + module).measure(tuple(rest), quick):
-                        figures.append(replace(figure, others=others.share()))
-                        rest.remove(figure.name)
-                        say(f"{figure.name}: done")
-                except (DifferenceError, WorkerError) as failure:
-                    failures.append(f"{rest.pop(0)}: {failure}")
-                    say(failures[-1])
-    return figures, failures
+            for row in rows_of(module, names, quick):
+                share = others.share()
+                rows.append(replace(row, others=share) if isinstance(row, Figure) else row)
+                say(line(rows[-1]))
+    return rows
 
 
-def show(figures: "list[Figure]", failures: "list[str]", options: "argparse.Namespace") -> None:
-    """Print the answer on stdout."""
+def rows_of(module: str, names: "list[str]", quick: bool) -> "Iterator[Figure | Failure]":
+    """What a module measures, in its order; after a failure it goes on with the next name."""
+    import importlib
+
+    from benchmarks.figures import Failure
+
+    rest = list(names)
+    while rest:
+        try:
+            for figure in importlib.import_module("benchmarks." + module).measure(tuple(rest), quick):
+                rest.remove(figure.name)
+                yield figure
+            failure = "it was not measured"
+        except Exception as error:  # noqa: BLE001  whatever one figure fails of, the others are not lost
+            failure = f"{type(error).__name__}: {error}"
+        if rest:
+            yield Failure(rest.pop(0), failure)
+
+
+def show(rows: "list[Figure | Failure]", options: "argparse.Namespace") -> None:
+    """Print the answer on stdout, and on stderr which peers were not asked."""
+    from benchmarks.figures import say
+    from benchmarks.peers import absent
+    from benchmarks.table import table
+
+    missing = absent()
+    if missing:
+        say("Peers that are not installed: " + ", ".join(missing))
     if options.json:
         import json
 
-        print(json.dumps([figure.to_json() for figure in figures], indent=1))
-        return
-    from benchmarks.table import table
-
-    print(table(figures, failures, options.quick))
+        print(json.dumps([row.to_json() for row in rows], indent=1))
+    else:
+        print(table(rows, options.quick))
 
 
 if __name__ == "__main__":

@@ -75,6 +75,18 @@ class Figure:
         }
 
 
+@dataclass(frozen=True)
+class Failure:
+    """The line of a figure that there is none of, with the reason."""
+
+    name: str
+    error: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The line as plain JSON values."""
+        return asdict(self)
+
+
 def say(text: str) -> None:
     """One line of progress."""
     print(text, file=sys.stderr, flush=True)

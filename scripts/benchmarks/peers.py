@@ -27,24 +27,26 @@ class Peer:
     spec: Mapping[str, str]
 
 
-def peers() -> tuple[dict[str, Peer], list[str]]:
-    """Those that can be imported, by name, and the names of the others."""
+def peers() -> dict[str, Peer]:
+    """Those that can be imported, by name."""
     found = {
         "torch operators": Peer(_operators, _spec()),
         "torch fake_quantize_per_channel_affine": Peer(_fake_quantize, _spec()),
     }
-    makers: dict[str, tuple[str, Callable[[], Peer]]] = {
+    return found | {name: make() for name, (module, make) in _makers().items() if _installed(module)}
+
+
+def absent() -> list[str]:
+    """The names of the peers that are not installed."""
+    return [name for name, (module, _) in _makers().items() if not _installed(module)]
+
+
+def _makers() -> dict[str, tuple[str, Callable[[], Peer]]]:
+    return {
         "torchao primitives": ("torchao", _torchao),
         "optimum-quanto": ("optimum.quanto", _quanto),
         "gguf-py Q4_0, groups of 32": ("gguf", _gguf),
     }
-    absent: list[str] = []
-    for name, (module, make) in makers.items():
-        if _installed(module):
-            found[name] = make()
-        else:
-            absent.append(name)
-    return found, absent
 
 
 def _installed(module: str) -> bool:

@@ -39,7 +39,7 @@ def measure(names: Sequence[str], quick: bool) -> Iterator[Figure]:
 
 
 def _scan(path: Path, quick: bool) -> Figure:
-    threads, found = data.threads(), peers()[0]
+    threads, found = data.threads(), peers()
     runs, nbytes = data.runs(quick), path.stat().st_size
     say("choosing the fastest peer")
     tried = alternate({name: lambda peer=peer: _errors(path, peer, TRIED) for name, peer in found.items()}, 1)

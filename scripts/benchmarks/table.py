@@ -2,20 +2,30 @@
 
 from collections.abc import Sequence
 
-from .figures import Figure
+from .figures import Failure, Figure
 from .quiet import NOTICEABLE
 
 COLUMNS = ("name", "ours", "peer", "ratio", "limit", "over limit", "runs")
 
 
-def table(figures: Sequence[Figure], failures: Sequence[str], quick: bool) -> str:
+def table(rows: Sequence[Figure | Failure], quick: bool) -> str:
     """The whole answer for a person."""
-    rows = [COLUMNS, *(_cells(figure) for figure in figures)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
-    lines = [_line(row, widths) for row in rows]
-    notes = [line for figure in figures for line in _notes(figure)]
+    cells = [COLUMNS, *(_cells(row) for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(COLUMNS))]
+    lines = [_line(row, widths) for row in cells]
+    figures = [row for row in rows if isinstance(row, Figure)]
+    notes = [note for figure in figures for note in _notes(figure)]
     title = ["quick: not the bars", ""] if quick else []
+    failures = [row for row in rows if isinstance(row, Failure)]
     return "\n".join([*title, *lines, "", *notes, *_verdicts(figures, failures)])
+
+
+def line(row: Figure | Failure) -> str:
+    """One row by itself."""
+    if isinstance(row, Failure):
+        return f"{row.name}: not measured: {row.error}"
+    figures = zip(COLUMNS[1:], _cells(row)[1:], strict=True)
+    return f"{row.name}: {', '.join(f'{title} {cell}' for title, cell in figures)}"
 
 
 def seconds(s: float) -> str:
@@ -26,7 +36,9 @@ def seconds(s: float) -> str:
     return f"{s * 1e6:.3g} µs"
 
 
-def _cells(figure: Figure) -> tuple[str, ...]:
+def _cells(figure: Figure | Failure) -> tuple[str, ...]:
+    if isinstance(figure, Failure):
+        return (figure.name, "failed", *[""] * (len(COLUMNS) - 2))
     return (
         figure.name,
         seconds(figure.ours_s),
@@ -50,8 +62,8 @@ def _notes(figure: Figure) -> list[str]:
     return [f"{figure.name}: {figure.work}", f"  peer: {figure.peer}; limit: {figure.limit}", *note, *others, ""]
 
 
-def _verdicts(figures: Sequence[Figure], failures: Sequence[str]) -> list[str]:
+def _verdicts(figures: Sequence[Figure], failures: Sequence[Failure]) -> list[str]:
     held = [f"  {f.name}: {bar.text}, by {bar.by:.2f}x" for f in figures for bar in f.bars if bar.holds]
     missed = [f"  {f.name}: {bar.text}, by {1 / bar.by:.2f}x" for f in figures for bar in f.bars if not bar.holds]
-    failed = ["Not measured:", *(f"  {failure}" for failure in failures)] if failures else []
+    failed = ["Not measured:", *(f"  {failure.name}: {failure.error}" for failure in failures)] if failures else []
     return ["Bars that hold:", *(held or ["  none"]), "Bars that are missed:", *(missed or ["  none"]), *failed]
