@@ -1,6 +1,5 @@
 """Shapes as files state them: checked in Python's unbounded integers before anything is made of them."""
 
-import math
 from typing import Any
 
 from qexplorer.text import printable
@@ -25,11 +24,6 @@ def checked_shape(shape: Any, where: str, name: str) -> tuple[int, ...]:
     if elements >= limits.ELEMENTS:
         raise _bad(where, name, "has more than 2^56 elements")
     return tuple(shape)
-
-
-def stored_bits(shape: tuple[int, ...], bits: int) -> int:
-    """How many bits the elements of such a tensor take."""
-    return math.prod(shape) * bits
 
 
 def _bad(where: str, name: str, what: str) -> FormatError:

@@ -59,7 +59,7 @@ def test_the_other_sample_is_a_vision_transformer_of_a_quarter_million_parameter
     assert sum(p.numel() for p in net.parameters()) == 267_290
     assert VIT.stat().st_size < 1_100_000
     assert not net.training
-    assert (model.input_shape, model.classes, model.code_files()) == ((1, 32, 32), 10, ())
+    assert model.code_files() == ()
     model.check_trust()
 
 

@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 import pytest
+from closed_forms import block_absmax, panter_dite_sqnr_db, restricted_uniform_sqnr_db, uniform_source_sqnr_db
 from scipy import integrate, stats
 
 from qexplorer.quant import QuantSpec
@@ -17,16 +18,12 @@ from qexplorer.quant.formats.codebook import AF4, NF4
 from qexplorer.quant.observers import observers
 from qexplorer.quant.quantize import quantize
 from qexplorer.quant.theory import (
-    block_absmax,
     distortion,
     lloyd_max,
     moments,
     optimal_scale,
     optimal_uniform,
-    panter_dite_sqnr_db,
     rate_distortion_sqnr_db,
-    restricted_uniform_sqnr_db,
-    uniform_source_sqnr_db,
 )
 
 JUDGE = "closed form"

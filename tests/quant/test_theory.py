@@ -11,20 +11,17 @@ from itertools import pairwise
 import ml_dtypes
 import numpy as np
 import pytest
+from closed_forms import block_absmax, panter_dite_sqnr_db, restricted_uniform_sqnr_db, uniform_source_sqnr_db
 from scipy import integrate, stats
 
 from qexplorer.quant.formats import formats
 from qexplorer.quant.theory import (
     SOURCES,
-    block_absmax,
     distortion,
     lloyd_max,
     optimal_scale,
     optimal_uniform,
-    panter_dite_sqnr_db,
     rate_distortion_sqnr_db,
-    restricted_uniform_sqnr_db,
-    uniform_source_sqnr_db,
 )
 
 JUDGES = {"gauss": stats.norm(), "laplace": stats.laplace(scale=1 / math.sqrt(2))}

@@ -64,14 +64,6 @@ class Backend(Plugin):
     """The specs that the weights of single layers can be given."""
 
     @abstractmethod
-    def fuse(self, module: "nn.Module") -> "nn.Module":
-        """A float copy with batch norm folded into convolutions, for inference; `module` itself is left as it is.
-
-        Raises `UserError` where the module does not fit.
-        """
-        raise NotImplementedError
-
-    @abstractmethod
     def quantize(self, module: "nn.Module", preset: str, batches: Sequence[NDArray[np.float32]],
                  weights: Weights | None = None) -> Steps[Quantized]:  # fmt: skip
         """Fuse, prepare, calibrate on `batches` [n, C, H, W], convert; `module` itself is left as it is.
@@ -102,7 +94,7 @@ class Backend(Plugin):
 @dataclass(frozen=True)
 class Kernel:
     """An int8 layer taken apart: `compute` is the same in float, from dequantized inputs and weights, before its output
-    is quantized with `scale` and `zero_point` to codes of `dtype`.
+    is quantized with `scale` and `zero_point` to uint8 codes.
     """
 
     name: str
@@ -110,7 +102,6 @@ class Kernel:
     compute: "Callable[[Tensor], Tensor]"
     scale: float
     zero_point: int
-    dtype: str
 
 
 backends = Registry[Backend]("backend")

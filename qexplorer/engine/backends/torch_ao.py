@@ -52,12 +52,6 @@ class GraphMode(Backend):
         Preset("x86", "x86", "One scale per output channel; histogram observers (get_default_qconfig_mapping)"),
     )
 
-    def fuse(self, module: "nn.Module") -> "nn.Module":
-        with _quietly(), _fitting("traced for", "simulation needs no graph"):
-            from torch.ao.quantization.quantize_fx import fuse_fx
-
-            return fuse_fx(copy.deepcopy(module))
-
     def quantize(self, module: "nn.Module", preset: str, batches: Sequence[NDArray[np.float32]],
                  weights: Weights | None = None) -> Steps[Quantized]:  # fmt: skip
         import torch
@@ -69,7 +63,7 @@ class GraphMode(Backend):
             from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
 
             mapping = _mapping(preset, own)
-        fused = self.fuse(module)
+        fused = _fused(module)
         with _quietly():
             _settle_paddings(fused, own)
         yield Progress("Preparing", fraction=PREPARED / 2)
@@ -136,8 +130,16 @@ class GraphMode(Backend):
             if twin is None:
                 others.append(name)
             else:
-                found.append(Kernel(name, layer, twin, float(layer.scale), int(layer.zero_point), "quint8"))
+                found.append(Kernel(name, layer, twin, float(layer.scale), int(layer.zero_point)))
         return found, others
+
+
+def _fused(module: "nn.Module") -> "nn.Module":
+    """A float copy with batch norm folded into convolutions. Raises `UserError` where the module cannot be traced."""
+    with _quietly(), _fitting("traced for", "simulation needs no graph"):
+        from torch.ao.quantization.quantize_fx import fuse_fx
+
+        return fuse_fx(copy.deepcopy(module))
 
 
 @contextmanager

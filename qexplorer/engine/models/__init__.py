@@ -29,16 +29,6 @@ class Model(Plugin):
         """
         return cls() if text == cls.name else None
 
-    @property
-    def input_shape(self) -> tuple[int, int, int] | None:
-        """(channels, height, width) of one image; None: whatever the data has."""
-        return None
-
-    @property
-    def classes(self) -> int | None:
-        """The number of outputs; None: unknown before it is run."""
-        return None
-
     def code_files(self) -> tuple[Path, ...]:
         """The person's own files that are run to build it: beside the weights, they belong to its fingerprint."""
         return ()

@@ -11,18 +11,12 @@ from qexplorer.resources import resource
 if TYPE_CHECKING:
     from torch import nn
 
+CLASSES = 10
+
 
 @dataclass(frozen=True)
 class MobileNetV2Model(Model):
     """What both have in common."""
-
-    @property
-    def input_shape(self) -> tuple[int, int, int]:
-        return (1, 32, 32)
-
-    @property
-    def classes(self) -> int:
-        return 10
 
     def load(self, weights: Path | None) -> "Steps[nn.Module]":
         path = self.resolve(weights)
@@ -31,7 +25,7 @@ class MobileNetV2Model(Model):
         from qexplorer.engine.networks.mobilenet_v2 import MobileNetV2
 
         with torch.random.fork_rng(devices=[]):  # a fresh network draws random weights; whoever runs this keeps theirs
-            net = MobileNetV2(self.classes)
+            net = MobileNetV2(CLASSES)
         yield from self.fill(net, path)
         return net.eval()
 

@@ -11,6 +11,8 @@ from qexplorer.resources import resource
 if TYPE_CHECKING:
     from torch import nn
 
+CLASSES = 10
+
 
 @models.register
 @dataclass(frozen=True)
@@ -22,14 +24,6 @@ class VitDigits(Model):
     help: ClassVar[str] = "0.27 million parameters, 1.1 MB, trained on the bundled digits"
     order: ClassVar[int] = 15
 
-    @property
-    def input_shape(self) -> tuple[int, int, int]:
-        return (1, 32, 32)
-
-    @property
-    def classes(self) -> int:
-        return 10
-
     def default_weights(self) -> Path:
         return resource("vit_digits.safetensors")
 
@@ -40,6 +34,6 @@ class VitDigits(Model):
         from qexplorer.engine.networks.vit import VisionTransformer
 
         with torch.random.fork_rng(devices=[]):  # a fresh network draws random weights; whoever runs this keeps theirs
-            net = VisionTransformer(self.classes)
+            net = VisionTransformer(CLASSES)
         yield from self.fill(net, path)
         return net.eval()

@@ -3,7 +3,6 @@
 import math
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -89,15 +88,6 @@ class PeakMemory(TorchDispatchMode):
         self._known[key] = weakref.ref(storage, gone)
         self.now += size
         self.peak = max(self.peak, self.now)
-
-
-@dataclass(frozen=True)
-class Footprint:
-    """Bytes of activations that a step holds at once, by formula and measured, and its seconds."""
-
-    formula_bytes: int
-    measured_bytes: int
-    seconds: float
 
 
 def measured_peak(step: Callable[[], object]) -> int:

@@ -1,6 +1,7 @@
-"""The exact error of normal values in blocks that are scaled by their own largest magnitude m.
+"""Closed forms that tests compare with: SQNR by formula, and the exact error of normal values in blocks that are scaled
+by their own largest magnitude m.
 
-Every other value of the block is then normal, cut at ±m. The share of values in ±m is written P(m) = 2Φ(m) − 1.
+Every other value of a block is then normal, cut at ±m. The share of values in ±m is written P(m) = 2Φ(m) − 1.
 """
 
 import math
@@ -12,7 +13,8 @@ from typing import Literal
 import numpy as np
 
 from qexplorer.quant.arrays import Doubles
-from qexplorer.quant.theory.source import GAUSS, middles
+from qexplorer.quant.theory import GAUSS, Density
+from qexplorer.quant.theory.source import middles
 
 Power = Literal["", "floor", "rceil"]
 FARTHEST = 10.0
@@ -20,6 +22,22 @@ FARTHEST = 10.0
 LEAST_SHARE = 1e-20
 PANELS = 8
 NODES = 24
+
+
+def uniform_source_sqnr_db(bits: float) -> float:
+    """6.02 dB a bit: evenly spread values on an even grid of 2^bits levels that just covers them."""
+    return 20 * bits * math.log10(2)
+
+
+def restricted_uniform_sqnr_db(bits: int) -> float:
+    """Evenly spread values on −A … A, quantized to −(2^(b−1) − 1) … 2^(b−1) − 1 with S = A/(2^(b−1) − 1); b ≥ 2."""
+    return 20 * math.log10(2 * (2 ** (bits - 1) - 1))
+
+
+def panter_dite_sqnr_db(density: Density, bits: float) -> float:
+    """What Lloyd–Max comes to for many levels: D = (∫f^⅓)³/12·4^−b (Panter and Dite 1951)."""
+    factor = math.sqrt(3) * math.pi / 2 if density == "gauss" else 4.5
+    return uniform_source_sqnr_db(bits) - 10 * math.log10(factor)
 
 
 @dataclass(frozen=True)
