@@ -9,6 +9,7 @@ UNJUDGED = {
     "tf32": "no library rounds to it on a CPU; checked against its definition, float32 with 10 bits of mantissa",
     "mxint8": "torchao has no MXINT8; checked against the text of OCP MX v1.0",
     "af4": "no package has it; its table is copied from Yoshida 2023 and its errors are checked against integrals",
+    "kmeans8": "printed tables of Lloyd's levels end at 7 bits; checked against Lloyd and Max by integrals",
 }
 """Formats without an external judge, and why."""
 
