@@ -60,8 +60,9 @@ class Setting:
     `choices` are all values that there are, `offers` texts that are offered beside any other; `unit` stands behind a
     number; `empty` is what an empty text or a 0 stands for; `browse` says that a path is chosen with a dialog, which
     shows `files`. A form may fold away what is `minor` and gives two columns to what is `wide`; `trial` is the job that
-    shows on one layer what the setting does. `registry` has the plugins among which the setting chooses. `name`,
-    `kind` and `default` follow from the field; one without a default has `...`.
+    shows on one layer what the setting does. `registry` has the plugins among which the setting chooses,
+    `steps` those that a text names, with commas between them. `name`, `kind` and `default` follow from the field; one
+    without a default has `...`.
     """
 
     title: str
@@ -78,6 +79,7 @@ class Setting:
     wide: bool = False
     trial: str = ""
     registry: Choosable | None = None
+    steps: Choosable | None = None
     name: str = ""
     kind: Any = str
     default: Any = ...
@@ -111,9 +113,8 @@ class Setting:
         try:
             return self.kind(word)
         except (TypeError, ValueError):
-            raise UserError(
-                f"“{printable(word, 80)}” is not {KINDS.get(self.kind, self.kind)}.", field=self.name
-            ) from None
+            wanted = KINDS.get(self.kind, self.kind)
+            raise UserError(f"{self.title} must be {wanted}, not “{printable(word, 80)}”.", field=self.name) from None
 
     def read(self, value: Any, where: str, *, strict: bool = False) -> Any:
         """The value of what JSON or TOML has for the field, as `settings.read`. An error names the field."""

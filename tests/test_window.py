@@ -83,9 +83,9 @@ def test_the_main_job_by_mouse_and_keyboard(qtbot: QtBot, open_window: Open) -> 
     assert window.panel(ErrorPanel).histogram.isVisible()
     # PTQ runs, a second one is cancelled, and the table shows the results
     jobs, runs = window.panel(JobsPanel), window.panel(RunsPanel)
-    limit = jobs._form.controls["limit"]
+    limit = jobs.form.controls["limit"]
     assert isinstance(limit, QLineEdit)
-    qtbot.mouseClick(jobs._form._more, LEFT)
+    qtbot.mouseClick(jobs.form._more, LEFT)
     limit.selectAll()
     qtbot.keyClicks(limit, "64")
     qtbot.keyClick(limit, Qt.Key.Key_Return)
@@ -292,14 +292,14 @@ def test_a_session_that_cannot_be_saved_is_said_in_the_banner(
 def test_settings_that_the_job_cannot_have_are_said_beside_them(qtbot: QtBot, open_window: Open) -> None:
     window = open_window()
     jobs = window.panel(JobsPanel)
-    data = jobs._form.controls["data"]
+    data = jobs.form.controls["data"]
     assert isinstance(data, QLineEdit)
     data.setFocus()
     data.selectAll()
     qtbot.keyClicks(data, "/no/such/folder")
     qtbot.keyClick(data, Qt.Key.Key_Return)
     qtbot.mouseClick(jobs.run_button, LEFT)
-    assert "/no/such/folder" in jobs._form._refusal.text()
+    assert "/no/such/folder" in jobs.form._refusal.text()
     assert not window.jobs.tasks
     assert window.parts.history.runs() == []  # what could not begin is no run
 
@@ -307,15 +307,15 @@ def test_settings_that_the_job_cannot_have_are_said_beside_them(qtbot: QtBot, op
 def test_run_takes_what_stands_in_the_fields_and_refuses_nonsense(qtbot: QtBot, open_window: Open) -> None:
     window = open_window()
     jobs = window.panel(JobsPanel)
-    qtbot.mouseClick(jobs._form._more, LEFT)
-    seed = jobs._form.controls["seed"]
+    qtbot.mouseClick(jobs.form._more, LEFT)
+    seed = jobs.form.controls["seed"]
     assert isinstance(seed, QLineEdit)
     seed.setFocus()
     seed.selectAll()
     qtbot.keyClicks(seed, "abc")
     qtbot.keyClick(window, Qt.Key.Key_F5)
     assert not window.jobs.tasks
-    assert "whole number" in jobs._form._refusal.text()
+    assert "whole number" in jobs.form._refusal.text()
     seed.selectAll()
     qtbot.keyClicks(seed, "7")
     qtbot.keyClick(window, Qt.Key.Key_F5)

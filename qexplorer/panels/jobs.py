@@ -3,27 +3,25 @@
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from PySide6.QtCore import QEvent, Qt, QTimer
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
-from qexplorer.engine.backends import backends
 from qexplorer.engine.jobs import Job, jobs
 from qexplorer.engine.jobs.model_job import ModelJob
-from qexplorer.engine.jobs.qat import STARTS
+from qexplorer.engine.jobs.qat import STARTS, Qat
 from qexplorer.engine.jobs.record import job_of, recorded, resumed
 from qexplorer.engine.jobs.simulated_job import SimulatedJob
 from qexplorer.engine.jobs.starts import offers, origin
-from qexplorer.engine.models import models
 from qexplorer.engine.models.trust import Untrusted
 from qexplorer.engine.runs.results import RunResult
 from qexplorer.errors import UserError
 from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.panels.trust_question import ask_for_trust
 from qexplorer.progress import Steps
-from qexplorer.settings import schema
+from qexplorer.settings import schema, values_of
 from qexplorer.state.app_state import AppState
 from qexplorer.state.runner import Cancelled, Failed, Task
 from qexplorer.widgets.controls import PAD, Button, Combo, caption, field_height, field_title
@@ -31,30 +29,10 @@ from qexplorer.widgets.docks import take_room
 from qexplorer.widgets.job_form import JobForm
 from qexplorer.widgets.task_row import TaskRow
 
-WORDS = {
-    "auto": "Automatic",
-    "none": "None",
-    "on": "On",
-    "off": "Off",
-    "preset=both": "Both presets",
-    "method=ste": "Straight-through",
-    "method=lsq": "LSQ",
-    "teacher=float": "Float model",
-    "modes=alone": "Each alone",
-    "modes=rest": "All but one",
-    "modes=both": "Both",
-}
-
-
+J = TypeVar("J", bound=Job)
 LAID_OUT_MS = 30
 """After so long the dock knows, too, that the panel may be taller."""
 NO_WEIGHTS = "Repairs are for simulated weights: choose a weight spec first."
-
-
-def _titles() -> dict[str, str]:
-    """How the choices of jobs are called on screen."""
-    presets = {p.name: p.title for backend in backends for p in backend.presets}
-    return {**WORDS, **presets, **{model.name: model.title for model in models}}
 
 
 @panels.register
@@ -77,7 +55,7 @@ class JobsPanel(Panel):
         widest = max(self._kind.fontMetrics().horizontalAdvance(job.title) for job in jobs)
         self._kind.setMinimumWidth(widest + 4 * PAD)
         self._kind.activated.connect(self._on_kind)
-        self._forms = {job.name: JobForm(job(), _titles()) for job in jobs}
+        self._forms = {job.name: JobForm(job()) for job in jobs}
         self.run_button = Button("R&un", primary=True)
         self.run_button.setObjectName("run")
         self.run_button.setAccessibleName("Run the job")
@@ -129,7 +107,7 @@ class JobsPanel(Panel):
     def event(self, event: QEvent) -> bool:
         if event.type() in (QEvent.Type.LayoutRequest, QEvent.Type.Resize):
             before, height = self.maximumHeight(), self._height()
-            self.setMinimumHeight(max(height - self._form.spare, 0))  # the two are not laid out at once
+            self.setMinimumHeight(max(height - self.form.spare, 0))  # the two are not laid out at once
             self.setMaximumHeight(height)  # no more room than there are rows
             if height > before:
                 self._grown.start()
@@ -153,7 +131,7 @@ class JobsPanel(Panel):
     def start(self) -> None:
         """Queue the job as it is set now; later edits cannot reach it."""
         self.banner.clear()
-        if not self._form.commit():
+        if not self.form.commit():
             return
         self._start(self.parts.store.state.job)
 
@@ -162,14 +140,14 @@ class JobsPanel(Panel):
         self.banner.clear()
         job, cls = self.parts.store.state.job, jobs[trial]
         if isinstance(job, SimulatedJob) and job.recipe().every.weights is None:
-            self._form.show_refusal(UserError(NO_WEIGHTS, field="weight_spec"))
+            self.form.show_refusal(UserError(NO_WEIGHTS, field="weight_spec"))
             return
-        names = {f.name for f in dataclasses.fields(job)}  # pyright: ignore[reportArgumentType]
-        shared = {f.name: getattr(job, f.name) for f in dataclasses.fields(cls) if f.name in names}  # pyright: ignore[reportArgumentType]
+        own = values_of(job)
+        shared = {each.name: own[each.name] for each in schema(cls) if each.name in own}
         try:
             self._start(cls(**shared))
         except UserError as error:
-            self._form.show_refusal(error)
+            self.form.show_refusal(error)
 
     def _start(self, job: Job) -> None:
         if self._allowed(job, partial(self._start, job)):
@@ -194,7 +172,7 @@ class JobsPanel(Panel):
         try:
             job.check()
         except Untrusted as question:
-            ask_for_trust(self, question, again, refused=self._form.show_refusal)
+            ask_for_trust(self, question, again, refused=self.form.show_refusal)
             return False
         except UserError as error:
             self._refuse(job, error)
@@ -203,14 +181,14 @@ class JobsPanel(Panel):
 
     def _refuse(self, job: Job, error: UserError) -> None:
         """Say beside the settings why the job cannot be had, or above them where they are not those of that job."""
-        if job == self._form.job or self._has_fault(job, error):
-            self._form.show_refusal(error)
+        if job == self.form.job or self._has_fault(job, error):
+            self.form.show_refusal(error)
         else:
             self.banner.show_message(str(error))
 
     def _has_fault(self, job: Job, error: UserError) -> bool:
         """Whether the setting that is at fault in a job stands in the form as well."""
-        return hasattr(job, error.field) and getattr(self._form.job, error.field, None) == getattr(job, error.field)
+        return hasattr(job, error.field) and getattr(self.form.job, error.field, None) == getattr(job, error.field)
 
     def _submit(self, steps: Steps[RunResult], job: Job, run_id: str) -> None:
         task = self.parts.jobs.submit(steps, job.title, run_id)
@@ -225,7 +203,7 @@ class JobsPanel(Panel):
         self.banner.clear()
         try:
             own = origin(self.parts.history.get(run_id))
-            job = dataclasses.replace(with_settings_of(jobs["qat"], own), start=run_id)  # pyright: ignore[reportCallIssue]
+            job = dataclasses.replace(with_settings_of(Qat, own), start=run_id)
             self.parts.store.update(job=self._settled(job))
         except UserError as error:
             self.banner.show_message(str(error))
@@ -234,13 +212,13 @@ class JobsPanel(Panel):
         try:
             self.parts.store.update(job=self._settled(job))
         except UserError as error:
-            self._form.show_refusal(error)
+            self.form.show_refusal(error)
 
     def _settled(self, job: Job) -> Job:
         """The job with what an earlier run decides, whatever stood there before."""
         if not job.taken:
             return job
-        plain = {f.name: f.default for f in dataclasses.fields(job) if f.name in job.taken}
+        plain = {each.name: each.default for each in schema(type(job)) if each.name in job.taken}
         return dataclasses.replace(job, **plain).settled(self.parts.history)
 
     def _on_offers_opening(self, name: str) -> None:
@@ -252,7 +230,7 @@ class JobsPanel(Panel):
             except UserError as error:
                 self.banner.show_message(str(error))
                 return
-            self._form.show_offers(name, (*STARTS, *lines), lines)
+            self.form.show_offers(name, (*STARTS, *lines), lines)
 
     def _on_changed(self, old: AppState, new: AppState) -> None:
         if new.job != old.job:
@@ -272,9 +250,9 @@ class JobsPanel(Panel):
         for name, form in self._forms.items():
             if name != job.name:
                 form.hide()
-        self._form.show()  # last: two at once would widen the window
-        self._form.show_job(job)
-        self._form.show_fixed(job.taken, f"As in the run that is started from, {getattr(job, 'start', '')}")
+        self.form.show()  # last: two at once would widen the window
+        self.form.show_job(job)
+        self.form.show_fixed(job.taken, f"As in the run that is started from, {getattr(job, 'start', '')}")
         self.run_button.setToolTip(f"{job.title}: {job.help} (F5)")
         self._show_hint()
 
@@ -287,7 +265,8 @@ class JobsPanel(Panel):
         self._hint.setText(f"{busy} Run (F5): {job.help}.{own}")
 
     @property
-    def _form(self) -> JobForm:
+    def form(self) -> JobForm:
+        """The form of the job that is chosen."""
         return self._forms[self.parts.store.state.job.name]
 
     def _on_kind(self) -> None:
@@ -330,7 +309,7 @@ class JobsPanel(Panel):
         if isinstance(outcome, Failed):
             self.banner.show_message(f"{task.title} failed. {outcome.message}", outcome.details)
             if isinstance(outcome.error, UserError) and self._has_fault(job, outcome.error):
-                self._form.mark(outcome.error)
+                self.form.mark(outcome.error)
             self._hint.setText(f"{task.title} failed; the window and earlier results are as they were.")
         elif isinstance(outcome, Cancelled):
             self._hint.setText(f"{task.title} was cancelled; Resume in Runs goes on with it.")
@@ -338,14 +317,14 @@ class JobsPanel(Panel):
             self._hint.setText(f"{task.title} is done: its results are in Runs.")
 
 
-def with_settings_of(cls: type[Job], old: Job) -> Job:
+def with_settings_of(cls: type[J], old: Job) -> J:
     """A job of that kind with what was chosen for another one, as far as it has such settings and they are possible.
 
     What is at fault where they are not all possible is left out; where that is not enough, all but what every job has.
     """
-    names = {f.name for f in dataclasses.fields(cls)}  # pyright: ignore[reportArgumentType]
-    chosen = {f.name: getattr(old, f.name) for f in dataclasses.fields(old) if getattr(old, f.name) != f.default}  # pyright: ignore[reportArgumentType]
-    common = {name: value for name, value in chosen.items() if name in names}
+    defaults = {each.name: each.default for each in schema(type(old))}
+    chosen = {name: value for name, value in values_of(old).items() if value != defaults[name]}
+    common = {each.name: chosen[each.name] for each in schema(cls) if each.name in chosen}
     try:
         return cls(**common)
     except UserError as error:
@@ -353,5 +332,5 @@ def with_settings_of(cls: type[Job], old: Job) -> Job:
     try:
         return cls(**common)
     except UserError:
-        plain = {f.name for f in dataclasses.fields(ModelJob)}
+        plain = {each.name for each in schema(ModelJob)}
         return cls(**{name: value for name, value in common.items() if name in plain})

@@ -6,35 +6,23 @@ from typing import ClassVar
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QPalette
-from PySide6.QtWidgets import QHBoxLayout, QStackedLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QStackedLayout, QWidget
 
-from qexplorer.cluster.address import LOCAL, TLS, parse_address
+from qexplorer.cluster.address import TLS, parse_address
 from qexplorer.cluster.run_study import run_study
 from qexplorer.engine.models.trust import Untrusted
 from qexplorer.engine.studies.status import RUNNING, RunStatus, StudyProgress, StudyResult
 from qexplorer.engine.studies.study import Study
 from qexplorer.errors import UserError
 from qexplorer.panels import Panel, Parts, Place, panels
+from qexplorer.settings import schema
 from qexplorer.state.app_state import AppState, StudyChoice
 from qexplorer.state.runner import Cancelled, Done, Failed, Task
 from qexplorer.widgets.cells_table import CellLine, CellsTable
-from qexplorer.widgets.controls import Button, Field, caption, field_title
+from qexplorer.widgets.controls import Button, caption
+from qexplorer.widgets.fields import Editor, titled
 from qexplorer.widgets.messages import Placeholder
 from qexplorer.widgets.numbers import duration
-from qexplorer.widgets.path_field import PathField
-
-PEM = "PEM files (*.pem *.crt *.cer *.key)"
-PATHS = {
-    "file": (
-        "Study file",
-        "A TOML file with the job and its grid; `qexplorer study --help` shows one",
-        "Studies (*.toml)",
-    ),
-    "ca": ("CA file", "The certificate of the authority that vouches for the cluster, PEM", PEM),
-    "cert": ("Certificate", "Your own certificate, PEM", PEM),
-    "key": ("Key", "The key of your certificate, PEM, without a passphrase", PEM),
-}
-"""What each path is called, what it is, and the files that are offered for it."""
 
 
 @panels.register
@@ -53,17 +41,16 @@ class StudyPanel(Panel):
         self._task: Task | None = None
         self.runs: tuple[RunStatus, ...] = ()
         """The study's runs as they are shown."""
-        self._paths = {name: PathField(*words) for name, words in PATHS.items()}
-        for name, path in self._paths.items():
-            path.field.setObjectName(f"study_{name}")
-            path.edited.connect(self._on_edited)
-        self._file, self._on = self._paths["file"].field, Field()
-        self._on.setAccessibleName("Where")
-        self._on.setToolTip("“local”, or the address of a Dask scheduler: tcp://HOST:8786 or tls://HOST:8786")
-        self._on.setObjectName("study_where")
-        self._on.setMaximumWidth(280)
-        self._on.textChanged.connect(self._on_where_typed)
-        self._on.editingFinished.connect(self._on_edited)
+        self._editor = Editor(parts.store.state.study, self)
+        cells: dict[str, QWidget] = {}
+        for each in schema(StudyChoice):
+            cells[each.name] = titled(each, self._editor.add(each, "study_"))
+        where = self._editor.controls["on"]
+        where.setObjectName("study_where")
+        where.setMaximumWidth(280)
+        where.textChanged.connect(self._on_where_typed)
+        self._editor.edited.connect(self._on_edited)
+        self._editor.refused.connect(self._check)
         self.run_button = Button("Run study", primary=True)
         self.run_button.setObjectName("run_study")
         self.run_button.setAccessibleName("Run the study")
@@ -81,13 +68,9 @@ class StudyPanel(Panel):
         self._refusal.setContentsMargins(12, 0, 12, 0)
         self._refusal.setWordWrap(True)
         self._tls = QWidget()
-        self._tls.setLayout(_row(*(self._paths[part] for part in ("ca", "cert", "key"))))
-        where = QVBoxLayout()
-        where.setSpacing(1)
-        where.addWidget(field_title("Where", self._on))
-        where.addWidget(self._on)
-        row = _row(self._paths["file"])
-        row.addLayout(where, 2)
+        self._tls.setLayout(_row(*(cells[part] for part in ("ca", "cert", "key"))))
+        row = _row(cells["file"])
+        row.addWidget(cells["on"], 2)
         for button in (self.run_button, self.cancel_button):
             row.addWidget(button, 0, Qt.AlignmentFlag.AlignBottom)
         self.body.addLayout(row)
@@ -109,6 +92,11 @@ class StudyPanel(Panel):
         parts.store.changed.connect(self._on_changed)
         self._show_choice(parts.store.state.study)
 
+    @property
+    def remark(self) -> str:
+        """How far the study is, as its title says."""
+        return self._remark.text()
+
     def fill_title(self, row: QHBoxLayout) -> None:
         row.addStretch()
         row.addWidget(self._remark)
@@ -116,7 +104,7 @@ class StudyPanel(Panel):
     def start(self) -> None:
         """Queue the study behind the jobs that are on their way."""
         self.banner.clear()
-        self._on_edited()
+        self._editor.commit()
         choice = self.parts.store.state.study
         try:
             parse_address(choice.on, choice.tls)
@@ -139,40 +127,33 @@ class StudyPanel(Panel):
     def _on_where_typed(self, text: str) -> None:
         self._tls.setVisible(text.strip().startswith(TLS))
 
-    def _on_edited(self) -> None:
-        paths = {name: path.path for name, path in self._paths.items()}
-        choice = StudyChoice(**paths, on=self._on.text().strip() or LOCAL)
+    def _on_edited(self, choice: StudyChoice) -> None:
         self.parts.store.update(study=choice)
-        self._show_refusal(None)
+        self._check()
+
+    def _check(self) -> None:
+        """Say what is wrong with the place, but for what is still empty: it is refused when the study is started."""
+        choice: StudyChoice = self._editor.read()
         try:
             parse_address(choice.on, choice.tls)
         except UserError as error:
-            if self._field_of(error).text():  # what is still empty is refused when the study is started
-                self._show_refusal(error)
+            field = self._editor.controls[_field_of(error)]
+            self._show_refusal(error if field.value else None)
+        else:
+            self._show_refusal(None)
 
     def _on_changed(self, old: AppState, new: AppState) -> None:
         if new.study != old.study:
             self._show_choice(new.study)
 
     def _show_choice(self, choice: StudyChoice) -> None:
-        for name, path in self._paths.items():
-            path.show_path(getattr(choice, name))
-        if choice.on != self._on.text().strip():
-            self._on.setText(choice.on)
-            self._on.setCursorPosition(0)
+        self._editor.show_settings(choice)
         self._on_where_typed(choice.on)
         self._show_refusal(None)
 
-    def _field_of(self, error: UserError) -> Field:
-        """The field whose text is at fault."""
-        path = self._paths.get(error.field.removeprefix("tls_"))
-        return path.field if path is not None else self._on
-
     def _show_refusal(self, error: UserError | None) -> None:
         """Say below the fields why they name no place, and mark the one at fault."""
-        at_fault = None if error is None else self._field_of(error)
-        for field in (self._on, *(path.field for path in self._paths.values())):
-            field.show_wrong(str(error) if field is at_fault else "")
+        self._editor.mark(None if error is None else UserError(str(error), field=_field_of(error)))
         self._refusal.setText("" if error is None else str(error))
         self._refusal.setVisible(error is not None)
 
@@ -223,7 +204,12 @@ class StudyPanel(Panel):
                 pass
 
 
-def _row(*paths: PathField) -> QHBoxLayout:
+def _field_of(error: UserError) -> str:
+    """The setting whose text is at fault."""
+    return error.field.removeprefix("tls_") or "on"
+
+
+def _row(*paths: QWidget) -> QHBoxLayout:
     """Paths beside each other."""
     row = QHBoxLayout()
     row.setContentsMargins(12, 0, 12, 0)

@@ -23,11 +23,14 @@ class StudyChoice:
     file: str = setting("", "Study file", "A TOML file with the job and its grid; `qexplorer study --help` shows one",
                         browse="file", files="Studies (*.toml)")  # fmt: skip
     on: str = setting(LOCAL, "Run on", f"“{LOCAL}”, or the address of a Dask scheduler: tcp://HOST:8786 or "
-                      f"{TLS}HOST:8786")  # fmt: skip
+                      f"{TLS}HOST:8786", empty=LOCAL)  # fmt: skip
     ca: str = setting("", "CA file", "The certificate of the authority that vouches for the cluster, PEM",
                       browse="file", files=PEM)  # fmt: skip
     cert: str = setting("", "Certificate", "Your own certificate, PEM", browse="file", files=PEM)
     key: str = setting("", "Key", "The key of your certificate, PEM, without a passphrase", browse="file", files=PEM)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "on", self.on or LOCAL)
 
     @property
     def tls(self) -> Tls:

@@ -18,9 +18,9 @@ class Segmented(QWidget):
 
     def __init__(self, options: Sequence[tuple[object, str]], name: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._options = list(options)
-        self._value: object = self._options[0][0] if self._options else None
-        self._refusals: Mapping[object, str] = {}
+        self.options = list(options)
+        self._value: object = self.options[0][0] if self.options else None
+        self.refusals: Mapping[object, str] = {}
         self._helps: Mapping[object, str] = {}
         self.setAccessibleName(name)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -36,38 +36,38 @@ class Segmented(QWidget):
         if value == self._value and self.accessibleDescription():
             return
         self._value = value
-        label = dict(self._options).get(value, "")
-        self.setAccessibleDescription(f"{label}, {len(self._options)} choices, arrow keys change it")
+        label = dict(self.options).get(value, "")
+        self.setAccessibleDescription(f"{label}, {len(self.options)} choices, arrow keys change it")
         self.update()
 
     def show_options(self, options: Sequence[tuple[object, str]]) -> None:
         """Offer other options."""
-        if list(options) != self._options:
-            self._options = list(options)
+        if list(options) != self.options:
+            self.options = list(options)
             self.updateGeometry()
             self.update()
 
     def show_refusals(self, refusals: Mapping[object, str], helps: Mapping[object, str] | None = None) -> None:
         """Grey the options out that have a reason here; `helps` explain the others."""
         refused = {value: reason for value, reason in refusals.items() if reason}
-        if (refused, helps or {}) != (self._refusals, self._helps):
-            self._refusals, self._helps = refused, helps or {}
+        if (refused, helps or {}) != (self.refusals, self._helps):
+            self.refusals, self._helps = refused, helps or {}
             self.update()
 
     def rect_of(self, value: object) -> QRectF:
         """Where the option of that value is, for a click."""
-        at = [v for v, _ in self._options].index(value)
+        at = [v for v, _ in self.options].index(value)
         edges = self._edges()
         return QRectF(edges[at], 0, edges[at + 1] - edges[at], self.height())
 
     def sizeHint(self) -> QSize:
         metrics = self.fontMetrics()
-        widest = max((metrics.horizontalAdvance(label) for _, label in self._options), default=0)
-        return QSize((widest + 14) * len(self._options), field_height(self))
+        widest = max((metrics.horizontalAdvance(label) for _, label in self.options), default=0)
+        return QSize((widest + 14) * len(self.options), field_height(self))
 
     def minimumSizeHint(self) -> QSize:
         metrics = self.fontMetrics()
-        return QSize(sum(metrics.horizontalAdvance(label) + 3 for _, label in self._options), field_height(self))
+        return QSize(sum(metrics.horizontalAdvance(label) + 3 for _, label in self.options), field_height(self))
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
@@ -77,9 +77,9 @@ class Segmented(QWidget):
         outline.addRoundedRect(QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5), RADIUS, RADIUS)
         painter.fillPath(outline, palette.color(role.Base))
         painter.setClipPath(outline)
-        for i, (value, label) in enumerate(self._options):
+        for i, (value, label) in enumerate(self.options):
             area = self.rect_of(value)
-            chosen, refused = value == self._value, value in self._refusals or not self.isEnabled()
+            chosen, refused = value == self._value, value in self.refusals or not self.isEnabled()
             if chosen:
                 painter.fillRect(area, palette.color(role.Dark if refused else role.Accent))
             if i and not chosen:
@@ -93,12 +93,12 @@ class Segmented(QWidget):
         painter.setClipping(False)
         focus = self.hasFocus()
         painter.strokePath(outline, QPen(palette.color(role.Accent) if focus else border(palette), 2 if focus else 1))
-        if focus and self._value is not None and any(v == self._value for v, _ in self._options):
+        if focus and self._value is not None and any(v == self._value for v, _ in self.options):
             painter.setPen(QPen(palette.color(role.HighlightedText), 1))
             painter.drawRoundedRect(self.rect_of(self._value).adjusted(2.5, 2.5, -2.5, -2.5), 2, 2)
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
-        if event.button() == Qt.MouseButton.LeftButton and self._options:
+        if event.button() == Qt.MouseButton.LeftButton and self.options:
             self._choose(self._at(event.position().x()))
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
@@ -108,32 +108,32 @@ class Segmented(QWidget):
         if step is None:
             super().keyPressEvent(event)
             return
-        values = [v for v, _ in self._options]
+        values = [v for v, _ in self.options]
         at = values.index(self._value) if self._value in values else -1
         for value in values[at + 1 :] if step > 0 else values[: max(at, 0)][::-1]:
-            if value not in self._refusals:
+            if value not in self.refusals:
                 self._choose(value)
                 return
 
     def event(self, event: QEvent) -> bool:
-        if isinstance(event, QHelpEvent) and event.type() == QEvent.Type.ToolTip and self._options:
+        if isinstance(event, QHelpEvent) and event.type() == QEvent.Type.ToolTip and self.options:
             value = self._at(event.pos().x())
-            text = self._refusals.get(value) or self._helps.get(value) or self.toolTip()
+            text = self.refusals.get(value) or self._helps.get(value) or self.toolTip()
             QToolTip.showText(event.globalPos(), text, self)
             return True
         return super().event(event)
 
     def _at(self, x: float) -> object:
         at = bisect_right(self._edges(), x) - 1
-        return self._options[min(max(at, 0), len(self._options) - 1)][0]
+        return self.options[min(max(at, 0), len(self.options) - 1)][0]
 
     def _edges(self) -> list[float]:
         """Where options begin, and where the last ends: each has its text's width and an equal part of the rest."""
-        widths = [self.fontMetrics().horizontalAdvance(label) for _, label in self._options]
+        widths = [self.fontMetrics().horizontalAdvance(label) for _, label in self.options]
         room = (self.width() - sum(widths)) / max(len(widths), 1)
         return [0.0, *accumulate(width + room for width in widths)]
 
     def _choose(self, value: object) -> None:
-        if self.isEnabled() and value not in self._refusals and value != self._value:
+        if self.isEnabled() and value not in self.refusals and value != self._value:
             self.show_value(value)
             self.chosen.emit(value)

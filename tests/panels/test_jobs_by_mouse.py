@@ -24,7 +24,7 @@ from qexplorer.panels.result import ResultPanel
 from qexplorer.panels.runs import RunsPanel
 from qexplorer.panels.study import StudyPanel
 from qexplorer.state.app_state import AppState
-from qexplorer.widgets.controls import Button, Combo
+from qexplorer.widgets.controls import Button, Combo, Field
 from qexplorer.widgets.job_form import JobForm
 from qexplorer.widgets.segmented import Segmented
 from tests.panels.in_window import select_lines, show
@@ -54,7 +54,7 @@ def first(made_up: AppState) -> AppState:
 
 
 def form_of(window: MainWindow) -> JobForm:
-    return window.panel(JobsPanel)._form
+    return window.panel(JobsPanel).form
 
 
 def set_job(qtbot: QtBot, window: MainWindow, name: str, settings: dict[str, str]) -> None:
@@ -63,7 +63,7 @@ def set_job(qtbot: QtBot, window: MainWindow, name: str, settings: dict[str, str
     assert kind is not None
     pick(kind, name)
     form = form_of(window)
-    more = form._more
+    more = form.more
     if not more.isChecked():
         qtbot.mouseClick(more, LEFT)
     small = {"model": "vit_digits", "limit": "24", "threads": "1"}
@@ -74,7 +74,7 @@ def set_job(qtbot: QtBot, window: MainWindow, name: str, settings: dict[str, str
     timing = form.controls["timing"]
     assert isinstance(timing, Combo)
     pick(timing, "off")
-    assert form._refusal.isHidden(), form._refusal.text()
+    assert form.refusal == ""
 
 
 def run_job(qtbot: QtBot, window: MainWindow) -> None:
@@ -267,7 +267,7 @@ def test_a_setting_that_cannot_be_is_told_beside_the_form(qtbot: QtBot, open_win
     field = form.controls["weight_spec"]
     assert isinstance(field, QLineEdit)
     type_text(field, "int4 banana")
-    assert "banana" in form._refusal.text()
+    assert "banana" in form.refusal
     qtbot.mouseClick(window.panel(JobsPanel).run_button, LEFT)
     assert not window.jobs.tasks
 
@@ -293,14 +293,14 @@ def test_a_study_is_run_by_mouse(qtbot: QtBot, open_window: Open, tmp_path: Path
     window = open_window()
     show(qtbot, window, "study")
     panel = window.panel(StudyPanel)
-    type_text(panel._file, str(path))
+    type_text(panel.findChild(Field, "study_file"), str(path))
     qtbot.mouseClick(panel.run_button, LEFT)
     qtbot.waitUntil(lambda: not window.jobs.unfinished, timeout=60_000)
     assert not window.failure
     assert [line.status for line in panel.table.cells.lines] == ["done", "done"]
-    assert "2 runs done" in panel._remark.text()
+    assert "2 runs done" in panel.remark
     assert len(window.parts.history.runs()) == 2
-    type_text(panel._file, str(tmp_path / "none.toml"))
+    type_text(panel.findChild(Field, "study_file"), str(tmp_path / "none.toml"))
     qtbot.mouseClick(panel.run_button, LEFT)
     assert "none.toml" in panel.banner.text
     panel.banner.clear()

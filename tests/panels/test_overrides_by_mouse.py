@@ -27,9 +27,9 @@ def choose(qtbot: QtBot, window: MainWindow, job: str) -> Any:
     kind = window.findChild(Combo, "job")
     assert kind is not None
     pick(kind, job)
-    form = window.panel(JobsPanel)._form
-    if not form._more.isChecked():
-        qtbot.mouseClick(form._more, LEFT)
+    form = window.panel(JobsPanel).form
+    if not form.more.isChecked():
+        qtbot.mouseClick(form.more, LEFT)
     return form
 
 
@@ -39,13 +39,12 @@ def test_overrides_that_kernels_cannot_do_are_refused_in_the_form(qtbot: QtBot, 
     form = choose(qtbot, window, "ptq-static")
     assert "float" in form.controls["overrides"].toolTip()
     type_text(form.controls["overrides"], "head=int4")
-    assert form._refusal.isVisible()
-    assert "“head” cannot be “int4” in int8 kernels. Real int8 offers float, int8" in form._refusal.text()
+    assert "“head” cannot be “int4” in int8 kernels. Real int8 offers float, int8" in form.refusal
     qtbot.wait(50)
     assert window.width() == width
     pick(form.controls["preset"], "none")
     type_text(form.controls["weight_spec"], "int8")
-    assert form._refusal.isHidden()
+    assert form.refusal == ""
     job: Any = window.parts.store.state.job
     assert (job.preset, job.overrides) == ("none", "head=int4")
 

@@ -19,7 +19,7 @@ from qexplorer.panels.study import StudyPanel
 from qexplorer.state.app_state import AppState, StudyChoice
 from qexplorer.state.runner import Task
 from qexplorer.state.session import load_session
-from qexplorer.widgets.controls import Field
+from qexplorer.widgets.controls import Button, Field
 from tests.certificates import make_pems
 from tests.dask_processes import Processes
 from tests.tiny_study import TINY
@@ -129,7 +129,8 @@ def test_a_file_is_chosen_by_mouse(qtbot: QtBot, open_window: Open, tls: Tls) ->
     window = open_window()
     panel = panel_of(qtbot, window)
     fill(panel, dataclasses.replace(tls, key=""))
-    qtbot.mouseClick(panel._paths["key"].button, LEFT)
+    button = next(b for b in panel.findChildren(Button) if b.accessibleName() == "Choose Key")
+    qtbot.mouseClick(button, LEFT)
     dialog = panel.findChild(QFileDialog)
     assert dialog is not None
     dialog.fileSelected.emit(tls.key)
@@ -194,7 +195,7 @@ def test_every_field_keeps_its_name_when_it_is_filled(qtbot: QtBot, open_window:
     }
     named = {name: titles[field(panel, name)] for name in ("file", "where", "ca", "cert", "key")}
     assert named == {
-        "file": "Study file", "where": "Where", "ca": "CA file", "cert": "Certificate", "key": "Key",
+        "file": "Study file", "where": "Run on", "ca": "CA file", "cert": "Certificate", "key": "Key",
     }  # fmt: skip
 
 

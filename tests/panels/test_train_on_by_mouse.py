@@ -46,7 +46,7 @@ def run_id(tmp_path: Path) -> str:
 
 
 def form_of(window: MainWindow) -> JobForm:
-    return window.panel(JobsPanel)._form
+    return window.panel(JobsPanel).form
 
 
 def field(window: MainWindow, name: str) -> QLineEdit:
@@ -98,7 +98,7 @@ def test_a_start_that_is_not_there_is_told_beside_the_form(qtbot: QtBot, open_wi
     assert kind is not None
     pick(kind, "qat")
     type_text(field(window, "start"), "17")
-    assert "There is no run “17”" in form_of(window)._refusal.text()
+    assert "There is no run “17”" in form_of(window).refusal
     qtbot.mouseClick(window.panel(JobsPanel).run_button, LEFT)
     assert not window.jobs.tasks
     assert getattr(window.store.state.job, "start") == "float"  # noqa: B009  a field of this kind of job alone

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QAbstractScrollArea, QLabel, QMainWindow, QMenu, Q
 
 from qexplorer.engine.jobs import jobs
 from qexplorer.quant.spec import QuantSpec
+from qexplorer.settings import Setting
 from qexplorer.widgets.advice_list import AdviceList, Hint
 from qexplorer.widgets.bits_chart import BitsChart
 from qexplorer.widgets.cells_table import CellsTable
@@ -18,6 +19,8 @@ from qexplorer.widgets.curves_plot import CurvesPlot
 from qexplorer.widgets.distribution_plot import DistributionPlot
 from qexplorer.widgets.docks import Dock
 from qexplorer.widgets.error_plot import ChannelPlot, ErrorPlot
+from qexplorer.widgets.fields import control as control_of
+from qexplorer.widgets.fields import titled
 from qexplorer.widgets.flips_grid import Flip, FlipsGrid
 from qexplorer.widgets.front_plot import FrontPlot, FrontPoint
 from qexplorer.widgets.job_form import JobForm
@@ -26,7 +29,6 @@ from qexplorer.widgets.metrics_list import MetricsList
 from qexplorer.widgets.observer_plot import ObserverPlot
 from qexplorer.widgets.observers_table import ObserversTable
 from qexplorer.widgets.offered import Offered
-from qexplorer.widgets.path_field import PathField
 from qexplorer.widgets.ranked_bars import Bar, RankedBars
 from qexplorer.widgets.runs_table import RunsTable
 from qexplorer.widgets.size_accuracy_plot import SizeAccuracyPlot
@@ -97,13 +99,18 @@ def pair() -> PairedTest:
     return shown
 
 
+def path():
+    key = Setting("Key", "The key of your certificate", browse="file", files="PEM files (*.pem)")
+    return titled(key, control_of(key))
+
+
 WIDGETS = {
     "spec form": spec_form,
     "spec form with settings": lambda: spec_form(granularity="group:8", observer="fixed:-1,1"),
     **{f"form of {job.name}": lambda job=job: JobForm(job()) for job in jobs},
     "banner": banner,
     "placeholder": lambda: Placeholder("Nothing here", "Drop a file.", "&Open …"),
-    "path": lambda: PathField("Key", "The key of your certificate", "PEM files (*.pem)"),
+    "path": path,
     "task": lambda: TaskRow(1, "Evaluate"),
     "dock": dock,
     "advice": advice,

@@ -55,7 +55,7 @@ class Driver:
     def offered(self, name: str) -> dict[str, bool]:
         control = self.form.controls[name]
         if isinstance(control, Segmented):
-            return {v: v not in control._refusals for v, _ in control._options}
+            return {v: v not in control.refusals for v, _ in control.options}
         return {control.itemData(i): control.model().item(i).isEnabled() for i in range(control.count())}
 
 

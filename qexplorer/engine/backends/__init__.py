@@ -12,6 +12,7 @@ from qexplorer.errors import UserError
 from qexplorer.plugins import Plugin, Registry
 from qexplorer.progress import Steps
 from qexplorer.quant.spec import QuantSpec
+from qexplorer.settings import Choice
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,6 +24,7 @@ ENGINES = {
     "onednn": "it needs a torch that was built with oneDNN",
 }
 """torch's int8 kernel libraries, the first that is supported being the default, and why one may be missing."""
+ENGINE_CHOICES = (Choice("auto", "Automatic"), *map(Choice, ENGINES))
 
 
 @dataclass(frozen=True)

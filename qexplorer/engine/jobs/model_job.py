@@ -27,7 +27,7 @@ from qexplorer.engine.runs.results import REAL, RunResult
 from qexplorer.engine.simulation.float_reference import Reference, float_reference
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, within
-from qexplorer.settings import setting
+from qexplorer.settings import Choice, setting
 
 if TYPE_CHECKING:
     import torch
@@ -106,8 +106,10 @@ class ModelJob(Job):
     threads: int = setting(0, "Threads", "0: all cores but one, at least one", minimum=0, maximum=256, minor=True,
                            empty="automatic")  # fmt: skip
     device: str = setting("auto", "Device", "Where simulated models, training and evaluation run; int8 kernels are the "
-                          "CPU's", choices=DEVICES, minor=True)  # fmt: skip
-    timing: str = setting("on", "Timing", "Whether latencies are measured", choices=("on", "off"), minor=True)
+                          "CPU's", choices=(Choice("auto", "Automatic"), *DEVICES[1:]), minor=True)  # fmt: skip
+    timing: str = setting(
+        "on", "Timing", "Whether latencies are measured", choices=(Choice("on", "On"), Choice("off", "Off")), minor=True
+    )
 
     def int8_engine(self) -> str:
         """The int8 kernels to use; "" where the job needs none."""

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from qexplorer.engine.backends import BACKEND, ENGINES, Kernel, choose_engine
+from qexplorer.engine.backends import BACKEND, ENGINE_CHOICES, Kernel, choose_engine
 from qexplorer.engine.jobs import jobs
 from qexplorer.engine.jobs.model_job import Conversion, ModelJob, Workshop
-from qexplorer.engine.jobs.ptq_static import PRESETS
+from qexplorer.engine.jobs.ptq_static import PRESET_CHOICES
 from qexplorer.engine.jobs.real_overrides import REAL_HELP, float_note, real_recipe, real_weights
 from qexplorer.engine.measuring.row import Made
 from qexplorer.progress import Progress, Steps, within
@@ -34,8 +34,8 @@ class Parity(ModelJob):
     has no codes.
     """
 
-    preset: str = setting("x86", "Preset", "The int8 model's observers and scales", choices=PRESETS)
-    engine: str = setting("auto", "Engine", "The int8 kernels; auto: the best supported", choices=("auto", *ENGINES))
+    preset: str = setting("x86", "Preset", "The int8 model's observers and scales", choices=PRESET_CHOICES)
+    engine: str = setting("auto", "Engine", "The int8 kernels; auto: the best supported", choices=ENGINE_CHOICES)
     overrides: str = setting("", "Overrides", REAL_HELP, minor=True, wide=True, empty="none")
     calibration: int = setting(320, "Calibration samples", "Training images, chosen by the seed", minimum=1, minor=True)
     compared: int = setting(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from qexplorer.engine.backends import BACKEND, ENGINES, choose_engine
+from qexplorer.engine.backends import BACKEND, ENGINE_CHOICES, choose_engine
 from qexplorer.engine.jobs import jobs
 from qexplorer.engine.jobs.model_job import Conversion, Workshop
 from qexplorer.engine.jobs.real_overrides import float_note
@@ -30,7 +30,7 @@ class PtqDynamic(SimulatedJob):
                                offers=("int8 channel:0", "int8", "int4 channel:0", "int4 group:32"))  # fmt: skip
     activation_spec: str = setting(PER_TOKEN, "Activation spec", "Of the simulation, found anew for each input; a "
                                    "group as long as a token gives each its own scale", offers=OFFERS)  # fmt: skip
-    engine: str = setting("auto", "Engine", "The int8 kernels; auto: the best supported", choices=("auto", *ENGINES))
+    engine: str = setting("auto", "Engine", "The int8 kernels; auto: the best supported", choices=ENGINE_CHOICES)
 
     name: ClassVar[str] = "ptq-dynamic"
     title: ClassVar[str] = "PTQ dynamic"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from qexplorer.engine.backends import BACKEND, ENGINES, choose_engine
+from qexplorer.engine.backends import BACKEND, ENGINE_CHOICES, choose_engine
 from qexplorer.engine.jobs import jobs
 from qexplorer.engine.jobs.model_job import Conversion, Workshop
 from qexplorer.engine.jobs.real_overrides import REAL_HELP, float_note, real_recipe, real_weights
@@ -13,9 +13,10 @@ from qexplorer.engine.jobs.simulations import simulated_row
 from qexplorer.engine.measuring.row import Made
 from qexplorer.errors import UserError
 from qexplorer.progress import Steps, within
-from qexplorer.settings import setting
+from qexplorer.settings import Choice, setting
 
 PRESETS = tuple(preset.name for preset in BACKEND.presets)
+PRESET_CHOICES = tuple(Choice(preset.name, preset.title, preset.help) for preset in BACKEND.presets)
 
 
 @jobs.register
@@ -24,8 +25,9 @@ class PtqStatic(SimulatedJob):
     """Fuse, calibrate and convert a float model to int8 kernels, simulate any other spec beside it, and compare."""
 
     preset: str = setting("both", "Preset", "The real int8 kernels' observers and scales; none: simulation only",
-                          choices=("both", *PRESETS, "none"))  # fmt: skip
-    engine: str = setting("auto", "Engine", "The int8 kernels; auto: the best supported", choices=("auto", *ENGINES))
+                          choices=(Choice("both", "Both presets"), *PRESET_CHOICES,
+                                   Choice("none", "None")))  # fmt: skip
+    engine: str = setting("auto", "Engine", "The int8 kernels; auto: the best supported", choices=ENGINE_CHOICES)
     weight_spec: str = setting(
         "", "Weight spec", f"Simulated beside: {SPEC_HELP}; empty: none", offers=("", *WEIGHT_SPECS), empty="none"
     )

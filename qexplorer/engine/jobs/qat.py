@@ -28,7 +28,7 @@ from qexplorer.progress import Steps, within
 from qexplorer.quant.granularity import PerChannel
 from qexplorer.quant.lsq import lsq_refusal
 from qexplorer.quant.spec import QuantSpec
-from qexplorer.settings import setting
+from qexplorer.settings import Choice, setting
 
 if TYPE_CHECKING:
     from qexplorer.engine.measuring.row import Test
@@ -58,21 +58,20 @@ class Qat(SimulatedJob):
     )
     epochs: int = setting(3, "Epochs", "Passes over the training samples", minimum=1, maximum=10_000)
     rate: float = setting(5e-4, "Learning rate", "The greatest; it rises at first, then follows a cosine to 0")
-    method: str = setting(
-        "ste", "Gradient", "ste: straight-through. lsq: scales are learned too", choices=tuple(METHODS)
-    )
+    method: str = setting("ste", "Gradient", "ste: straight-through. lsq: scales are learned too",
+                          choices=(Choice("ste", "Straight-through"), Choice("lsq", "LSQ")))  # fmt: skip
     start: str = setting("float", "Start from", "float; ptq: what PTQ by these settings gives; or the id of a run of "
                          "ptq-static or weight-only: its specs, repairs and calibration are taken, others refused",
                          offers=STARTS, wide=True)  # fmt: skip
     batch: int = setting(64, "Batch", "Images a step", minimum=2, maximum=65_536, minor=True)
     teacher: str = setting("float", "Teacher", "float: half of the loss is the distance to the float model's outputs",
-                           choices=("float", "none"), minor=True)  # fmt: skip
+                           choices=(Choice("float", "Float model"), Choice("none", "None")), minor=True)  # fmt: skip
     observers_until: int = setting(2, "Ranges until", "The epoch from which on ranges stay", minimum=0, minor=True)
     norms_until: int = setting(
         1, "Batch norm until", "The epoch from which on its statistics stay", minimum=0, minor=True
     )
     checkpointing: str = setting("off", "Checkpointing", "on: keep fewer activations and compute them twice",
-                                 choices=("off", "on"), minor=True)  # fmt: skip
+                                 choices=(Choice("off", "Off"), Choice("on", "On")), minor=True)  # fmt: skip
 
     name: ClassVar[str] = "qat"
     title: ClassVar[str] = "QAT"

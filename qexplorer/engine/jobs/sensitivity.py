@@ -13,7 +13,7 @@ from qexplorer.engine.jobs.simulations import simulated
 from qexplorer.engine.measuring.evaluate import wilson_interval
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, within
-from qexplorer.settings import setting
+from qexplorer.settings import Choice, setting
 
 if TYPE_CHECKING:
     from qexplorer.engine.simulation.simulate import Simulated
@@ -39,7 +39,8 @@ class Sensitivity(SimulatedJob):
     activation_spec: str = setting("float", "Activation spec", "What each layer reads; “float”: weights alone",
                                    offers=ACTIVATION_SPECS)  # fmt: skip
     modes: str = setting("alone", "Layers", "One quantized; all but one quantized; or both",
-                         choices=("alone", "rest", "both"))  # fmt: skip
+                         choices=(Choice("alone", "Each alone"), Choice("rest", "All but one"),
+                                  Choice("both", "Both")))  # fmt: skip
 
     name: ClassVar[str] = "sensitivity"
     title: ClassVar[str] = "Sensitivity"

@@ -33,7 +33,7 @@ class SimulatedJob(ModelJob):
     activation_spec: str = setting("float", "Activation spec", "Spec of what each layer reads, such as “uint8 affine”",
                                    offers=ACTIVATION_SPECS)  # fmt: skip
     repairs: str = setting("fold", "Repairs", f"Steps, with commas: {', '.join(r.name for r in repairs)}",
-                           offers=REPAIRS, trial="repair")  # fmt: skip
+                           offers=REPAIRS, steps=repairs, trial="repair")  # fmt: skip
     overrides: str = setting("", "Overrides", "Specs of single layers: PATTERN=WEIGHTS / ACTIVATIONS; …, or =float",
                              minor=True, empty="none")  # fmt: skip
     calibration: int = setting(320, "Calibration samples", "Training images, chosen by the seed", minimum=1, minor=True)

@@ -9,6 +9,7 @@ from qexplorer.engine.simulation.repair_step import LayerTask, Repair
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps
 from qexplorer.quant.spec import QuantSpec
+from qexplorer.settings import setting
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,17 +41,13 @@ class AdaRound(Repair):
     quantized model, the output of the float ones is aimed at.
     """
 
-    iterations: int = 500
+    iterations: int = setting(500, "Iterations", "Optimizer steps for each layer", minimum=1, maximum=100_000)
     name: ClassVar[str] = "adaround"
     title: ClassVar[str] = "AdaRound"
     help: ClassVar[str] = "Learns for each weight whether to round up or down, by the error of the layer's output"
     order: ClassVar[int] = 32
     needs_data: ClassVar[bool] = True
     chooses: ClassVar[str] = "codes"
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.iterations <= 100_000:
-            raise UserError(f"AdaRound cannot take {self.iterations} steps.", "Take 1 to 100,000.", field="repairs")
 
     def adapt(self, spec: QuantSpec) -> QuantSpec:
         if not spec.format.uniform:

@@ -7,6 +7,7 @@ from qexplorer.engine.repair import repairs
 from qexplorer.engine.simulation.repair_step import Repair
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps
+from qexplorer.settings import setting
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -24,16 +25,12 @@ class SmoothQuant(Repair):
     read it; the norm's weight and bias are divided by s and the linear weights multiplied. Outputs stay.
     """
 
-    alpha: float = 0.5
+    alpha: float = setting(0.5, "Alpha", "How much of the outliers moves: 0 none of it, 1 all", minimum=0, maximum=1)
     name: ClassVar[str] = "smooth_quant"
     title: ClassVar[str] = "SmoothQuant"
     help: ClassVar[str] = "Moves outliers of activations behind a layer norm into the weights that read them"
     order: ClassVar[int] = 12
     needs_data: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.alpha <= 1:
-            raise UserError(f"SmoothQuant's alpha cannot be {self.alpha:g}.", "Take 0 to 1.", field="repairs")
 
     def mend_model(self, model: "Prepared", recipe: Any, batches: "Batches") -> Steps[list[dict[str, Any]]]:
         import torch

@@ -48,6 +48,8 @@ class Repair(Plugin):
     """One step. Those of a job are taken in their `order`, whatever the order in which they are named."""
 
     order: ClassVar[int]
+    separator: ClassVar[str] = ":"
+    """A comma stands between steps."""
     needs_data: ClassVar[bool] = False
     """Whether it looks at activations, so that it needs calibration samples."""
     chooses: ClassVar[str] = ""
