@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from qexplorer.commands import say, say_json, say_table, work
+from qexplorer.commands.options import add_options, given
 from qexplorer.engine.jobs import Job, jobs
 from qexplorer.errors import UserError
 from qexplorer.settings import schema
@@ -32,14 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for job in jobs:
         sub = each_job.add_parser(job.name, help=job.help, description=f"{job.title}. {job.help}.", epilog=EXAMPLES,
                                   formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-        for each in schema(job):
-            text = each.help + (f" ({', '.join(each.values)})" if each.choices else "")
-            sub.add_argument(
-                f"--{each.name.replace('_', '-')}",
-                type=each.kind,
-                default=each.default,
-                help=f"{text}; default {each.default!r}".replace("%", "%%"),
-            )
+        add_options(sub, schema(job))
         sub.add_argument("--resume", metavar="RUN_ID", help="go on with a run that was interrupted, with its settings")
         sub.add_argument("--trust", action="store_true", help="allow the model's own code to run, from now on")
         sub.add_argument("--json", action="store_true", help="print one JSON document")
@@ -57,8 +51,7 @@ def run(args: argparse.Namespace) -> None:
             raise UserError(f"The run {args.resume} is a {job.name}.", f"`qexplorer run {job.name} --resume …`.")
     else:
         cls = jobs[args.job]
-        settings: dict[str, Any] = {each.name: getattr(args, each.name) for each in schema(cls)}
-        job = cls(**settings)
+        job = cls(**given(args, schema(cls)))
     _ask_for_trust(job, yes=args.trust)
     result = work(resumed(args.resume, history) if args.resume else recorded(job, history))
     if args.json:

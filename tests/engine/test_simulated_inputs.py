@@ -126,7 +126,7 @@ def test_dynamic_ranges_need_no_samples_and_static_ones_do(traced: Prepared) -> 
     for data in ([], [np.zeros((0, 2, 8, 8), np.float32)]):
         found = finish(simulate(traced, Plan(recipe, batches=data, dynamic=True)))
         assert output(found.model, randn(2, 2, 8, 8)).isfinite().all()
-        with pytest.raises(UserError, match="Take calibration samples") as caught:
+        with pytest.raises(UserError, match="Add calibration samples") as caught:
             finish(simulate(traced, Plan(recipe, batches=data)))
         assert caught.value.field == "calibration"
 

@@ -89,7 +89,7 @@ def test_a_channel_that_is_always_zero_does_not_blow_up() -> None:
 
 def test_smoothing_needs_samples_and_layer_norms() -> None:
     model, _ = ready(Read("two layers"), 5, 6)
-    with pytest.raises(UserError, match="Take calibration samples") as caught:
+    with pytest.raises(UserError, match="Add calibration samples") as caught:
         finish(SmoothQuant().mend_model(model, None, []))
     assert caught.value.field == "calibration"
     model, _ = ready(chain(), 2, 2, 8, 8)

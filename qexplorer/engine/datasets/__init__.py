@@ -4,7 +4,7 @@ import hashlib
 from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,12 +43,15 @@ class Data:
 
 
 class Source(Plugin):
-    """A kind of data set: says whether a word or path is one of its own, and reads it."""
+    """A kind of data set: says whether a word or path is one of its own, and reads it. `help` is what one writes."""
+
+    word: ClassVar[str] = ""
+    """What names it, where it is not at a path."""
 
     @classmethod
-    @abstractmethod
     def claim(cls, text: str) -> Self | None:
         """The source of that name or at that path, or None where it is not of this kind."""
+        return cls() if cls.word and text == cls.word else None
 
     @abstractmethod
     def read(self) -> Steps[Data]:
@@ -79,8 +82,12 @@ def find_dataset(text: str | Path) -> Source:
     if source is not None:
         return source
     what = f"{where} is not a data set." if exists else f"There is no data set “{text}”."
-    kinds = "; ".join(kind.help for kind in datasets)
-    raise UserError(what, f"What can be opened: {kinds}.", field="data")
+    raise UserError(what, f"What can be opened: {data_help()}.", field="data")
+
+
+def data_help() -> str:
+    """What a person can write for a data set."""
+    return "; ".join(kind.help for kind in datasets)
 
 
 def fingerprint(*arrays: NDArray[Any]) -> str:

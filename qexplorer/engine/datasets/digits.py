@@ -2,7 +2,7 @@
 
 import zipfile
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +24,7 @@ class Digits(Source):
     title: ClassVar[str] = "Digits (bundled)"
     help: ClassVar[str] = "“digits”, the bundled UCI digits"
     order: ClassVar[int] = 10
-
-    @classmethod
-    def claim(cls, text: str) -> Self | None:
-        return cls() if text == cls.name else None
+    word: ClassVar[str] = "digits"
 
     def read(self) -> Steps[Data]:
         yield Progress("Reading digits")

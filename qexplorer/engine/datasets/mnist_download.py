@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from qexplorer.engine.datasets import Data, Source, datasets
 from qexplorer.engine.datasets.download import Remote, fetch
@@ -33,10 +33,7 @@ class MnistDownload(Source):
     title: ClassVar[str] = "MNIST (download)"
     help: ClassVar[str] = "“mnist”, which is downloaded once (12 MB)"
     order: ClassVar[int] = 15
-
-    @classmethod
-    def claim(cls, text: str) -> Self | None:
-        return cls() if text == "mnist" else None
+    word: ClassVar[str] = "mnist"
 
     def read(self) -> Steps[Data]:
         folder = cache_folder() / "mnist"

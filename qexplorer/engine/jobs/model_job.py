@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qexplorer.engine.datasets import Data, find_dataset, open_dataset
+from qexplorer.engine.datasets import Data, data_help, datasets, find_dataset, open_dataset
 from qexplorer.engine.jobs import Job
 from qexplorer.engine.jobs.speed import explained
 from qexplorer.engine.measuring.devices import DEVICES, choose_device
 from qexplorer.engine.measuring.latency import Latency, measure_latency
 from qexplorer.engine.measuring.row import Made, Measured, Test, measure, rows_of, sha256_of, versions
 from qexplorer.engine.measuring.torch_settings import default_threads, torch_settings
-from qexplorer.engine.models import find_model, models
+from qexplorer.engine.models import find_model, model_help, models
 from qexplorer.engine.models.state_dict import weight_files
 from qexplorer.engine.runs.journal import Journal
 from qexplorer.engine.runs.results import REAL, RunResult
@@ -39,7 +39,8 @@ READ, FLOAT, EVALUATED, TIMED = 0.04, 0.1, 0.15, 0.15
 FILES = "files"
 """Where the journal has the fingerprints of what the run was begun with."""
 CALIBRATION_BATCH = 32
-MODELS = tuple(m.name for m in models)
+MODELS = tuple(kind.name for kind in models)
+DATA = tuple(kind.word for kind in datasets if kind.word)
 
 
 @dataclass(frozen=True)
@@ -93,14 +94,11 @@ class Workshop:
 class ModelJob(Job):
     """The settings of every job on a model, and its course; a job fills in `convert`."""
 
-    model: str = setting("mobilenet_v2_digits", "Model", "A sample, FILE.py:FACTORY or a .pt2 file", offers=MODELS,
-                         browse="file")  # fmt: skip
-    data: str = setting("digits", "Data", "digits, mnist (downloads it), a folder of MNIST files or of class "
-                        "folders of images, or a .npz with x and y",
-                        offers=("digits", "mnist"), browse="folder")  # fmt: skip
+    model: str = setting("mobilenet_v2_digits", "Model", model_help(), offers=MODELS, browse="file")
+    data: str = setting("digits", "Data", data_help(), offers=DATA, browse="folder")
     weights: str = setting("", "Weights file", "A file of weights; empty: those shipped with the model", browse="file",
                            empty="the model's own")  # fmt: skip
-    seed: int = setting(0, "Seed", "Decides all that is left to chance", minimum=0, maximum=2**63 - 1, minor=True)
+    seed: int = setting(0, "Seed", "Seed for every random choice", minimum=0, maximum=2**63 - 1, minor=True)
     limit: int = setting(0, "Test samples", "The first so many test samples; 0: all", minimum=0, minor=True,
                          empty="all")  # fmt: skip
     threads: int = setting(0, "Threads", "0: all cores but one, at least one", minimum=0, maximum=256, minor=True,
@@ -234,8 +232,8 @@ def _check_fit(module: "nn.Module", data: Data) -> None:
     most = int(max(data.y_train.max(), data.y_test.max())) + 1
     if not isinstance(out, torch.Tensor) or out.ndim != 2 or out.shape[1] < most:
         found = list(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
-        raise UserError(f"The model is no classifier of {most} classes: two images give {found}.",
-                        "It has to give one number a class.", field="model")  # fmt: skip
+        raise UserError(f"The model does not output {most} classes: two images give {found}.",
+                        "It must return one score per class.", field="model")  # fmt: skip
 
 
 @contextmanager

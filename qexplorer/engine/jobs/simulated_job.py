@@ -19,8 +19,7 @@ WEIGHT_SPECS = ("int8 channel:0", "int8", "int6 channel:0", "int4 channel:0", "i
                 "q4_0", "float")  # fmt: skip
 ACTIVATION_SPECS = ("float", "uint8 affine", "uint8 affine mse", "uint8 affine percentile:99.99", "uint4 affine mse",
                     "fp8_e4m3fn", "mxfp8_e4m3")  # fmt: skip
-REPAIRS = ("fold", "fold,mse_clip", "fold,mse_clip,bias_correction", "fold,cle,bias_correction",
-           "fold,mse_clip,gptq", "fold,mse_clip,adaround:500", "fold,smooth_quant:0.5")  # fmt: skip
+REPAIRS = tuple(text for step in repairs for text in step.offered)
 SPEC_HELP = "a format, then scheme, granularity, observer …, for example “int4 channel:0 mse”"
 
 

@@ -83,9 +83,12 @@ def find_model(text: str) -> Model:
         model = kind.claim(text)
         if model is not None:
             return model
-    names = ", ".join(kind.name for kind in models)
-    kinds = "; ".join(kind.help for kind in model_files)
-    raise UserError(f"There is no model “{printable(text)}”.", f"Known: {names}; {kinds}.", field="model")
+    raise UserError(f"There is no model “{printable(text)}”.", f"Known: {model_help()}.", field="model")
+
+
+def model_help() -> str:
+    """What a person can write for a model."""
+    return "; ".join([", ".join(kind.name for kind in models), *(kind.help for kind in model_files)])
 
 
 def existing_file(text: str) -> Path:

@@ -46,13 +46,14 @@ class AdaRound(Repair):
     title: ClassVar[str] = "AdaRound"
     help: ClassVar[str] = "Learns for each weight whether to round up or down, by the error of the layer's output"
     order: ClassVar[int] = 32
+    offered: ClassVar[tuple[str, ...]] = ("fold,mse_clip,adaround:500",)
     needs_data: ClassVar[bool] = True
     chooses: ClassVar[str] = "codes"
 
     def adapt(self, spec: QuantSpec) -> QuantSpec:
         if not spec.format.uniform:
             raise UserError(f"AdaRound rounds to whole numbers; {spec.format.title} {spec.format.kind}.",
-                            "Take GPTQ, or an integer format.", field="repairs")  # fmt: skip
+                            "Choose GPTQ, or an integer format.", field="repairs")  # fmt: skip
         return spec
 
     def choose(self, task: LayerTask) -> Steps[None]:

@@ -17,6 +17,7 @@ class BiasCorrection(Repair):
     title: ClassVar[str] = "Bias correction"
     help: ClassVar[str] = "Puts each channel's mean output back to that of the float model"
     order: ClassVar[int] = 40
+    offered: ClassVar[tuple[str, ...]] = ("fold,mse_clip,bias_correction", "fold,cle,bias_correction")
     needs_data: ClassVar[bool] = True
 
     def after(self, task: LayerTask) -> Steps[None]:

@@ -35,6 +35,7 @@ class MseClip(Repair):
     title: ClassVar[str] = "MSE clipping"
     help: ClassVar[str] = "Chooses each weight range for the least error of the layer's output"
     order: ClassVar[int] = 20
+    offered: ClassVar[tuple[str, ...]] = ("fold,mse_clip",)
     needs_data: ClassVar[bool] = True
     chooses: ClassVar[str] = "range"
 

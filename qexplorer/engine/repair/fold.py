@@ -19,3 +19,4 @@ class Fold(Repair):
     title: ClassVar[str] = "Fold batch norm"
     help: ClassVar[str] = "Puts batch norm into the convolution before it, as int8 kernels need it"
     order: ClassVar[int] = 0
+    offered: ClassVar[tuple[str, ...]] = ("fold",)

@@ -32,13 +32,14 @@ class Gptq(Repair):
     title: ClassVar[str] = "GPTQ"
     help: ClassVar[str] = "Rounds column by column; later columns make up for the error of earlier ones"
     order: ClassVar[int] = 30
+    offered: ClassVar[tuple[str, ...]] = ("fold,mse_clip,gptq",)
     needs_data: ClassVar[bool] = True
     chooses: ClassVar[str] = "codes"
 
     def adapt(self, spec: QuantSpec) -> QuantSpec:
         if spec.rounding.by_place:
             raise UserError("GPTQ makes up for each error, so chance cannot decide how a weight is rounded.",
-                            "Take another rounding, or leave GPTQ out.", field="repairs")  # fmt: skip
+                            "Choose another rounding, or leave GPTQ out.", field="repairs")  # fmt: skip
         return spec
 
     def choose(self, task: LayerTask) -> Steps[None]:

@@ -30,6 +30,7 @@ class SmoothQuant(Repair):
     title: ClassVar[str] = "SmoothQuant"
     help: ClassVar[str] = "Moves outliers of activations behind a layer norm into the weights that read them"
     order: ClassVar[int] = 12
+    offered: ClassVar[tuple[str, ...]] = ("fold,smooth_quant:0.5",)
     needs_data: ClassVar[bool] = True
 
     def mend_model(self, model: "Prepared", recipe: Any, batches: "Batches") -> Steps[list[dict[str, Any]]]:
@@ -43,7 +44,7 @@ class SmoothQuant(Repair):
         if not found:
             return [{"repair": self.name, "note": "Nothing to smooth: no layer norm is read by linear layers alone."}]
         if not any(map(len, batches)):
-            raise UserError("SmoothQuant looks at activations, and there are no samples.", "Take calibration samples.",
+            raise UserError("SmoothQuant looks at activations, and there are no samples.", "Add calibration samples.",
                             field="calibration")  # fmt: skip
         peaks: dict[int, Tensor] = {}
 

@@ -107,7 +107,7 @@ def calibrate(prepared: Prepared, specs: dict[str, QuantSpec], batches: Batches,
     idle = all(isinstance(each, Dynamic) for each in watchers.values())
     if not idle and not any(map(len, batches)):
         raise UserError("Ranges of activations are found from samples, and there are none.",
-                        "Take calibration samples.", field="calibration")  # fmt: skip
+                        "Add calibration samples.", field="calibration")  # fmt: skip
     with watching_inputs({name: prepared.layers[name] for name in specs}, see):
         for i, batch in enumerate([] if idle else batches):
             yield Progress("Calibrating", i, len(batches), RAN * i / len(batches))

@@ -38,7 +38,7 @@ def gram(task: LayerTask) -> Gram:
         own = a @ a.mT if own is None else own + a @ a.mT
         cross = b @ a.mT if cross is None else cross + b @ a.mT
     if own is None or cross is None or not places:
-        raise UserError(f"{task.name} has seen no samples.", "Take calibration samples.", field="calibration")
+        raise UserError(f"{task.name} has seen no samples.", "Add calibration samples.", field="calibration")
     return Gram(own / places, cross / places)
 
 

@@ -50,6 +50,8 @@ class Repair(Plugin):
     order: ClassVar[int]
     separator: ClassVar[str] = ":"
     """A comma stands between steps."""
+    offered: ClassVar[tuple[str, ...]] = ()
+    """The lists of steps that it brings to those that a job offers."""
     needs_data: ClassVar[bool] = False
     """Whether it looks at activations, so that it needs calibration samples."""
     chooses: ClassVar[str] = ""
