@@ -101,9 +101,9 @@ def test_a_repair_changes_the_spec_as_said(text: str, weights: str, wanted: str)
         ("mse_clip", "fp16", "Leave MSE clipping out."),
         ("hqq", "nf4 group:64", "Leave HQQ out."),
         ("hqq", "ternary", "Leave HQQ out."),
-        ("adaround", "nf4 group:64", "Take GPTQ, or an integer format."),
-        ("adaround", "mxfp4", "Take GPTQ, or an integer format."),
-        ("gptq", "int4 stochastic", "Take another rounding, or leave GPTQ out."),
+        ("adaround", "nf4 group:64", "Choose GPTQ, or an integer format."),
+        ("adaround", "mxfp4", "Choose GPTQ, or an integer format."),
+        ("gptq", "int4 stochastic", "Choose another rounding, or leave GPTQ out."),
     ],
 )
 def test_a_repair_that_cannot_go_with_a_spec_says_what_to_do(text: str, weights: str, remedy: str) -> None:
@@ -138,9 +138,9 @@ def test_every_repair_is_read_from_its_own_text() -> None:
         ("cle,cle", "named twice"),
         ("adaround:5,adaround:6", "named twice"),
         ("gptq,adaround", "each choose the codes.*Keep one"),
-        ("adaround:0", "cannot take 0 steps.*Take 1 to 100,000"),
-        ("adaround:x", "not a whole number"),
-        ("smooth_quant:1.5", "alpha cannot be 1.5.*Take 0 to 1"),
+        ("adaround:0", "Iterations must be 1 or more, not 0"),
+        ("adaround:x", "Iterations must be a whole number, not “x”"),
+        ("smooth_quant:1.5", "Alpha must be 1 or less, not 1.5"),
         ("fold:3", "more settings"),
     ],
 )

@@ -171,7 +171,7 @@ def test_an_axis_that_the_tensor_has_not_is_told_beside_the_field_until_it_is_me
 @pytest.mark.parametrize(
     ("row", "choice", "field", "text", "message"),
     [
-        ("granularity", "group", "size", "many", "“many” is not a whole number."),
+        ("granularity", "group", "size", "many", "must be a whole number, not “many”"),
         ("granularity", "group", "size", "0", "1 or more"),
         ("observer", "percentile", "percentile", "120", "100 or less"),
         ("observer", "fixed", "lo", "3", "The lower limit 3 is not below the upper limit 1."),
