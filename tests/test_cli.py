@@ -150,7 +150,7 @@ def test_nonfinite_values_are_counted_and_named(capsys: pytest.CaptureFixture[st
         (["analyze", SAMPLE, "--all", "--format", "int9"], "int9"),
         (["analyze", SAMPLE, "--all", "--format", "fp16", "--scheme", "affine"], "no scale"),
         (["analyze", SAMPLE, "--all", "--observer", "fixed:2,1"], "not below"),
-        (["analyze", SAMPLE, "--all", "--observer", "percentile:x"], "not a number"),
+        (["analyze", SAMPLE, "--all", "--observer", "percentile:x"], "must be a number"),
         (["analyze", SAMPLE, "--tensor", CONV, "--granularity", "channel:7"], "Axis 7"),
         (["analyze", SAMPLE, "--tensor", CONV, "--granularity", "channel:0", "--observer", "histogram"], "per tensor"),
         (["analyze", SAMPLE, "--tensor", CONV, "--histogram", "1"], "histogram"),

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qexplorer.commands import say, say_json, say_table, work
-from qexplorer.commands.spec_options import add_spec_options, spec_from
+from qexplorer.commands.options import add_options, given
 from qexplorer.errors import UserError
 from qexplorer.folders import write_whole
+from qexplorer.quant import Analysis, QuantSpec
+from qexplorer.settings import schema
 
 if TYPE_CHECKING:
-    from qexplorer.quant import Analysis, QuantSpec
     from qexplorer.weights import Checkpoint, TensorInfo
 
 EXAMPLES = """examples:
@@ -36,12 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             f"--{option}", metavar="FILE.npy", help=f"write the {name.replace('_', ' ')} array of one tensor"
         )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
-    add_spec_options(parser)
+    add_options(parser.add_argument_group("SPEC options"), schema(QuantSpec), QuantSpec().to_json())
 
 
 def run(args: argparse.Namespace) -> None:
     """Analyze, print, and write the arrays that were asked for."""
-    spec = spec_from(args)
+    spec = QuantSpec.from_json(given(args, schema(QuantSpec)))
     if args.histogram is not None and not 2 <= args.histogram <= 1_000_000:
         raise UserError(
             f"A histogram of {args.histogram} bins is not possible.", "Take 2 to 1,000,000.", field="histogram"
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> None:
             say(f"{len(skipped)} tensors were skipped, the first: {printable(skipped[0][0].name)}: {skipped[0][1]}")
 
 
-def _skipped(tensor: "TensorInfo", spec: "QuantSpec") -> str:
+def _skipped(tensor: "TensorInfo", spec: QuantSpec) -> str:
     """Why `--all` leaves a tensor out; empty if it does not."""
     if tensor.unsupported:
         return tensor.unsupported
@@ -83,8 +84,8 @@ def _skipped(tensor: "TensorInfo", spec: "QuantSpec") -> str:
     return spec.granularity.refusal(tensor.shape)
 
 
-def _analyze(checkpoint: "Checkpoint", tensor: "TensorInfo", spec: "QuantSpec", bins: int | None,
-             files: dict[str, Path]) -> "Analysis":  # fmt: skip
+def _analyze(checkpoint: "Checkpoint", tensor: "TensorInfo", spec: QuantSpec, bins: int | None,
+             files: dict[str, Path]) -> Analysis:  # fmt: skip
     from qexplorer.quant import analyze
     from qexplorer.quant.quantize import quantize
     from qexplorer.quant.tensor_source import narrowed, widened
@@ -108,7 +109,7 @@ def _write(path: Path, array: Any) -> None:
     write_whole(path, buffer.getbuffer())
 
 
-def _json(tensor: "TensorInfo", a: "Analysis", bins: int | None) -> dict[str, Any]:
+def _json(tensor: "TensorInfo", a: Analysis, bins: int | None) -> dict[str, Any]:
     def span(values: Any, kind: Callable[[Any], Any]) -> dict[str, Any]:
         ends = {"min": kind(values.min()), "max": kind(values.max())} if values.size else {"min": None, "max": None}
         return {"n": int(values.size), **ends}
@@ -145,7 +146,7 @@ def _json(tensor: "TensorInfo", a: "Analysis", bins: int | None) -> dict[str, An
     return document
 
 
-def _totals(results: list[tuple["TensorInfo", "Analysis"]]) -> dict[str, Any]:
+def _totals(results: list[tuple["TensorInfo", Analysis]]) -> dict[str, Any]:
     from qexplorer.quant.metrics import sqnr_db
 
     return {
@@ -156,7 +157,7 @@ def _totals(results: list[tuple["TensorInfo", "Analysis"]]) -> dict[str, Any]:
     }
 
 
-def _print(results: list[tuple["TensorInfo", "Analysis"]]) -> None:
+def _print(results: list[tuple["TensorInfo", Analysis]]) -> None:
     from qexplorer.text import printable
 
     rows = [

@@ -71,8 +71,7 @@ class Listed(Combo):
 
     def __init__(self, options: Sequence[tuple[object, str]], name: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        for value, label in options:
-            self.addItem(label, value)
+        self.show_options(options)
         self.setAccessibleName(name)
         self.activated.connect(self._on_activated)
 
@@ -85,6 +84,13 @@ class Listed(Combo):
         """Show a value as chosen, without a signal."""
         self.setCurrentIndex(self.findData(value))
 
+    def show_options(self, options: Sequence[tuple[object, str]]) -> None:
+        """Offer these, as many as there were before; the one that is chosen stays so."""
+        for i, (value, label) in enumerate(options):
+            if i == self.count():
+                self.addItem(label, value)
+            self.setItemText(i, label)
+
     def show_refusals(self, refusals: Mapping[object, str], helps: Mapping[object, str]) -> None:
         """Grey the options out that have a reason here; `helps` explain the others."""
         model = self.model()
@@ -93,7 +99,7 @@ class Listed(Combo):
                 value = self.itemData(i)
                 model.item(i).setEnabled(not refusals.get(value))
                 text = refusals.get(value) or helps.get(value, "")
-                self.setItemData(i, wrapped(text), Qt.ItemDataRole.ToolTipRole)
+                self.setItemData(i, wrapped(text) if text else "", Qt.ItemDataRole.ToolTipRole)
 
     def _on_activated(self) -> None:
         self.chosen.emit(self.value)
@@ -104,8 +110,9 @@ Control = Listed | Offered
 
 
 def chooser(setting: Setting) -> Chooser:
-    """The control of a choice: few stand in a row."""
-    return (Segmented if len(setting.choices) <= FEW else Listed)(_options(setting), setting.title)
+    """The control of a choice, of a value or of a plugin: few stand in a row."""
+    options = _options(setting)
+    return (Segmented if len(options) <= FEW else Listed)(options, setting.title)
 
 
 def control(setting: Setting) -> Control:
@@ -131,6 +138,8 @@ def _field(setting: Setting) -> Offered:
 
 
 def _options(setting: Setting) -> list[tuple[object, str]]:
+    if setting.registry is not None:
+        return [(plugin.name, plugin.title) for plugin in setting.registry]
     return [(choice.value, choice.title or choice.value) for choice in setting.choices]
 
 

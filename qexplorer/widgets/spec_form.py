@@ -1,43 +1,33 @@
 """The form of a quantization spec, built from the spec's fields, its formats and its plugins."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QPalette, QStandardItemModel
+from PySide6.QtCore import Signal
+from PySide6.QtGui import QPalette
 from PySide6.QtWidgets import QGridLayout, QLabel, QWidget
 
 from qexplorer.errors import UserError
-from qexplorer.plugins import Plugin
 from qexplorer.quant.formats import Format, formats
 from qexplorer.quant.observers.fixed import Fixed
-from qexplorer.quant.params import CONVENTIONS
 from qexplorer.quant.spec import DEFAULTS, QuantSpec
 from qexplorer.settings import Setting, schema
-from qexplorer.widgets.controls import Combo, caption
+from qexplorer.widgets.controls import caption
+from qexplorer.widgets.fields import Chooser, Listed, chooser, wrapped
 from qexplorer.widgets.segmented import Segmented
 from qexplorer.widgets.settings_row import SettingsRow
 from qexplorer.widgets.theme import scaled
 
-FEW = 4
-"""So many choices stand in a row; more go into a list."""
-
-
 FIELDS: Mapping[str, Setting] = {each.name: each for each in schema(QuantSpec)}
+CHOSEN = list(FIELDS)[1:]
+"""All but the format, which is chosen in two steps: its family, then one of it by its bits."""
 WITH_SETTINGS = ("granularity", "observer", "rounding")
 """The fields whose values have settings of their own."""
-TITLES = {
-    "format": "For&mat",
-    "bits": "&Bits",
-    "scheme": "&Scheme",
-    "convention": "&Convention",
-    "granularity": "&Granularity",
-    "scale_dtype": "Sca&le type",
-    "observer": "&Observer",
-    "rounding": "Rou&nding",
-    "division": "&Division",
-}
+KEYS = {"format": "m", "bits": "B", "scheme": "S", "convention": "C", "granularity": "G", "scale_dtype": "l",
+        "observer": "O", "rounding": "n", "division": "D"}  # fmt: skip
+"""With Alt each goes to its field."""
 
 
 class SpecForm(QWidget):
@@ -63,14 +53,15 @@ class SpecForm(QWidget):
         self._grid.setVerticalSpacing(6)
         self._grid.setColumnStretch(1, 1)
         self._labels: dict[str, QLabel] = {}
-        self.controls: dict[str, Combo | Segmented] = {}
+        self.controls: dict[str, Chooser] = {}
         self.settings: dict[str, SettingsRow] = {}
         self._remarks: dict[str, QLabel] = {}
         families = list(dict.fromkeys(f.family for f in formats))
-        self._add_choice("format", [(family, family) for family in families], many=True)
-        self._add_choice("bits", _members(self._spec), many=False)
-        for name in list(FIELDS)[1:]:
-            self._add_choice(name, _options(FIELDS[name]))
+        self._bits = Segmented(_members(self._spec), "Bits")
+        self._add_choice("format", "Format", Listed([(family, family) for family in families], "Format"))
+        self._add_choice("bits", "Bits", self._bits)
+        for name in CHOSEN:
+            self._add_choice(name, FIELDS[name].title, chooser(FIELDS[name]))
             if name in WITH_SETTINGS:
                 self._add_settings(name)
         self.show_spec(self._spec, None)
@@ -81,14 +72,12 @@ class SpecForm(QWidget):
             self._wanted.clear()
         self._spec, self._shape = spec, shape
         self._last_of[spec.format.family] = spec.format
-        self._show_value("format", spec.format.family)
-        bits = self.controls["bits"]
-        assert isinstance(bits, Segmented)  # noqa: S101
-        bits.show_options(_members(spec))
-        self._show_value("bits", spec.format.name)
-        for name in list(FIELDS)[1:]:
+        self.controls["format"].show_value(spec.format.family)
+        self._bits.show_options(_members(spec))
+        self._bits.show_value(spec.format.name)
+        for name in CHOSEN:
             value = getattr(spec, name)
-            self._show_value(name, value.name if FIELDS[name].registry else value)
+            self.controls[name].show_value(value.name if FIELDS[name].registry else value)
             if name in WITH_SETTINGS:
                 self.settings[name].show_plugin(value)
         for name in self._remarks:
@@ -118,19 +107,10 @@ class SpecForm(QWidget):
         remark.setText(text)
         remark.setVisible(bool(text))
 
-    def _add_choice(self, name: str, options: list[tuple[str, str]], *, many: bool | None = None) -> None:
-        title = TITLES[name].replace("&", "")
-        if many if many is not None else len(options) > FEW:
-            control: Combo | Segmented = Combo()
-            for value, label in options:
-                control.addItem(label, value)
-            control.setAccessibleName(title)
-            control.activated.connect(self._on_chosen)
-        else:
-            control = Segmented(options, title)
-            control.chosen.connect(self._on_chosen)
+    def _add_choice(self, name: str, title: str, control: Chooser) -> None:
         control.setObjectName(name)
-        label = QLabel(TITLES[name])
+        control.chosen.connect(partial(self._on_chosen, name))
+        label = QLabel(_with_key(name, title))
         label.setForegroundRole(QPalette.ColorRole.PlaceholderText)
         label.setBuddy(control)
         label.setMinimumWidth(label.fontMetrics().horizontalAdvance("Granularity • "))  # the dot moves nothing
@@ -143,20 +123,13 @@ class SpecForm(QWidget):
         """A row for the settings of what is chosen above it, and one for what is to be said about it."""
         settings, remark = SettingsRow(), caption("")
         settings.setObjectName(f"{name}_settings")
-        settings.edited.connect(self._on_settings)
-        settings.refused.connect(self._on_refused)
+        settings.edited.connect(partial(self._change, name))
+        settings.refused.connect(partial(self._on_refused, name))
         remark.setWordWrap(True)
         remark.setFont(scaled(0.88))
         for widget in (settings, remark):
             self._grid.addWidget(widget, self._grid.rowCount(), 1)
         self.settings[name], self._remarks[name] = settings, remark
-
-    def _show_value(self, name: str, value: str) -> None:
-        control = self.controls[name]
-        if isinstance(control, Combo):
-            control.setCurrentIndex(control.findData(value))
-        else:
-            control.show_value(value)
 
     def _candidates(self, name: str) -> dict[str, tuple[Any, str]]:
         """Every value that a control offers, as the spec's field has it, with its explanation."""
@@ -178,19 +151,10 @@ class SpecForm(QWidget):
             reasons[value], helps[value] = reason, text
         unused = self._spec.applies(name) if name != "bits" else ""
         control.setEnabled(not unused)
-        current = helps.get(str(control.currentData() if isinstance(control, Combo) else control.value), "")
-        text = unused or current or self._spec.format.help
-        control.setToolTip(_rich(text))
+        text = unused or helps.get(control.value, "") or self._spec.format.help
+        control.setToolTip(wrapped(text))
         control.setAccessibleDescription(text)
-        if isinstance(control, Segmented):
-            control.show_refusals(reasons, helps)
-            return
-        model = control.model()
-        assert isinstance(model, QStandardItemModel)  # noqa: S101  what a QComboBox makes for itself
-        for i in range(control.count() if reasons else 0):
-            value = control.itemData(i)
-            model.item(i).setEnabled(not reasons[value])
-            control.setItemData(i, _rich(reasons[value] or helps[value]), Qt.ItemDataRole.ToolTipRole)
+        control.show_refusals(reasons, helps)
 
     def _show_default(self, name: str) -> None:
         field = "format" if name == "bits" else name
@@ -198,40 +162,30 @@ class SpecForm(QWidget):
         if name == "format":
             changed = self._spec.format.family != DEFAULTS["format"].family
         label = self._labels[name]
-        title = "T&ype" if name == "bits" and not self._spec.format.uniform else TITLES[name]
-        label.setText(title + (" •" if changed else ""))
+        title = FIELDS[name].title if name in FIELDS else "Bits" if self._spec.format.uniform else "Type"
+        label.setText(_with_key(name, title) + (" •" if changed else ""))
         label.setToolTip("Changed from its default" if changed else "")
 
     def _show_code_ranges(self) -> None:
         """Write the codes that each convention uses beside its name."""
-        control, bits = self.controls["convention"], self._spec.format.storage_bits
-        assert isinstance(control, Combo)  # noqa: S101
-        most = 2 ** (bits - 1) - 1
-        for i in range(control.count()):
-            least = -most if control.itemData(i) == "restricted" else -most - 1
-            shift = 0 if self._spec.format.name.startswith("int") else most + 1
-            span = f"   {least + shift} … {most + shift}".replace("-", "−")
-            control.setItemText(i, CONVENTIONS[i].title + (span if self._spec.format.uniform else ""))
+        most = 2 ** (self._spec.format.storage_bits - 1) - 1
+        shift = 0 if self._spec.format.name.startswith("int") else most + 1
+        options: list[tuple[object, str]] = []
+        for choice in FIELDS["convention"].choices:
+            least = -most if choice.value == "restricted" else -most - 1
+            span = f"   {least + shift} … {most + shift}".replace("-", "−") if self._spec.format.uniform else ""
+            options.append((choice.value, choice.title + span))
+        self.controls["convention"].show_options(options)
 
-    def _on_chosen(self, chosen: object) -> None:
-        control = self.sender()
-        assert isinstance(control, Combo | Segmented)  # noqa: S101
-        name = control.objectName()
-        value = control.currentData() if isinstance(control, Combo) else chosen
+    def _on_chosen(self, name: str, chosen: Any) -> None:
         if name == "format":
-            self._change("format", self._last_of.get(str(value)) or _alike(self._spec, str(value)))
+            self._change("format", self._last_of.get(chosen) or _alike(self._spec, chosen))
         elif name == "bits":
-            self._change("format", formats[str(value)])
+            self._change("format", formats[chosen])
         else:
-            self._change(name, self._candidates(name)[str(value)][0])
+            self._change(name, self._candidates(name)[chosen][0])
 
-    def _on_settings(self, plugin: Plugin) -> None:
-        row = self.sender()
-        self._change(next(name for name, each in self.settings.items() if each is row), plugin)
-
-    def _on_refused(self, reason: str) -> None:
-        row = self.sender()
-        name = next(name for name, each in self.settings.items() if each is row)
+    def _on_refused(self, name: str, reason: str) -> None:
         self._show_remark(name, *((reason, True) if reason else self._remark_on(name)))
 
     def _change(self, name: str, value: Any) -> None:
@@ -251,19 +205,13 @@ class SpecForm(QWidget):
 
     def _restored(self, new: QuantSpec) -> QuantSpec:
         """Bring back what an earlier format could not have, and remember what this one cannot."""
-        for field in list(DEFAULTS)[1:]:
+        for field in CHOSEN:
             before = getattr(self._spec, field)
             if before != getattr(new, field):
                 self._wanted[field] = before
             elif field in self._wanted and not new.refusal(field, self._wanted[field]):
                 new = new.adopt(field, self._wanted.pop(field))
         return new
-
-
-def _options(field: Setting) -> list[tuple[str, str]]:
-    if field.registry:
-        return [(each.name, each.title) for each in field.registry]
-    return [(choice.value, choice.title) for choice in field.choices]
 
 
 def _members(spec: QuantSpec) -> list[tuple[str, str]]:
@@ -276,7 +224,7 @@ def _alike(spec: QuantSpec, family: str) -> Format:
     return next((f for f in members if f.storage_bits == spec.format.storage_bits), members[-1])
 
 
-def _rich(text: str) -> str:
-    """A tooltip that wraps at a readable width."""
-    safe = text.replace("&", "&amp;").replace("<", "&lt;")
-    return f"<div style='max-width: 320px'>{safe}</div>"
+def _with_key(name: str, title: str) -> str:
+    """The title with the mark of the key that goes to the field."""
+    key = KEYS[name] if KEYS[name] in title else "y"
+    return title.replace(key, f"&{key}", 1)
