@@ -21,7 +21,8 @@ def known_jobs(document: dict[str, Any], name: str) -> list[type[Job]]:
         try:
             found.append(jobs.named(str(word)))
         except UserError as error:
-            raise UserError(f"{name}: {error.what}", error.remedy, field="job") from error
+            what = f"{name}: there is no job “{printable(str(word), 80)}”."
+            raise UserError(what, error.remedy, field="job") from error
     if len(set(found)) < len(found):
         raise UserError(f"{name}: job lists one job twice.", "Leave one out.", field="job")
     return found
