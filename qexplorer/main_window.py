@@ -59,8 +59,9 @@ class MainWindow(QMainWindow):
         self._settings = settings or QSettings(str(state_folder() / "layout.ini"), QSettings.Format.IniFormat)
         self.store = Store(state, self)
         sketches = session.with_name("sketches.sqlite3") if session else None
-        self.preview = Preview(self.store, self, SketchCache(sketches))
-        measuring, reading = Runner("measuring", parent=self), Runner("history", parent=self)
+        looking, reading = Runner("preview", parent=self), Runner("history", parent=self)
+        measuring = Runner("measuring", after=looking, parent=self)
+        self.preview = Preview(self.store, looking, self, SketchCache(sketches))
         self.surveys = Surveys(self.store, self.preview, measuring, self)
         self.layers = LayerScan(self.store, self.preview, measuring, self)
         history = history or History()

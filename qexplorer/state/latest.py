@@ -9,6 +9,9 @@ from PySide6.QtCore import QObject, QTimer, Signal, Slot
 from qexplorer.progress import Steps
 from qexplorer.state.runner import Cancelled, Done, Failed, Runner, Task
 
+CALM_MS = 120
+"""A choice has to stand so long before work begins that need not be seen at once: a drag starts none."""
+
 
 class Service(Protocol):
     """What the window has of whatever works in the background."""

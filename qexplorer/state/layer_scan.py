@@ -6,15 +6,13 @@ from qexplorer.inspection.scan import Scan
 from qexplorer.progress import Steps
 from qexplorer.quant import QuantSpec
 from qexplorer.state.app_state import AppState
-from qexplorer.state.latest import Latest
+from qexplorer.state.latest import CALM_MS, Latest
 from qexplorer.state.preview import Preview
 from qexplorer.state.runner import Done, Failed, Runner
 from qexplorer.state.store import Store
 
 SCAN_LIMIT = 64_000_000
 """Files up to so many values are scanned by themselves."""
-CALM_MS = 300
-"""A choice has to stand so long before that."""
 MOST = 4
 """So many specs can be pinned beside the current one."""
 RANK = 2
@@ -50,8 +48,7 @@ class LayerScan(QObject):
         store.changed.connect(self._on_changed)
         preview.opened.connect(self._on_opened)
         preview.refused.connect(self._on_refused)
-        for signal in (preview.analyzed, preview.failed):
-            signal.connect(self._on_shown)
+        preview.analyzed.connect(self._tell_shown)
 
     @property
     def specs(self) -> tuple[QuantSpec, ...]:
@@ -138,8 +135,7 @@ class LayerScan(QObject):
         """Scan a small file once nothing more is chosen, unless that is done or the person has stopped it."""
         wanted = self.specs if self._watched else self.specs[:1]
         if self.small and not self._stopped and not self._suffices(wanted):
-            self._latest.ask(lambda: self._steps(wanted) if self._preview.settled else None, TITLE, self._on_ended,
-                             calm_ms=calm_ms)  # fmt: skip
+            self._latest.ask(lambda: self._steps(wanted), TITLE, self._on_ended, calm_ms=calm_ms)
 
     def _suffices(self, wanted: tuple[QuantSpec, ...]) -> bool:
         """Whether the scan says all that somebody wants to see, or is about to: beside the table only the spec in use
@@ -198,6 +194,7 @@ class LayerScan(QObject):
             self._tell_shown()
         self._begin_soon()
 
+    @Slot()
     def _tell_shown(self) -> None:
         """Tell the SQNR of the tensor that is shown, where it is no rough one."""
         analysis, state = self._preview.analysis, self._store.state
@@ -215,14 +212,6 @@ class LayerScan(QObject):
         del failed
         if self._preview.checkpoint is None:
             self._clear()
-        self._begin_soon()
-
-    @Slot(object)
-    def _on_shown(self, shown: object) -> None:
-        """The choice is shown, or it was said why it cannot be: there may be time for all else."""
-        del shown
-        self._tell_shown()
-        self._begin_soon()
 
     @Slot()
     def _on_grown(self) -> None:

@@ -10,13 +10,10 @@ from qexplorer.inspection.sketch_cache import SketchCache
 from qexplorer.quant import Analysis
 from qexplorer.quant.warm import KERNELS, load_kernels
 from qexplorer.state.app_state import AppState
-from qexplorer.state.latest import Latest
+from qexplorer.state.latest import CALM_MS, Latest
 from qexplorer.state.runner import Done, Failed, Runner
 from qexplorer.state.store import Store
 from qexplorer.weights import Checkpoint, TensorInfo, open_checkpoint
-
-CALM_MS = 120
-"""A choice has to stand so long before a large tensor is measured exactly."""
 
 
 class Preview(QObject):
@@ -31,10 +28,11 @@ class Preview(QObject):
     failed = Signal(object)  # Failed: the tensor could not be analyzed
     progressed = Signal(object)  # Task
 
-    def __init__(self, store: Store, parent: QObject | None = None, cache: SketchCache | None = None) -> None:
+    def __init__(
+        self, store: Store, runner: Runner, parent: QObject | None = None, cache: SketchCache | None = None
+    ) -> None:
         super().__init__(parent)
-        self._store, self._cache = store, cache
-        self._runner = Runner("preview", parent=self)
+        self._store, self._runner, self._cache = store, runner, cache
         self._runner.progressed.connect(self.progressed)
         self._open, self._look = (Latest(self._runner, parent=self) for _ in range(2))
         self._exact, self._warm = (Latest(self._runner, rank=rank, parent=self) for rank in (1, 2))
@@ -69,11 +67,6 @@ class Preview(QObject):
         for latest in (self._open, self._look, self._exact, self._warm):
             latest.drop()
         return self._runner.close()
-
-    @property
-    def settled(self) -> bool:
-        """Whether the choice is shown as exactly as it will be, or it was said why it cannot be."""
-        return not (self._open.pending or self._look.pending or self._exact.pending)
 
     @property
     def idle(self) -> bool:

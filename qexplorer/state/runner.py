@@ -1,7 +1,7 @@
 """`Runner`: steps generators on one thread of its own, and reports to the thread of the window.
 
 As work stops only between two steps, it can also be put off there and taken up again: a task gives way to those of a
-lower rank, and all but rank 0 wait while the runner is held.
+lower rank, of its own runner and of the one that this comes `after`, and all but rank 0 wait while a runner is held.
 """
 
 import itertools
@@ -21,6 +21,8 @@ from qexplorer.progress import Progress, Steps, TimeLeft
 
 POLL_MS = 100
 """How often progress is read; the worker never emits it, so a fast generator cannot flood the event loop."""
+LAST = 100
+"""A rank that gives way to all."""
 PATIENCE_S = 0.5
 """So long whoever holds a runner waits for the step at hand."""
 
@@ -105,10 +107,12 @@ class Runner(QObject):
     ended = Signal(object)  # Task
     _crossed = Signal(object, str)  # from the worker to the window's thread
 
-    def __init__(
-        self, name: str, *, timed: Callable[[bool], None] | None = None, parent: QObject | None = None
-    ) -> None:
+    def __init__(self, name: str, *, after: "Runner | None" = None, timed: Callable[[bool], None] | None = None,
+                 parent: QObject | None = None) -> None:  # fmt: skip
         super().__init__(parent)
+        self._after, self._followers = after, list[Runner]()
+        if after is not None:
+            after._followers.append(self)
         self._queue: deque[Task] = deque()
         self._wake = threading.Condition()
         self._closing = self._held = False
@@ -141,6 +145,7 @@ class Runner(QObject):
                 return
             self._queue.remove(task)
         self._drop(task)
+        self._let_follow()
 
     def hold(self, held: bool) -> None:
         """Let all tasks but those of rank 0 wait, or go on. Where one is in the middle of a step, wait for its end."""
@@ -205,17 +210,33 @@ class Runner(QObject):
             if outcome is not None:
                 self._tell(task, "ended")
             del task, outcome
+            self._let_follow()
+
+    def _let_follow(self) -> None:
+        """Nothing may be left to do here: let those go on that come after."""
+        for runner in self._followers:
+            with runner._wake:
+                runner._wake.notify_all()
 
     def _next(self) -> Task | None:
         """The task to be stepped now: of those of the lowest rank the first; one that is to stop comes before all."""
-        ready = [task for task in self._queue if task.cancelling or not (self._held and task.rank)]
+        lowest = self._first_rank()
+        ready = [task for task in self._queue if task.cancelling or not self._waits(task, lowest)]
         return min(ready, key=lambda task: -1 if task.cancelling else task.rank, default=None)
+
+    def _waits(self, task: Task, lowest: int) -> bool:
+        return task.rank > 0 and (self._held or lowest < task.rank)
+
+    def _first_rank(self) -> int:
+        """The lowest rank of what the runner has to do that this one comes after."""
+        return min((task.rank for task in self._after.tasks), default=LAST) if self._after else LAST
 
     def _gives_way(self, task: Task) -> bool:
         if not task.rank:
             return False
         with self._wake:
-            return self._held or any(other.rank < task.rank or other.cancelling for other in self._queue)
+            waits = self._waits(task, self._first_rank())
+            return waits or any(other.rank < task.rank or other.cancelling for other in self._queue)
 
     def _advance(self, task: Task) -> Outcome | None:
         """Step a task to its end, or until it gives way: None."""

@@ -13,13 +13,11 @@ from qexplorer.quant import QuantSpec
 from qexplorer.quant.survey import FORMATS_LIMIT, LIMIT, format_specs, observer_specs, survey_formats, survey_observers
 from qexplorer.quant.tensor_source import Values
 from qexplorer.state.app_state import AppState
-from qexplorer.state.latest import Latest
+from qexplorer.state.latest import CALM_MS, Latest
 from qexplorer.state.preview import Preview
 from qexplorer.state.runner import Done, Failed, Runner
 from qexplorer.state.store import Store
 
-CALM_MS = 150
-"""A choice has to stand so long before a survey of it begins: a drag starts none."""
 ROUGH = 20_000
 """Larger tensors are surveyed by so many values first, so that something is seen at once."""
 REMEMBERED = 32

@@ -182,6 +182,30 @@ def test_what_is_held_can_be_closed(three: tuple[Latest, Latest, Latest], log: L
     assert log.closed.is_set()
 
 
+def test_one_runner_comes_after_another(
+    qtbot: QtBot, new_runner: Callable[..., Runner], log: Log, told: list[Any]
+) -> None:
+    first = new_runner("first")
+    scan = Latest(new_runner("second", after=first), rank=1)
+    for name in ("a", "b"):
+        scan.ask(partial(counting, log, "scan", 50), "scan", told.append)
+        qtbot.waitUntil(lambda: "scan 3" in log)
+        look = Log()
+        task = first.submit(look.endless(), "look")
+        assert look.started.wait(5)
+        qtbot.wait(20)  # the step at hand
+        seen = list(log)
+        qtbot.wait(50)
+        assert list(log) == seen
+        first.cancel(task)
+        same = first.submit(look.endless(), "kernels", rank=1)
+        qtbot.waitUntil(lambda: scan.idle)
+        assert told.pop() == Done("scan")
+        first.cancel(same)
+        log.clear()
+        log.append(name)
+
+
 def test_a_task_that_times_its_steps_says_so_from_its_own_thread(
     qtbot: QtBot, new_runner: Callable[..., Runner], log: Log
 ) -> None:

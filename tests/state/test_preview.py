@@ -61,8 +61,9 @@ class Watched:
 
     def __init__(self, state: AppState) -> None:
         self.store = Store(state)
-        self.preview = Preview(self.store)
-        self.layers = LayerScan(self.store, self.preview, Runner("measuring"))
+        runner = Runner("preview")
+        self.preview = Preview(self.store, runner)
+        self.layers = LayerScan(self.store, self.preview, Runner("measuring", after=runner))
         self.told: list[tuple[str, Any]] = []
         for name in ("opened", "refused", "analyzed", "failed"):
             getattr(self.preview, name).connect(self._listener(name))

@@ -42,7 +42,7 @@ class Watched:
 
     def __init__(self, state: AppState) -> None:
         self.store = Store(state)
-        self.preview = Preview(self.store)
+        self.preview = Preview(self.store, Runner("preview"))
         self.surveys = Surveys(self.store, self.preview, Runner("measuring"))
         self.told: list[tuple[str, Any]] = []
         self.surveys.surveyed.connect(self._on_told)
@@ -140,7 +140,7 @@ def test_a_choice_that_changes_meanwhile_drops_what_is_on_its_way(qtbot, watch, 
     seen = watch("formats", path=file, tensor="a", spec=INT4)
     seen.told.clear()
     seen.store.update(tensor="large")
-    qtbot.waitUntil(lambda: seen.preview.settled and not seen.surveys.idle)
+    qtbot.waitUntil(lambda: seen.preview.idle and not seen.surveys.idle)
     seen.store.update(tensor="b")
     seen.settle(qtbot)
     assert [survey.n for _, survey in seen.told] == [512]
