@@ -54,9 +54,16 @@ class Named(Protocol):
         ...
 
 
+class NamedClass(Protocol):
+    """The same of a class."""
+
+    name: ClassVar[str]
+    order: ClassVar[int]
+
+
 N = TypeVar("N", bound=Named)
-C = TypeVar("C", bound=Named)
-D = TypeVar("D", bound=Named)
+C = TypeVar("C", bound=NamedClass)
+D = TypeVar("D", bound=NamedClass)
 P = TypeVar("P", bound=Plugin)
 
 

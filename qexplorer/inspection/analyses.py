@@ -121,7 +121,7 @@ class Analyses:
         """What the spec does to each tensor that was measured under it, by name; who measures another adds to it."""
         known = self._figures.get(spec)
         if known is None:
-            known = {}
+            known = dict[str, LayerFigures]()
             self._figures.put(spec, known)
         return known
 
