@@ -72,4 +72,4 @@ def test_folders_that_cannot_be_used_are_said_and_the_window_opens_nevertheless(
     (tmp_path / "file").write_text("not a folder")
     settled, _, banner, _ = started(tmp_path / "file")
     assert settled
-    assert "cannot be made" in banner
+    assert "could not be created" in banner

@@ -63,7 +63,7 @@ def read_header(read: Callable[[int], bytes], where: str, name: str) -> NpyHeade
         raise FormatError("BadHeader", where, f"the array {printable(name)} does not begin as NumPy's do.", _MEND)
     if len(prefix) < PREFIX_BYTES:
         what = f"it ends within the header of {printable(name)}."
-        raise FormatError("Truncated", where, what, "The file is incomplete: fetch it again.")
+        raise FormatError("Truncated", where, what, "The file is incomplete. Download it again.")
     version = prefix[6]
     if version not in (1, 2, 3):
         raise FormatError("BadHeader", where, f"version {version} of NumPy's format is not known.", _MEND)
@@ -75,7 +75,7 @@ def read_header(read: Callable[[int], bytes], where: str, name: str) -> NpyHeade
     header = read(start + n)
     if len(header) < start + n:
         what = f"it ends within the header of {printable(name)}."
-        raise FormatError("Truncated", where, what, "The file is incomplete: fetch it again.")
+        raise FormatError("Truncated", where, what, "The file is incomplete. Download it again.")
     text = header[start:].decode("utf-8" if version == 3 else "latin-1")
     keys = sorted(_KEYS.findall(text))
     if len(set(keys)) != len(keys):

@@ -77,7 +77,7 @@ class PositionedFile:
         """The same as an array of its own."""
         if offset < 0 or n < 0 or offset + n > self.size:
             what = f"it ends at byte {self.size:,}, but bytes {offset:,} to {offset + n:,} are needed."
-            raise FormatError("Truncated", self.where, what, "The file is incomplete: fetch it again.")
+            raise FormatError("Truncated", self.where, what, "The file is incomplete. Download it again.")
         try:
             data = np.empty(n, np.uint8)
             self._file.seek(offset)

@@ -49,7 +49,7 @@ def refuse_unfinished(path: Path, size: int) -> None:
         raise FormatError("UnfinishedDownload", where, what, "Let the download end, then open the whole file.")
     if size < limits.SHORTEST_FILE:
         what = f"it holds {size} bytes; no weight file is that short."
-        raise FormatError("Truncated", where, what, "The file is incomplete: fetch it again.")
+        raise FormatError("Truncated", where, what, "The file is incomplete. Download it again.")
 
 
 def refusal(path: Path, head: bytes) -> FormatError:

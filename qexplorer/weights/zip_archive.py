@@ -29,7 +29,7 @@ _ENCRYPTED, _DESCRIBED_LATER, _UTF8 = 0x2041, 0x8, 0x800
 _U16, _U32 = 0xFFFF, 0xFFFFFFFF
 _STEP = 64 << 10
 _ENTRIES_AT_ONCE = 2000
-_MEND = "The file is damaged or was altered: fetch it again."
+_MEND = "The file is damaged or was altered. Download it again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ def _directory(file: PositionedFile) -> tuple[int, int, int]:
         at = tail.rfind(b"PK\x05\x06", 0, at)
     if at < 0:
         what = "the archive has no list of its records at its end."
-        raise FormatError("Truncated", file.where, what, "The file is incomplete: fetch it again.")
+        raise FormatError("Truncated", file.where, what, "The file is incomplete. Download it again.")
     _, disk, first_disk, _, count, size, start, _ = _END.unpack_from(tail, at)
     end = tail_start + at
     if end >= _LOCATOR64.size and (located := file.read(end - _LOCATOR64.size, _LOCATOR64.size)).startswith(b"PK\6\7"):

@@ -140,7 +140,7 @@ def test_a_full_disk_is_said_with_what_to_do(history: History, monkeypatch: pyte
 def test_a_data_folder_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setattr("platformdirs.user_data_path", lambda *_, **__: tmp_path / "file" / "qexplorer")
-    with pytest.raises(UserError, match=r"file.qexplorer cannot be made"):
+    with pytest.raises(UserError, match=r"file.qexplorer could not be created"):
         History()
 
 

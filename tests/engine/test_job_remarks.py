@@ -64,7 +64,8 @@ def test_weights_that_stay_float_are_named_with_their_share(tmp_path: Path) -> N
     note = run("weight-only", model=own(tmp_path, RECURRENT), weight_spec="int4").rows[1].note
     values = {"embedding": 16 * 8, "rnn": 2 * 24 * 8, "rest": 8 * 10 + 10 + 2 * 24}
     share = (values["embedding"] + values["rnn"]) / sum(values.values())
-    assert f"Left as they are, {share:.1%} of all values: embedding.weight, rnn.weight_ih_l0, rnn.weight_hh_l0." in note
+    assert f"{share:.1%}" in note
+    assert "embedding.weight, rnn.weight_ih_l0, rnn.weight_hh_l0" in note
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_every_simulation_says_that_it_does_not_trace_and_what_its_file_holds(
     tmp_path: Path, job: str, settings: dict[str, Any]
 ) -> None:
     note = run(job, model=own(tmp_path, BRANCHES), **settings).rows[1].note
-    assert "It does not trace" in note
+    assert "cannot be traced" in note
     assert "float32 stand-ins" in note
 
 

@@ -10,13 +10,14 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from qexplorer.engine.jobs import Job, jobs
+from qexplorer.engine.jobs import Job
 from qexplorer.engine.jobs.record import job_of, recorded, resumed
 from qexplorer.engine.runs.artifacts import save_state
 from qexplorer.engine.runs.history import VERSION, History
 from qexplorer.engine.runs.journal import EVALUATED, Journal, load_arrays, save_arrays
 from qexplorer.engine.runs.results import Row, RunResult
 from qexplorer.errors import UserError
+from qexplorer.plugins import Registry
 from qexplorer.progress import Progress, Steps, finish
 from qexplorer.settings import setting
 
@@ -187,7 +188,9 @@ class Slow(Job):
 
 @pytest.fixture(autouse=True)
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(jobs._classes, "slow", Slow)
+    known = Registry[Job]("job")
+    known.register(Slow)
+    monkeypatch.setattr("qexplorer.engine.jobs.record.jobs", known)
 
 
 def stopped(history: History, how: str) -> str:

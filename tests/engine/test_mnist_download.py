@@ -299,7 +299,7 @@ def test_a_silent_server_is_given_up(server: Served, monkeypatch: pytest.MonkeyP
 def test_nothing_is_written_where_the_cache_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setattr("platformdirs.user_cache_path", lambda *_, **__: tmp_path / "file" / "cache")
-    with pytest.raises(UserError, match="cannot be made"):
+    with pytest.raises(UserError, match="could not be created"):
         finish(open_dataset("mnist"))
 
 

@@ -34,8 +34,8 @@ def test_a_model_that_does_not_trace_is_copied_and_says_so() -> None:
     net, x = settled(Branching()), randn(3, 4, seed=1)
     found = prepare(net, x)
     assert not found.traced
-    assert found.note.startswith("It does not trace (TraceError: symbolically traced variables cannot be used")
-    assert found.note.endswith("so its layers are quantized by hooks: batch norm stays apart.")
+    assert "TraceError: symbolically traced variables cannot be used" in found.note
+    assert "batch norm" in found.note
     assert list(found.layers) == ["first", "last", "unused"]
     assert torch.equal(output(found.module, x), output(net, x))
     assert not any(layer._forward_pre_hooks for layer in found.layers.values())
@@ -84,7 +84,8 @@ def test_a_layer_that_computes_otherwise_is_none_and_is_named() -> None:
     found = prepare(net, x)
     assert found.traced
     assert list(found.layers) == ["0"]
-    assert found.note == "Left as they are, 26.1% of all values: 1.weight."
+    assert "26.1%" in found.note
+    assert "1.weight" in found.note
     assert torch.equal(output(found.module, x), output(net, x))
 
 
@@ -95,9 +96,8 @@ def test_the_layers_within_torch_s_own_blocks_are_found() -> None:
     assert not found.traced
     assert list(found.layers) == ["0", "1.linear1", "1.linear2"]
     assert not is_layer(block.self_attn.out_proj)
-    assert (
-        "Left as they are, 44.8% of all values: 1.self_attn.in_proj_weight, 1.self_attn.out_proj.weight" in found.note
-    )
+    assert "44.8%" in found.note
+    assert "1.self_attn.in_proj_weight, 1.self_attn.out_proj.weight" in found.note
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")

@@ -176,7 +176,7 @@ def _raiser(error: Exception) -> Any:
 
 @pytest.mark.parametrize("bug", [TypeError, KeyError, IndexError, AttributeError, ValueError, RuntimeError])
 @pytest.mark.parametrize(
-    "place", ["readers.safetensors._tensor", "readers.torch_zip.TensorRebuilder.describe", "strided._merged"]
+    "place", ["readers.safetensors.checked_shape", "readers.torch_zip.TensorRebuilder.describe", "strided.Strided.part"]
 )
 def test_a_bug_of_ours_is_not_blamed_on_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bug: type[Exception], place: str
@@ -192,7 +192,7 @@ def test_what_the_system_refuses_is_said_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: str
 ) -> None:
     _save_safetensors(tmp_path / "model")
-    monkeypatch.setattr("qexplorer.weights.readers.safetensors._tensor", _raiser(error))
+    monkeypatch.setattr("qexplorer.weights.readers.safetensors.checked_shape", _raiser(error))
     refused(tmp_path / "model", kind)
 
 
@@ -221,9 +221,10 @@ def test_a_reading_that_is_cancelled_closes_its_file(tmp_path: Path, monkeypatch
     monkeypatch.setattr("qexplorer.weights.file_checkpoint.PositionedFile", noted)
     steps = checkpoint.read_steps(checkpoint.tensors[0])
     next(steps)
-    assert not files[0]._file.closed
+    assert len(files[0].read(0, 8)) == 8
     steps.close()
-    assert files[0]._file.closed
+    with pytest.raises(ValueError, match="closed"):
+        files[0].read(0, 8)
 
 
 def test_a_file_changed_between_listing_and_opening_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,8 +24,8 @@ COMPUTE = ("forward", "_conv_forward")
 """The methods in which a layer computes."""
 TOLERANCE = 1e-4
 """How far outputs of the traced copy may be from the model's, in units of the largest one, or of 1 if that is less."""
-UNTRACED = "It does not trace ({reason}), so its layers are quantized by hooks: batch norm stays apart."
-LEFT = "Left as they are, {share:.1%} of all values: {names}."
+UNTRACED = "The model cannot be traced ({reason}); layers are quantized with hooks and batch norm is not folded."
+LEFT = "Not quantized ({share:.1%} of all values): {names}."
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ def _open_array(file: PositionedFile) -> Checkpoint:
     end = header.data_start + header.nbytes
     if end > file.size and not header.unsupported:
         what = f"its array needs {end:,} bytes and the file holds {file.size:,}."
-        raise FormatError("Truncated", file.where, what, "The file is incomplete: fetch it again.")
+        raise FormatError("Truncated", file.where, what, "The file is incomplete. Download it again.")
     warnings = [header.warning] if header.warning else []
     if end < file.size and not header.unsupported:
         warnings.append(f"{file.size - end:,} bytes follow the array; they are not read.")

@@ -31,7 +31,7 @@ _PACKED = {"F4": ("float4_e2m1fn", 4), "F6_E2M3": ("float6_e2m3fn", 6), "F6_E3M2
 _Kinds = dict[tuple[Any, ...], tuple[tuple[int, ...], tuple[int, ...], int]]
 """Shape, strides and number of values of each stored type and shape, as these are written."""
 _STEP = 20_000
-_MEND = "The file is damaged or was altered: fetch it again."
+_MEND = "The file is damaged or was altered. Download it again."
 
 
 @readers.register
@@ -86,7 +86,7 @@ def _header(file: PositionedFile) -> tuple[dict[str, Any], int]:
         raise FormatError("HeaderTooLarge", file.where, what, _MEND)
     if 8 + n > file.size:
         what = f"its header claims {n:,} bytes and the file holds {file.size:,}."
-        raise FormatError("Truncated", file.where, what, "The file is incomplete: fetch it again.")
+        raise FormatError("Truncated", file.where, what, "The file is incomplete. Download it again.")
     return parse_object(file.read(8, n), file.where, "BadHeader", "its header"), 8 + n
 
 
@@ -166,5 +166,5 @@ def _checked_layout(where: str, extents: list[tuple[int, int, str]], available: 
         last = end
     if last > available:
         what = f"its tensors take {last:,} bytes and the file holds {available:,} of them."
-        raise FormatError("Truncated", where, what, "The file is incomplete: fetch it again.")
+        raise FormatError("Truncated", where, what, "The file is incomplete. Download it again.")
     return last

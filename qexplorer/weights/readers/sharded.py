@@ -23,7 +23,7 @@ _INDEX = (".safetensors.index.json", ".bin.index.json")
 _SINGLE = ("model.safetensors", "diffusion_pytorch_model.safetensors", "pytorch_model.bin")
 _WEIGHTS = (".safetensors", ".bin")
 _STEP = 100
-_MEND = "The index is damaged or was altered: fetch it again."
+_MEND = "The index is damaged or was altered. Download it again."
 
 
 @readers.register
