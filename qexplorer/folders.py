@@ -77,6 +77,7 @@ def _made(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            f"The folder {folder} could not be created: {error.strerror}.", "Nothing can be saved there until that is fixed."
+            f"The folder {folder} could not be created: {error.strerror}.",
+            "Nothing can be saved there until that is fixed.",
         ) from error
     return folder

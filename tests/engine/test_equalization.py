@@ -33,7 +33,7 @@ def test_equalizing_keeps_the_outputs_and_makes_ranges_equal() -> None:
     model, x = ready(chain(), 4, 2, 8, 8)
     assert model.folded == 3
     before, spread = output(model, x), outgoing(model.layers["0"])
-    done = finish(CrossLayerEqualization().mend_model(model, None, []))
+    done = finish(CrossLayerEqualization().transform_model(model, None, []))
     assert close(output(model, x), before)
     found = [(p.first, p.second) for p in pairs(model)]
     assert found == [("0", "3"), ("3", "6"), ("6", "9"), ("11", "13")]
@@ -94,7 +94,7 @@ def test_a_pair_is_what_scales_through_to_one_reader_alone(how: str) -> None:
     net = Half(how)
     model, x = ready(net if how == "weights of two" else settled(net), 2, 4, 4, 4)
     before = output(model, x)
-    done = finish(CrossLayerEqualization().mend_model(model, None, []))
+    done = finish(CrossLayerEqualization().transform_model(model, None, []))
     assert bool(list(pairs(model))) == (how in PAIRED)
     if how in UNPAIRED:
         assert done == [{"repair": "cle", "note": "Nothing to equalize: no layer alone reads another's output."}]
@@ -116,7 +116,7 @@ def test_weights_in_any_layout_are_equalized() -> None:
     model, x = ready(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3)), 2, 3, 8, 8)
     model.module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     before = output(model, x)
-    finish(CrossLayerEqualization().mend_model(model, None, []))
+    finish(CrossLayerEqualization().transform_model(model, None, []))
     assert close(output(model, x), before)
 
 
@@ -131,7 +131,7 @@ def test_what_does_not_trace_has_nothing_to_equalize() -> None:
 
     model, _ = ready(Branching(), 2, 2, 8, 8)
     note = "Nothing to equalize: the model does not trace."
-    assert finish(CrossLayerEqualization().mend_model(model, None, [])) == [{"repair": "cle", "note": note}]
+    assert finish(CrossLayerEqualization().transform_model(model, None, [])) == [{"repair": "cle", "note": note}]
 
 
 def test_equalized_weights_lose_less_with_one_scale_for_all() -> None:

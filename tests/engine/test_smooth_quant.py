@@ -20,7 +20,7 @@ def test_smoothing_a_transformer_keeps_its_outputs() -> None:
     x = torch.rand((4, 1, 32, 32), generator=chance(0))
     model = prepare(net, x)
     before = output(model, x)
-    done = finish(SmoothQuant(0.5).mend_model(model, None, [x.numpy()]))
+    done = finish(SmoothQuant(0.5).transform_model(model, None, [x.numpy()]))
     names = [f"blocks.{i}.{part}" for i in range(4) for part in ("attention.qkv", "mlp.0")]
     assert [d["name"] for d in done] == names  # the last norm is read by a mean
     assert close(output(model, x), before)
@@ -67,7 +67,7 @@ class Read(nn.Module):
 def test_only_norms_that_layers_alone_read_are_smoothed(how: str) -> None:
     model, x = ready(Read(how), 5, 6)
     before = output(model, x)
-    done = finish(SmoothQuant().mend_model(model, None, batches(5, 6)))
+    done = finish(SmoothQuant().transform_model(model, None, batches(5, 6)))
     smoothed = how == "two layers"
     assert [names for _, names in norm_readers(model)] == ([["one", "two"]] if smoothed else [])
     assert ("note" in done[0]) != smoothed
@@ -82,7 +82,7 @@ def test_a_channel_that_is_always_zero_does_not_blow_up() -> None:
     x = randn(5, 6)
     model = prepare(net, x)
     before = output(model, x)
-    finish(SmoothQuant().mend_model(model, None, batches(5, 6)))
+    finish(SmoothQuant().transform_model(model, None, batches(5, 6)))
     assert close(output(model, x), before)
     assert all(p.isfinite().all() for p in model.module.parameters())
 
@@ -90,8 +90,8 @@ def test_a_channel_that_is_always_zero_does_not_blow_up() -> None:
 def test_smoothing_needs_samples_and_layer_norms() -> None:
     model, _ = ready(Read("two layers"), 5, 6)
     with pytest.raises(UserError, match="Add calibration samples") as caught:
-        finish(SmoothQuant().mend_model(model, None, []))
+        finish(SmoothQuant().transform_model(model, None, []))
     assert caught.value.field == "calibration"
     model, _ = ready(chain(), 2, 2, 8, 8)
-    (note,) = finish(SmoothQuant().mend_model(model, None, batches(2, 2, 8, 8)))
+    (note,) = finish(SmoothQuant().transform_model(model, None, batches(2, 2, 8, 8)))
     assert note["note"].startswith("Nothing to smooth")

@@ -23,7 +23,7 @@ def mended(text: str, shop: Workshop, batches: "Batches") -> "Steps[nn.Module]":
         return shop.module
     prepared = prepare(shop.module, shop.example)
     for step in steps:
-        yield from step.mend_model(prepared, Recipe(LayerSpec()), batches)
+        yield from step.transform_model(prepared, Recipe(LayerSpec()), batches)
     return prepared.module
 
 
@@ -34,4 +34,4 @@ def repair_note(text: str) -> str:
 
 
 def _mends_model(step: Repair) -> bool:
-    return type(step).mend_model is not Repair.mend_model
+    return type(step).transform_model is not Repair.transform_model

@@ -30,7 +30,7 @@ class CrossLayerEqualization(Repair):
     help: ClassVar[str] = "Makes channel ranges of neighbouring layers alike; the float model computes the same"
     order: ClassVar[int] = 10
 
-    def mend_model(self, model: "Prepared", recipe: Any, batches: "Batches") -> Steps[list[dict[str, Any]]]:
+    def transform_model(self, model: "Prepared", recipe: Any, batches: "Batches") -> Steps[list[dict[str, Any]]]:
         from qexplorer.engine.simulation.graph import pairs
 
         del recipe, batches

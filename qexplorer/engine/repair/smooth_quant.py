@@ -33,7 +33,7 @@ class SmoothQuant(Repair):
     offered: ClassVar[tuple[str, ...]] = ("fold,smooth_quant:0.5",)
     needs_data: ClassVar[bool] = True
 
-    def mend_model(self, model: "Prepared", recipe: Any, batches: "Batches") -> Steps[list[dict[str, Any]]]:
+    def transform_model(self, model: "Prepared", recipe: Any, batches: "Batches") -> Steps[list[dict[str, Any]]]:
         import torch
 
         from qexplorer.engine.simulation.graph import norm_readers

@@ -61,7 +61,7 @@ class Repair(Plugin):
         """The spec of weights with which the step goes; a `UserError` where it cannot go with this one."""
         return spec
 
-    def mend_model(self, model: "Prepared", recipe: Any, batches: "Batches") -> Steps[list[dict[str, Any]]]:
+    def transform_model(self, model: "Prepared", recipe: Any, batches: "Batches") -> Steps[list[dict[str, Any]]]:
         """Change the float model so that it quantizes better and computes the same; what was done, for people.
 
         `recipe` is the run's `Recipe`.
@@ -76,6 +76,6 @@ class Repair(Plugin):
         yield from ()
 
     def after(self, task: LayerTask) -> Steps[None]:
-        """Mend a layer whose weights are quantized already."""
+        """Correct a layer whose weights are quantized already."""
         del task
         yield from ()

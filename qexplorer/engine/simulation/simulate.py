@@ -96,7 +96,7 @@ class Plan:
     def decided_by(self) -> int:
         """How many samples decide something: the ranges of activations, or what a repair does."""
         ranges = self.recipe.reads and not self.dynamic
-        changes = any(r.needs_data and type(r).mend_model is not Repair.mend_model for r in self.repairs)
+        changes = any(r.needs_data and type(r).transform_model is not Repair.transform_model for r in self.repairs)
         batches = self.batches if ranges or changes else self.seen if self.mends else ()
         return sum(map(len, batches))
 
@@ -123,7 +123,7 @@ def simulate(source: Prepared, plan: Plan, journal: Journal | None = None, key: 
     journal = journal or Journal()
     model, done = source.copy(), []
     plan.recipe.check(model.layers)
-    mending = [repair.mend_model(model, plan.recipe, plan.batches) for repair in plan.repairs]
+    mending = [repair.transform_model(model, plan.recipe, plan.batches) for repair in plan.repairs]
     for i, steps in enumerate(mending):
         done += yield from within(steps, MENDED * i / len(mending), MENDED * (i + 1) / len(mending))
     specs = {name: plan.of(name) for name in model.layers}
