@@ -81,7 +81,7 @@ def _bits_per_weight(form: "Format", size: int) -> float | None:
     """With groups of `size`, or of the format's own size; `None` where the format has no groups."""
     from qexplorer.quant import QuantSpec
     from qexplorer.quant.analysis import size_bits
-    from qexplorer.quant.granularity import PerBlock, PerGroup
+    from qexplorer.quant.granularity import PerGroup
 
     spec = QuantSpec(format=form)
     group = PerGroup(size)
@@ -89,6 +89,7 @@ def _bits_per_weight(form: "Format", size: int) -> float | None:
         if spec.refusal("granularity", group):
             return None
         spec = spec.adopt("granularity", group)
-    elif isinstance(spec.granularity, PerBlock):
-        size = spec.granularity.height * spec.granularity.width
+    elif spec.granularity.within_channels:
+        tiling = spec.granularity.tiling((MANY, MANY))
+        size = tiling.height * tiling.width
     return round(size_bits(spec, MANY * size, MANY) / (MANY * size), 4)

@@ -7,7 +7,7 @@ import numpy as np
 
 from qexplorer.errors import UserError
 from qexplorer.quant.analysis import Analysis
-from qexplorer.quant.granularity import PerChannel, PerGroup, PerTensor
+from qexplorer.quant.granularity import PerChannel, PerGroup
 from qexplorer.quant.observers.minmax import MinMax
 from qexplorer.quant.observers.mse import Mse
 from qexplorer.quant.spec import QuantSpec
@@ -77,7 +77,7 @@ def advise(analysis: Analysis) -> list[Advice]:
 def _channels(analysis: Analysis, shape: Shape) -> Iterator[Advice]:
     del shape
     spec, sqnr = analysis.spec, analysis.channel_sqnr_db[np.isfinite(analysis.channel_sqnr_db)]
-    if not isinstance(spec.granularity, PerTensor) or len(sqnr) < 4:
+    if not spec.granularity.shared or len(sqnr) < 4:
         return
     worst, middle = np.percentile(sqnr, 10), np.median(sqnr)
     if middle - worst >= SPREAD_DB:
@@ -92,7 +92,7 @@ def _tail(analysis: Analysis, shape: Shape) -> Iterator[Advice]:
     spec = analysis.spec
     reach = max(shape.below, shape.above) / shape.sigma
     coarse = spec.format.uniform and spec.format.code_bits <= 8
-    if coarse and isinstance(spec.granularity, PerTensor) and isinstance(spec.observer, MinMax) and reach > TAIL_SIGMAS:
+    if coarse and spec.granularity.shared and isinstance(spec.observer, MinMax) and reach > TAIL_SIGMAS:
         yield Advice(
             f"A long tail: the farthest value is {reach:.1f} standard deviations out, and to cover it every step is "
             "wider than most values need.",
@@ -114,7 +114,7 @@ def _shift(analysis: Analysis, shape: Shape) -> Iterator[Advice]:
 
 def _skew(analysis: Analysis, shape: Shape) -> Iterator[Advice]:
     spec = analysis.spec
-    if spec.scheme != "symmetric" or "scheme" not in spec.format.applies or not isinstance(spec.granularity, PerTensor):
+    if spec.scheme != "symmetric" or "scheme" not in spec.format.applies or not spec.granularity.shared:
         return
     low, high = max(-analysis.data_lo, 0.0), max(analysis.data_hi, 0.0)
     long, short = max(low, high), min(low, high)
@@ -131,7 +131,7 @@ def _skew(analysis: Analysis, shape: Shape) -> Iterator[Advice]:
 def _coarse(analysis: Analysis, shape: Shape) -> Iterator[Advice]:
     del shape
     spec = analysis.spec
-    per_channel = isinstance(spec.granularity, PerChannel)
+    per_channel = spec.granularity.per_channel
     if per_channel and spec.format.code_bits <= FEW_BITS and analysis.metrics.sqnr_db < POOR_DB:
         yield Advice(
             f"{analysis.metrics.sqnr_db:.1f} dB with one scale a channel: {spec.format.code_bits} bits are few for so "

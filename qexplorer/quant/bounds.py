@@ -16,9 +16,9 @@ from typing import TypeAlias
 import numpy as np
 
 from qexplorer.quant.arrays import AnyArray, Doubles, Mask
-from qexplorer.quant.error_sums import Measured
 from qexplorer.quant.metrics import entropy_bits, sqnr_db
 from qexplorer.quant.params import QuantParams
+from qexplorer.quant.piece_sums import PieceSums
 from qexplorer.quant.sketch import Sketch
 from qexplorer.quant.spec import QuantSpec
 
@@ -52,7 +52,7 @@ class _Buckets:
         return float((self.counts * figures).sum())
 
 
-def bounds_of(whole: Sketch, spec: QuantSpec, params: QuantParams, total: Measured) -> Bounds:
+def bounds_of(whole: Sketch, spec: QuantSpec, params: QuantParams, total: PieceSums) -> Bounds:
     """The bounds of every figure that follows from a sketch; none where it is exact."""
     if whole.exact or not whole.n:
         return NO_BOUNDS
@@ -114,7 +114,7 @@ def _cosine(b: _Buckets, x2: tuple[float, float], e2: tuple[float, float]) -> tu
     return max(low, -1.0, math.sqrt(1 - sine2) if sine2 < 1 else -1.0), min(high, 1.0)
 
 
-def _codes(b: _Buckets, codes: AnyArray, total: Measured, all_codes: int) -> Bounds:
+def _codes(b: _Buckets, codes: AnyArray, total: PieceSums, all_codes: int) -> Bounds:
     """Utilization: codes that are certainly in use, and one more for each value that may have another. Entropy: a
     share t of values with other codes changes it by t·log₂(K − 1) + h(t) at most (Audenaert 2007).
     """

@@ -1,7 +1,6 @@
 """One piece of a tensor, quantized and measured: in compiled code where it can be, else by the NumPy reference."""
 
 import sys
-from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from qexplorer.quant.formats import Format
 from qexplorer.quant.metrics import ErrorSums
 from qexplorer.quant.observers import Ends, extremes
 from qexplorer.quant.params import QuantParams
+from qexplorer.quant.piece_sums import PieceSums
 from qexplorer.quant.rounding import HALF_EVEN
 from qexplorer.quant.tensor_source import widened
 
@@ -19,32 +19,6 @@ WORTH_CALLING = 1 << 15
 WORTH_LOADING = 1 << 20
 """Tensors of fewer values are done in NumPy as long as the kernels are not loaded, which takes half a second once."""
 NOTHING = np.zeros(0, np.int64)
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What a piece adds: sums, code counts and, where asked for, histograms; Σx² and Σe² of its rows, `[R]`, or of so
-    many of them together.
-    """
-
-    sums: ErrorSums
-    code_counts: Counts
-    original: Counts
-    dequantized: Counts
-    errors: Counts
-    row_x2: Doubles
-    row_e2: Doubles
-
-    def __add__(self, other: "Measured") -> "Measured":
-        """This and another piece; what is known of single rows is left to the first."""
-        return replace(
-            self,
-            sums=self.sums + other.sums,
-            code_counts=self.code_counts + other.code_counts,
-            original=self.original + other.original,
-            dequantized=self.dequantized + other.dequantized,
-            errors=self.errors + other.errors,
-        )
 
 
 def plain(form: Format, params: QuantParams) -> bool:
@@ -60,7 +34,7 @@ def compiled(n: int, *, few: bool = False) -> bool:
 def measure(
     rows: AnyArray, form: Format, params: QuantParams, bins: Bins | None = None, error_bins: Bins | None = None,
     together: int = 1,
-) -> Measured:  # fmt: skip
+) -> PieceSums:  # fmt: skip
     """Quantize `[R, N]` of any stored type and measure it; histograms only where there are `bins`.
 
     A scale serves equally many rows that follow each other; the squares of so many rows `together` are one sum. NaN
@@ -87,7 +61,7 @@ def ends_of(rows: AnyArray) -> Ends:
 def measure_reference(
     rows: Floats, form: Format, params: QuantParams, bins: Bins | None = None, error_bins: Bins | None = None,
     weights: Counts | None = None, together: int = 1,
-) -> Measured:  # fmt: skip
+) -> PieceSums:  # fmt: skip
     """What `measure` is held to, written for reading; each value counts once, or `weights` times `[R, N]`."""
     codes = form.quantize(rows, params)
     y32 = form.dequantize(codes, params)
@@ -109,7 +83,7 @@ def measure_reference(
         clipped=float((often * form.outside(np.where(finite, rows, np.float32(0)), params)).sum()),
     )
     counted = None if weights is None else weights[finite]
-    return Measured(
+    return PieceSums(
         sums=sums,
         code_counts=np.bincount(
             codes[finite] - params.qmin, weights=counted, minlength=params.qmax - params.qmin + 1

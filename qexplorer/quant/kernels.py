@@ -28,10 +28,10 @@ from numba import types
 
 from qexplorer.quant.arrays import AnyArray, Doubles, Floats
 from qexplorer.quant.bins import Bins
-from qexplorer.quant.error_sums import Measured
+from qexplorer.quant.buckets import LOW_BITS, ZEROS
 from qexplorer.quant.metrics import ErrorSums
 from qexplorer.quant.params import QuantParams
-from qexplorer.quant.sketch import LOW_BITS, ZEROS
+from qexplorer.quant.piece_sums import PieceSums
 from qexplorer.quant.tensor_source import widened
 
 STRIP = 1024
@@ -531,7 +531,7 @@ def _tally_half(row: Any, table: Any) -> None:
 
 def measure(
     rows: AnyArray, params: QuantParams, bins: Bins | None, error_bins: Bins | None, together: int = 1
-) -> Measured:
+) -> PieceSums:
     """What `measure_reference` says of integers rounded half to even, from one pass over `[R, N]`.
 
     A scale serves equally many rows that follow each other: all, or one, or some. Without `bins` nothing but codes is
@@ -563,7 +563,7 @@ def measure(
     if alike and bins is not None:
         stand_for = (np.arange(codes) + (params.qmin - params.zero_point[0])).astype(np.float32) * params.scale[0]
         dequantized = bins.counts(stand_for, counts[0])
-    return Measured(
+    return PieceSums(
         sums=ErrorSums(
             n=int(n.sum()),
             e2=float(e2.sum()),

@@ -40,7 +40,7 @@ LevelRule = WholeNumbers | LevelTable | SmallFloats
 
 
 @dataclass(frozen=True)
-class Bounds:
+class LevelEnds:
     """What follows from parameters for each group, `[G]` or `[1]` float32 unless said.
 
     `low` and `high` are the ends, inclusive, between which a value is not clipped: of the level where levels are whole
@@ -55,9 +55,9 @@ class Bounds:
     cuts: Floats | None = None
 
     @staticmethod
-    def of_table(levels: Floats, low: Doubles, high: Doubles) -> "Bounds":
+    def of_table(levels: Floats, low: Doubles, high: Doubles) -> "LevelEnds":
         """The bounds of a table of levels `[G, K]` whose quotients are not clipped from `low` to `high`, `[G]`."""
-        return Bounds(-_rounded_down(-low), _rounded_down(high), NO_LEVEL, levels, _rounded_down(middles(levels)))
+        return LevelEnds(-_rounded_down(-low), _rounded_down(high), NO_LEVEL, levels, _rounded_down(middles(levels)))
 
 
 NO_LEVEL: Floats = np.zeros(1, np.float32)

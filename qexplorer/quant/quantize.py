@@ -8,7 +8,7 @@ import numpy as np
 from qexplorer.progress import Steps, finish
 from qexplorer.quant.arrays import AnyArray, Codes, Floats
 from qexplorer.quant.grid_target import target
-from qexplorer.quant.observers import extremes
+from qexplorer.quant.observers import Ends, extremes
 from qexplorer.quant.params import QuantParams
 from qexplorer.quant.spec import QuantSpec
 
@@ -25,9 +25,14 @@ def range_steps(spec: QuantSpec, rows: Floats, reach: float | None = None) -> St
 
 def tensor_reach(spec: QuantSpec, rows: Floats) -> float | None:
     """The largest finite magnitude, where the scale of a group depends on it."""
-    if not spec.scale_dtype.tensor_bits or not rows.size:
+    return reach_of(spec, extremes(rows)) if spec.scale_dtype.tensor_bits and rows.size else None
+
+
+def reach_of(spec: QuantSpec, ends: Ends) -> float | None:
+    """The same from the extremes of all groups, `[G]` each; infinite ones are those of groups without finite values."""
+    lo, hi = ends
+    if not spec.scale_dtype.tensor_bits or not len(lo):
         return None
-    lo, hi = extremes(rows)
     return float(max(-lo.min(), hi.max(), 0.0))
 
 

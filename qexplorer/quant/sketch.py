@@ -16,6 +16,7 @@ import numpy as np
 
 from qexplorer.progress import Progress, Steps
 from qexplorer.quant.arrays import AnyArray, Counts, Doubles, Floats
+from qexplorer.quant.buckets import KEY_BITS, LOW_BITS, ZEROS
 from qexplorer.quant.error_sums import compiled, ends_of
 from qexplorer.quant.pool import cores, each
 from qexplorer.quant.tensor_source import Values, narrowed, widened
@@ -25,10 +26,6 @@ PIECE = 1 << 20
 """Values that are counted in one step: they fit the cache."""
 FEW = 1 << 14
 """So few values are sorted, which is as quick, and exact."""
-KEY_BITS = 17
-LOW_BITS = 32 - KEY_BITS
-ZEROS = 16
-"""A power of two: so many counters of zeros lie behind the buckets, see `kernels`."""
 HALF_PATTERNS = 1 << 16
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 import numpy as np
 
 from qexplorer.quant.arrays import AnyArray, Codes
-from qexplorer.quant.granularity import PerBlock, PerChannel, PerGroup
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.quant.tensor_source import Values
 
@@ -71,13 +70,10 @@ def _gather(values: Values, shape: tuple[int, ...], offset: int, places: Mapping
 def _division(shape: tuple[int, ...], spec: QuantSpec) -> tuple[int, dict[int, int]]:
     """The axis of channels, and how many neighbours along an axis stay together."""
     by = spec.granularity
-    axis = by.axis % len(shape) if isinstance(by, PerChannel) and -len(shape) <= by.axis < len(shape) else 0
-    runs = {len(shape) - 1: -(-RUN // by.size) * by.size if isinstance(by, PerGroup) else RUN}
-    if isinstance(by, PerBlock) and len(shape) > 1:
-        runs[0] = by.height
-    elif len(shape) > 1:
-        runs[0] = max(RUN // max(math.prod(shape[1:]), 1), 1)  # each run is read by itself
-    return axis, runs
+    runs = {len(shape) - 1: -(-RUN // by.neighbours) * by.neighbours}
+    if len(shape) > 1:
+        runs[0] = by.lines or max(RUN // max(math.prod(shape[1:]), 1), 1)  # each run is read by itself
+    return by.channel_axis(len(shape)), runs
 
 
 def _spread(length: int, run: int, wanted: int, rng: np.random.Generator) -> Codes:

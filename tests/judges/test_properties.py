@@ -194,12 +194,12 @@ def test_stochastic_rounding_has_no_bias_and_keeps_to_its_seed(name, seed, rng):
 
 @pytest.mark.parametrize("granularity", ["tensor", "channel:0", "block:4x32"])
 def test_stochastic_rounding_does_not_depend_on_how_the_work_is_cut(granularity, rng, monkeypatch):
-    from qexplorer.quant import analysis
+    from qexplorer.quant import pieces
 
     x = rng.normal(size=(40, 96)).astype(np.float32)
     each = spec("int4", rounding="stochastic:3", granularity=granularity)
     whole = run(x, each).metrics.mse
-    monkeypatch.setattr(analysis, "BLOCK", 100)
+    monkeypatch.setattr(pieces, "BLOCK", 100)
     assert run(x, each).metrics.mse == pytest.approx(whole, rel=1e-12)
     error = quantize(x, each)[1].astype(np.float64) - x
     assert whole == pytest.approx((error**2).mean(), rel=1e-12)

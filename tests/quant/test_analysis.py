@@ -7,7 +7,7 @@ import pytest
 
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, finish
-from qexplorer.quant import QuantSpec, analysis, analyze
+from qexplorer.quant import QuantSpec, analyze, pieces
 from qexplorer.quant.formats import formats
 from qexplorer.quant.granularity import PerChannel, PerGroup, PerTensor
 from qexplorer.quant.observers.fixed import Fixed
@@ -26,8 +26,8 @@ def run(values, spec=None, **settings):
                                   QuantSpec(rounding=Stochastic(3))],
                          ids=lambda s: s.title)  # fmt: skip
 def test_the_generator_reports_a_rising_share_of_the_work(spec, rng, monkeypatch):
-    monkeypatch.setattr(analysis, "BLOCK", 500)
-    monkeypatch.setattr(analysis, "SEARCHED", 500)
+    monkeypatch.setattr(pieces, "BLOCK", 500)
+    monkeypatch.setattr(pieces, "SEARCHED", 500)
     steps = []
     finish(analyze(rng.normal(size=(64, 96)).astype(np.float32), spec), steps.append)
     fractions = [step.fraction for step in steps]
@@ -66,8 +66,8 @@ def test_infinite_values_of_float64_are_counted_and_not_taken_for_large_ones():
 
 @pytest.mark.parametrize("after", [0, 1, 7, 14])
 def test_the_generator_can_be_closed_at_any_step(after, rng, monkeypatch):
-    monkeypatch.setattr(analysis, "BLOCK", 500)
-    monkeypatch.setattr(analysis, "SEARCHED", 500)
+    monkeypatch.setattr(pieces, "BLOCK", 500)
+    monkeypatch.setattr(pieces, "SEARCHED", 500)
     work = analyze(rng.normal(size=(64, 96)).astype(np.float32), QuantSpec())
     for _ in range(after):
         next(work)
@@ -85,7 +85,7 @@ def test_the_generator_can_be_closed_at_any_step(after, rng, monkeypatch):
 def test_the_result_does_not_depend_on_the_size_of_a_block(spec, block, rng, monkeypatch):
     x = rng.standard_t(3, size=(12, 6, 17)).astype(np.float32)
     whole = run(x, spec)
-    monkeypatch.setattr(analysis, "BLOCK", block)
+    monkeypatch.setattr(pieces, "BLOCK", block)
     blocks = run(x, spec)
     np.testing.assert_array_equal(blocks.params.scale, whole.params.scale)
     for name in ("original", "dequantized", "errors", "levels", "level_counts"):

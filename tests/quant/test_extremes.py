@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from qexplorer.progress import finish
-from qexplorer.quant import QuantSpec, analysis, analyze
+from qexplorer.quant import QuantSpec, analyze, pieces
 from qexplorer.quant.formats import formats
 from qexplorer.quant.scale_dtypes import scale_dtypes
 
@@ -58,7 +58,7 @@ def test_a_search_does_not_depend_on_how_the_work_is_cut(fields, rng, monkeypatc
     x = rng.laplace(size=(24, 40)).astype(np.float32)
     fields = {"format": "int2", "granularity": "group:8", **fields}
     whole = metrics(x, **fields).mse
-    monkeypatch.setattr(analysis, "BLOCK", 37)
+    monkeypatch.setattr(pieces, "BLOCK", 37)
     assert metrics(x, **fields).mse == pytest.approx(whole, rel=1e-9)
 
 

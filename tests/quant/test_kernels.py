@@ -17,11 +17,12 @@ from qexplorer.progress import finish
 from qexplorer.quant import QuantSpec, analyze, kernels
 from qexplorer.quant import error_sums as measuring
 from qexplorer.quant.bins import Bins, even_bins, step_bins
-from qexplorer.quant.error_sums import Measured, measure, measure_reference
+from qexplorer.quant.error_sums import measure, measure_reference
 from qexplorer.quant.formats import formats
 from qexplorer.quant.granularity import PerChannel, PerGroup, PerTensor
 from qexplorer.quant.observers.mse import Mse
 from qexplorer.quant.params import QuantParams
+from qexplorer.quant.piece_sums import PieceSums
 from qexplorer.quant.quantize import find_range, params_for
 from qexplorer.quant.rounding import roundings
 
@@ -37,7 +38,7 @@ ROWS = hnp.arrays(
 )
 
 
-def assert_same(ours: Measured, reference: Measured, size: int) -> None:
+def assert_same(ours: PieceSums, reference: PieceSums, size: int) -> None:
     for name in COUNTS:
         np.testing.assert_array_equal(getattr(ours, name), getattr(reference, name), err_msg=name)
     assert (ours.sums.n, ours.sums.clipped) == (reference.sums.n, reference.sums.clipped)

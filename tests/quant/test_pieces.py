@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from qexplorer.progress import finish
-from qexplorer.quant import Analysis, QuantSpec, analysis, analyze, kernels
+from qexplorer.quant import Analysis, QuantSpec, analyze, kernels, pieces, ranges
 from qexplorer.quant import error_sums as measuring
 from qexplorer.quant.analysis import analyze_sketch, for_all, unsketched
 from qexplorer.quant.granularity import Granularity, PerBlock, PerChannel, PerGroup, PerTensor
@@ -47,8 +47,8 @@ def test_small_pieces_give_what_one_piece_does(shape, granularity, words, rng, m
         pytest.skip(spec.refusal("granularity", granularity))
     spec = spec.adopt("granularity", granularity)
     whole = finish(analyze(x, spec))
-    monkeypatch.setattr(analysis, "BLOCK", 24)
-    monkeypatch.setattr(analysis, "SEARCHED", 24)
+    monkeypatch.setattr(pieces, "BLOCK", 24)
+    monkeypatch.setattr(pieces, "SEARCHED", 24)
     same(finish(analyze(x, spec)), whole)
 
 
@@ -88,7 +88,7 @@ def test_extremes_are_those_of_the_finite_values(dtype, rng):
 def test_without_histograms_the_figures_are_the_same(granularity, words, rng, monkeypatch):
     x = rng.normal(size=(48, 160)).astype(np.float32)
     spec = QuantSpec.from_json(words).adopt("granularity", granularity)
-    monkeypatch.setattr(analysis, "BLOCK", 1000)
+    monkeypatch.setattr(pieces, "BLOCK", 1000)
     plain, at_once = finish(analyze(x, spec)), finish(analyze(x, spec, bins=0))
     assert not at_once.original.size
     for name, value in vars(plain.metrics).items():
@@ -103,7 +103,7 @@ def test_an_observer_of_very_many_values_is_given_their_sketch(observer, rng, mo
     x = rng.normal(size=50_000).astype(np.float32)
     spec = QuantSpec.from_json({"format": "int4", "observer": observer})
     whole = finish(analyze(x, spec))
-    monkeypatch.setattr(analysis, "SKETCHED", 1000)
+    monkeypatch.setattr(ranges, "SKETCHED", 1000)
     rough = finish(analyze(x, spec))
     assert (whole.ranged, rough.ranged, rough.coverage) == ("values", "sketch", "exact")
     assert rough.metrics.sqnr_db == pytest.approx(whole.metrics.sqnr_db, abs=0.2)

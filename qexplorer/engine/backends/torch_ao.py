@@ -16,7 +16,6 @@ from qexplorer.engine.runs.results import REAL
 from qexplorer.engine.simulation.recipe import LayerSpec
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps
-from qexplorer.quant.granularity import PerChannel
 from qexplorer.quant.spec import QuantSpec
 
 if TYPE_CHECKING:
@@ -179,7 +178,7 @@ def _weight_observer(spec: QuantSpec) -> Any:
     import torch
     from torch.ao.quantization.observer import HistogramObserver, MinMaxObserver, PerChannelMinMaxObserver
 
-    channels = isinstance(spec.granularity, PerChannel)
+    channels = spec.granularity.per_channel
     one: Any = HistogramObserver if spec.observer.name == "histogram" else MinMaxObserver
     kind: Any = PerChannelMinMaxObserver if channels else one
     scheme = torch.per_channel_symmetric if channels else torch.per_tensor_symmetric

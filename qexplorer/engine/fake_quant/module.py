@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from qexplorer.engine.fake_quant.calibration import Calibration
 from qexplorer.engine.fake_quant.executor import StraightThrough
 from qexplorer.engine.fake_quant.plan import ARRAYS, DERIVED, PLAIN, Plan, read_params, tensors, written
-from qexplorer.engine.fake_quant.tiles import Tiles, tiles_for
+from qexplorer.engine.fake_quant.tiles import restore, rows_of, tiling_for
 from qexplorer.errors import UserError
 from qexplorer.quant.arrays import Floats
 from qexplorer.quant.lsq import lsq_refusal
@@ -18,6 +18,7 @@ from qexplorer.quant.params import QuantParams
 from qexplorer.quant.quantize import params_for
 from qexplorer.quant.scale_dtypes import EPS
 from qexplorer.quant.spec import QuantSpec
+from qexplorer.quant.tiling import Tiling
 
 
 class FakeQuantize(nn.Module):
@@ -83,7 +84,7 @@ class FakeQuantize(nn.Module):
     def observe(self, x: Tensor) -> None:
         """Fold the spec's observer over one more tensor, as the module does with every input while `observing`."""
         if x.numel():
-            rows = self._tiles(x).rows(x.detach().to(torch.float32))
+            rows = rows_of(x.detach().to(torch.float32), self._tiling(x))
             self._seen.update(_numpy(rows.clone()))  # a later layer may work in place, and observers may keep values
             self._device = x.device
 
@@ -99,14 +100,14 @@ class FakeQuantize(nn.Module):
             self.observe(x)
         if self.observing or not x.numel():
             return x
-        tiles = self._tiles(x)
-        rows = tiles.rows(x.to(torch.float32))
-        if self.scale is not None and len(self.scale) != tiles.groups:
-            raise UserError(f"The parameters are for {len(self.scale)} groups, and a tensor has {tiles.groups}.",
+        tiling = self._tiling(x)
+        rows = rows_of(x.to(torch.float32), tiling)
+        if self.scale is not None and len(self.scale) != tiling.groups:
+            raise UserError(f"The parameters are for {len(self.scale)} groups, and a tensor has {tiling.groups}.",
                             "Calibrate with tensors of the same shape.", field="granularity")  # fmt: skip
         plan = self._plan(rows)
-        values = StraightThrough.apply(rows, plan.scale, plan, self._gain(x.numel() / tiles.groups))
-        return tiles.restore(values).to(x.dtype)  # pyright: ignore[reportArgumentType]
+        values = StraightThrough.apply(rows, plan.scale, plan, self._gain(x.numel() / tiling.groups))
+        return restore(values, tiling).to(x.dtype)  # pyright: ignore[reportArgumentType]
 
     def plan(self) -> Plan:
         """What groups are quantized with, one entry a group. Raises `UserError` where each input has its own."""
@@ -142,10 +143,10 @@ class FakeQuantize(nn.Module):
 
         return super()._apply(moved, recurse)
 
-    def _tiles(self, x: Tensor) -> Tiles:
+    def _tiling(self, x: Tensor) -> Tiling:
         if not x.is_floating_point():
             raise TypeError(f"There is nothing to quantize in {x.dtype}.")
-        return tiles_for(self.spec.granularity, tuple(x.shape))
+        return tiling_for(self.spec.granularity, x)
 
     def _plan(self, rows: Tensor) -> Plan:
         plain, parts = self._plain, {name: getattr(self, name) for name in (*ARRAYS, *DERIVED)}

@@ -9,19 +9,19 @@ from torch import Tensor
 
 from qexplorer.quant.arrays import AnyArray
 from qexplorer.quant.formats import Format
-from qexplorer.quant.level_rules import Bounds, LevelRule
+from qexplorer.quant.level_rules import LevelEnds, LevelRule
 from qexplorer.quant.params import QuantParams
 from qexplorer.quant.rounding import Rounding, roundings
 
 ARRAYS = ("scale", "zero_point", "divisor", "offset", "subtrahend", "levels")
 """The fields of `QuantParams` that are arrays, one entry a group."""
 PLAIN = tuple(field.name for field in fields(QuantParams) if field.name not in ARRAYS)
-DERIVED = tuple(field.name for field in fields(Bounds))
+DERIVED = tuple(field.name for field in fields(LevelEnds))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that rows `[G, N]` are quantized with: tensors as in `QuantParams` and `Bounds`, `[G]` float32."""
+    """Everything that rows `[G, N]` are quantized with: tensors as in `QuantParams` and `LevelEnds`, `[G]` float32."""
 
     rule: LevelRule
     rounding: Rounding
@@ -56,7 +56,7 @@ def read_params(plain: Mapping[str, Any], arrays: Mapping[str, Any]) -> QuantPar
 
 def tensors(form: Format, params: QuantParams, device: Any) -> dict[str, Tensor | None]:
     """`ARRAYS` and `DERIVED` by their names, on the device."""
-    bounds = form.bounds(params)
+    ends = form.level_ends(params)
     arrays: dict[str, AnyArray | None] = {name: getattr(params, name) for name in ARRAYS}
-    arrays |= {name: getattr(bounds, name) for name in DERIVED}
+    arrays |= {name: getattr(ends, name) for name in DERIVED}
     return {name: None if array is None else torch.tensor(array, device=device) for name, array in arrays.items()}

@@ -25,7 +25,6 @@ from qexplorer.engine.runs.journal import Journal
 from qexplorer.engine.runs.results import SIMULATED
 from qexplorer.errors import UserError
 from qexplorer.progress import Steps, within
-from qexplorer.quant.granularity import PerChannel
 from qexplorer.quant.lsq import lsq_refusal
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.settings import Choice, setting
@@ -204,7 +203,7 @@ class Qat(SimulatedJob):
         """The trained weights in int8 kernels, whose activations are calibrated anew."""
         every = self.recipe().every
         assert every.weights is not None  # noqa: S101  it is `real`
-        per_channel = isinstance(every.weights.granularity, PerChannel)
+        per_channel = every.weights.granularity.per_channel
         preset, nearest = ("x86", "int8 channel:0") if per_channel else ("pytorch_default", "int8")
         usual = every.weights if every.weights in OFFERED else QuantSpec.parse(nearest)
         plain = model.plain().module.to("cpu")

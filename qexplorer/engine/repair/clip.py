@@ -7,7 +7,6 @@ from qexplorer.engine.repair import repairs
 from qexplorer.engine.simulation.repair_step import LayerTask, Repair
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, finish
-from qexplorer.quant.granularity import PerChannel, PerGroup
 from qexplorer.quant.observers import extremes, zero_if_empty
 from qexplorer.quant.observers.mse import Mse
 from qexplorer.quant.spec import QuantSpec
@@ -76,7 +75,7 @@ class _Ranges:
         self._rows = self.spec.granularity.rows(as_matrix(task.weight.detach(), self.spec).cpu().float().numpy())
         self._ends = zero_if_empty(*extremes(self._rows))
         own = self.spec.granularity
-        self.by_channel = isinstance(own, PerGroup) or (isinstance(own, PerChannel) and own.axis == 0)
+        self.by_channel = own.separates_channels
         """Whether every output channel has scales of its own."""
 
     def quantizer(self, shares: "Tensor") -> "FakeQuantize":

@@ -14,9 +14,8 @@ from qexplorer.engine.simulation.prepared import Prepared
 from qexplorer.engine.simulation.watching import watching_inputs
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps
-from qexplorer.quant.analysis import params_of_sketch
-from qexplorer.quant.granularity import PerBlock, PerChannel, PerGroup, PerTensor
 from qexplorer.quant.observers.moving_average import MovingAverage
+from qexplorer.quant.ranges import params_of_sketch
 from qexplorer.quant.sketch_stream import SketchStream
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.quant.warm import load_kernels
@@ -60,7 +59,7 @@ class Folded:
 
     def see(self, x: Tensor) -> None:
         by = self._quantizer.spec.granularity
-        if isinstance(by, PerChannel) and by.axis % x.ndim == 0:
+        if by.per_channel and not by.refusal(tuple(x.shape)) and by.channel_axis(x.ndim) == 0:
             raise UserError("Axis 0 counts the samples, of which the next batch may have others.")
         self._quantizer.observe(x)
 
@@ -83,10 +82,10 @@ class Dynamic:
 
 def watcher(spec: QuantSpec, *, dynamic: bool = False) -> Watcher:
     """What finds the range for a spec; one without a scale needs none."""
-    many = isinstance(spec.granularity, PerGroup | PerBlock)  # as many groups as there are rows: no fold
+    many = spec.granularity.within_channels  # as many groups as there are rows: no fold
     if dynamic or many or not spec.format.scaled:
         return Dynamic(spec)
-    plain = isinstance(spec.granularity, PerTensor) and not spec.format.learns
+    plain = spec.granularity.shared and not spec.format.learns
     return Sketched(spec) if plain and not isinstance(spec.observer, MovingAverage) else Folded(spec)
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from qexplorer.engine.fake_quant import FakeQuantize
 from qexplorer.engine.fake_quant.executor import StraightThrough
 from qexplorer.engine.fake_quant.plan import Plan
-from qexplorer.engine.fake_quant.tiles import tiles_for
+from qexplorer.engine.fake_quant.tiles import restore, tiling_for
 from qexplorer.engine.simulation.layers import as_matrix
 
 
@@ -17,9 +17,10 @@ class WeightGrid:
 
     def __init__(self, weight: Tensor, quantizer: FakeQuantize) -> None:
         own = as_matrix(weight, quantizer.spec)
-        tiles = tiles_for(quantizer.spec.granularity, tuple(own.shape))
-        places = torch.arange(tiles.groups, device=weight.device)[:, None]
-        self.groups = tiles.restore(places.expand(-1, tiles.height * tiles.width)).reshape(len(weight), -1)
+        tiling = tiling_for(quantizer.spec.granularity, own)
+        places = torch.arange(tiling.groups, device=weight.device)[:, None]
+        places = places.expand(-1, tiling.height * tiling.width)
+        self.groups = restore(places, tiling).reshape(len(weight), -1)
         self.plan = quantizer.plan()
 
     def nearest(self, values: Tensor, column: int) -> Tensor:

@@ -11,13 +11,12 @@ from qexplorer.engine.simulation.watching import input_of
 from qexplorer.errors import UserError
 from qexplorer.quant import metrics
 from qexplorer.quant.analysis import size_bits
-from qexplorer.quant.granularity import PerBlock, PerChannel, PerGroup
 from qexplorer.quant.spec import QuantSpec
 
 
 def as_matrix(weight: Tensor, spec: QuantSpec) -> Tensor:
     """Weights as they are cut into groups: [out, the rest], unless the spec names an axis."""
-    return weight if isinstance(spec.granularity, PerChannel) or weight.ndim < 2 else weight.flatten(1)
+    return weight if spec.granularity.per_channel or weight.ndim < 2 else weight.flatten(1)
 
 
 def weight_quantizer(name: str, weight: Tensor, spec: QuantSpec) -> FakeQuantize:
@@ -43,7 +42,7 @@ def layer_bits(weight: Tensor, spec: QuantSpec | None) -> int:
     if spec is None:
         return weight.numel() * 32
     shape = tuple(as_matrix(weight, spec).shape)
-    return size_bits(spec, weight.numel(), spec.granularity.groups(shape))
+    return size_bits(spec, weight.numel(), spec.granularity.tiling(shape).groups)
 
 
 def by_channel(layer: nn.Module, y: Tensor) -> Tensor:
@@ -79,7 +78,7 @@ def quantized_input(layer: nn.Module, x: Tensor, quantizer: FakeQuantize) -> Ten
     """What a layer reads, quantized. Groups and blocks are cut from the channels, which it sums over: for a convolution
     they are not the last axis.
     """
-    if isinstance(layer, nn.Linear) or not isinstance(quantizer.spec.granularity, PerGroup | PerBlock):
+    if isinstance(layer, nn.Linear) or not quantizer.spec.granularity.within_channels:
         return quantizer(x)
     return quantizer(x.movedim(1, -1)).movedim(-1, 1)
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from qexplorer.plugins import Instances
 from qexplorer.progress import Progress, Steps
 from qexplorer.quant.arrays import Codes, Doubles, Floats, Mask
-from qexplorer.quant.level_rules import Bounds, LevelRule
+from qexplorer.quant.level_rules import LevelEnds, LevelRule
 from qexplorer.quant.params import Choices, QuantParams
 
 Fields = frozenset[str]
@@ -67,7 +67,7 @@ class Format(ABC):
         """How quotients become levels."""
 
     @abstractmethod
-    def bounds(self, params: QuantParams) -> Bounds:
+    def level_ends(self, params: QuantParams) -> LevelEnds:
         """The ends and tables with which they do."""
 
     def size_bits(self, n: int, groups: int) -> int:

@@ -11,7 +11,7 @@ from qexplorer.quant.formats import Fields, Format, formats
 from qexplorer.quant.formats.floating import scaled_float
 from qexplorer.quant.formats.integer import integer
 from qexplorer.quant.granularity import PerBlock
-from qexplorer.quant.level_rules import Bounds, LevelRule
+from qexplorer.quant.level_rules import LevelEnds, LevelRule
 from qexplorer.quant.minifloat import E2M1, E2M3, E3M2, E4M3FN, E5M2
 from qexplorer.quant.params import Choices, QuantParams
 from qexplorer.quant.scale_dtypes import ScaleDtype, scale_dtypes
@@ -34,8 +34,8 @@ class Block(Format):
     def rule(self) -> LevelRule:
         return self.element.rule
 
-    def bounds(self, params: QuantParams) -> Bounds:
-        return self.element.bounds(params)
+    def level_ends(self, params: QuantParams) -> LevelEnds:
+        return self.element.level_ends(params)
 
     def refusal(self, name: str, value: Any) -> str:
         if name != "scale_dtype" or value == self.scale_dtype:

@@ -13,7 +13,7 @@ import numpy as np
 from qexplorer.quant.arrays import Codes, Doubles, Floats, Mask
 from qexplorer.quant.formats import Fields, Format, formats
 from qexplorer.quant.formats.integer import TERNARY
-from qexplorer.quant.level_rules import Bounds, LevelRule, LevelTable, middles
+from qexplorer.quant.level_rules import LevelEnds, LevelRule, LevelTable, middles
 from qexplorer.quant.observers.absmean import AbsMean
 from qexplorer.quant.params import Choices, QuantParams, largest_to, quotient
 
@@ -40,11 +40,11 @@ class Codebook(Format):
     help: ClassVar[str] = "Levels where normal weights are dense. Meant for groups of 64 neighbours."
     rule: ClassVar[LevelRule] = LevelTable()  # pyright: ignore[reportIncompatibleMethodOverride]
 
-    def bounds(self, params: QuantParams) -> Bounds:
+    def level_ends(self, params: QuantParams) -> LevelEnds:
         ascending = np.unique(self._table)[None] + np.float32(0)  # one zero, which has no sign
         least, most, _ = self.extent
         cuts = middles(ascending)
-        return Bounds.of_table(ascending, 2 * least - cuts[:, 0], 2 * most - cuts[:, -1])
+        return LevelEnds.of_table(ascending, 2 * least - cuts[:, 0], 2 * most - cuts[:, -1])
 
     @cached_property
     def _table(self) -> Floats:

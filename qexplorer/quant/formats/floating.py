@@ -7,7 +7,7 @@ import numpy as np
 
 from qexplorer.quant.arrays import Codes, Doubles, Floats, Mask
 from qexplorer.quant.formats import Fields, Format, formats
-from qexplorer.quant.level_rules import NO_LEVEL, Bounds, LevelRule, SmallFloats
+from qexplorer.quant.level_rules import NO_LEVEL, LevelEnds, LevelRule, SmallFloats
 from qexplorer.quant.minifloat import BF16, E2M1, E2M3, E3M2, E4M3FN, E5M2, FP16, TF32, Minifloat
 from qexplorer.quant.params import Choices, QuantParams, largest_to, quotient
 
@@ -27,9 +27,9 @@ class Float(Format):
     def rule(self) -> LevelRule:
         return SmallFloats(self.number, saturates=self.scaled)
 
-    def bounds(self, params: QuantParams) -> Bounds:
+    def level_ends(self, params: QuantParams) -> LevelEnds:
         below = np.nextafter(np.array([self.number.overflow], np.float32), np.float32(0))
-        return Bounds(-below, below, NO_LEVEL)
+        return LevelEnds(-below, below, NO_LEVEL)
 
     def choose(self, lo: Floats, hi: Floats, choices: Choices) -> QuantParams:
         return QuantParams(np.ones_like(lo), np.zeros(lo.shape, np.int32), 0, 2**self.number.bits - 1)

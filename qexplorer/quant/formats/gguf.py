@@ -15,7 +15,7 @@ from qexplorer.progress import Progress, Steps
 from qexplorer.quant.arrays import Codes, Doubles, Floats, Mask
 from qexplorer.quant.formats import Fields, Format, formats
 from qexplorer.quant.granularity import PerBlock
-from qexplorer.quant.level_rules import NO_LEVEL, Bounds, LevelRule, WholeNumbers
+from qexplorer.quant.level_rules import NO_LEVEL, LevelEnds, LevelRule, WholeNumbers
 from qexplorer.quant.params import Choices, QuantParams, quotient
 from qexplorer.quant.rounding import HalfAway, Rounding, ShiftedHalfUp
 
@@ -47,8 +47,8 @@ class GgufBlock(Format):
     def rule(self) -> LevelRule:
         return WholeNumbers(self.rounding, finite=True)
 
-    def bounds(self, params: QuantParams) -> Bounds:
-        return Bounds(np.array([self.least], np.float32), np.array([self.most], np.float32), NO_LEVEL)
+    def level_ends(self, params: QuantParams) -> LevelEnds:
+        return LevelEnds(np.array([self.least], np.float32), np.array([self.most], np.float32), NO_LEVEL)
 
     @property
     def block_bytes(self) -> int:

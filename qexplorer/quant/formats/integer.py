@@ -7,7 +7,7 @@ import numpy as np
 
 from qexplorer.quant.arrays import Codes, Doubles, Floats, Mask
 from qexplorer.quant.formats import Fields, Format, formats
-from qexplorer.quant.level_rules import NO_LEVEL, Bounds, LevelRule, WholeNumbers
+from qexplorer.quant.level_rules import NO_LEVEL, LevelEnds, LevelRule, WholeNumbers
 from qexplorer.quant.observers.absmean import AbsMean
 from qexplorer.quant.params import Choices, QuantParams, choose_params, quotient
 
@@ -33,13 +33,13 @@ class Integer(Format):
     help: ClassVar[str] = "Evenly spaced levels, a scale and, where affine, a zero point."
     rule: ClassVar[LevelRule] = WholeNumbers()  # pyright: ignore[reportIncompatibleMethodOverride]
 
-    def bounds(self, params: QuantParams) -> Bounds:
+    def level_ends(self, params: QuantParams) -> LevelEnds:
         """Levels count from the zero point; with a float one, that of NaN is the level nearest to the value 0."""
         low, high = ((code - params.zero_point).astype(np.float32) for code in (params.qmin, params.qmax))
         if params.offset is None:
-            return Bounds(low, high, NO_LEVEL)
+            return LevelEnds(low, high, NO_LEVEL)
         zero = np.rint(-params.offset.astype(np.float64) / params.scale.astype(np.float64))
-        return Bounds(low, high, np.clip(zero, low, high).astype(np.float32))
+        return LevelEnds(low, high, np.clip(zero, low, high).astype(np.float32))
 
     def refusal(self, name: str, value: Any) -> str:
         if name == "convention" and self.bits == 1 and value not in ("full_span", "signed_extreme"):

@@ -12,7 +12,7 @@ import numpy as np
 from qexplorer.progress import Progress, Steps
 from qexplorer.quant.arrays import AnyArray, Codes, Doubles, Floats, Mask
 from qexplorer.quant.formats import Fields, Format, formats
-from qexplorer.quant.level_rules import Bounds, LevelRule, LevelTable
+from qexplorer.quant.level_rules import LevelEnds, LevelRule, LevelTable
 from qexplorer.quant.params import Choices, QuantParams
 
 STEPS = 300
@@ -31,9 +31,9 @@ class KMeans(Format):
     help: ClassVar[str] = "Levels learned from the values themselves. Each group stores its table in float32."
     rule: ClassVar[LevelRule] = LevelTable()  # pyright: ignore[reportIncompatibleMethodOverride]
 
-    def bounds(self, params: QuantParams) -> Bounds:
+    def level_ends(self, params: QuantParams) -> LevelEnds:
         levels = self._levels(params)
-        return Bounds.of_table(levels, *self._ends(levels))
+        return LevelEnds.of_table(levels, *self._ends(levels))
 
     def refusal(self, name: str, value: Any) -> str:
         if name == "granularity" and value.name not in ("tensor", "channel"):

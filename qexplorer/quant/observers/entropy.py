@@ -35,7 +35,7 @@ class Entropy(Observer):
     order: ClassVar[int] = 32
 
     def refusal(self, spec: Any) -> str:
-        if spec.granularity.name != "tensor":
+        if not spec.granularity.shared:
             return "The entropy observer searches 2,048 bins: it exists for one range per tensor."
         if not spec.format.uniform or spec.format.storage_bits > 8:
             return "The entropy observer knows only evenly spaced integers of at most 8 bits."

@@ -39,7 +39,7 @@ class Histogram(Observer):
     order: ClassVar[int] = 30
 
     def refusal(self, spec: Any) -> str:
-        if spec.granularity.name != "tensor":
+        if not spec.granularity.shared:
             return "PyTorch's histogram observer exists only for one range per tensor."
         return "" if spec.format.uniform else "PyTorch's histogram observer knows only evenly spaced integers."
 

@@ -1,0 +1,101 @@
+"""The ranges of a tensor's groups, and the parameters that follow from them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from qexplorer.progress import Progress, Steps, finish, within
+from qexplorer.quant.error_sums import ends_of
+from qexplorer.quant.grid_target import target
+from qexplorer.quant.observers import Ends, no_ends
+from qexplorer.quant.params import QuantParams
+from qexplorer.quant.pieces import blocks, rows_of, size_of
+from qexplorer.quant.pool import each
+from qexplorer.quant.quantize import range_steps, reach_of
+from qexplorer.quant.sketch import Sketch, sketch
+from qexplorer.quant.spec import QuantSpec
+from qexplorer.quant.tensor_source import Values, widened
+from qexplorer.quant.tiling import Piece
+
+SKETCHED = 1 << 22
+"""Where more values share one scale, an observer that asks all of them is given their sketch."""
+
+
+def extremes_of(values: Values, spec: QuantSpec) -> Steps[Ends]:
+    """The least and greatest finite value of each group; +∞ and −∞ for none."""
+    groups = spec.granularity.tiling(values.shape).groups
+    lows, highs = np.full(groups, np.inf, np.float32), np.full(groups, -np.inf, np.float32)
+
+    def find(piece: Piece) -> Steps[Ends]:
+        yield Progress("Finding the range")
+        return ends_of(rows_of(values, spec, piece))
+
+    def take(piece: Piece, ends: Ends) -> None:
+        part = slice(piece.groups.start, piece.groups.stop)
+        lows[part], highs[part] = np.minimum(lows[part], ends[0]), np.maximum(highs[part], ends[1])
+
+    pieces = blocks(values, spec)
+    yield from each("Finding the range", pieces, find, take, size_of, values.n)
+    return lows, highs
+
+
+def ranges_of(spec: QuantSpec, ends: Ends, stats: Callable[[], Any]) -> Ends:
+    """The range of each group at once; `stats` are asked for where the extremes are not enough."""
+    observer, groups = spec.observer, len(ends[0])
+    match observer.asks if spec.format.scaled else "":
+        case "":
+            return np.zeros(groups, np.float32), np.zeros(groups, np.float32)
+        case "extremes":
+            return observer.range(ends, target(spec))
+        case "nothing":
+            return observer.range(observer.update(None, np.zeros((groups, 0), np.float32)), target(spec))
+        case _:
+            return finish(observer.search(stats(), target(spec, reach_of(spec, ends))))
+
+
+def params_of(values: Values, spec: QuantSpec, ends: Ends) -> Steps[tuple[QuantParams, str]]:
+    """The parameters of each group, and what their ranges were found from."""
+    form, groups = spec.format, len(ends[0])
+    lo, hi, ranged = np.zeros(groups, np.float32), np.zeros(groups, np.float32), "values"
+    if not form.scaled or spec.observer.asks != "values":
+        lo, hi = ranges_of(spec, ends, lambda: None)
+    elif groups == 1 and values.n > SKETCHED:
+        whole = yield from within(sketch(values), 0.0, 0.5)
+        stats, ranged = spec.observer.of_sample(whole.sample), "values" if whole.exact else "sketch"
+        search = spec.observer.search(stats, target(spec, reach_of(spec, ends)))
+        lo, hi = yield from within(search, 0.5, 1.0)
+    else:
+        reach = reach_of(spec, ends)
+
+        def find(piece: Piece) -> Steps[Ends]:
+            return (yield from range_steps(spec, widened(rows_of(values, spec, piece)), reach))
+
+        def take(piece: Piece, found: Ends) -> None:
+            part = slice(piece.groups.start, piece.groups.stop)
+            lo[part], hi[part] = found
+
+        pieces = blocks(values, spec, whole=True, searched=True)
+        yield from each("Finding the range", pieces, find, take, size_of, values.n)
+    if not form.learns:
+        return form.choose(lo, hi, spec.choices), ranged
+    learned: list[QuantParams] = []
+
+    def fit(piece: Piece) -> Steps[QuantParams]:
+        part = slice(piece.groups.start, piece.groups.stop)
+        return (yield from form.fit(widened(rows_of(values, spec, piece)), lo[part], hi[part], spec.choices))
+
+    pieces = blocks(values, spec, whole=True, searched=True)
+    yield from each("Learning levels", pieces, fit, lambda _, params: learned.append(params), size_of, values.n)
+    return (learned[0].join(learned[1:]) if learned else form.choose(lo, hi, spec.choices)), ranged
+
+
+def params_of_sketch(whole: Sketch, spec: QuantSpec) -> QuantParams:
+    """The parameters of one group with the values of a sketch."""
+    lo, hi = ranges_of(spec, ends_of_sketch(whole), lambda: spec.observer.of_sample(whole.sample))
+    return spec.format.choose(lo, hi, spec.choices)
+
+
+def ends_of_sketch(whole: Sketch) -> Ends:
+    """The least and greatest finite value, as those of one group."""
+    return (whole.values[:1], whole.values[-1:]) if whole.counts.size else no_ends(1)
