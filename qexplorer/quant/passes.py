@@ -76,7 +76,7 @@ def at_once(values: Values, spec: QuantSpec) -> bool:
 
 
 def measure_at_once(values: Values, spec: QuantSpec) -> Steps[tuple[QuantParams, Axes, Seen]]:
-    """`measure_pieces` with the range of each group found just before it is measured, while its values lie in the cache."""
+    """`measure_pieces` with each range found just before its group is measured, while the values lie in the cache."""
     form = spec.format
     none = np.zeros(spec.granularity.tiling(values.shape).groups, np.float32)
     empty = form.choose(none, none, spec.choices)
