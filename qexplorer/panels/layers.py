@@ -6,17 +6,14 @@ from typing import ClassVar
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QStackedLayout, QVBoxLayout, QWidget
 
-from qexplorer.errors import UserError
-from qexplorer.folders import write_whole
 from qexplorer.inspection.rows import Totals
 from qexplorer.inspection.scan import Scan
-from qexplorer.inspection.scan_table import as_csv
 from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.panels.layer_columns import ERROR_SHARE, Layer, columns_of
 from qexplorer.quant import QuantSpec
 from qexplorer.state.app_state import AppState
 from qexplorer.state.layer_scan import MOST
-from qexplorer.state.runner import Failed
+from qexplorer.state.runner import Done, Failed
 from qexplorer.text import printable
 from qexplorer.weights import Checkpoint
 from qexplorer.widgets.controls import Button, caption
@@ -64,6 +61,7 @@ class LayersPanel(Panel):
         self.layers.grew.connect(self._on_grew)
         self.layers.changed.connect(self._show_state)
         self.layers.failed.connect(self._on_failed)
+        self.layers.saved.connect(self._on_saved)
         model = self.table.model()
         for signal in (model.rowsInserted, model.rowsRemoved, model.modelReset):
             signal.connect(self._on_matches)
@@ -280,13 +278,11 @@ class LayersPanel(Panel):
 
     def save(self, path: str) -> None:
         """Write all figures as CSV; a full disk is said in the banner."""
-        scan = self.layers.scan
-        if scan is None:
-            return
-        try:
-            write_whole(Path(path), as_csv(scan.rows, scan.specs, printable(scan.checkpoint.path.name)).encode())
-        except UserError as error:
-            self.banner.show_message(str(error))
+        self.layers.save(Path(path))
+
+    def _on_saved(self, outcome: Done | Failed) -> None:
+        if isinstance(outcome, Failed):
+            self.banner.show_message(outcome.message, outcome.details)
 
     # -- what follows from the choice
 

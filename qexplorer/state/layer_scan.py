@@ -1,15 +1,21 @@
 """`LayerScan`: the scan of all tensors of the open file, in the background; it can be stopped and goes on later."""
 
+from functools import partial
+from pathlib import Path
+
 from PySide6.QtCore import QObject, Signal, Slot
 
+from qexplorer.folders import write_whole
 from qexplorer.inspection.scan import Scan
-from qexplorer.progress import Steps
+from qexplorer.inspection.scan_table import as_csv
+from qexplorer.progress import Progress, Steps
 from qexplorer.quant import QuantSpec
 from qexplorer.state.app_state import AppState
 from qexplorer.state.latest import CALM_MS, Latest
 from qexplorer.state.preview import Preview
 from qexplorer.state.runner import Done, Failed, Runner
 from qexplorer.state.store import Store
+from qexplorer.text import printable
 
 SCAN_LIMIT = 64_000_000
 """Files up to so many values are scanned by themselves."""
@@ -32,13 +38,14 @@ class LayerScan(QObject):
     grew = Signal()  # there may be new rows
     changed = Signal()  # it began, stopped, ended, or no longer shows what is chosen
     failed = Signal(object)  # Failed: a bug, for what is wrong with a tensor is said in its row
+    saved = Signal(object)  # Done | Failed
     measured = Signal(str, float)  # tensor name, its SQNR in dB under the spec in use
     cleared = Signal()  # the SQNRs are no longer those of the spec in use
 
     def __init__(self, store: Store, preview: Preview, runner: Runner, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._store, self._preview = store, preview
-        self._latest = Latest(runner, rank=RANK, parent=self)
+        self._latest, self._saving = Latest(runner, rank=RANK, parent=self), Latest(runner, parent=self)
         self._latest.began.connect(self.changed)
         self._latest.progressed.connect(self._on_grown)
         self._latest.ended.connect(self._on_stopped)
@@ -73,7 +80,7 @@ class LayerScan(QObject):
     @property
     def idle(self) -> bool:
         """Whether nothing is being computed or about to be."""
-        return self._latest.idle
+        return self._latest.idle and self._saving.idle
 
     @property
     def small(self) -> bool:
@@ -112,6 +119,11 @@ class LayerScan(QObject):
         """Stop after the step at hand; `start` goes on from there."""
         self._stopped = True
         self._halt()
+
+    def save(self, path: Path) -> None:
+        """Write what was found so far as CSV; `saved` tells how that ended."""
+        if self.scan is not None:
+            self._saving.ask(partial(_write, self.scan, path), f"Saving {path.name}", self.saved.emit)
 
     def pin(self) -> None:
         """Keep the current spec as one that is compared, if there is room."""
@@ -228,3 +240,9 @@ class LayerScan(QObject):
         """Of one that was stopped there are rows, too: it ends a step later."""
         self._on_grown()
         self.changed.emit()
+
+
+def _write(scan: Scan, path: Path) -> Steps[int]:
+    """Write the table of a scan; returns its size in bytes."""
+    yield Progress("Saving")
+    return write_whole(path, as_csv(scan.rows, scan.specs, printable(scan.checkpoint.path.name)).encode())

@@ -332,6 +332,7 @@ def test_export_writes_a_table(qtbot: Any, open_window: Open, file: str, tmp_pat
     dialog = panel.findChild(QFileDialog)
     dialog.findChild(QLineEdit).setText(str(tmp_path / "layers"))
     dialog.accept()
+    qtbot.waitUntil((tmp_path / "layers.csv").exists)
     lines = (tmp_path / "layers.csv").read_text("utf-8").splitlines()
     assert lines[0] == "# w.npz"
     read = {line["tensor"]: line for line in csv.DictReader(line for line in lines if not line.startswith("# "))}
@@ -339,7 +340,7 @@ def test_export_writes_a_table(qtbot: Any, open_window: Open, file: str, tmp_pat
     (row,) = (row for row in panel.layers.scan.rows if row.name == "third")
     assert float(read["third"]["sqnr_db_A"]) == row.figures[0].sqnr_db
     panel.save(str(tmp_path / "w.npz" / "layers.csv"))
-    assert str(tmp_path / "w.npz" / "layers.csv") in panel.banner.text
+    qtbot.waitUntil(lambda: str(tmp_path / "w.npz" / "layers.csv") in panel.banner.text)
 
 
 def test_another_file_clears_and_no_file_says_what_to_do(qtbot: Any, open_window: Open, file: str, large: None) -> None:
