@@ -22,7 +22,7 @@ from qexplorer.widgets.theme import LIGHT, Theme
 
 NOTHING = ("Nothing to draw yet", "Open weights and select a tensor: its values appear here, before and after.")
 NOTICEABLE_S = 0.3
-LAGS = "The picture and the figures are still those of the choice before."
+LAGS = "The plot and the figures are still for the previous choice."
 
 
 class Swatch(QWidget):

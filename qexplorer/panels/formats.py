@@ -26,7 +26,7 @@ class FormatsPanel(SurveyPanel):
     kind: ClassVar[str] = "formats"
     empty: ClassVar[tuple[str, str]] = (
         "Nothing to compare yet",
-        "Open weights and select a tensor: every number format appears here, its bits against its SQNR.",
+        "Open weights and select a tensor to see the bits and the SQNR of every number format.",
     )
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:

@@ -114,7 +114,7 @@ def _figures(spec: int, title: str, lettered: bool, fresh: Scan | None) -> tuple
     def column(name: str, meaning: str, sample: str, rank: int, text: Callable[[Layer], str],
                sort: Callable[[Layer], float], paint: Paint[Layer] | None = None) -> Column[Layer]:  # fmt: skip
         def tip(layer: Layer) -> str:
-            stale = [] if layer.scan is fresh else ["Of the spec before: scan again."]
+            stale = [] if layer.scan is fresh else ["For the previous spec: scan again."]
             refusal = layer.row.figures[spec].refusal
             return "\n".join([*stale, *(layer.notes or filter(None, [refusal])), meaning])
 
@@ -126,7 +126,7 @@ def _figures(spec: int, title: str, lettered: bool, fresh: Scan | None) -> tuple
         return layer.row.figures[spec]
 
     return (
-        column("SQNR, dB", "Signal power over error power, 10·log₁₀(Σx²/Σe²); a low one hurts, 6 dB are one bit",
+        column("SQNR, dB", "Signal power over error power, 10·log₁₀(Σx²/Σe²); 6 dB is worth one bit",
                "A SQNR, dB ↑", 0, lambda layer: _written(figures(layer).sqnr_db, numbers.decibels),
                lambda layer: figures(layer).sqnr_db, paint_border),
         column(ERROR_SHARE, "Its share of the squared error Σe² of all tensors: large tensors and large values weigh "

@@ -28,12 +28,12 @@ from qexplorer.widgets.theme import Theme
 
 NOTHING = (
     "No layers yet",
-    "Open weights: what the scheme does to every tensor of the file appears here, those that it hurts most first.",
+    "Open weights to see what the scheme does to every tensor of the file, the worst first.",
 )
-START = "Press Scan: every tensor is quantized as the scheme says, and those that it hurts most come first."
+START = "Press Scan to quantize every tensor as the scheme says; the worst come first."
 LEAST = "features.12.conv"
 """Names have room for so many characters before the table is wider than its place."""
-OUTDATED = "These are figures of the spec before — Scan again."
+OUTDATED = "These figures are for the previous spec — Scan again."
 
 
 @panels.register
@@ -232,7 +232,7 @@ class LayersPanel(Panel):
         there = f"Stopped after {where}." if layers.resumable else self._matches()
         self._note.setText(f"Measuring: {where}" if layers.running else OUTDATED if layers.outdated else there)
         self._note.setToolTip(
-            "Greyed figures are those of other specs; Scan measures all tensors under the ones above."
+            "Greyed figures are for other specs; Scan measures all tensors under those above."
             if layers.outdated else ""
         )  # fmt: skip
 

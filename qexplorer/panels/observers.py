@@ -49,7 +49,7 @@ class ObserversPanel(SurveyPanel):
     kind: ClassVar[str] = "observers"
     empty: ClassVar[tuple[str, str]] = (
         "Nothing to compare yet",
-        "Open weights and select a tensor: where each observer would clip it, and what that costs, appears here.",
+        "Open weights and select a tensor to see where each observer would clip it, and what that costs.",
     )
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:

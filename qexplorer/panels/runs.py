@@ -40,9 +40,9 @@ class RunsPanel(Panel):
         self.table = RunsTable()
         self._empty = Placeholder(
             "No runs yet",
-            "Press Run: the float model is measured, then converted, and each result appears here beside it.",
+            "Press Run: the float model is measured and converted, and the results appear here side by side.",
         )
-        self.resume = self._button("Resume …", "Go on with a run that was interrupted, was cancelled or failed")
+        self.resume = self._button("Resume …", "Continue a run that was interrupted, cancelled or failed")
         self.train = self._button("Train on", "Make QAT from the selected PTQ run the next job")
         self.note = self._button("Note …", "Keep a note about the selected run")
         self.export = self._button("Export …", "Write the selected runs, or all, as HTML or CSV")
@@ -214,7 +214,7 @@ def ended_line(run: Run) -> EndedLine:
     """The table's line of a run that has no result."""
     unreadable = "Its result cannot be read: it is damaged, or another version of this program wrote it."
     done = run.status == "done"
-    why = unreadable if done else run.error or "Resume goes on with it."
+    why = unreadable if done else run.error or "Resume continues it."
     return EndedLine((run.run_id, ""), _title(run), _about(run, json.loads(run.config_json)),
                      "unreadable" if done else run.status, why)  # fmt: skip
 

@@ -13,7 +13,7 @@ from qexplorer.widgets.messages import Placeholder
 from qexplorer.widgets.tensor_head import TensorHead
 from qexplorer.widgets.theme import Theme
 
-LAGS = "What is shown is still that of the choice before."
+LAGS = "This is still the result for the previous choice."
 
 
 class SurveyPanel(Panel):

@@ -12,7 +12,7 @@ from qexplorer.quant.survey import FormatPoint, FormatSurvey
 from qexplorer.widgets.bits_overlay import DASHES, DOT, Dot, Overlay, Picture, line_pen, marks
 from qexplorer.widgets.dots_plot import DotsPlot, step_of
 from qexplorer.widgets.numbers import count, figure
-from qexplorer.widgets.plot_menu import Table
+from qexplorer.widgets.plot_menu import PlotData
 from qexplorer.widgets.theme import LIGHT, Theme
 
 NARROW = 9.6
@@ -56,7 +56,7 @@ class BitsChart(DotsPlot):
         self.points = survey.points if survey else ()
         self.selected = self._place(chosen or (self.current if self.hasFocus() else ""))
         if survey is None:
-            self.menu.table = None
+            self.menu.data = None
         elif subject != self._subject or self._top() > self.home[3]:
             self._subject = subject
             self._fit()
@@ -131,7 +131,7 @@ class BitsChart(DotsPlot):
         names = np.array([p.spec.format.name for p in self.points])
         bits, sqnr = (np.array([getattr(p, field) for p in self.points]) for field in ("bits_per_weight", "sqnr_db"))
         columns = {"format": names, "bits_per_weight": bits, "sqnr_db": sqnr}
-        self.menu.table = Table(f"{count(survey.n)} values ({survey.coverage})", columns)
+        self.menu.data = PlotData(f"{count(survey.n)} values ({survey.coverage})", columns)
 
     def _dot(self, at: int) -> dict[str, object]:
         point, mark = self.points[at], self.marks[self.points[at].spec.format.family]

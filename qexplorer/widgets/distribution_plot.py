@@ -13,7 +13,7 @@ from qexplorer.quant.quantize import range_for_end
 from qexplorer.widgets.axes import nice
 from qexplorer.widgets.numbers import count, figure
 from qexplorer.widgets.plot import Plot, empty_steps, stairs
-from qexplorer.widgets.plot_menu import Table, about
+from qexplorer.widgets.plot_menu import PlotData, about
 from qexplorer.widgets.theme import LIGHT, Theme
 
 STEM_PIXELS = 3.0
@@ -67,7 +67,7 @@ class DistributionPlot(Plot):
         if analysis is None:
             for item in (self.original, self.outline, self.stems, *self.clips):
                 item.hide()
-            self.menu.table = None
+            self.menu.data = None
             return
         self.original.show()
         reach = (analysis.data_lo, analysis.data_hi)
@@ -86,7 +86,7 @@ class DistributionPlot(Plot):
             "original": analysis.original,
             "dequantized": analysis.dequantized,
         }
-        self.menu.table = Table(about(analysis), columns)
+        self.menu.data = PlotData(about(analysis), columns)
 
     def show_log(self, log: bool) -> None:
         """Count axis logarithmic or linear."""

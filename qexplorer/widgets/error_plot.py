@@ -9,7 +9,7 @@ from qexplorer.quant.analysis import Analysis
 from qexplorer.widgets.axes import nice
 from qexplorer.widgets.numbers import count, figure
 from qexplorer.widgets.plot import Plot, empty_steps, stairs
-from qexplorer.widgets.plot_menu import Table, about
+from qexplorer.widgets.plot_menu import PlotData, about
 from qexplorer.widgets.theme import LIGHT, Theme
 
 
@@ -46,7 +46,7 @@ class ErrorPlot(Plot):
         if analysis is None:
             for item in (self.curve, *self.halves):
                 item.hide()
-            self.menu.table = None
+            self.menu.data = None
             return
         self.curve.show()
         a = analysis
@@ -68,7 +68,7 @@ class ErrorPlot(Plot):
             line.label.setVisible(room)  # nearer to each other they would be one blot
         all_edges = a.error_bins.edges
         columns = {"from": all_edges[:-1], "to": all_edges[1:], "values": a.errors}
-        self.menu.table = Table(f"{about(a)}\n{self.beyond} values lie beyond", columns)
+        self.menu.data = PlotData(f"{about(a)}\n{self.beyond} values lie beyond", columns)
         self.setAccessibleDescription(
             f"Largest error {figure(a.metrics.max_abs_error)}, root mean square {figure(a.metrics.rmse)}; "
             f"{count(self.beyond)} values lie beyond the axis."
@@ -110,10 +110,10 @@ class ChannelPlot(Plot):
         self._sqnr = np.zeros(0) if analysis is None else analysis.channel_sqnr_db
         if not self._sqnr.size or analysis is None:
             self.bars.setData([0, 1], [0])
-            self.menu.table = None
+            self.menu.data = None
             return
         columns = {"channel": np.arange(self._sqnr.size), "sqnr_db": self._sqnr}
-        self.menu.table = Table(about(analysis), columns)
+        self.menu.data = PlotData(about(analysis), columns)
         finite = self._sqnr[np.isfinite(self._sqnr)]
         top = float(finite.max(initial=1.0)) * 1.15
         heights = np.clip(np.nan_to_num(self._sqnr, posinf=top, neginf=0.0), 0.0, top)

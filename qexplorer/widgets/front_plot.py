@@ -17,7 +17,7 @@ from qexplorer.widgets.flat_slider import FlatSlider
 from qexplorer.widgets.messages import Placeholder
 from qexplorer.widgets.numbers import percent, size
 from qexplorer.widgets.plot_column import PlotColumn
-from qexplorer.widgets.plot_menu import Table
+from qexplorer.widgets.plot_menu import PlotData
 from qexplorer.widgets.theme import LIGHT, Theme, scaled
 
 SHARES = (3.0, 2.0)
@@ -138,7 +138,7 @@ class FrontPlot(QWidget):
         points = [self._points[i] for i in self._order]
         self._measured = [i for i, p in enumerate(points) if p.top1 is not None and math.isfinite(p.top1)]
         if not points:
-            self.errors.menu.table = self.accuracies.menu.table = None
+            self.errors.menu.data = self.accuracies.menu.data = None
             return
         self._unit = unit_of(max(p.bytes for p in points))
         xs = np.array([p.bytes / self._unit[0] for p in points])
@@ -187,7 +187,7 @@ class FrontPlot(QWidget):
             "top1_low": np.array([low for low, _ in bounds]),
             "top1_high": np.array([high for _, high in bounds]),
         }
-        self.errors.menu.table = self.accuracies.menu.table = Table(f"{len(points)} points of a front", columns)
+        self.errors.menu.data = self.accuracies.menu.data = PlotData(f"{len(points)} points of a front", columns)
 
     def _mark(self) -> None:
         at = self.slider.value()

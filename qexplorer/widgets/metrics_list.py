@@ -30,7 +30,7 @@ class Line:
         if metric not in a.bounds:
             return self.meaning
         low, high = (self.value(replace(a, metrics=replace(a.metrics, **{metric: end}))) for end in a.bounds[metric])
-        return f"{self.meaning} Of a sketch; the true one is between {low} and {high}."
+        return f"{self.meaning} Estimated from a sketch; the exact value lies between {low} and {high}."
 
 
 def _spread(values: list[float]) -> str:
@@ -67,7 +67,7 @@ LINES = (
     Line(
         "Mean squared error",
         lambda a: figure(a.metrics.mse),
-        "Σe²/n, in the square of the weights' unit. What the MSE observer makes small.",
+        "Σe²/n, in the square of the weights' unit. The MSE observer minimizes it.",
     ),
     Line(
         "RMS error",
@@ -84,7 +84,9 @@ LINES = (
         "Relative error", lambda a: percent(a.metrics.relative_rmse), "‖e‖/‖x‖: the error beside the weights' own size."
     ),
     Line(
-        "Cosine", lambda a: f"{a.metrics.cosine:.6f}", "Σxy/(‖x‖‖y‖): 1 where original and dequantized point one way."
+        "Cosine",
+        lambda a: f"{a.metrics.cosine:.6f}",
+        "Σxy/(‖x‖‖y‖): 1 where before and after point the same way.",
     ),
     Line(
         "Clipped", lambda a: percent(a.metrics.clipped_fraction), "Share of values beyond the codes, before clamping."
@@ -104,7 +106,7 @@ LINES = (
     Line(
         "Bits per weight",
         lambda a: f"{a.metrics.bits_per_weight:.3f}",
-        "Codes, scales (32 bits each) and zero points, over the number of weights.",
+        "Codes, scales and zero points, divided by the number of weights.",
     ),
     Line(
         "Size",

@@ -11,7 +11,7 @@ from qexplorer.quant.observers import observers
 from qexplorer.quant.survey import ObserverPoint, ObserverSurvey
 from qexplorer.widgets.numbers import count, figure
 from qexplorer.widgets.plot import Plot, empty_steps, stairs
-from qexplorer.widgets.plot_menu import Table
+from qexplorer.widgets.plot_menu import PlotData
 from qexplorer.widgets.theme import LIGHT, Theme, scaled
 
 ROLES = ("dequantized", "good", "clip", "text", "muted")
@@ -53,7 +53,7 @@ class ObserverPlot(Plot):
         """Draw a result; a new `subject` (another tensor, or more of its values) sets the axes afresh."""
         self.survey = survey
         self.curve.setVisible(survey is not None)
-        self.menu.table = None
+        self.menu.data = None
         self.viewport().update()
         if survey is None:
             return
@@ -64,7 +64,7 @@ class ObserverPlot(Plot):
         edges = survey.bins.edges
         columns = {"from": edges[:-1], "to": edges[1:], "values": survey.counts}
         lines = [f"{p.spec.observer.text} {p.lo} {p.hi}" for p in survey.points]
-        self.menu.table = Table("\n".join([f"{count(survey.n)} values ({survey.coverage})", *lines]), columns)
+        self.menu.data = PlotData("\n".join([f"{count(survey.n)} values ({survey.coverage})", *lines]), columns)
         self.setAccessibleDescription(
             f"{count(survey.n)} values from {figure(survey.bins.start)} to {figure(survey.bins.stop)}. "
             + "; ".join(f"{p.spec.observer.title} clips at {figure(p.lo)} and {figure(p.hi)}" for p in survey.points)

@@ -19,7 +19,7 @@ from qexplorer.widgets.save_dialog import ask_where
 
 
 @dataclass(frozen=True)
-class Table:
+class PlotData:
     """The numbers behind a plot: what they are of, and columns of equal length by title."""
 
     about: str
@@ -49,7 +49,7 @@ class PlotMenu(QObject):
 
     def __init__(self, plot: QGraphicsView) -> None:
         super().__init__(plot)
-        self.table: Table | None = None
+        self.data: PlotData | None = None
         self.subject = ""
         """The file and tensor, for the head of saved data; whoever shows the plot knows it."""
         self.menu = QMenu(plot)
@@ -70,7 +70,7 @@ class PlotMenu(QObject):
     def show_at(self, at: QPoint) -> None:
         """Open the menu at a place of the screen."""
         for action in self.menu.actions():
-            action.setEnabled(self.table is not None)
+            action.setEnabled(self.data is not None)
         self.menu.popup(at)
 
     def copy_image(self) -> None:
@@ -79,8 +79,8 @@ class PlotMenu(QObject):
 
     def copy_data(self) -> None:
         """Put the numbers on the clipboard, for a spreadsheet."""
-        if self.table is not None:
-            QGuiApplication.clipboard().setText(self.table.as_text("\t"))
+        if self.data is not None:
+            QGuiApplication.clipboard().setText(self.data.as_text("\t"))
 
     def save_image(self, path: str) -> None:
         """Save the picture: as SVG where the name ends so, else in pixels."""
@@ -107,9 +107,9 @@ class PlotMenu(QObject):
 
     def save_data(self, path: str) -> None:
         """Save the numbers as CSV; comment lines say what they are of."""
-        if self.table is not None:
-            table = Table(f"{self.subject}\n{self.table.about}".strip(), self.table.columns)
-            self._write(path, table.as_text(",").encode())
+        if self.data is not None:
+            data = PlotData(f"{self.subject}\n{self.data.about}".strip(), self.data.columns)
+            self._write(path, data.as_text(",").encode())
 
     def _write(self, path: str, content: bytes) -> None:
         try:

@@ -155,7 +155,7 @@ def columns_of(runs: dict[Hashable, int]) -> tuple[Column[Line], ...]:
         _figure("Top-5", "Share of test samples whose label is among the first five guesses", "100.00 % ",
                 lambda line: numbers.percent(line.top5), lambda line: line.top5,
                 lambda line: f"{numbers.percent(line.top5)} of {numbers.count(line.n)} test samples"),
-        Column("Note", "What one might not expect", "Timed fused ",
+        Column("Note", "Anything unexpected", "Timed fused ",
                lambda line: line.note if isinstance(line, RunLine) else line.why,
                lambda line: line.note if isinstance(line, RunLine) else None, right=False),
     )  # fmt: skip

@@ -15,7 +15,7 @@ from qexplorer.widgets.axes import LogAxis, PercentAxis, padded, unit_of
 from qexplorer.widgets.dots_plot import DotsPlot, step_of
 from qexplorer.widgets.labels import Label, place_labels
 from qexplorer.widgets.marks import FRONT, Mark, front_pen, paint_names, paint_rings
-from qexplorer.widgets.plot_menu import Table
+from qexplorer.widgets.plot_menu import PlotData
 from qexplorer.widgets.size_point import SizePoint, front
 from qexplorer.widgets.theme import LIGHT, Theme, scaled
 
@@ -125,7 +125,7 @@ class SizeAccuracyPlot(DotsPlot):
             "top1_low": np.array([p.top1_ci95[0] for p in points]),
             "top1_high": np.array([p.top1_ci95[1] for p in points]),
         }
-        self.menu.table = Table(f"{len(points)} models", columns) if points else None
+        self.menu.data = PlotData(f"{len(points)} models", columns) if points else None
 
     def _describe(self) -> None:
         if not self.points:

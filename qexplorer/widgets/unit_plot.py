@@ -15,7 +15,7 @@ from qexplorer.widgets.curve import Curve, points_of, thinned
 from qexplorer.widgets.marks import Mark
 from qexplorer.widgets.numbers import count, figure
 from qexplorer.widgets.plot import BELOW_TITLE, Plot
-from qexplorer.widgets.plot_menu import Table
+from qexplorer.widgets.plot_menu import PlotData
 from qexplorer.widgets.theme import LIGHT, Theme, scaled
 
 FEW = 8
@@ -221,10 +221,10 @@ class UnitPlot(Plot):
         return text
 
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:
-        self.menu.table = self.table()
+        self.menu.data = self.table()
         super().contextMenuEvent(event)
 
-    def table(self) -> Table | None:
+    def table(self) -> PlotData | None:
         """The numbers behind the curves, made when they are asked for."""
         if not any(len(xs) for xs, _ in self._data):
             return None
@@ -234,7 +234,7 @@ class UnitPlot(Plot):
             "x": np.concatenate([xs for xs, _ in self._data]),
             "y": np.concatenate([ys for _, ys in self._data]),
         }
-        return Table(f"{self.unit} over {self.x_title}", columns)
+        return PlotData(f"{self.unit} over {self.x_title}", columns)
 
 
 def _bottom(legend: Sequence[tuple[int, str, QRectF]]) -> float:

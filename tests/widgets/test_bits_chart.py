@@ -171,10 +171,10 @@ def test_the_axes_keep_still_for_the_same_tensor_and_the_bound_of_theory_is_draw
 
 def test_nothing_is_left_of_a_survey_that_is_taken_away(chart):
     chart.show_theme(DARK)
-    assert chart.menu.table is not None
-    assert list(chart.menu.table.columns) == ["format", "bits_per_weight", "sqnr_db"]
+    assert chart.menu.data is not None
+    assert list(chart.menu.data.columns) == ["format", "bits_per_weight", "sqnr_db"]
     chart.show_survey(None)
-    assert chart.menu.table is None
+    assert chart.menu.data is None
     assert not chart.dots.isVisible()
     chart.grab()
     assert "No formats" in chart.accessibleDescription()

@@ -163,6 +163,6 @@ def test_everything_has_a_name_and_the_slider_says_how_to_use_it(widget):
 
 
 def test_the_numbers_can_be_taken_out(widget):
-    lines = widget.errors.menu.table.as_text(",").splitlines()
+    lines = widget.errors.menu.data.as_text(",").splitlines()
     assert lines[1] == "bytes,average_bits,relative_error,top1,top1_low,top1_high"
     assert len(lines) == 2 + 12

@@ -146,4 +146,4 @@ def test_the_count_axis_can_be_logarithmic(shown, survey):
     assert plot.home[2] == pytest.approx(math.log10(0.5))
     assert plot.curve.getData()[1].max() == pytest.approx(math.log10(survey.counts.max()))
     plot.show_survey(None)
-    assert plot.menu.table is None
+    assert plot.menu.data is None

@@ -90,4 +90,4 @@ def test_every_plot_has_its_table(qtbot, themes, values) -> None:
         plot = kind()
         qtbot.addWidget(plot)
         plot.show_analysis(a)
-        assert sum(plot.menu.table.columns[column].tolist()) == total
+        assert sum(plot.menu.data.columns[column].tolist()) == total

@@ -170,7 +170,7 @@ def test_what_is_selected_stays_so_and_items_are_used_again(plot):
 def test_nothing_one_equal_and_impossible_values(plot):
     plot.show_points(())
     plot.grab()
-    assert plot.menu.table is None
+    assert plot.menu.data is None
     assert "No model" in plot.accessibleDescription()
     assert not plot.x_axis.isVisible()
     for points in (POINTS[:1], [POINTS[0]] * 3, [replace(POINTS[1], top1_ci95=(math.nan, math.nan))]):
@@ -183,7 +183,7 @@ def test_nothing_one_equal_and_impossible_values(plot):
 
 
 def test_the_numbers_can_be_taken_out(plot):
-    lines = plot.menu.table.as_text("\t").splitlines()
+    lines = plot.menu.data.as_text("\t").splitlines()
     assert lines[0].split("\t")[:2] == ["model", "kind"]
     assert len(lines) == 1 + len(POINTS)
 
