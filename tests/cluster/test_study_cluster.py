@@ -58,11 +58,11 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
 
 @contextmanager
 def running(steps: Steps[StudyResult], n: int) -> Iterator[StudyProgress]:
-    """Inside, `n` of the cells are in the middle of AdaRound. They are cancelled at the end, if they still run."""
+    """Inside, `n` of the runs are in the middle of AdaRound. They are cancelled at the end, if they still run."""
     try:
         for step in steps:
             assert isinstance(step, StudyProgress)
-            if sum("AdaRound" in cell.phase for cell in step.runs) == n:
+            if sum("AdaRound" in run.phase for run in step.runs) == n:
                 yield step
                 return
         raise AssertionError("the study ended before")
@@ -74,13 +74,20 @@ def running(steps: Steps[StudyResult], n: int) -> Iterator[StudyProgress]:
 def entered(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, str]]:
     """How often each step of each run was entered in a run history of this process."""
     counts: Counter[tuple[str, str]] = Counter()
-    put = RunJournal.put
 
-    def counted(journal: RunJournal, key: str, value: Any) -> None:
-        counts[journal._run_id, key] += not key.endswith("/notes")  # which come before their layer
-        put(journal, key, value)
+    class Counted(RunJournal):
+        def __init__(self, history: History, run_id: str) -> None:
+            super().__init__(history, run_id)
+            self.run_id = run_id
 
-    monkeypatch.setattr(RunJournal, "put", counted)
+        def put(self, key: str, value: Any) -> None:
+            counts[self.run_id, key] += not key.endswith("/notes")  # which come before their layer
+            super().put(key, value)
+
+    def journal(history: History, run_id: str) -> Counted:
+        return Counted(history, run_id)
+
+    monkeypatch.setattr(History, "journal", journal)
     return counts
 
 
@@ -117,25 +124,25 @@ def statuses(history: History) -> list[str]:
 def test_the_results_of_workers_are_those_of_this_process(cluster: Processes, history: History, tmp_path: Path) -> None:
     here = History(tmp_path / "here" / "history.sqlite3")
     there, expected = finish(run_study(SEEDS, history, cluster.address)), finish(run_study(SEEDS, here))
-    assert [cell.status for cell in there.runs] == ["done"] * 3
+    assert [run.status for run in there.runs] == ["done"] * 3
     assert there.notes == ()
-    for cell, own in zip(there.runs, expected.runs, strict=True):
-        assert [(r.name, r.top1, r.flips, r.bytes_theoretical) for r in cell.rows] == [
+    for run, own in zip(there.runs, expected.runs, strict=True):
+        assert [(r.name, r.top1, r.flips, r.bytes_theoretical) for r in run.rows] == [
             (r.name, r.top1, r.flips, r.bytes_theoretical) for r in own.rows
         ]
-        run = history.get(cell.run_id)
-        assert (run.status, run.job) == ("done", "weight-only")
-        assert json.loads(run.config_json) == json.loads(here.get(own.run_id).config_json)
-        result = json.loads(run.result_json or "")
-        assert (result["run_id"], result["seed"]) == (cell.run_id, cell.settings["seed"])
+        entry = history.get(run.run_id)
+        assert (entry.status, entry.job) == ("done", "weight-only")
+        assert json.loads(entry.config_json) == json.loads(here.get(own.run_id).config_json)
+        result = json.loads(entry.result_json or "")
+        assert (result["run_id"], result["seed"]) == (run.run_id, run.settings["seed"])
         assert result["spec"]["worker"]["address"].startswith("tcp://127.0.0.1:")
-        assert cell.worker.startswith(result["spec"]["worker"]["address"])
-        found, wanted = history.predictions(cell.run_id), here.predictions(own.run_id)
+        assert run.worker.startswith(result["spec"]["worker"]["address"])
+        found, wanted = history.predictions(run.run_id), here.predictions(own.run_id)
         assert found.keys() == wanted.keys() == {"fp32", "w8a32"}
         assert all(np.array_equal(found[row], wanted[row]) for row in found)
-        check_files(history, cell.run_id, result)
-        assert equal_states(cell.rows[1].artifact, own.rows[1].artifact)
-        assert history.journal(cell.run_id).keys("layer/") == []
+        check_files(history, run.run_id, result)
+        assert equal_states(run.rows[1].artifact, own.rows[1].artifact)
+        assert history.journal(run.run_id).keys("layer/") == []
     assert cluster.files == []
 
 
@@ -146,9 +153,9 @@ def test_the_runs_of_a_worker_that_is_killed_go_on_elsewhere(
     seen: list[Progress] = []
     step = next(step for step in steps if has_steps(history, 2))
     assert isinstance(step, StudyProgress)
-    assert len({cell.worker for cell in step.runs if cell.worker}) == 2
+    assert len({run.worker for run in step.runs if run.worker}) == 2
     assert statuses(history) == ["running"] * 2
-    before = {run.run_id for run in history.runs()}
+    before = {entry.run_id for entry in history.runs()}
     cluster.lose_worker()
     try:
         result = finish(steps, seen.append)
@@ -156,14 +163,14 @@ def test_the_runs_of_a_worker_that_is_killed_go_on_elsewhere(
         cluster.add_worker()
     assert any("a worker was lost; its run continues on another one" in str(report) for report in seen)
     assert max(entered.values()) == 1  # no step was done again
-    assert {run_id for run_id, key in entered if key.startswith("layer/")} == {cell.run_id for cell in result.runs}
-    assert [cell.status for cell in result.runs] == ["done"] * 3
-    assert len({cell.worker for cell in result.runs}) == 1
+    assert {run_id for run_id, key in entered if key.startswith("layer/")} == {run.run_id for run in result.runs}
+    assert [run.status for run in result.runs] == ["done"] * 3
+    assert len({run.worker for run in result.runs}) == 1
     (note,) = result.notes
     assert "was lost" in note
     assert statuses(history) == ["done"] * 3
-    assert before <= {run.run_id for run in history.runs()}
-    assert all(history.predictions(cell.run_id)["fp32"].shape == (16,) for cell in result.runs)
+    assert before <= {entry.run_id for entry in history.runs()}
+    assert all(history.predictions(run.run_id)["fp32"].shape == (16,) for run in result.runs)
 
 
 def test_a_run_that_was_cancelled_on_a_cluster_goes_on_there_and_here(
@@ -175,30 +182,30 @@ def test_a_run_that_was_cancelled_on_a_cluster_goes_on_there_and_here(
     assert isinstance(step, StudyProgress)
     for on in (cluster.address, "local"):
         steps.close()
-        (run,) = history.runs()
-        assert run.status == "cancelled"
-        assert [path.name for path in history.folder(run.run_id).iterdir()] == ["steps"]
-        n, manifest = len(layers(history, run.run_id)), Manifest.open(step.study_id, history)
+        (entry,) = history.runs()
+        assert entry.status == "cancelled"
+        assert [path.name for path in history.folder(entry.run_id).iterdir()] == ["steps"]
+        n, manifest = len(layers(history, entry.run_id)), Manifest.open(step.study_id, history)
         steps = run_study(study, history, on, manifest=manifest)
         if on != "local":
-            next(_ for _ in steps if len(layers(history, run.run_id)) > n)
-    (cell,) = finish(steps).runs
-    assert cell.run_id == run.run_id
+            next(_ for _ in steps if len(layers(history, entry.run_id)) > n)
+    (run,) = finish(steps).runs
+    assert run.run_id == entry.run_id
     assert max(entered.values()) == 1
     whole = finish(run_study(study, History(tmp_path / "whole" / "history.sqlite3"))).runs[0]
-    assert equal_states(cell.rows[1].artifact, whole.rows[1].artifact)
+    assert equal_states(run.rows[1].artifact, whole.rows[1].artifact)
 
 
 @pytest.mark.parametrize("end", ["cancelled", "killed"])
 def test_a_model_whose_transfer_is_cut_off_leaves_no_half_file(
     end: str, cluster: Processes, history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "CHUNK", 4000)
+    monkeypatch.setattr(client, "CHUNK", 2000)
     steps = run_study(ONE, history, cluster.address)
-    phases = (cell.phase for step in steps if isinstance(step, StudyProgress) for cell in step.runs)
-    next(phase for phase in phases if phase.startswith("Fetching w8a32: 0.1 of "))
-    (run,) = history.runs()
-    folder = history.folder(run.run_id)
+    phases = (run.phase for step in steps if isinstance(step, StudyProgress) for run in step.runs)
+    next(phase for phase in phases if phase.startswith("Fetching w8a32: "))
+    (entry,) = history.runs()
+    folder = history.folder(entry.run_id)
     assert [path.name for path in folder.iterdir()] == ["incoming"]
     if end == "cancelled":
         steps.close()
@@ -209,11 +216,11 @@ def test_a_model_whose_transfer_is_cut_off_leaves_no_half_file(
         busy = next(i for i, worker in enumerate(cluster.workers) if cluster.files_of(worker))
         cluster.lose_worker(busy)
         try:
-            (cell,) = finish(steps).runs
+            (run,) = finish(steps).runs
         finally:
             cluster.add_worker()
-        assert cell.status == "done"
-        check_files(history, run.run_id, json.loads(history.get(run.run_id).result_json or ""))
+        assert run.status == "done"
+        check_files(history, entry.run_id, json.loads(history.get(entry.run_id).result_json or ""))
     until = time.monotonic() + 10
     while cluster.files and time.monotonic() < until:
         time.sleep(0.05)
@@ -225,13 +232,13 @@ def test_a_model_that_is_too_large_stays_and_the_study_says_so(
 ) -> None:
     monkeypatch.setitem(artifact.MOST_BYTES, artifact.MODEL, 1000)
     result = finish(run_study(ONE, history, cluster.address))
-    (cell,) = result.runs
-    assert cell.status == "done"
-    assert [row.artifact for row in cell.rows] == [None, None]
-    assert json.loads(history.get(cell.run_id).result_json or "")["artifact"] is None
-    assert not history.folder(cell.run_id).exists()
+    (run,) = result.runs
+    assert run.status == "done"
+    assert [row.artifact for row in run.rows] == [None, None]
+    assert json.loads(history.get(run.run_id).result_json or "")["artifact"] is None
+    assert not history.folder(run.run_id).exists()
     (note,) = result.notes
-    assert {"w8a32", cell.run_id} <= set(note.split())
+    assert {"w8a32", run.run_id} <= set(note.split())
 
 
 def test_a_cancel_reaches_the_workers_and_the_study_goes_on_later(cluster: Processes, history: History) -> None:
@@ -244,18 +251,19 @@ def test_a_cancel_reaches_the_workers_and_the_study_goes_on_later(cluster: Proce
     assert time.monotonic() - began < 30
     manifest = Manifest.open(step.study_id, history)
     with running(run_study(study, history, cluster.address, manifest=manifest), 1) as step:
-        assert {cell.run_id for cell in step.runs if cell.status == "running"} <= {r.run_id for r in history.runs()}
+        entries = {entry.run_id for entry in history.runs()}
+        assert {run.run_id for run in step.runs if run.status == "running"} <= entries
 
 
 def test_what_a_worker_refuses_is_told_in_its_own_words(cluster: Processes, history: History, tmp_path: Path) -> None:
     study = Study.parse(TINY + f"[grid]\nweights = ['{tmp_path.as_posix()}/none.safetensors', '']")
     result = finish(run_study(study, history, cluster.address))
-    assert [cell.status for cell in result.runs] == ["failed", "done"]
+    assert [run.status for run in result.runs] == ["failed", "done"]
     assert "none.safetensors" in result.runs[0].error
     assert history.get(result.runs[0].run_id).status == "failed"
     assert history.get(result.runs[0].run_id).error == result.runs[0].error
     again = finish(run_study(study, history, cluster.address, manifest=Manifest.open(result.study_id, history)))
-    assert [cell.run_id for cell in again.runs] == [cell.run_id for cell in result.runs]
+    assert [run.run_id for run in again.runs] == [run.run_id for run in result.runs]
     assert len(history.runs()) == 2
 
 
@@ -264,9 +272,10 @@ def test_a_worker_of_another_version_is_refused(
 ) -> None:
     other = {**client.versions(), "torch": "9.8.7"}
     monkeypatch.setattr(client, "versions", lambda: other)
-    with pytest.raises(UserError, match=r"worker tcp://\S+ has torch \S+; 9\.8\.7 is needed") as stop:
+    with pytest.raises(UserError, match=r"tcp://\S+ has torch \S+; 9\.8\.7") as stop:
         finish(run_study(ONE, history, cluster.address))
-    assert "Install torch 9.8.7" in stop.value.remedy
+    assert stop.value.field == "on"
+    assert "torch 9.8.7" in stop.value.remedy
     assert history.runs() == []
 
     async def none_yet(*_: Any) -> set[str]:
@@ -274,10 +283,10 @@ def test_a_worker_of_another_version_is_refused(
 
     monkeypatch.setattr(client, "check_workers", none_yet)  # as where it comes when the study runs already
     for _ in range(5):
-        (cell,) = finish(run_study(ONE, history, cluster.address)).runs
-        assert cell.status == "failed"
-        assert "9.8.7 is needed" in cell.error
-    gc.collect()  # which warns of connections that were left open: the talk ends while the worker is asked to tidy up
+        (run,) = finish(run_study(ONE, history, cluster.address)).runs
+        assert run.status == "failed"
+        assert "9.8.7" in run.error
+    gc.collect()  # which warns of connections that were left open: the study ends while the worker is called
 
 
 def test_a_worker_that_came_unnoticed_is_spoken_with_all_the_same(
@@ -289,8 +298,8 @@ def test_a_worker_that_came_unnoticed_is_spoken_with_all_the_same(
     monkeypatch.setattr(client, "check_workers", none_yet)
     monkeypatch.setattr(client, "WORKERS", "nothing that Dask tells")
     seen: list[Progress] = []
-    (cell,) = finish(run_study(ONE, history, cluster.address), seen.append).runs
-    assert cell.status == "done"
+    (run,) = finish(run_study(ONE, history, cluster.address), seen.append).runs
+    assert run.status == "done"
     assert any("on 1 worker:" in str(report) for report in seen)
 
 
@@ -308,8 +317,9 @@ def test_a_scheduler_that_is_not_there_is_named(history: History, monkeypatch: p
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # nobody listens there, and nobody else can
         address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(UserError, match=f"No Dask scheduler could be reached at {address}"):
+        with pytest.raises(UserError, match=address) as stop:
             finish(run_study(ONE, history, address))
+        assert stop.value.field == "on"
     assert history.runs() == []
 
 
@@ -338,30 +348,31 @@ def test_tls_and_what_is_lost_for_good(
     try:
         processes.add_worker()
         assert processes.address.startswith("tls://")
-        (cell,) = finish(run_study(ONE, history, processes.address, tls=tls)).runs
-        assert cell.status == "done"
-        assert cell.worker.startswith("tls://")
+        (run,) = finish(run_study(ONE, history, processes.address, tls=tls)).runs
+        assert run.status == "done"
+        assert run.worker.startswith("tls://")
 
         with monkeypatch.context() as patch:
             patch.setattr(client, "CONNECT_S", 1.0)
-            with pytest.raises(UserError, match="No Dask scheduler could be reached"):
+            with pytest.raises(UserError) as stop:
                 finish(run_study(ONE, history, processes.address.replace("tls:", "tcp:")))
-            with pytest.raises(UserError, match="does not belong to the certificate"):
+            assert stop.value.field == "on"
+            with pytest.raises(UserError) as stop:
                 finish(run_study(ONE, history, processes.address, tls=Tls(tls.ca, tls.cert, tls.cert)))
+            assert stop.value.field == "tls_key"
 
         steps = run_study(MINUTES, history, processes.address, tls=tls)
         with running(steps, 1):
             processes.lose_worker()
-            (cell,) = finish(steps).runs
-        assert "Every worker that had it was lost, 1 in all" in cell.error
+            (run,) = finish(steps).runs
+        assert "lost, 1 in all" in run.error
         processes.add_worker()
         steps = run_study(MINUTES, history, processes.address, tls=tls)
         with running(steps, 1):
             processes.scheduler.kill()
-            with pytest.raises(
-                UserError, match=r"scheduler at tls://\S+ is gone or has dropped the runs .scheduler-connection-lost"
-            ):
+            with pytest.raises(UserError, match=r"tls://.*scheduler-connection-lost") as stop:
                 finish(steps)
+            assert stop.value.field == "on"
         assert statuses(history) == ["done", "failed", "failed"]
         gc.collect()  # now, not in some later test
     finally:
