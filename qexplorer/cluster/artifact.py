@@ -3,8 +3,9 @@
 import hashlib
 import os
 from dataclasses import dataclass
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 from qexplorer.errors import UserError
 from qexplorer.folders import disk_errors
@@ -37,7 +38,7 @@ class Artifact:
             raise UserError("A worker offers an artifact of an unknown kind, name or size.")
 
     @classmethod
-    def of(cls, number: int, kind: str, name: str, content: BinaryIO) -> Self:
+    def of(cls, number: int, kind: str, name: str, content: BufferedIOBase) -> Self:
         """The description of an open file."""
         digest = hashlib.file_digest(content, "sha256")
         return cls(number, kind, name, content.seek(0, os.SEEK_END), digest.hexdigest())
@@ -48,7 +49,7 @@ class Artifact:
         return self.size <= MOST_BYTES[self.kind]
 
 
-def read_chunk(content: BinaryIO, offset: int, size: int) -> bytes:
+def read_chunk(content: BufferedIOBase, offset: int, size: int) -> bytes:
     """The bytes of an open file from `offset` on, at most `size`."""
     content.seek(offset)
     return content.read(size)

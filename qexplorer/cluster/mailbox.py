@@ -1,11 +1,11 @@
 """A worker's side of the exchange with the study's owner, who calls it through `call`."""
 
-import io
 import json
 import threading
 from collections.abc import Callable
+from io import BufferedIOBase, BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 from qexplorer.cluster.artifact import ARRAYS, MODEL, STEP, Artifact, IncomingFile, read_chunk
 from qexplorer.engine.runs.history import History, Run, RunJournal
@@ -35,7 +35,7 @@ class Mailbox:
         self._proceed = threading.Event()
         self._incoming: IncomingFile | None = None
         self._number = 0
-        self._outgoing: BinaryIO | None = None
+        self._outgoing: BufferedIOBase | None = None
 
     def __enter__(self) -> Self:
         MAILBOXES[self._task] = self
@@ -61,7 +61,7 @@ class Mailbox:
         self._wait()
         return SentJournal(self._history, self)
 
-    def send(self, kind: str, name: str, content: BinaryIO) -> None:
+    def send(self, kind: str, name: str, content: BufferedIOBase) -> None:
         """Send something to the owner. When this returns, the owner has it. Raises `Unwanted`."""
         self._number += 1
         artifact = Artifact.of(self._number, kind, name, content)
@@ -124,12 +124,12 @@ class SentJournal(RunJournal):
         return Journal.earlier(self, run_id)
 
 
-def open_step(journal: RunJournal, key: str) -> tuple[str, BinaryIO]:
+def open_step(journal: RunJournal, key: str) -> tuple[str, BufferedIOBase]:
     """The kind and the content of a finished step; arrays whose file is gone are empty."""
     file = journal.file_of(key)
     if file is None:
-        return STEP, io.BytesIO(json.dumps(journal.get(key)).encode())
-    return ARRAYS, file.open("rb") if file.is_file() else io.BytesIO()
+        return STEP, BytesIO(json.dumps(journal.get(key)).encode())
+    return ARRAYS, file.open("rb") if file.is_file() else BytesIO()
 
 
 def put_step(artifact: Artifact, file: Path, journal: RunJournal) -> None:

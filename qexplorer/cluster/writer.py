@@ -12,7 +12,7 @@ from qexplorer.engine.jobs.record import clean
 from qexplorer.engine.runs.history import History, RunJournal
 from qexplorer.engine.runs.results import RunResult
 from qexplorer.engine.studies.manifest import Manifest
-from qexplorer.engine.studies.status import RUNNING, WAITING, RunStatus, StudyStatus
+from qexplorer.engine.studies.status import DONE, RUNNING, WAITING, RunStatus, StudyStatus
 from qexplorer.engine.studies.study import StudyRun
 from qexplorer.errors import UserError
 from qexplorer.folders import disk_errors
@@ -62,7 +62,7 @@ class RunWriter:
         self._enter()
         self.worker, self._host, self.restarting = worker, host, False
         self._models = {}
-        self._change(status=RUNNING, fraction=0.0, phase="", worker=f"{worker} ({printable(host, 80)})")
+        self._change(status=RUNNING, fraction=0.0, phase="", worker=printable(f"{worker} ({host})", 200))
 
     def step(self, phase: str, fraction: float) -> None:
         """The worker has got this far."""
@@ -108,16 +108,14 @@ class RunWriter:
             self.fail(str(error))
             return
         self._status.finish(self.run.key, result)
-        clean(self._history, self.status.run_id, done=True)
-        self._is_entered = False
+        self._close()
 
     def fail(self, error: str) -> None:
         """The run has failed."""
         self._enter()
         self._history.fail(self.status.run_id, error)
         self._status.fail(self.run.key, error)
-        clean(self._history, self.status.run_id, done=False)
-        self._is_entered = False
+        self._close()
 
     def stop(self, error: BaseException | None) -> None:
         """Enter the run as cancelled, or as failed by `error`, where it was started and has not ended."""
@@ -130,6 +128,10 @@ class RunWriter:
             else:
                 self._history.fail(run_id, str(error) or type(error).__name__)
         clean(self._history, run_id, done=False)
+
+    def _close(self) -> None:
+        clean(self._history, self.status.run_id, done=self.status.status == DONE)
+        self._is_entered = self.restarting = False
 
     def _localized(self, result: RunResult) -> RunResult:
         """A worker's result with the files as they are here."""
