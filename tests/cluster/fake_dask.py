@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import threading
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -52,7 +53,12 @@ class FakeDask:
         """Have the run return this, unless it has ended."""
         self._loop.call_soon_threadsafe(lambda: self._future.done() or self._future.set_result(text))
 
+    def interrupt(self) -> None:
+        """Press Ctrl-C while the owner waits."""
+        self._loop.call_soon_threadsafe(signal.raise_signal, signal.SIGINT)
+
     def join(self) -> None:
+        """Wait for the worker's threads."""
         for thread in self._threads:
             thread.join(10)
 

@@ -357,3 +357,15 @@ def test_a_worker_that_returns_no_result_fails_its_run(answer: Any, start: Start
     assert run.status == "failed"
     assert run.error
     assert [run.status for run in history.runs()] == ["failed"]
+
+
+@pytest.mark.skipif(threading.current_thread() is not threading.main_thread(), reason="another thread gets the signal")
+def test_ctrl_c_cancels_the_runs(start: Start, history: History) -> None:
+    dask, steps = start(idle), run_study(STUDY, history, ON)
+    advance(steps, history.runs)
+    dask.interrupt()
+    with pytest.raises(KeyboardInterrupt):
+        finish(steps)
+    assert [run.status for run in history.runs()] == ["cancelled"]
+    dask.join()
+    assert dask.stopped
