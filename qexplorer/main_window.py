@@ -13,6 +13,7 @@ from qexplorer.errors import UserError
 from qexplorer.folders import state_folder
 from qexplorer.inspection.sketch_cache import SketchCache
 from qexplorer.menus import Menus
+from qexplorer.numbers import many
 from qexplorer.panels import Panel, Parts, panels
 from qexplorer.panels.advice import AdvicePanel
 from qexplorer.panels.jobs import JobsPanel
@@ -33,7 +34,6 @@ from qexplorer.text import printable
 from qexplorer.weights import Checkpoint, is_synthetic
 from qexplorer.widgets.docks import Dock, Tabs
 from qexplorer.widgets.messages import Banner
-from qexplorer.widgets.numbers import many
 from qexplorer.widgets.theme import Themes
 
 LAYOUT_VERSION = 4

@@ -161,7 +161,9 @@ def check(settings: Any) -> None:
 
 
 def write(settings: Any) -> dict[str, Any]:
-    """The fields of a dataclass instance as JSON and TOML can hold them; a part with a `to_json` writes itself."""
+    """The fields of a dataclass instance as JSON and TOML can hold them, infinity as a word; a part with a `to_json`
+    writes itself.
+    """
     return {
         each.name: each.registry.write(value) if each.registry else _write(value)
         for each in schema(type(settings))
@@ -178,15 +180,16 @@ def _write(value: Any) -> Any:
         return {str(key): _write(each) for key, each in cast("Mapping[Any, Any]", value).items()}
     if isinstance(value, list | tuple):
         return [_write(each) for each in cast("Iterable[Any]", value)]
-    return value
+    return str(value) if isinstance(value, float) and math.isinf(value) else value
 
 
 def read(kind: type[T], value: Any, where: str, *, strict: bool = False) -> T:
     """`value`, as JSON or TOML has it, as one of the type `kind`, mostly a dataclass: the inverse of `write`.
 
-    A whole number serves where a number is wanted; NaN and infinity are refused. Keys that a dataclass does not know
-    are left out, or refused if `strict`; a part with a `from_json` reads itself. Raises a `UserError` that names, as
-    part of `where`, what is missing, of another type or out of bounds.
+    A whole number serves where a number is wanted, and so do the words for infinity; NaN and infinite numbers are
+    refused. Keys that a dataclass does not know are left out, or refused if `strict`; a part with a `from_json` reads
+    itself. Of a union of dataclasses it is the first whose required settings are there. Raises a `UserError` that
+    names, as part of `where`, what is missing, of another type or out of bounds.
     """
     if dataclasses.is_dataclass(kind):
         return _read_fields(kind, value, where, strict=strict)
@@ -202,7 +205,7 @@ def _read(kind: Any, value: Any, where: str, *, strict: bool) -> Any:
     if dataclasses.is_dataclass(kind):
         return _read_fields(kind, value, where, strict=strict)
     if origin in (Union, UnionType):
-        return _read(next(each for each in inner if each is not type(None)), value, where, strict=strict)
+        return _read(_member([each for each in inner if each is not type(None)], value), value, where, strict=strict)
     if origin is Literal:
         if value not in inner:
             raise UserError(
@@ -216,6 +219,15 @@ def _read(kind: Any, value: Any, where: str, *, strict: bool) -> Any:
             raise UserError(f"{where} has {len(value)} entries, not {len(inner)}.")
         return origin(_read(inner[0], each, f"entry {i} of {where}", strict=strict) for i, each in enumerate(value))
     return _read_plain(kind, value, where)
+
+
+def _member(kinds: list[Any], value: Any) -> Any:
+    """Which of the types of a union a value is read as."""
+    if not isinstance(value, dict):
+        return next((each for each in kinds if type(value) is each), kinds[0])
+    tables = [each for each in kinds if dataclasses.is_dataclass(each)]
+    fitting = [each for each in tables if all(s.name in value for s in schema(each) if s.required)]
+    return (fitting or tables or kinds)[0]
 
 
 def _read_fields(cls: Any, value: Any, where: str, *, strict: bool) -> Any:
@@ -257,8 +269,8 @@ def sentence(text: str) -> str:
 
 
 def _read_plain(kind: Any, value: Any, where: str) -> Any:
-    if kind is float and type(value) is int:
-        value = float(value)
+    if kind is float and (type(value) is int or value in ("inf", "-inf")):
+        return float(value)
     if type(value) is not kind or (isinstance(value, float) and not math.isfinite(value)):
         raise UserError(
             f"{sentence(where)} cannot be “{printable(str(value), 80)}”.", f"It is {KINDS.get(kind, kind)}."

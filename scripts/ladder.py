@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT))
 
 from qexplorer.engine.jobs import jobs  # noqa: E402
 from qexplorer.engine.measuring.evaluate import wilson_interval  # noqa: E402
-from qexplorer.engine.runs.results import Row, RunResult  # noqa: E402
+from qexplorer.engine.runs.results import Latency, Row, RunResult  # noqa: E402
 from qexplorer.progress import finish  # noqa: E402
 
 REPAIRED = "fold,cle,mse_clip,adaround:500,bias_correction"
@@ -88,7 +88,7 @@ def smaller(row: Row, fp32: Row) -> float:
 
 def faster(row: Row, fp32: Row) -> float:
     """How many times faster a batch of 64 is."""
-    return fp32.latency_ms["64"]["median"] / row.latency_ms["64"]["median"]
+    return fp32.latency_ms["64"].median / row.latency_ms["64"].median
 
 
 def within(name: str, points: float) -> Bar:
@@ -159,10 +159,15 @@ def mean_row(rows: list[Row]) -> Row:
     """
     n, first = rows[0].n, rows[0]
     right = sum(round(row.top1 * n) for row in rows) / len(rows)
-    latency = {batch: {"median": fmean(row.latency_ms[batch]["median"] for row in rows)} for batch in first.latency_ms}
+    latency = {batch: mean_latency([row.latency_ms[batch] for row in rows]) for batch in first.latency_ms}
     return replace(first, top1=right / n, top1_ci95=wilson_interval(right, n), latency_ms=latency,
                    flips=round(fmean(row.flips for row in rows)),
                    bytes_on_disk=max(row.bytes_on_disk for row in rows))  # fmt: skip
+
+
+def mean_latency(times: list[Latency]) -> Latency:
+    """The mean of the medians and percentiles."""
+    return Latency(fmean(t.median for t in times), fmean(t.p05 for t in times), fmean(t.p95 for t in times))
 
 
 def mean_of(ladders: list[Ladder]) -> Ladder:

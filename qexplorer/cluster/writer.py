@@ -138,7 +138,7 @@ class RunWriter:
         run_id, models = self.status.run_id, {name: str(file) for name, file in self._models.items()}
         rows = tuple(dataclasses.replace(row, artifact=models.get(row.name)) for row in result.rows)
         folder = str(self._history.folder(run_id)) if models else None
-        spec = {**result.spec, "worker": {"address": self.worker, "host": self._host}}
+        spec = dataclasses.replace(result.spec, worker={"address": self.worker, "host": self._host})
         return dataclasses.replace(result, run_id=run_id, spec=spec, rows=rows, artifact=folder)
 
     def _enter(self) -> None:

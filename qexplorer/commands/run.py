@@ -1,9 +1,8 @@
 """`qexplorer run`: run a job on a model and print the result."""
 
 import argparse
-import dataclasses
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qexplorer.commands import say, say_json, say_table, work
 from qexplorer.commands.options import add_options, given
@@ -55,7 +54,7 @@ def run(args: argparse.Namespace) -> None:
     _ask_for_trust(job, yes=args.trust)
     result = work(resumed(args.resume, history) if args.resume else recorded(job, history))
     if args.json:
-        say_json(dataclasses.asdict(result))
+        say_json(result.document())
     else:
         say_result(result)
 
@@ -87,10 +86,7 @@ def say_result(result: "RunResult") -> None:
     rows: list[tuple[str, ...]] = []
     for row in result.rows:
         low, high = row.top1_ci95
-        cells = [
-            f"{t['median']:.2f} ms {first.latency_ms[b]['median'] / t['median']:.1f}×"
-            for b, t in row.latency_ms.items()
-        ]
+        cells = [f"{t.median:.2f} ms {first.latency_ms[b].median / t.median:.1f}×" for b, t in row.latency_ms.items()]
         rows.append(
             (row.name, f"{row.kind} {row.engine}", f"{row.top1:.2%} [{low:.2%}, {high:.2%}]", f"{row.top5:.2%}",
              str(row.flips), f"{row.bytes_on_disk / 1e6:.2f} MB", f"{row.bytes_theoretical / 1e6:.2f} MB", *cells)
@@ -105,25 +101,17 @@ def say_result(result: "RunResult") -> None:
             say(f"{row.name}: {row.note}")
 
 
-FIGURES = {"output_sqnr_db": "output dB", "local_sqnr_db": "local dB", "cumulative_sqnr_db": "cumulative dB",
-           "top1": "top-1", "flips": "flips", "rest_top1": "top-1 of the rest", "equal": "equal",
-           "largest_lsb": "most LSBs", "mean_shift": "mean shift", "weight_sqnr_db": "weights dB",
-           "bits": "bits"}  # fmt: skip
-"""What of the figures per layer is printed, where it is there."""
 SHOWN = 60
+"""So many layers are listed."""
 
 
 def say_layers(result: "RunResult") -> None:
     """The layers of jobs that are about them; of a preview of repairs, what each does to one."""
-    if result.job not in ("sensitivity", "parity", "bit-budget", "repair") or not result.layers:
-        return
-    names = [name for name in FIGURES if any(name in layer for layer in result.layers)]
-    rows = [(str(layer["name"]), *(_figure(layer.get(name)) for name in names)) for layer in result.layers[:SHOWN]]
-    first = str(result.spec["layer"]) if result.job == "repair" else "layer"
-    say_table((first, *(FIGURES[name] for name in names)), rows, right=range(1, len(names) + 1))
-    if result.job == "bit-budget":
-        say(f'--overrides "{result.findings["overrides"]}"')
+    from qexplorer.engine.jobs import present
 
-
-def _figure(value: Any) -> str:
-    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+    shown = present(result)
+    if shown.table is not None:
+        titles, rows = shown.table.titles, shown.table.rows[:SHOWN]
+        say_table(titles, rows, right=range(1, len(titles)))
+        for line in shown.lines:
+            say(line)

@@ -149,7 +149,7 @@ class ComparePanel(Panel):
         self.plot.show_points(points)
         self.plot.show_chosen(runs.lines)
         first = results[0] if results else None
-        self._show_subject(f"{first.model['name']} on {first.data['name']}" if first else "", _told(found.left_out))
+        self._show_subject(f"{first.model.name} on {first.data.name}" if first else "", _told(found.left_out))
         self._empty.show_text(*(NOTHING if runs.run is None else NO_RESULT))
         self._stack.setCurrentWidget(self.plot if points else self._empty)
 
@@ -197,7 +197,7 @@ class ComparePanel(Panel):
         if self._found is not None and result is not None:
             self._images.setEnabled(False)
             first, _, found = self._found
-            steps = partial(_images, str(result.spec["data"]), first.data, found.changed)
+            steps = partial(_images, str(result.settings["data"]), first.data, found.changed)
             self._read(steps, "Reading images", self._show_images)
 
     def _show_images(self, images: list[Any]) -> None:
@@ -247,9 +247,9 @@ def _comparable(history: History, own: RunResult | None) -> Steps[Comparable]:
 
 def _difference(result: RunResult, own: RunResult) -> str:
     """Why two results have no place in one picture; empty where they have."""
-    if result.model["sha256"] != own.model["sha256"]:
+    if result.model.sha256 != own.model.sha256:
         return "of other weights"
-    if result.data["sha256"] != own.data["sha256"]:
+    if result.data.sha256 != own.data.sha256:
         return "on other data"
     n = result.rows[0].n
     return f"tested on {n:,} samples" if n != own.rows[0].n else ""

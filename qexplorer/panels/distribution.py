@@ -6,6 +6,7 @@ from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QStackedLayout, QWidget
 
+from qexplorer.numbers import count, shape
 from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.quant import Analysis
 from qexplorer.quant.observers.fixed import Fixed
@@ -15,7 +16,6 @@ from qexplorer.text import printable
 from qexplorer.widgets.distribution_plot import DistributionPlot
 from qexplorer.widgets.messages import Placeholder
 from qexplorer.widgets.metrics_list import sqnr_bound
-from qexplorer.widgets.numbers import count, shape
 from qexplorer.widgets.segmented import Segmented
 from qexplorer.widgets.tensor_head import TensorHead
 from qexplorer.widgets.theme import LIGHT, Theme

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QStackedLayout, QWidget
 
+from qexplorer.numbers import count, figure
 from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.quant import Analysis
 from qexplorer.state.app_state import AppState
@@ -11,7 +12,6 @@ from qexplorer.state.runner import Failed
 from qexplorer.widgets.controls import caption
 from qexplorer.widgets.error_plot import ChannelPlot, ErrorPlot
 from qexplorer.widgets.messages import Placeholder
-from qexplorer.widgets.numbers import count, figure
 from qexplorer.widgets.segmented import Segmented
 from qexplorer.widgets.theme import Theme
 

@@ -8,11 +8,11 @@ from functools import cached_property
 from PySide6.QtGui import QPainter
 from PySide6.QtWidgets import QStyleOptionViewItem
 
+from qexplorer import numbers
 from qexplorer.inspection.rows import LayerFigures, LayerRow
 from qexplorer.inspection.scan import Scan
 from qexplorer.inspection.scan_table import letter
 from qexplorer.text import natural, printable
-from qexplorer.widgets import numbers
 from qexplorer.widgets.cell_pictures import paint_border, paint_histogram, paint_share
 from qexplorer.widgets.lines import NONE, Column, Paint
 from qexplorer.widgets.theme import Theme

@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QHBoxLayout, QStackedLayout, QVBoxLayout, QWidget
 
 from qexplorer.inspection.rows import Totals
 from qexplorer.inspection.scan import Scan
+from qexplorer.numbers import count, decibels, duration, size
 from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.panels.layer_columns import ERROR_SHARE, Layer, columns_of
 from qexplorer.quant import QuantSpec
@@ -20,7 +21,6 @@ from qexplorer.widgets.controls import Button, caption
 from qexplorer.widgets.filter_field import NO_MATCH, FilterField, fitting
 from qexplorer.widgets.growing_table import GrowingTable
 from qexplorer.widgets.messages import Placeholder
-from qexplorer.widgets.numbers import count, decibels, duration, size
 from qexplorer.widgets.save_dialog import ask_where
 from qexplorer.widgets.spec_rows import SpecLine, SpecRows
 from qexplorer.widgets.task_row import ThinBar

@@ -1,29 +1,18 @@
 """Result: what one run found, layer by layer or epoch by epoch; while a run trains, its curves as they grow."""
 
-import dataclasses
 import time
 from typing import ClassVar
 
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QStackedLayout, QWidget
 
-from qexplorer.engine.jobs import jobs
-from qexplorer.engine.jobs.simulated_job import SimulatedJob
+from qexplorer.engine.jobs import present
+from qexplorer.engine.jobs.presentation import Presentation, curves_of
 from qexplorer.engine.runs.history import Run
 from qexplorer.engine.runs.results import Row, RunResult
 from qexplorer.errors import UserError
 from qexplorer.panels import Panel, Parts, Place, panels
-from qexplorer.panels.findings import (
-    Figures,
-    curves_of,
-    figures_of,
-    front_of,
-    live_curves,
-    remark_of,
-    repairs_of,
-    rows_with_figures,
-    x_title,
-)
 from qexplorer.panels.titles import job_title, row_title
+from qexplorer.presentation import Ranking
 from qexplorer.state.runner import Task
 from qexplorer.widgets.controls import Button, Combo, caption
 from qexplorer.widgets.curves_plot import CurvesPlot
@@ -33,10 +22,6 @@ from qexplorer.widgets.messages import Placeholder
 from qexplorer.widgets.ranked_bars import RankedBars
 from qexplorer.widgets.theme import Theme
 
-ADOPTED = ("model", "data", "weights", "weight_spec", "activation_spec", "repairs")
-"""What a job takes over from a bit budget, beside the widths."""
-SHARED = ("model", "data", "weights", "weight_spec", "activation_spec")
-"""What a job takes over from a repair preview, where the next job simulates no weights that could be repaired."""
 NOTHING = ("No result yet", "Run a job: what it finds of each layer, or its curves while it trains, appears here.")
 POLL_S = 0.5
 """The points of a run under way are read this often."""
@@ -54,8 +39,8 @@ class ResultPanel(Panel):
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)
         self._asked = 0.0
-        self._figures: Figures = {}
-        self._overrides: list[str] = []
+        self._shown = Presentation()
+        self._rankings: tuple[Ranking, ...] = ()
         self._empty = Placeholder(*NOTHING)
         self.bars, self.curves, self.front = RankedBars(), CurvesPlot(), FrontPlot()
         content = QWidget()
@@ -76,14 +61,12 @@ class ResultPanel(Panel):
         self._which.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self._which.setMinimumContentsLength(10)
         self._which.activated.connect(self._show_bars)
-        self._adopt = self._button("Use these bits", "Put these widths into the overrides of the job Weight only")
-        self._adopt.clicked.connect(self._on_adopt)
-        self._mend = self._button("Use this repair", "Put the selected repair into the Repairs of the next job")
-        self._mend.clicked.connect(self._on_mend)
+        self._use = Button("")
+        self._use.clicked.connect(self._on_use)
         row = QHBoxLayout(self._head)
         row.setContentsMargins(12, 0, 12, 0)
         row.addWidget(self._subject, 1)
-        for control in (self._which, self._adopt, self._mend):
+        for control in (self._which, self._use):
             row.addWidget(control)
         self.bars.selectionModel().selectionChanged.connect(self._on_selected)
         self.bars.chosen.connect(self._on_layer)
@@ -94,13 +77,6 @@ class ResultPanel(Panel):
         parts.themes.changed.connect(self.show_theme)
         self.show_theme(parts.themes.current)
         self.reload()
-
-    def _button(self, text: str, tip: str) -> Button:
-        button = Button(text)
-        button.setObjectName(f"use_{text.rsplit(maxsplit=1)[-1]}")
-        button.setAccessibleName(text)
-        button.setToolTip(tip)
-        return button
 
     def show_theme(self, theme: Theme) -> None:
         """Colours of a theme."""
@@ -113,56 +89,62 @@ class ResultPanel(Panel):
             self._show(self.parts.runs.run, self.parts.runs.result)
 
     def _show(self, run: Run | None, result: RunResult | None) -> None:
-        row = _row(result, self.parts.runs.lines[0][1] if self.parts.runs.lines else "")
-        front = None if result is None else front_of(result)
-        curves = () if result is None else curves_of(result)
-        self._figures = {} if result is None or row is None else figures_of(result, row.name)
+        shown = self._shown = Presentation() if result is None else present(result)
+        row = _row(result, shown, self.parts.runs.lines[0][1] if self.parts.runs.lines else "")
+        self._rankings = () if row is None else shown.rankings_of(row.name)
         self._which.clear()
-        self._which.addItems(list(self._figures))
-        self._remark.setText("" if result is None else remark_of(result))
+        self._which.addItems([ranking.name for ranking in self._rankings])
+        self._remark.setText(" ".join(shown.remarks))
         self._remark.setVisible(bool(self._remark.text()))
-        if front is not None:
-            points, chosen, self._overrides = front
-            self.front.show_front(points, chosen)
+        if shown.front:
+            self.front.show_front(shown.front, shown.chosen)
             self._stack.setCurrentWidget(self.front)
-        elif curves:
-            self.curves.show_curves(curves, x_title(result.history if result is not None else ()))
+        elif shown.curves.curves:
+            self.curves.show_curves(shown.curves.curves, shown.curves.x_title)
             self._stack.setCurrentWidget(self.curves)
-        elif self._figures:
+        elif self._rankings:
             self._show_bars()
         else:
-            self._empty.show_text(*(NOTHING if run is None else _nothing(run, result, row)))
+            self._empty.show_text(*(NOTHING if run is None else _nothing(run, result, shown, row)))
             self._stack.setCurrentWidget(self._empty)
         bars = self._stack.currentWidget() is self.bars
-        self._show_head(_title(run, result, row))
-        self._adopt.setVisible(front is not None)
-        self._which.setVisible(bars and len(self._figures) > 1)
-        self._mend.setVisible(bars and result is not None and bool(repairs_of(result)))
+        self._show_head(_title(run, result, shown, row))
+        self._which.setVisible(bars and len(self._rankings) > 1)
+        self._show_follow_up(visible=bars or bool(shown.front))
 
     def _show_head(self, title: str) -> None:
         """Say what is shown; the controls beside it are those of what was shown last."""
         self._subject.setText(title)
         self._head.setVisible(bool(title))
 
+    def _show_follow_up(self, *, visible: bool) -> None:
+        """The button for what the result lends to the next job."""
+        use = self._shown.follow_up
+        self._use.setVisible(visible and use is not None)
+        if use is not None:
+            self._use.setObjectName(use.name)
+            self._use.setText(use.title)
+            self._use.setAccessibleName(use.title)
+            self._use.setToolTip(use.help)
+            self._on_selected()
+
     def _show_bars(self) -> None:
-        figure, result = self._figures[self._which.currentText()], self.parts.runs.result
-        what = "Repair" if result is not None and repairs_of(result) else "Layer"
-        self.bars.show_bars(figure.bars, figure.unit, figure.title, low_is_worst=figure.low_is_worst, what=what)
+        shown = self._rankings[max(self._which.currentIndex(), 0)]
+        worst = shown.low_is_worst
+        self.bars.show_bars(shown.bars, shown.unit, shown.title, low_is_worst=worst, what=self._shown.what)
         self._stack.setCurrentWidget(self.bars)
         self._on_selected()
 
     def _show_live(self) -> bool:
         """Whether the run under way has points to show."""
-        points = self.parts.runs.points
-        curves = live_curves(points)
-        if curves:
+        live = curves_of(self.parts.runs.points)
+        if live.curves:
             self._show_head("running …")
-            for control in (self._which, self._adopt, self._mend):
+            for control in (self._which, self._use, self._remark):
                 control.hide()
-            self._remark.setVisible(False)
-            self.curves.show_curves(curves, x_title(points))
+            self.curves.show_curves(live.curves, live.x_title)
             self._stack.setCurrentWidget(self.curves)
-        return bool(curves)
+        return bool(live.curves)
 
     def _on_progressed(self, task: Task) -> None:
         del task
@@ -177,33 +159,22 @@ class ResultPanel(Panel):
         if checkpoint is not None and f"{layer}.weight" in checkpoint.by_name:
             self.parts.store.update(tensor=f"{layer}.weight")
 
-    def _on_adopt(self) -> None:
-        """Make the widths of the marked point the settings of a job."""
-        result = self.parts.runs.result
-        if result is None or not self._overrides:
-            return
-        settings = {name: result.spec[name] for name in ADOPTED}
-        settings["overrides"] = self._overrides[self.front.slider.value()]
-        self.parts.store.update(job=jobs["weight-only"](**settings))
-        self._say("The next job is Weight only, with these widths as its overrides: press Run in Jobs.")
-
     def _on_selected(self) -> None:
-        self._mend.setEnabled(bool(self.bars.selected))
+        self._use.setEnabled(bool(self._shown.front or self.bars.selected))
 
-    def _on_mend(self) -> None:
-        """Make the selected repair that of the next job, or of Weight only where that simulates no weights."""
-        result, job = self.parts.runs.result, self.parts.store.state.job
-        chosen = repairs_of(result).get(self.bars.selected) if result is not None else None
-        if result is None or chosen is None:
+    def _on_use(self) -> None:
+        """Take what is selected into the next job."""
+        use, chosen = self._shown.follow_up, self.front.slider.value() if self._shown.front else self.bars.selected
+        if use is None:
             return
         try:
-            if not isinstance(job, SimulatedJob) or job.recipe().every.weights is None:
-                job = jobs["weight-only"](**{name: result.spec[name] for name in SHARED})
-            self.parts.store.update(job=dataclasses.replace(job, repairs=chosen))  # pyright: ignore[reportCallIssue]
+            job = use.make(chosen, self.parts.store.state.job)
         except UserError as error:
             self.banner.show_message(str(error))
             return
-        self._say(f"The next job, {job.title}, repairs with {chosen}: press Run in Jobs.")
+        if job is not None:
+            self.parts.store.update(job=job)
+            self._say(f"The next job is {job.title}, {use.said}: press Run in Jobs.")
 
     def _say(self, text: str) -> None:
         """Tell what a button has done."""
@@ -212,35 +183,32 @@ class ResultPanel(Panel):
         self._remark.show()
 
 
-def _row(result: RunResult | None, chosen: str) -> Row | None:
+def _row(result: RunResult | None, shown: Presentation, chosen: str) -> Row | None:
     """The row whose figures are shown: the chosen one, or else the last that has any."""
     if result is None:
         return None
-    own = rows_with_figures(result)
+    own = shown.rows
     name = (chosen or own[-1]) if own else ""
     return next((row for row in result.rows if row.name == name), result.rows[-1])
 
 
-def _title(run: Run | None, result: RunResult | None, row: Row | None) -> str:
-    """What is shown: the job, its row, and the model; of a repair preview the layer that was tried."""
+def _title(run: Run | None, result: RunResult | None, shown: Presentation, row: Row | None) -> str:
+    """What is shown: the job, its row, and the model."""
     if run is None or result is None:
         return "" if run is None else job_title(run.job)
-    job = job_title(result.job)
-    if repairs_of(result):
-        job = f"{job} of {result.spec['layer']}"
-    elif row is not None and row != result.rows[0]:
-        job = f"{job} · {row_title(result, row)}"
-    return f"{job} · {result.model['name']}"
+    own = row_title(result, row) if row is not None and row != result.rows[0] else ""
+    what = shown.title or " · ".join(filter(None, (job_title(result.job), own)))
+    return f"{what} · {result.model.name}"
 
 
-def _nothing(run: Run, result: RunResult | None, row: Row | None) -> tuple[str, str]:
+def _nothing(run: Run, result: RunResult | None, shown: Presentation, row: Row | None) -> tuple[str, str]:
     """Why there is nothing to see of a run, in a title and a sentence."""
     job = job_title(run.job)
     if result is None or row is None:
         why = "Its result cannot be read." if run.status == "done" else "Resume in Runs goes on with it."
         return f"{job}: {run.status}", run.error or why
-    titles = [row_title(result, each) for each in result.rows if each.name in rows_with_figures(result)]
-    if titles and row.name not in rows_with_figures(result):
+    titles = [row_title(result, each) for each in result.rows if each.name in shown.rows]
+    if titles and row.name not in shown.rows:
         return f"{row_title(result, row)} has no figures of layers", f"In Runs, select {' or '.join(titles)}."
     if not result.rows[1:]:
         return f"{job} is done", f"{job} measures only the float model; its figures are in Runs."

@@ -242,15 +242,15 @@ def _float_title(what: str, model: str, data: str) -> str:
 
 
 def _line(run: Run, result: RunResult, row: Row, first: RunLine | None) -> RunLine:
-    model, job = model_title(str(result.model["name"])), job_title(result.job)
-    facts = f"data {result.data['name']}, calibrated on {result.data['calibration_n']}, tested on {row.n}; "
+    model, job = model_title(result.model.name), job_title(result.job)
+    facts = f"data {result.data.name}, calibrated on {result.data.calibration_n}, tested on {row.n}; "
     facts += f"seed {result.seed}\n" + ", ".join(f"{k} {v}" for k, v in result.versions.items())
     return RunLine(
         key=(run.run_id, row.name),
-        title=_float_title("FP32" if result.rows[1:] else job, model, str(result.data["name"]))
+        title=_float_title("FP32" if result.rows[1:] else job, model, result.data.name)
         if first is None
         else f"{job} · {row_title(result, row)}",
-        about=_about(run, result.spec, facts),
+        about=_about(run, result.settings, facts),
         kernels="float32" if first is None else _kernels(row),
         real=row.kind == "REAL",
         top1=row.top1,
@@ -260,7 +260,7 @@ def _line(run: Run, result: RunResult, row: Row, first: RunLine | None) -> RunLi
         flips=row.flips,
         bytes_on_disk=row.bytes_on_disk,
         bytes_theoretical=row.bytes_theoretical,
-        latency={batch: Timing(t["median"], t["p05"], t["p95"]) for batch, t in row.latency_ms.items()},
+        latency={batch: Timing(t.median, t.p05, t.p95) for batch, t in row.latency_ms.items()},
         threads=row.threads,
         first=first,
         note=row.note,

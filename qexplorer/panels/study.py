@@ -14,6 +14,7 @@ from qexplorer.engine.models.trust import Untrusted
 from qexplorer.engine.studies.status import RUNNING, RunStatus, StudyProgress, StudyResult
 from qexplorer.engine.studies.study import Study
 from qexplorer.errors import UserError
+from qexplorer.numbers import duration
 from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.settings import schema
 from qexplorer.state.app_state import AppState, StudyChoice
@@ -22,7 +23,6 @@ from qexplorer.widgets.cells_table import CellLine, CellsTable
 from qexplorer.widgets.controls import Button, caption
 from qexplorer.widgets.fields import Editor, titled
 from qexplorer.widgets.messages import Placeholder
-from qexplorer.widgets.numbers import duration
 
 
 @panels.register

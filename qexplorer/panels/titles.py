@@ -50,7 +50,7 @@ def row_title(result: RunResult, row: Row) -> str:
     presets = {p.name: p.title for backend in backends for p in backend.presets}
     name = "" if BITS_ALONE.fullmatch(row.name) else presets.get(row.name, re.sub("[-_]", " ", row.name))
     simulated = row.kind == SIMULATED and result.job != "cast"
-    specs = specs_title(result.spec, weights=not row.name.startswith(MIXED)) if simulated else ""
+    specs = specs_title(result.settings, weights=not row.name.startswith(MIXED)) if simulated else ""
     return " · ".join(filter(None, (name, specs))) or row.name
 
 
@@ -61,6 +61,4 @@ def told(settings: Mapping[str, Any]) -> str:
 
 
 def _repairs(settings: Mapping[str, Any]) -> list[str]:
-    """The run's repairs, be they the job's words or what they were read as."""
-    given = settings.get("repairs") or ""
-    return [str(word).strip() for word in (given if isinstance(given, list) else str(given).split(",")) if word]
+    return [word.strip() for word in str(settings.get("repairs") or "").split(",") if word.strip()]

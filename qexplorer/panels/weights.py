@@ -5,6 +5,7 @@ from typing import ClassVar
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QStackedLayout, QWidget
 
+from qexplorer.numbers import many, size
 from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.state.app_state import AppState
 from qexplorer.state.runner import Failed
@@ -13,7 +14,6 @@ from qexplorer.weights import Checkpoint
 from qexplorer.widgets.controls import caption
 from qexplorer.widgets.filter_field import NO_MATCH, FilterField
 from qexplorer.widgets.messages import Placeholder
-from qexplorer.widgets.numbers import many, size
 from qexplorer.widgets.tensor_model import TensorRow
 from qexplorer.widgets.tensor_tree import TensorTree
 

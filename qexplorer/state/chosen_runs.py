@@ -11,6 +11,7 @@ from typing import Any
 
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
+from qexplorer.engine.runs.curve_points import CurvePoint
 from qexplorer.engine.runs.history import History, Run
 from qexplorer.engine.runs.results import RunResult
 from qexplorer.errors import UserError
@@ -20,7 +21,7 @@ from qexplorer.state.runner import Done, Failed, Runner, Task
 
 Line = tuple[str, str]
 """A run's id and the name of one of its rows; "" where it has none."""
-Points = list[dict[str, Any]]
+Points = tuple[CurvePoint, ...]
 CHANGE = object()
 """What the task of a change is about."""
 WATCH_MS = 1000
@@ -63,7 +64,7 @@ class ChosenRuns(QObject):
         self.history, self._runner = history, runner
         self.lines: tuple[Line, ...] = ()
         self.running, self._ended = "", ""
-        self.points: Points = []
+        self.points: Points = ()
         self.known = Known()
         self.failed: Failed | None = None
         self._older: dict[str, RunResult | None] = {}
@@ -81,7 +82,7 @@ class ChosenRuns(QObject):
     def follow(self, run_id: str) -> None:
         """Look at a run that has just begun; "" when it has ended, and then at its newest row, if it is done."""
         self._ended = self._ended if run_id else self.running
-        self.running, self.points = run_id, []
+        self.running, self.points = run_id, ()
         if run_id:
             self.changed.emit()
         else:

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pyqtgraph as pg
 from PySide6.QtGui import QFontMetricsF
 
-from qexplorer.widgets.numbers import figure
+from qexplorer.numbers import figure
 from qexplorer.widgets.theme import scaled
 
 FIGURES = 0.88

@@ -8,10 +8,10 @@ from PySide6.QtCore import QPointF, QRect, QRectF, Qt, Signal
 from PySide6.QtGui import QFocusEvent, QKeyEvent, QPainter
 from PySide6.QtWidgets import QWidget
 
+from qexplorer.numbers import count, figure
 from qexplorer.quant.survey import FormatPoint, FormatSurvey
 from qexplorer.widgets.bits_overlay import DASHES, DOT, Dot, Overlay, Picture, line_pen, marks
 from qexplorer.widgets.dots_plot import DotsPlot, step_of
-from qexplorer.widgets.numbers import count, figure
 from qexplorer.widgets.plot_menu import PlotData
 from qexplorer.widgets.theme import LIGHT, Theme
 

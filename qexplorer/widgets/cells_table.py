@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QWidget
 
-from qexplorer.widgets import numbers
+from qexplorer import numbers
 from qexplorer.widgets.lines import NONE, Column
 from qexplorer.widgets.table import Table
 

@@ -7,8 +7,8 @@ from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QFontMetricsF, QPainter, QPaintEvent, QPalette, QPen, QResizeEvent
 from PySide6.QtWidgets import QGridLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
+from qexplorer.numbers import count, figure, percent
 from qexplorer.widgets.controls import RADIUS, caption
-from qexplorer.widgets.numbers import count, figure, percent
 from qexplorer.widgets.theme import LIGHT, Theme, scaled
 
 LEVEL = 0.05

@@ -1,21 +1,8 @@
-"""A series with a name and a unit, and how much of it can be seen."""
-
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+"""How much of a curve can be seen."""
 
 import numpy as np
 
-
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """Its points in their order; gaps are NaN."""
-
-    title: str
-    xs: Sequence[float] | np.ndarray
-    ys: Sequence[float] | np.ndarray
-    unit: str
-    kind: Literal["line", "dashed", "points"]
+from qexplorer.presentation import Curve
 
 
 def points_of(curve: Curve) -> tuple[np.ndarray, np.ndarray]:

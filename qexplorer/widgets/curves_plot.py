@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from PySide6.QtWidgets import QStackedLayout, QWidget
 
+from qexplorer.presentation import Curve
 from qexplorer.widgets.axes import stepped
-from qexplorer.widgets.curve import Curve
 from qexplorer.widgets.messages import Placeholder
 from qexplorer.widgets.plot_column import PlotColumn
 from qexplorer.widgets.theme import LIGHT, Theme

@@ -7,11 +7,11 @@ import pyqtgraph as pg
 from PySide6.QtCore import QPointF, Qt, Signal
 from PySide6.QtWidgets import QWidget
 
+from qexplorer.numbers import count, figure
 from qexplorer.quant.analysis import Analysis
 from qexplorer.quant.observers.fixed import Fixed
 from qexplorer.quant.quantize import range_for_end
 from qexplorer.widgets.axes import nice
-from qexplorer.widgets.numbers import count, figure
 from qexplorer.widgets.plot import Plot, empty_steps, stairs
 from qexplorer.widgets.plot_menu import PlotData, about
 from qexplorer.widgets.theme import LIGHT, Theme

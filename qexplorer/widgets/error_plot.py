@@ -5,9 +5,9 @@ import pyqtgraph as pg
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtWidgets import QWidget
 
+from qexplorer.numbers import count, figure
 from qexplorer.quant.analysis import Analysis
 from qexplorer.widgets.axes import nice
-from qexplorer.widgets.numbers import count, figure
 from qexplorer.widgets.plot import Plot, empty_steps, stairs
 from qexplorer.widgets.plot_menu import PlotData, about
 from qexplorer.widgets.theme import LIGHT, Theme

@@ -23,8 +23,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from qexplorer.numbers import count
 from qexplorer.widgets.lines import LINE, Column, Lines
-from qexplorer.widgets.numbers import count
 from qexplorer.widgets.segmented import Segmented
 from qexplorer.widgets.theme import LIGHT, Theme, scaled
 from qexplorer.widgets.views import Index, dress

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pyqtgraph as pg
@@ -10,12 +9,13 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QStackedLayout, QVBoxLayout, QWidget
 
+from qexplorer.numbers import percent, size
+from qexplorer.presentation import FrontPoint
 from qexplorer.widgets.axes import LogAxis, PercentAxis, padded, unit_of
 from qexplorer.widgets.controls import caption
 from qexplorer.widgets.dots_plot import DotsPlot
 from qexplorer.widgets.flat_slider import FlatSlider
 from qexplorer.widgets.messages import Placeholder
-from qexplorer.widgets.numbers import percent, size
 from qexplorer.widgets.plot_column import PlotColumn
 from qexplorer.widgets.plot_menu import PlotData
 from qexplorer.widgets.theme import LIGHT, Theme, scaled
@@ -23,17 +23,6 @@ from qexplorer.widgets.theme import LIGHT, Theme, scaled
 SHARES = (3.0, 2.0)
 """Of the height, for errors and for accuracies."""
 NOTHING = ("No front yet", "Sizes and errors appear here as soon as they have been computed.")
-
-
-@dataclass(frozen=True)
-class FrontPoint:
-    """One choice of bits. The error is relative and the accuracy a share, both 1 for 100 %."""
-
-    bytes: int
-    average_bits: float
-    error: float
-    top1: float | None
-    top1_ci95: tuple[float, float] | None
 
 
 class FrontPlot(QWidget):

@@ -9,7 +9,7 @@ from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QSortFilte
 from PySide6.QtGui import QPainter
 from PySide6.QtWidgets import QStyleOptionViewItem
 
-from qexplorer.widgets.numbers import MINUS
+from qexplorer.numbers import MINUS
 from qexplorer.widgets.theme import LIGHT, Theme, scaled
 from qexplorer.widgets.views import RIGHT, Index
 

@@ -8,11 +8,11 @@ import numpy as np
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
+from qexplorer.numbers import count, decibels, figure, percent, size
 from qexplorer.quant.analysis import Analysis
 from qexplorer.quant.params import EPS
 from qexplorer.widgets.bands import band_of
 from qexplorer.widgets.controls import caption
-from qexplorer.widgets.numbers import count, decibels, figure, percent, size
 from qexplorer.widgets.theme import scaled
 
 

@@ -7,9 +7,9 @@ from PySide6.QtCore import QPointF, QRect, QRectF, QSizeF, Qt
 from PySide6.QtGui import QFontMetricsF, QPainter, QPen
 from PySide6.QtWidgets import QWidget
 
+from qexplorer.numbers import count, figure
 from qexplorer.quant.observers import observers
 from qexplorer.quant.survey import ObserverPoint, ObserverSurvey
-from qexplorer.widgets.numbers import count, figure
 from qexplorer.widgets.plot import Plot, empty_steps, stairs
 from qexplorer.widgets.plot_menu import PlotData
 from qexplorer.widgets.theme import LIGHT, Theme, scaled

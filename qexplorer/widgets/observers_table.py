@@ -7,10 +7,10 @@ from PySide6.QtCore import QEvent, QModelIndex, QPointF, Signal
 from PySide6.QtGui import QPainter
 from PySide6.QtWidgets import QHeaderView, QStyleOptionViewItem, QWidget
 
+from qexplorer.numbers import decibels, figure, percent
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.quant.survey import ObserverPoint, ObserverSurvey, Refused
 from qexplorer.widgets.lines import NONE, Column
-from qexplorer.widgets.numbers import decibels, figure, percent
 from qexplorer.widgets.observer_plot import line_of
 from qexplorer.widgets.table import Table
 from qexplorer.widgets.theme import Theme

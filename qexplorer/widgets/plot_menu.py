@@ -13,8 +13,8 @@ from PySide6.QtWidgets import QGraphicsView, QMenu
 
 from qexplorer.errors import UserError
 from qexplorer.folders import write_whole
+from qexplorer.numbers import count, shape
 from qexplorer.quant.analysis import Analysis
-from qexplorer.widgets.numbers import count, shape
 from qexplorer.widgets.save_dialog import ask_where
 
 

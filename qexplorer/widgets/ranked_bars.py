@@ -8,9 +8,10 @@ from PySide6.QtCore import QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QPainter, QPaintEvent, QPalette, QPen, QResizeEvent
 from PySide6.QtWidgets import QHeaderView, QStyleOptionViewItem, QWidget
 
+from qexplorer.numbers import MINUS, figure
+from qexplorer.presentation import Bar
 from qexplorer.text import natural
 from qexplorer.widgets.lines import NONE, Column
-from qexplorer.widgets.numbers import MINUS, figure
 from qexplorer.widgets.table import Table
 from qexplorer.widgets.theme import Theme
 
@@ -18,18 +19,6 @@ NAME, BAR, FIGURE = range(3)
 NOTHING = "Nothing has been measured yet"
 LEAST = "features.12.conv"
 """Names have room for so many characters before bars have any."""
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One row: what is measured, how much it is, and between which bounds where they are known."""
-
-    key: str
-    title: str
-    value: float
-    detail: str
-    low: float | None
-    high: float | None
 
 
 @dataclass(frozen=True)

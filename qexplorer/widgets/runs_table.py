@@ -9,7 +9,7 @@ from PySide6.QtCore import QItemSelectionModel, Qt, Signal
 from PySide6.QtGui import QPainter, QPalette, QPen
 from PySide6.QtWidgets import QAbstractItemView, QStyleOptionViewItem, QWidget
 
-from qexplorer.widgets import numbers
+from qexplorer import numbers
 from qexplorer.widgets.lines import LINE, NONE, Column
 from qexplorer.widgets.table import LineDelegate, Table
 from qexplorer.widgets.views import Index

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from qexplorer.widgets.numbers import percent, size
+from qexplorer.numbers import percent, size
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from PySide6.QtCore import QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QPainter, QPaintEvent, QPalette
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QWidget
 
+from qexplorer.numbers import duration
 from qexplorer.widgets.controls import Button, caption
-from qexplorer.widgets.numbers import duration
 from qexplorer.widgets.theme import scaled
 
 

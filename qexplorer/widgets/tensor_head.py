@@ -3,8 +3,8 @@
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QWidget
 
+from qexplorer.numbers import many
 from qexplorer.widgets.controls import Badge, caption
-from qexplorer.widgets.numbers import many
 from qexplorer.widgets.theme import LIGHT, Theme, scaled
 
 EXACT = "Every value of the tensor was quantized and measured."

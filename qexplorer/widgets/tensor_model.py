@@ -9,8 +9,8 @@ from typing import Any
 from PySide6.QtCore import QAbstractItemModel, QModelIndex, QSortFilterProxyModel, Qt
 from PySide6.QtWidgets import QWidget
 
+from qexplorer import numbers
 from qexplorer.text import natural
-from qexplorer.widgets import numbers
 from qexplorer.widgets.filter_field import fitting
 from qexplorer.widgets.lines import plain
 from qexplorer.widgets.views import RIGHT, Index

@@ -6,8 +6,8 @@ from PySide6.QtCore import QModelIndex, QPoint, QRectF, Qt, Signal
 from PySide6.QtGui import QAction, QFocusEvent, QPainter, QPalette
 from PySide6.QtWidgets import QHeaderView, QStyleOptionViewItem, QTreeView, QWidget
 
+from qexplorer import numbers
 from qexplorer.collector import collector_paused
-from qexplorer.widgets import numbers
 from qexplorer.widgets.bands import band_of
 from qexplorer.widgets.tensor_model import (
     COLUMNS,

@@ -10,10 +10,11 @@ from PySide6.QtCore import QPointF, QRect, QRectF, Qt
 from PySide6.QtGui import QContextMenuEvent, QFontMetricsF, QPainter, QPen
 from PySide6.QtWidgets import QWidget
 
+from qexplorer.numbers import count, figure
+from qexplorer.presentation import Curve
 from qexplorer.widgets.axes import FIGURES, PercentAxis, stepped
-from qexplorer.widgets.curve import Curve, points_of, thinned
+from qexplorer.widgets.curve import points_of, thinned
 from qexplorer.widgets.marks import Mark
-from qexplorer.widgets.numbers import count, figure
 from qexplorer.widgets.plot import BELOW_TITLE, Plot
 from qexplorer.widgets.plot_menu import PlotData
 from qexplorer.widgets.theme import LIGHT, Theme, scaled

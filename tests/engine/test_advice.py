@@ -1,4 +1,3 @@
-import dataclasses
 import itertools
 from contextlib import suppress
 from dataclasses import replace
@@ -8,19 +7,30 @@ import pytest
 
 from qexplorer.engine.advice import advise_on
 from qexplorer.engine.jobs import Job, jobs
-from qexplorer.engine.runs.results import Row, RunResult
+from qexplorer.engine.runs.results import Latency, Row, RunResult
 from qexplorer.errors import UserError
+from qexplorer.settings import write
+from tests import results
 
 
-def a_result(job: str, *rows: Row, **more: Any) -> RunResult:
+def a_result(job: str, *rows: Row, **parts: Any) -> RunResult:
     fp32 = Row("fp32", "REAL", "float", 1, 1, 0.9, (0.8, 1.0), 1.0, 100, 0, latency(1.0, 10.0), 1)
-    spec = more.pop("spec", {})
-    return RunResult("", job, {"name": "m", "sha256": ""}, {"name": "d", "sha256": "", "calibration_n": 0}, 0, spec,
-                     {"cpu": "AVX512"}, 1.0, (fp32, *rows), **more)  # fmt: skip
+    if job == "qat":
+        parts = {"findings": {"training_memory": None}, **parts}
+    return results.a_result(job, fp32, *rows, **parts)
 
 
-def latency(one: float, many: float) -> dict[str, dict[str, float]]:
-    return {b: {"median": ms, "p05": ms, "p95": ms} for b, ms in (("1", one), ("64", many))}
+def latency(one: float, many: float) -> dict[str, Latency]:
+    return {b: Latency(ms, ms, ms) for b, ms in (("1", one), ("64", many))}
+
+
+def an_epoch(place: int, *, best: bool) -> dict[str, Any]:
+    return {"epoch": place, "loss": 1.0, "train_top1": 0.5, "validation_top1": 0.5, "best": best}
+
+
+def points_of(*changes: float) -> list[dict[str, Any]]:
+    """Points at 8, 16 … samples whose ranges change by so much."""
+    return [{"samples": 8 << i, "top1": 0.9, "range_change": change} for i, change in enumerate(changes)]
 
 
 def a_row(top1: float, kind: str = "SIMULATED", engine: str = "cpu", ms: tuple[float, float] = (1.0, 10.0)) -> Row:
@@ -95,7 +105,7 @@ def test_what_costs_accuracy_is_named_as_far_as_the_run_knows(
 
 
 def test_training_that_leaves_a_drop_goes_on_longer_or_at_a_smaller_rate() -> None:
-    epochs = [{"epoch": 0, "best": False}, {"epoch": 1, "best": True}]
+    epochs = [an_epoch(0, best=False), an_epoch(1, best=True)]
     (more,) = advise_on(a_result("qat", a_row(0.5), history=epochs, spec={"rate": 5e-4}))
     assert "still loses 40.0 points" in more.sentence
     assert more.settings == {"epochs": 4}
@@ -119,8 +129,7 @@ FORMATS = ("int8 channel:0", "int8", "int4 group:32", "int2 channel:0 stochastic
            "float")  # fmt: skip
 READS = ("float", "uint8 affine mse", "uint2 affine", "mxfp8_e4m3")
 RUNS = ("weight-only", "ptq-static", "ptq-dynamic", "sensitivity", "convergence", "qat", "bit-budget", "cast", "repair")
-LISTED = ("weight-only", "ptq-static", "ptq-dynamic")
-"""Jobs whose results have repairs as a list."""
+SIMULATIONS = ("weight-only", "ptq-static", "ptq-dynamic")
 LAYERS = [{"name": "head", "output_error": 9.0}, {"name": "b", "output_error": 0.1}, {"name": "c", "output_error": 0.1}]
 SHIFTED = [{"name": "head", "row": "row", "mean_shift": 0.9, "output_sqnr_db": 1.0, "weight_sqnr_db": 9.0}]
 
@@ -140,15 +149,14 @@ def a_job(name: str, weights: str, reads: str, steps: str) -> Job | None:
 @pytest.mark.parametrize("name", RUNS)
 @pytest.mark.parametrize("weights", FORMATS)
 def test_every_remedy_is_a_job_that_can_be_started_and_is_another_than_the_run(name: str, weights: str) -> None:
-    history = [{"samples": 8, "range_change": 0.3}, {"samples": 16, "range_change": 0.0, "best": True}]
-    layers = SHIFTED if name in LISTED else LAYERS if name == "sensitivity" else []
+    history = {"qat": [an_epoch(0, best=True)], "convergence": points_of(0.3, 0.0)}.get(name, [])
+    layers = SHIFTED if name in SIMULATIONS else LAYERS if name == "sensitivity" else []
     for reads, drop, norms, steps in itertools.product(READS, (0.02, 0.8), (0, 9), ("", "fold,gptq", "hqq")):
         job = a_job(name, weights, reads, steps)
         if job is None:
             continue
-        own = dataclasses.asdict(job)  # pyright: ignore[reportArgumentType]
-        repairs = steps.split(",") if steps else []
-        spec = {**own, "folded": norms, "average_bits": 4.0, **({"repairs": repairs} if name in LISTED else {})}
+        own = write(job)
+        spec = {**own, "folded": norms, "average_bits": 4.0}
         rows = (replace(a_row(0.9 - drop), flips=90), a_row(0.9, "REAL", "x86", (1.2, 12.0)))
         result = a_result(name, *rows, spec=spec, layers=layers, history=history)
         for advice in advise_on(replace(result, versions={"isa": "avx2"})):
@@ -177,13 +185,13 @@ def test_one_layer_that_makes_most_of_the_error_gets_more_bits() -> None:
 
 
 def test_ranges_that_still_change_want_more_samples() -> None:
-    points = [{"samples": 8, "range_change": 0.3}, {"samples": 16, "range_change": 0.0}]
+    points = points_of(0.3, 0.0)
     (advice,) = advise_on(a_result("convergence", history=points))
     assert advice.settings == {"calibration": 32}
     data = {"name": "d", "sha256": "", "calibration_n": 16, "train_n": 20}
-    (advice,) = advise_on(replace(a_result("convergence", history=points), data=data))
+    (advice,) = advise_on(a_result("convergence", history=points, data=data))
     assert advice.settings == {"calibration": 20}
-    (advice,) = advise_on(replace(a_result("convergence", history=points), data={**data, "train_n": 16}))
+    (advice,) = advise_on(a_result("convergence", history=points, data={**data, "train_n": 16}))
     assert (advice.remedy, advice.job) == ("", "")
 
 
@@ -199,5 +207,6 @@ def test_a_shift_of_means_in_a_coarse_layer_is_to_be_corrected() -> None:
     assert advise_on(a_result("weight-only", row, layers=layers, spec={"repairs": ["bias_correction"]})) == []
     kept = [{**layer, "spec": "float / uint4 affine"} for layer in layers]  # their biases are not corrected
     assert advise_on(a_result("ptq-static", row, layers=kept, spec={"repairs": ["fold"]})) == []
-    assert advise_on(a_result("repair", layers=layers, spec={"repairs": "fold"})) == []
+    trials = [{**layer, "layer": "head"} for layer in layers]
+    assert advise_on(a_result("repair", layers=trials, spec={"repairs": "fold"})) == []
     assert advise_on(a_result("weight-only", row, layers=layers[2:], spec={"repairs": ["fold"]})) == []

@@ -27,7 +27,7 @@ def test_mean_outputs_are_put_back_to_those_of_the_float_model(activations: str)
         shifts = mean_errors(made, data)
         assert shifts.keys() == model.layers.keys()
         assert all(float(shift.max()) < 2e-6 for shift in shifts.values()) == exact
-    assert mended.layers[0]["bias_shift"] > 0
+    assert mended.layers[0].bias_shift > 0
     assert mended.bytes_theoretical == plain.bytes_theoretical  # every layer had a bias already
 
 

@@ -20,16 +20,16 @@ def budget(**settings: Any) -> RunResult:
 
 
 def chosen(result: RunResult) -> dict[str, Any]:
-    return result.findings["front"][result.findings["chosen"]]
+    return result.findings.front[result.findings.chosen]
 
 
 def test_a_layer_is_locked_even_at_the_spec_of_all_others() -> None:
     result = budget(target="3 bits", overrides="blocks.0.*=int4 channel:0 mse")
-    locked = [layer for layer in result.layers if layer["name"].startswith("blocks.0.")]
-    assert result.findings["locked"] == sorted(layer["name"] for layer in locked)
-    assert {layer["spec"] for layer in locked} == {"int4 channel:0 mse"}
-    assert result.spec["average_bits"] == pytest.approx(chosen(result)["average_bits"])
-    assert result.spec["average_bits"] <= 3
+    locked = [layer for layer in result.layers if layer.name.startswith("blocks.0.")]
+    assert list(result.findings.locked) == sorted(layer.name for layer in locked)
+    assert {layer.spec for layer in locked} == {"int4 channel:0 mse"}
+    assert result.spec.average_bits == pytest.approx(chosen(result).average_bits)
+    assert result.spec.average_bits <= 3
 
 
 @pytest.mark.parametrize("more", [{}, {"activation_spec": "uint8 affine"}, {"repairs": "fold,bias_correction"}])
@@ -39,7 +39,7 @@ def test_a_size_is_that_of_the_whole_model(target: str, more: dict[str, str]) ->
     number, unit = target.split()
     size = result.rows[1].bytes_theoretical
     assert size <= float(number) * {"kB": 1e3, "MB": 1e6}[unit]
-    assert size == chosen(result)["bytes"]
+    assert size == chosen(result).bytes
 
 
 def test_with_every_layer_locked_there_is_nothing_to_choose() -> None:

@@ -5,8 +5,9 @@ from scipy.stats import binomtest
 from qexplorer.engine.runs.compare import Candidate, candidate, mcnemar, paired
 from qexplorer.engine.runs.history import History
 from qexplorer.engine.runs.journal import EVALUATED
-from qexplorer.engine.runs.results import Row, RunResult
+from qexplorer.engine.runs.results import Row
 from qexplorer.errors import UserError
+from tests.results import a_result
 
 
 @pytest.mark.parametrize(("b", "c"), [(0, 0), (1, 0), (5, 5), (3, 12), (20, 41)])
@@ -44,7 +45,7 @@ def test_a_run_without_predictions_is_told(history: History) -> None:
     done = history.start("evaluate", {})
     row = Row("fp32", "REAL", "float", 10, 10, 0.5, (0.2, 0.8), 1.0, 2, 0, {}, 1)
     model, data = {"name": "m", "sha256": "a"}, {"name": "d", "calibration_n": 0, "sha256": "b"}
-    history.finish(done, RunResult(done, "evaluate", model, data, 0, {}, {}, 1.0, (row,)).to_json())
+    history.finish(done, a_result("evaluate", row, run_id=done, model=model, data=data).to_json())
     with pytest.raises(UserError, match=f"of fp32 in run {done} were not kept"):
         candidate(history, done)
     history.journal(done).put(f"{EVALUATED}fp32", {"predictions": [1, 0], "labels": [1, 1]})

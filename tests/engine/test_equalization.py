@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
 from qexplorer.engine.repair.equalization import CrossLayerEqualization, equalize
+from qexplorer.engine.runs.findings import RepairStep
 from qexplorer.engine.simulation.graph import pairs
 from qexplorer.engine.simulation.prepared import prepare
 from qexplorer.progress import finish
@@ -39,10 +40,10 @@ def test_equalizing_keeps_the_outputs_and_makes_ranges_equal() -> None:
     assert found == [("0", "3"), ("3", "6"), ("6", "9"), ("11", "13")]
     for first, second in found:
         torch.testing.assert_close(outgoing(model.layers[first]), incoming(model.layers[second]), rtol=5e-3, atol=0)
-    assert [(d["name"], d["before"]) for d in done] == found
-    assert done[0]["channel_spread"] == pytest.approx(float(spread.max() / spread.median()))
+    assert [(d.name, d.before) for d in done] == found
+    assert done[0].channel_spread == pytest.approx(float(spread.max() / spread.median()))
     after = outgoing(model.layers["0"])
-    assert done[0]["channel_spread_after"] == pytest.approx(float(after.max() / after.median()))
+    assert done[0].channel_spread_after == pytest.approx(float(after.max() / after.median()))
 
 
 def test_one_pass_puts_both_ranges_on_their_geometric_mean() -> None:
@@ -97,7 +98,7 @@ def test_a_pair_is_what_scales_through_to_one_reader_alone(how: str) -> None:
     done = finish(CrossLayerEqualization().transform_model(model, None, []))
     assert bool(list(pairs(model))) == (how in PAIRED)
     if how in UNPAIRED:
-        assert done == [{"repair": "cle", "note": "Nothing to equalize: no layer alone reads another's output."}]
+        assert done == [RepairStep("cle", note="Nothing to equalize: no layer alone reads another's output.")]
     assert close(output(model, x), before)
 
 
@@ -131,7 +132,7 @@ def test_what_does_not_trace_has_nothing_to_equalize() -> None:
 
     model, _ = ready(Branching(), 2, 2, 8, 8)
     note = "Nothing to equalize: the model does not trace."
-    assert finish(CrossLayerEqualization().transform_model(model, None, [])) == [{"repair": "cle", "note": note}]
+    assert finish(CrossLayerEqualization().transform_model(model, None, [])) == [RepairStep("cle", note=note)]
 
 
 def test_equalized_weights_lose_less_with_one_scale_for_all() -> None:

@@ -32,10 +32,10 @@ class Net(nn.Module):
 def test_the_copy_is_fused_and_channels_last_and_computes_the_same() -> None:
     net = Net().eval()
     found = finish(float_reference(net, IMAGES))
-    assert found.spec["form"] == "fused, channels-last"
-    assert found.spec["compared_n"] == 5
-    assert found.spec["max_difference"] <= TOLERANCE
-    assert largest_difference(net, found.module, IMAGES) == found.spec["max_difference"]
+    assert found.timing.form == "fused, channels-last"
+    assert found.timing.compared_n == 5
+    assert found.timing.max_difference <= TOLERANCE
+    assert largest_difference(net, found.module, IMAGES) == found.timing.max_difference
     kinds = [type(m).__name__ for m in found.module.modules()]
     assert "BatchNorm2d" not in kinds
     (conv,) = (m for m in found.module.modules() if isinstance(m, nn.Conv2d))
@@ -54,7 +54,7 @@ def test_the_model_itself_is_left_as_it_is() -> None:
 def test_a_model_that_cannot_be_fused_is_at_least_channels_last() -> None:
     found = finish(float_reference(Net(branches=True).eval(), IMAGES))
     assert found.note == "Timed as a channels-last, not fused copy with the same outputs."
-    assert found.spec["form"] == "channels-last, not fused"
+    assert found.timing.form == "channels-last, not fused"
 
 
 def test_a_fused_copy_with_other_outputs_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +64,7 @@ def test_a_fused_copy_with_other_outputs_is_not_timed(monkeypatch: pytest.Monkey
         return Prepared(wrong, {"0": module.conv}, traced=True)
 
     monkeypatch.setattr("qexplorer.engine.simulation.prepared.prepare", without_the_norm)
-    assert finish(float_reference(Net().eval(), IMAGES)).spec["form"] == "channels-last, not fused"
+    assert finish(float_reference(Net().eval(), IMAGES)).timing.form == "channels-last, not fused"
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -90,4 +90,4 @@ def test_a_run_that_is_not_timed_prepares_no_copy_for_it() -> None:
     result = finish(job.run(), lambda step: phases.append(step.phase))
     assert "Evaluating images" in phases
     assert not [phase for phase in phases if "timing" in phase]
-    assert (result.spec["float_timing"], result.rows[0].note) == ({}, "")
+    assert (result.spec.float_timing.form, result.rows[0].note) == ("", "")

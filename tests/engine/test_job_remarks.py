@@ -111,7 +111,7 @@ def test_a_model_without_layers_is_refused(tmp_path: Path, job: str) -> None:
 )
 def test_samples_are_counted_that_decided_something(job: str, settings: dict[str, Any], n: int, remark: bool) -> None:
     result = run(job, calibration=320, **settings)
-    assert result.data["calibration_n"] == n
+    assert result.data.calibration_n == n
     assert ("the first 256 calibration samples" in result.rows[-1].note) == remark
 
 
@@ -137,7 +137,7 @@ def Net():
         torch.manual_seed(seed)
         save_file(nn.Sequential(nn.Flatten(), nn.Linear(1024, 10)).state_dict(), file)
         job = jobs["evaluate"](**{**SMALL, "model": model})
-        found.append(finish(recorded(job, history)).model["sha256"])
+        found.append(finish(recorded(job, history)).model.sha256)
     assert found[0] == found[2] != found[1]
 
 

@@ -1,7 +1,6 @@
 """Every job on a small real model, and what each of them promises."""
 
 import copy
-import dataclasses
 import itertools
 import json
 from pathlib import Path
@@ -92,7 +91,7 @@ def test_a_job_says_of_each_row_whether_it_is_real(results: dict[str, RunResult]
 
 
 def test_layers_of_a_vision_transformer_that_do_not_trace_are_none(results: dict[str, RunResult]) -> None:
-    assert results["weight-only"].spec["traced"] is True
+    assert results["weight-only"].spec.traced is True
     assert len(results["weight-only"].layers) == 18
 
 
@@ -120,11 +119,12 @@ def test_a_model_that_does_not_trace_gives_the_same_sensitivities(vit: torch.nn.
 
 def test_sensitivity_ranks_by_the_error_of_the_output(results: dict[str, RunResult]) -> None:
     layers = results["sensitivity"].layers
-    errors = [layer["output_error"] for layer in layers]
+    errors = [layer.output_error for layer in layers]
     assert errors == sorted(errors, reverse=True)
     assert len(layers) == 18
     for layer in layers:
-        assert {"local_sqnr_db", "cumulative_sqnr_db", "flips", "top1", "rest_top1", "rest_flips"} <= layer.keys()
+        assert None not in (layer.local_sqnr_db, layer.cumulative_sqnr_db, layer.flips, layer.top1)
+        assert None not in (layer.rest_top1, layer.rest_flips)
 
 
 def test_the_knapsack_is_that_of_brute_force() -> None:
@@ -152,25 +152,25 @@ def test_a_knapsack_of_few_cells_keeps_the_budget() -> None:
 
 def test_a_bit_budget_keeps_its_target_and_its_overrides_give_its_row(results: dict[str, RunResult]) -> None:
     result = results["bit-budget"]
-    points = result.findings["front"]
-    assert result.spec["average_bits"] <= 4.0
-    assert [p["bytes"] for p in points] == sorted(p["bytes"] for p in points)
-    assert [p["error"] for p in points] == sorted((p["error"] for p in points), reverse=True)
-    assert sum("top1" in p for p in points) >= 2
-    settings = {**SMALL, "weight_spec": "int4 channel:0 mse", "overrides": result.findings["overrides"]}
+    points = result.findings.front
+    assert result.spec.average_bits <= 4.0
+    assert [p.bytes for p in points] == sorted(p.bytes for p in points)
+    assert [p.error for p in points] == sorted((p.error for p in points), reverse=True)
+    assert sum(p.top1 is not None for p in points) >= 2
+    settings = {**SMALL, "weight_spec": "int4 channel:0 mse", "overrides": result.findings.overrides}
     again = finish(jobs["weight-only"](**settings).run())
     assert again.rows[1].top1 == result.rows[1].top1
-    assert again.spec["average_bits"] == pytest.approx(result.spec["average_bits"])
+    assert again.spec.average_bits == pytest.approx(result.spec.average_bits)
 
 
 def test_a_locked_layer_keeps_its_bits() -> None:
     settings = {**SMALL, **QUICK["bit-budget"], "overrides": "head=int8 channel:0", "checked": 0}
     result = finish(jobs["bit-budget"](**settings).run())
-    assert result.findings["locked"] == ["head"]
-    assert next(layer for layer in result.layers if layer["name"] == "head")["spec"] == "int8 channel:0"
+    assert result.findings.locked == ("head",)
+    assert next(layer for layer in result.layers if layer.name == "head").spec == "int8 channel:0"
 
 
-@pytest.mark.parametrize(("target", "word"), [("4", "no target"), ("0 bits", "no target"), ("1 bits", "No choice")])
+@pytest.mark.parametrize(("target", "word"), [("4", "not a valid"), ("0 bits", "not a valid"), ("1 bits", "No choice")])
 def test_a_target_that_cannot_be_is_refused(target: str, word: str) -> None:
     with pytest.raises(UserError, match=word):
         finish(jobs["bit-budget"](**{**SMALL, **QUICK["bit-budget"], "target": target}).run())
@@ -179,9 +179,9 @@ def test_a_target_that_cannot_be_is_refused(target: str, word: str) -> None:
 def test_parity_is_within_one_code(results: dict[str, RunResult]) -> None:
     result = results["parity"]
     assert len(result.layers) == 18
-    assert result.findings["largest_lsb"] <= 1
-    assert result.findings["equal"] > 0.99
-    assert result.findings["outputs"] == sum(sum(layer["counts"]) for layer in result.layers)
+    assert result.findings.largest_lsb <= 1
+    assert result.findings.equal > 0.99
+    assert result.findings.outputs == sum(sum(layer.counts) for layer in result.layers)
 
 
 def test_an_lstm_becomes_int8_and_is_counted_so(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_an_lstm_becomes_int8_and_is_counted_so(tmp_path: Path) -> None:
     assert [row.kind for row in result.rows] == ["REAL", "REAL", "SIMULATED"]
     weights, biases = 4 * 24 * (32 + 24) + 240, 4 * (2 * 96 + 10)
     assert result.rows[1].bytes_theoretical == weights + biases + 3 * 5
-    assert {layer["name"] for layer in result.layers if layer["row"] == "dynamic_int8"} == {"rnn", "head"}
+    assert {layer.name for layer in result.layers if layer.row == "dynamic_int8"} == {"rnn", "head"}
 
 
 def test_a_cast_to_bfloat16_is_torchs_own(vit: torch.nn.Module) -> None:
@@ -214,32 +214,32 @@ def test_a_cast_to_bfloat16_is_torchs_own(vit: torch.nn.Module) -> None:
 
 def test_more_samples_settle_the_ranges(results: dict[str, RunResult]) -> None:
     points = results["convergence"].history
-    assert [p["samples"] for p in points] == [8, 16, 32]
-    assert points[-1]["range_change"] == 0
-    assert points[0]["largest_range_change"] >= points[1]["largest_range_change"] > 0
+    assert [p.samples for p in points] == [8, 16, 32]
+    assert points[-1].range_change == 0
+    assert points[0].largest_range_change >= points[1].largest_range_change > 0
 
 
 def test_training_tells_what_it_held_and_how_it_went(results: dict[str, RunResult]) -> None:
     result = results["qat"]
-    memory = result.findings["training_memory"]
-    assert memory["on"]["measured_bytes"] < memory["off"]["measured_bytes"]
-    assert memory["on"]["formula_bytes"] < memory["off"]["formula_bytes"]
+    memory = result.findings.training_memory
+    assert memory.on.measured_bytes < memory.off.measured_bytes
+    assert memory.on.formula_bytes < memory.off.formula_bytes
     (epoch,) = result.history
-    assert epoch["best"]
-    assert np.isfinite(epoch["loss"])
-    assert len(epoch["scales"]) == 18
+    assert epoch.best
+    assert np.isfinite(epoch.loss)
+    assert len(epoch.scales) == 18
 
 
 def test_gradient_checkpointing_gives_the_same_weights() -> None:
     settings = {**SMALL, **QUICK["qat"], "limit": 16, "data": "digits"}
-    losses = [finish(jobs["qat"](**settings, checkpointing=on).run()).history[0]["loss"] for on in ("off", "on")]
+    losses = [finish(jobs["qat"](**settings, checkpointing=on).run()).history[0].loss for on in ("off", "on")]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
 def test_learned_scales_move() -> None:
     settings = {**SMALL, **QUICK["qat"], "method": "lsq", "epochs": 2, "weight_spec": "int4 channel:0"}
     first, second = finish(jobs["qat"](**settings).run()).history
-    assert any(first["scales"][name] != second["scales"][name] for name in first["scales"])
+    assert any(first.scales[name] != second.scales[name] for name in first.scales)
 
 
 @pytest.mark.parametrize("good_steps", [3, 20])
@@ -258,8 +258,8 @@ def test_training_that_diverges_is_stopped_and_explained(monkeypatch: pytest.Mon
             finish(job.run())
         return
     result = finish(job.run())
-    assert "diverged in epoch 2, step 9 of 12: the loss is nan" in result.findings["stopped"]
-    assert [epoch["best"] for epoch in result.history] == [True]
+    assert "diverged in epoch 2, step 9 of 12: the loss is nan" in result.findings.stopped
+    assert [epoch.best for epoch in result.history] == [True]
     assert result.rows[1].top1 > 0.5
 
 
@@ -308,7 +308,7 @@ def test_a_run_that_is_broken_off_goes_on_to_the_same_result(
 
 def _comparable(result: RunResult) -> dict[str, Any]:
     """All of a result but times and names."""
-    values = dataclasses.asdict(result)
+    values = result.document()
     for key in ("run_id", "seconds", "artifact", "findings"):
         del values[key]
     for row in values["rows"]:
@@ -318,8 +318,7 @@ def _comparable(result: RunResult) -> dict[str, Any]:
 
 def test_calibration_samples_are_those_of_the_seed() -> None:
     chosen = [
-        finish(jobs["convergence"](**{**SMALL, **QUICK["convergence"], "seed": s}).run()).spec["chosen"]
-        for s in (0, 0, 1)
+        finish(jobs["convergence"](**{**SMALL, **QUICK["convergence"], "seed": s}).run()).spec.chosen for s in (0, 0, 1)
     ]
     assert chosen[0] == chosen[1] != chosen[2]
     assert len(set(chosen[0])) == 32

@@ -13,15 +13,16 @@ import pytest
 from qexplorer.engine.jobs import Job
 from qexplorer.engine.jobs.record import job_of, recorded, resumed
 from qexplorer.engine.runs.artifacts import save_state
+from qexplorer.engine.runs.curve_points import EpochPoint, SamplesPoint
 from qexplorer.engine.runs.history import VERSION, History
-from qexplorer.engine.runs.journal import EVALUATED, Journal, load_arrays, save_arrays
+from qexplorer.engine.runs.journal import EVALUATED, POINT, Journal, load_arrays, save_arrays
 from qexplorer.engine.runs.results import Row, RunResult
 from qexplorer.errors import UserError
 from qexplorer.plugins import Registry
 from qexplorer.progress import Progress, Steps, finish
 from qexplorer.settings import setting
+from tests.results import a_result
 
-DATA = {"name": "d", "calibration_n": 0}
 ROW = Row("fp32", "REAL", "float", 1, 1, 1.0, (0.5, 1.0), 1.0, 1, 0, {}, 1)
 
 
@@ -53,10 +54,10 @@ def test_keys_come_in_the_order_in_which_they_were_entered(journal: Journal) -> 
 
 
 def test_points_are_kept_in_their_order(journal: Journal) -> None:
-    assert journal.points() == []
-    wanted = [{"epoch": i, "loss": 1 / (i + 1)} for i in range(12)]
-    for point in wanted:
-        journal.point(point)
+    assert journal.points() == ()
+    wanted = (*(EpochPoint(i, 1 / (i + 1), 0.5, 0.5, scales={"head": 0.1}) for i in range(12)), SamplesPoint(32, 0.75))
+    for place, point in enumerate(wanted):
+        journal.put_point(place, point)
     assert journal.points() == wanted
 
 
@@ -178,12 +179,11 @@ class Slow(Job):
                     journal.put("failed", True)
                     raise UserError("It does not fit.")
                 journal.put_arrays(f"step/{step}", {"x": np.arange(3)})
-                journal.point({"step": step})
+                place = len(journal.keys(POINT))
+                journal.put_point(place, SamplesPoint(place, 0.5))
                 did.append(step)
         journal.put(EVALUATED + "fp32", {"predictions": [1, 0, 2]})
-        return RunResult(
-            "", self.name, {"name": "m"}, {**DATA, "did": did}, 0, {}, {}, 0.1, (ROW,), artifact=str(folder)
-        )
+        return a_result(self.name, ROW, versions={"did": " ".join(did)}, artifact=str(folder))
 
 
 @pytest.fixture(autouse=True)
@@ -220,7 +220,7 @@ def test_a_run_goes_on_from_its_last_finished_step(history: History, how: str) -
     assert (run.status, run.error) == ("done", None)
     assert run.result_json is not None
     assert RunResult.from_json(run.result_json) == result
-    assert result.data["did"] == ["two", "three"]
+    assert result.versions["did"] == "two three"
     assert len(history.runs()) == 1
 
 
@@ -228,7 +228,7 @@ def test_a_run_that_is_done_forgets_its_steps_but_what_people_look_at(history: H
     run_id = finish(recorded(Slow(), history)).run_id
     journal = history.journal(run_id)
     assert journal.keys("step/") == []
-    assert journal.points() == [{"step": step} for step in ("one", "two", "three")]
+    assert journal.points() == tuple(SamplesPoint(i, 0.5) for i in range(3))
     assert not history.steps_folder(run_id).exists()
     assert {row: array.tolist() for row, array in history.predictions(run_id).items()} == {"fp32": [1, 0, 2]}
     assert (history.folder(run_id) / "half.pt").is_file()
@@ -320,7 +320,7 @@ def test_a_file_of_the_second_version_gets_notes_and_steps(history: History) -> 
     assert (run.run_id, run.status, run.notes) == ("old", "interrupted", "")
     assert history.predictions("old") == {}
     result = finish(resumed("old", history))
-    assert result.data["did"] == ["one", "two", "three"]
+    assert result.versions["did"] == "one two three"
     history.annotate("old", "noch da")
     assert history.get("old").notes == "noch da"
     with closing(sqlite3.connect(history.path)) as database:

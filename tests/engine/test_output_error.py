@@ -38,15 +38,15 @@ def test_the_share_of_a_shift_is_that_of_the_closed_form():
         error = y - layer(torch.tensor(x))
     by_channel = error.movedim(1, 0).flatten(1)
     share = float(by_channel.mean(dim=1).square().sum() * by_channel.shape[1] / by_channel.square().sum())
-    assert found.layers[0]["mean_shift"] == pytest.approx(share, rel=1e-4)
+    assert found.layers[0].mean_shift == pytest.approx(share, rel=1e-4)
     power = 10 * torch.log10(y.square().sum() / error.square().sum())
-    assert found.layers[0]["output_sqnr_db"] == pytest.approx(float(power), abs=1e-3)
+    assert found.layers[0].output_sqnr_db == pytest.approx(float(power), abs=1e-3)
 
 
 def test_bias_correction_leaves_no_shift():
     before, after = made("fold")[0], made("fold,bias_correction")[0]
-    assert max(layer["mean_shift"] for layer in before.layers) > 0.05
-    assert max(layer["mean_shift"] for layer in after.layers) < 1e-9
+    assert max(layer.mean_shift for layer in before.layers) > 0.05
+    assert max(layer.mean_shift for layer in after.layers) < 1e-9
 
 
 @pytest.mark.parametrize("spec", ["mxfp8_e4m3", "int8 group:16"])
@@ -86,5 +86,5 @@ def test_looking_changes_nothing_that_is_made():
     example = torch.tensor(x[:5])
     with torch.no_grad():
         assert torch.equal(plain.model.module(example), looked.model.module(example))
-    assert "mean_shift" not in plain.layers[0]
-    assert all(layer["output_sqnr_db"] > 0 for layer in looked.layers)
+    assert plain.layers[0].mean_shift is None
+    assert all(layer.output_sqnr_db > 0 for layer in looked.layers)

@@ -88,7 +88,7 @@ def test_int8_layers_that_are_not_compared_are_named(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"model": f"{own}:Net", "data": few_digits(), "calibration": 16, "compared": 8,
                                 "limit": 8, "threads": 1, "timing": "off"}  # fmt: skip
     result = finish(jobs["parity"](**settings).run())
-    assert [layer["name"] for layer in result.layers] == ["stem", "head"]
-    assert all(layer["largest_lsb"] <= 1 for layer in result.layers)
-    assert np.isclose(result.findings["equal"], 1, atol=0.01)
+    assert [layer.name for layer in result.layers] == ["stem", "head"]
+    assert all(layer.largest_lsb <= 1 for layer in result.layers)
+    assert np.isclose(result.findings.equal, 1, atol=0.01)
     assert result.rows[1].note == "Int8 layers that are not compared: norm, conv2d."

@@ -64,7 +64,7 @@ def test_the_theoretical_size_counts_symmetric_weights_with_scales_only(
     whole: tuple[RunResult, list[Progress]],
 ) -> None:
     _, per_tensor, per_channel = whole[0].rows
-    shapes = [layer["shape"] for layer in whole[0].layers if layer["row"] == "x86"]
+    shapes = [layer.shape for layer in whole[0].layers if layer.row == "x86"]
     codes, channels = sum(map(math.prod, shapes)), sum(shape[0] for shape in shapes)
     activations = len(shapes) + 10 + 2  # each layer's output, each sum's, the pool's and the input
     rest = 4 * channels + (4 + 1) * activations  # float32 biases
@@ -77,10 +77,10 @@ def test_the_float_model_is_timed_in_its_fastest_form_and_measured_as_given(
 ) -> None:
     fp32 = whole[0].rows[0]
     assert fp32.note == "Timed as a fused, channels-last copy with the same outputs."
-    timing = whole[0].spec["float_timing"]
-    assert timing["form"] == "fused, channels-last"
-    assert timing["max_difference"] <= 1e-4
-    assert timing["compared_n"] == 64
+    timing = whole[0].spec.float_timing
+    assert timing.form == "fused, channels-last"
+    assert timing.max_difference <= 1e-4
+    assert timing.compared_n == 64
     state = finish(models["mobilenet_v2_digits"]().load(None)).state_dict()  # batch norm and all
     assert fp32.bytes_theoretical == sum(t.numel() * t.element_size() for t in state.values())
 
@@ -102,8 +102,8 @@ def test_every_model_is_timed_at_both_batches_with_the_same_threads(whole: tuple
         assert row.threads == whole[0].rows[0].threads >= 1
         assert set(row.latency_ms) == {"1", "64"}
         for timing in row.latency_ms.values():
-            assert 0 < timing["p05"] <= timing["median"] <= timing["p95"]
-            assert timing["runs"] >= 5
+            assert 0 < timing.p05 <= timing.median <= timing.p95
+            assert timing.runs >= 5
 
 
 def test_the_files_are_the_int8_weights(whole: tuple[RunResult, list[Progress]]) -> None:
@@ -130,7 +130,7 @@ def test_the_result_says_what_it_depends_on(whole: tuple[RunResult, list[Progres
 
 def test_every_layer_has_the_error_of_its_weights(whole: tuple[RunResult, list[Progress]]) -> None:
     by_row = {
-        name: {layer["name"]: layer["weight_sqnr_db"] for layer in whole[0].layers if layer["row"] == name}
+        name: {layer.name: layer.weight_sqnr_db for layer in whole[0].layers if layer.row == name}
         for name in ("pytorch_default", "x86")
     }
     assert len(by_row["x86"]) == 53

@@ -137,12 +137,12 @@ def test_without_learning_every_prediction_is_that_of_the_run(done: Done, still:
 def test_the_result_names_the_run_and_has_its_specs(done: Done, still: RunResult) -> None:
     result = still
     run_id, before = done.run.run_id, done.run.rows[-1]
-    assert result.spec["start"] == run_id
-    assert {name: result.spec[name] for name in TAKEN} == PTQ
-    assert result.spec["layers"] == done.run.spec["layers"]
+    assert result.settings["start"] == run_id
+    assert {name: result.settings[name] for name in TAKEN} == PTQ
+    assert result.spec.layers == done.run.spec.layers
     assert result.seed == 0  # training has its own
-    start = result.findings["start"]
-    assert (start["run_id"], start["row"], start["top1"], start["seed"]) == (run_id, before.name, before.top1, 3)
+    start = result.findings.start
+    assert (start.run_id, start.row, start.top1, start.seed) == (run_id, before.name, before.top1, 3)
     assert f"Trained on from the run {run_id}." in result.rows[1].note
     assert RunResult.from_json(result.to_json()) == result
 
@@ -161,7 +161,7 @@ def test_settings_of_ptq_begin_as_a_run_with_them_does(done: Done) -> None:
     result = train(done, **STILL, **PTQ, start="ptq", seed=3, limit=64)
     same = done.history.predictions(done.run.run_id)[done.run.rows[-1].name][:64]
     assert np.array_equal(done.history.predictions(result.run_id)[result.rows[1].name], same)
-    assert result.findings["start"] is None
+    assert result.findings.start is None
 
 
 def test_a_cancelled_training_goes_on_to_the_same_result_even_if_the_first_run_is_gone(done: Done) -> None:
@@ -177,7 +177,7 @@ def test_a_cancelled_training_goes_on_to_the_same_result_even_if_the_first_run_i
     done.history.delete(start)
     again = finish(resumed(run_id, done.history))
     assert again.history == whole.history
-    assert again.findings["start"] == whole.findings["start"]
+    assert again.findings.start == whole.findings.start
     assert [(r.name, r.top1, r.flips) for r in again.rows] == [(r.name, r.top1, r.flips) for r in whole.rows]
 
 

@@ -160,7 +160,7 @@ def test_a_refusal_is_one_line(own: Callable[[str], str], job: str, settings: di
 def test_repairs_of_the_float_model_reach_the_kernels_and_others_are_named(own: Callable[[str], str]) -> None:
     model, names = own("convolving"), ("fold", "fold,cle", "fold,cle,bias_correction,adaround:20")
     plain, equalized, more = (run("ptq-static", model, preset="x86", repairs=repairs) for repairs in names)
-    figures = [[layer["weight_sqnr_db"] for layer in result.layers] for result in (plain, equalized, more)]
+    figures = [[layer.weight_sqnr_db for layer in result.layers] for result in (plain, equalized, more)]
     assert figures[0][1:] != figures[1][1:] == figures[2][1:]  # the ReLU stands between the linear layers
     assert [result.rows[1].note for result in (plain, equalized)] == ["", ""]
     assert more.rows[1].note == "Repairs that int8 kernels do not get: adaround:20, bias_correction."
@@ -171,8 +171,8 @@ def test_repairs_of_the_float_model_reach_the_kernels_and_others_are_named(own: 
 
 def test_a_layer_that_is_to_stay_float_does_so_in_both_rows(own: Callable[[str], str]) -> None:
     result = run("ptq-dynamic", own("convolving"), overrides="4=float")
-    assert [layer["name"] for layer in result.layers if layer["row"] == "dynamic_int8"] == ["2"]
-    twin = {layer["name"]: layer["spec"] for layer in result.layers if layer["row"] == "per_token"}
+    assert [layer.name for layer in result.layers if layer.row == "dynamic_int8"] == ["2"]
+    twin = {layer.name: layer.spec for layer in result.layers if layer.row == "per_token"}
     assert [name for name, spec in twin.items() if spec == "float"] == ["0", "4"]
     assert result.rows[1].note == "Stayed float32: 0, 4."
     with pytest.raises(UserError, match="Every Linear layer stays float: nothing is left"):
@@ -181,7 +181,7 @@ def test_a_layer_that_is_to_stay_float_does_so_in_both_rows(own: Callable[[str],
 
 def test_an_override_that_no_dynamic_kernel_has_is_said(own: Callable[[str], str]) -> None:
     result = run("ptq-dynamic", own("convolving"), overrides="4=int4")
-    twin = {layer["name"]: layer["spec"] for layer in result.layers if layer["row"] == "per_token"}
+    twin = {layer.name: layer.spec for layer in result.layers if layer.row == "per_token"}
     assert twin["4"].startswith("int4 /")
     assert result.rows[1].note == "Stayed float32: 0. Overrides of the simulation alone: 4."
 
@@ -197,7 +197,7 @@ def test_an_override_of_what_is_not_quantized_dynamically_is_refused(own: Callab
 
 def test_encoders_are_quantized_dynamically_and_trained(own: Callable[[str], str]) -> None:
     result = run("ptq-dynamic", own("encoding"))
-    names = [layer["name"] for layer in result.layers if layer["row"] == "dynamic_int8"]
+    names = [layer.name for layer in result.layers if layer.row == "dynamic_int8"]
     assert names == ["first", "middle.layers.0.linear1", "middle.layers.0.linear2", "last"]
     specs = {"weight_spec": "int8 channel:0", "activation_spec": "uint8 affine"}
     assert run("qat", own("encoding"), epochs=1, **specs).rows[1].n == 16

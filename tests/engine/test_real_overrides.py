@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,7 @@ def quantized(module: nn.Module, preset: str = "x86", **weights: str) -> Quantiz
 
 
 def specs_of(made: Quantized) -> dict[str, str]:
-    return {layer["name"]: layer["spec"] for layer in made.layers}
+    return {layer.name: layer.spec for layer in made.layers}
 
 
 def simulated(module: nn.Module, overrides: str) -> tuple[Prepared, Prepared]:
@@ -111,7 +112,7 @@ def test_each_engine_keeps_each_layer_in_float(net: nn.Module, kernels: str, pre
     for name in LAYERS:
         made = finish(BACKEND().quantize(net, preset, BATCHES, {name: None}))
         assert specs_of(made) == {**dict.fromkeys(LAYERS, USUAL[preset]), name: "float"}
-        assert made.spec["layers"] == {name: "float"}
+        assert made.spec.layers == {name: "float"}
         layer: Any = made.module.get_submodule(name)
         layer = layer[0] if isinstance(layer, nn.Sequential) else layer  # with its ReLU
         assert type(layer) in (nn.Conv2d, nn.Linear)
@@ -318,7 +319,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunResult, RunResult
 
 
 def layers_of(result: RunResult, row: str) -> dict[str, dict[str, Any]]:
-    return {layer["name"]: layer for layer in result.layers if layer["row"] == row}
+    return {layer.name: layer for layer in result.layers if layer.row == row}
 
 
 def test_each_row_has_the_overrides_and_says_so(runs: tuple[RunResult, RunResult]) -> None:
@@ -327,14 +328,14 @@ def test_each_row_has_the_overrides_and_says_so(runs: tuple[RunResult, RunResult
     for preset in PRESETS:
         layers = layers_of(result, preset)
         assert layers.keys() == layers_of(plain, preset).keys() == layers_of(result, "w8a8").keys()
-        assert [name for name, layer in layers.items() if layer["spec"] == "float"] == ["head"]
-        assert (layers["head"]["weight_sqnr_db"], layers["head"]["bits"]) == ("inf", 32)
-        assert layers[QKV]["spec"] == "int8"
-        assert result.spec["presets"][preset]["layers"] == {"head": "float", QKV: "int8"}
+        assert [name for name, layer in layers.items() if layer.spec == "float"] == ["head"]
+        assert (layers["head"].weight_sqnr_db, layers["head"].bits) == (math.inf, 32)
+        assert layers[QKV].spec == "int8"
+        assert result.spec.presets[preset].layers == {"head": "float", QKV: "int8"}
     twin = layers_of(result, "w8a8")
-    assert twin["head"]["spec"] == "float"
-    assert twin[QKV]["spec"] == "int8 / uint8 affine"
-    assert layers_of(result, "x86")[QKV]["weight_sqnr_db"] == pytest.approx(twin[QKV]["weight_sqnr_db"])
+    assert twin["head"].spec == "float"
+    assert twin[QKV].spec == "int8 / uint8 affine"
+    assert layers_of(result, "x86")[QKV]["weight_sqnr_db"] == pytest.approx(twin[QKV].weight_sqnr_db)
     for row in result.rows[1:3]:
         assert row.note.startswith("Stayed float32: head. What an int8 layer hands them was rounded to 8 bits.")
     assert "Stayed float32" not in "".join(row.note for row in plain.rows)
@@ -382,11 +383,11 @@ def test_a_state_goes_into_a_model_that_was_made_the_same_way(net: nn.Module) ->
 def test_parity_compares_the_layers_that_are_int8() -> None:
     job = jobs["parity"](**VIT, compared=8, overrides=TEXT)
     result = finish(job.run())
-    names = [layer["name"] for layer in result.layers]
+    names = [layer.name for layer in result.layers]
     assert QKV in names
     assert "head" not in names
     assert len(names) == 17
-    assert result.findings["largest_lsb"] <= 1
+    assert result.findings.largest_lsb <= 1
     assert "Stayed float32: head." in result.rows[1].note
 
 
@@ -395,7 +396,7 @@ def test_training_ends_in_int8_with_the_same_layers_kept() -> None:
     result = finish(jobs["qat"](**qat, overrides="head=float").run())
     assert [row.kind for row in result.rows] == ["REAL", "SIMULATED", "REAL"]
     assert "Stayed float32: head." in result.rows[2].note
-    kept = {name for name, spec in result.spec["int8"]["layers"].items() if spec == "float"}
+    kept = {name for name, spec in result.spec.int8.layers.items() if spec == "float"}
     assert kept == {"head"}
     assert not jobs["qat"](**qat, overrides="head=int4").int8_engine()  # there are no kernels for that
 
@@ -407,7 +408,7 @@ def test_the_command_line_takes_them(capsys: pytest.CaptureFixture[str], tmp_pat
     command = ["run", "ptq-static", *words, "--preset", "pytorch_default", "--overrides", "h*=fp32", "--json"]
     assert main(command) == 0
     document = json.loads(capsys.readouterr().out)
-    specs = {layer["name"]: layer["spec"] for layer in document["layers"]}
+    specs = {layer.name: layer.spec for layer in document["layers"]}
     assert specs.pop("head") == "float"
     assert set(specs.values()) == {"int8 full_span"}
     assert main([*command[:-2], "head=int3", "--json"]) == 2

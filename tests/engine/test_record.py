@@ -17,8 +17,8 @@ from qexplorer.engine.runs.results import Row, RunResult
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, finish
 from qexplorer.settings import setting
+from tests.results import a_result
 
-DATA = {"name": "d", "calibration_n": 0}
 ROW = Row("fp32", "REAL", "float", 1, 1, 1.0, (0.5, 1.0), 1.0, 1, 0, {}, 1)
 ERRORS = {"user": UserError("It does not fit.", "Choose another."), "bug": ZeroDivisionError("by zero")}
 
@@ -43,7 +43,7 @@ class Small(Job):
             raise ERRORS[self.then]
         if self.then == "empty":
             (folder / "x.pt").unlink()
-        return RunResult("", self.name, {"name": "m"}, DATA, self.seed, {}, {}, 0.1, (ROW,), artifact=str(folder))
+        return a_result(self.name, ROW, seed=self.seed, artifact=str(folder))
 
 
 def only(history: History, status: str) -> None:

@@ -30,7 +30,7 @@ def test_every_kind_of_layer_is_mended_and_outputs_err_less(steps: str, activati
     model, x = ready(chain(), 32, 2, 8, 8)
     data = batches(16, 2, 8, 8)
     plain, mended = (simulated(model, "int3 channel:0 mse", activations, steps=r, data=data) for r in ("", steps))
-    assert not any("note" in figure for figure in mended.layers)
+    assert not any(figure.note for figure in mended.layers)
     wanted = output(model, x)
     errors = [float((output(made, x) - wanted).square().mean()) for made in (plain, mended)]
     assert errors[1] < 0.75 * errors[0]
@@ -57,7 +57,7 @@ def test_a_layer_whose_inputs_have_no_inverse_is_rounded_to_nearest_with_a_note(
 
     model, _ = ready(Overflowing(), 3, 4)
     made = simulated(model, "int4 channel:0", steps="gptq", data=batches(8, 4))
-    notes = {figure["name"]: figure.get("note", "") for figure in made.layers}
+    notes = {figure.name: figure.note for figure in made.layers}
     assert notes == {"one": "", "two": "GPTQ: The products of the layer's inputs have no inverse."}
     two: Any = made.model.layers["two"]
     original: Any = model.layers["two"]

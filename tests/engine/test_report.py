@@ -7,18 +7,19 @@ import pytest
 
 from qexplorer.engine.runs.history import History, Run
 from qexplorer.engine.runs.report import COLUMNS, as_csv, export
-from qexplorer.engine.runs.results import Row, RunResult
+from qexplorer.engine.runs.results import Latency, Row
 from qexplorer.errors import UserError
+from tests.results import a_result
 
 
 def a_run(history: History, note: str = "") -> Run:
-    ms = {b: {"median": t, "p05": t - 0.5, "p95": t + 0.5, "runs": 9} for b, t in (("1", 2.0), ("64", 70.0))}
+    ms = {b: Latency(t, t - 0.5, t + 0.5, 9) for b, t in (("1", 2.0), ("64", 70.0))}
     row = Row("fp32", "REAL", "float", 100, 120, 0.5, (0.4, 0.6), 0.9, 10, 0, ms, 3, note=note)
     other = Row("=cmd()", "SIMULATED", "cpu", 30, 120, 0.4, (0.3, 0.5), 0.9, 10, 2, ms, 3)
     spec = {"weight_spec": "int4", "activation_spec": "uint8", "repairs": ["fold", "gptq"]}
-    result = RunResult("", "weight-only", {"name": "<b>net</b>", "sha256": "ab12"}, {"name": "digits", "sha256": "cd34",
-                       "calibration_n": 77, "train_n": 500}, 0, spec, {"torch": "2", "isa": "avx2"}, 1.0,
-                       (row, other))  # fmt: skip
+    data = {"name": "digits", "sha256": "cd34", "calibration_n": 77, "train_n": 500}
+    result = a_result("weight-only", row, other, model={"name": "<b>net</b>", "sha256": "ab12"}, data=data, spec=spec,
+                      versions={"torch": "2", "isa": "avx2"})  # fmt: skip
     run_id = history.start("weight-only", {})
     history.finish(run_id, result.to_json())
     history.annotate(run_id, "the <best> one")

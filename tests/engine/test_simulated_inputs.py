@@ -151,7 +151,7 @@ def test_layers_called_twice_never_or_by_name(activations: str) -> None:
     data = [randn(10, 4, seed=i).numpy() for i in range(2)]
     plan = Plan(Recipe.parse("int4", activations, ""), parse_repairs("gptq,bias_correction"), data)
     found = finish(simulate(model, plan))
-    assert [figure["name"] for figure in found.layers] == ["again", "head", "unused"]
+    assert [figure.name for figure in found.layers] == ["again", "head", "unused"]
     assert input_of(found.model, "unused") is None
     fake = input_of(found.model, "again")
     assert fake is not None

@@ -22,9 +22,9 @@ def test_smoothing_a_transformer_keeps_its_outputs() -> None:
     before = output(model, x)
     done = finish(SmoothQuant(0.5).transform_model(model, None, [x.numpy()]))
     names = [f"blocks.{i}.{part}" for i in range(4) for part in ("attention.qkv", "mlp.0")]
-    assert [d["name"] for d in done] == names  # the last norm is read by a mean
+    assert [d.name for d in done] == names  # the last norm is read by a mean
     assert close(output(model, x), before)
-    assert any(d["activation_spread_after"] < 0.7 * d["activation_spread"] for d in done)
+    assert any(d.activation_spread_after < 0.7 * d.activation_spread for d in done)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.25, 0.5, 1.0])
@@ -70,7 +70,7 @@ def test_only_norms_that_layers_alone_read_are_smoothed(how: str) -> None:
     done = finish(SmoothQuant().transform_model(model, None, batches(5, 6)))
     smoothed = how == "two layers"
     assert [names for _, names in norm_readers(model)] == ([["one", "two"]] if smoothed else [])
-    assert ("note" in done[0]) != smoothed
+    assert bool(done[0].note) != smoothed
     assert close(output(model, x), before)
 
 
@@ -94,4 +94,4 @@ def test_smoothing_needs_samples_and_layer_norms() -> None:
     assert caught.value.field == "calibration"
     model, _ = ready(chain(), 2, 2, 8, 8)
     (note,) = finish(SmoothQuant().transform_model(model, None, batches(2, 2, 8, 8)))
-    assert note["note"].startswith("Nothing to smooth")
+    assert note.note.startswith("Nothing to smooth")

@@ -11,26 +11,26 @@ from qexplorer.engine.jobs import jobs
 from qexplorer.engine.jobs.speed import explained, speed_sentence
 from qexplorer.engine.measuring import latency
 from qexplorer.engine.measuring.processor import FLAGS, instruction_sets
-from qexplorer.engine.runs.results import Row, RunResult
+from qexplorer.engine.runs.results import Latency, Row, RunResult
 from qexplorer.progress import finish
+from tests import results
 from tests.few_digits import few_digits
 
 VNNI = "sse4_2 avx2 avx_vnni"
 
 
-def ms(one: float, many: float) -> dict[str, dict[str, float]]:
-    return {b: {"median": t, "p05": t, "p95": t} for b, t in (("1", one), ("64", many))}
+def ms(one: float, many: float) -> dict[str, Latency]:
+    return {b: Latency(t, t, t) for b, t in (("1", one), ("64", many))}
 
 
-def a_row(name: str, engine: str, times: dict[str, dict[str, float]], kind: str = "REAL") -> Row:
+def a_row(name: str, engine: str, times: dict[str, Latency], kind: str = "REAL") -> Row:
     return Row(name, kind, engine, 1, 1, 1.0, (0.9, 1.0), 1.0, 100, 0, times, 1)
 
 
 def a_result(engine: str, one: float, many: float, *, isa: str = "", job: str = "ptq-static", **more: Any) -> RunResult:
     rows = (a_row("fp32", "float", ms(1.0, 10.0)), a_row("row", engine, ms(one, many)))
-    spec = more.pop("spec", {})
-    return RunResult("", job, {"name": "m", "sha256": ""}, {"name": "d", "sha256": "", "calibration_n": 0}, 0, spec,
-                     {"cpu": "DEFAULT", "isa": isa}, 1.0, rows, **more)  # fmt: skip
+    findings = {"training_memory": None} if job == "qat" else {}
+    return results.a_result(job, *rows, versions={"cpu": "DEFAULT", "isa": isa}, findings=findings, **more)
 
 
 def said(*args: Any, **more: Any) -> str:
@@ -38,7 +38,8 @@ def said(*args: Any, **more: Any) -> str:
     return speed_sentence(result, result.rows[1])
 
 
-LAYERS = [{"row": "row", "spec": "int8"}, {"row": "row", "spec": "float"}, {"row": "other", "spec": "int8"}]
+LAYERS = [{"name": "a", "row": "row", "spec": "int8"}, {"name": "b", "row": "row", "spec": "float"},
+          {"name": "a", "row": "other", "spec": "int8"}]  # fmt: skip
 
 
 def test_a_faster_row_says_how_much_and_why() -> None:

@@ -41,8 +41,8 @@ def test_repairs_are_tried_on_one_layer_first(qtbot: QtBot, open_window: Callabl
     result = window.parts.runs.result
     assert (run.job, run.status) == ("repair", "done")
     assert result is not None
-    assert (result.job, result.spec["weight_spec"]) == ("repair", "int3 channel:0")
-    figures = {layer["name"]: layer for layer in result.layers}
+    assert (result.job, result.settings["weight_spec"]) == ("repair", "int3 channel:0")
+    figures = {layer.name: layer for layer in result.layers}
     assert {"rounding to nearest", "as chosen", "GPTQ"} <= set(figures)
     assert figures["as chosen"]["output_sqnr_db"] > figures["rounding to nearest"]["output_sqnr_db"]
 

@@ -14,16 +14,18 @@ from qexplorer.engine.datasets import open_dataset
 from qexplorer.engine.jobs import jobs
 from qexplorer.engine.runs.history import History
 from qexplorer.engine.runs.journal import EVALUATED
-from qexplorer.engine.runs.results import Row, RunResult
+from qexplorer.engine.runs.results import Row
 from qexplorer.main_window import MainWindow
 from qexplorer.panels.compare import ComparePanel
 from qexplorer.panels.result import ResultPanel
 from qexplorer.panels.runs import RunsPanel
 from qexplorer.progress import finish
 from qexplorer.state.app_state import AppState
+from qexplorer.widgets.controls import Button
 from qexplorer.widgets.runs_table import EndedLine
 from tests.few_digits import few_digits
 from tests.panels.in_window import select_lines, show
+from tests.results import a_result
 
 LEFT = Qt.MouseButton.LeftButton
 FP32 = Row("fp32", "REAL", "float", 1_000_000, 1_010_000, 1.0, (0.6, 1.0), 1.0, 4, 0, {}, 1)
@@ -52,8 +54,7 @@ def enter(history: History, job: str, *rows: Row, n: int = 4, said: list[list[in
               "data": {"name": "digits", "calibration_n": 0, "sha256": data}}  # fmt: skip
     every = tuple(replace(row, n=n) for row in (FP32, *rows))
     spec = {**SPEC, "data": few_digits(), **parts.pop("spec", {})}
-    result = RunResult(run_id, job, **models, seed=0, spec=spec, versions={}, seconds=1.0, rows=every,
-                       history=parts.pop("points", []), **parts)  # fmt: skip
+    result = a_result(job, *every, run_id=run_id, **models, spec=spec, history=parts.pop("points", []), **parts)
     history.finish(run_id, result.to_json())
     for row, predictions in zip(every, said or [], strict=False):
         history.journal(run_id).put(
@@ -228,15 +229,16 @@ def test_a_repair_that_was_tried_is_taken_into_the_next_job(qtbot: QtBot, open_w
     panel = window.panel(ResultPanel)
     assert panel._subject.text() == "Repair preview of head · vit_digits"
     assert panel.bars.lines.headerData(0, Qt.Orientation.Horizontal) == "Repair"
-    assert not panel._mend.isEnabled()
+    use = panel.findChild(Button, "use_repair")
+    assert not use.isEnabled()
     for job, expected in ((jobs["weight-only"](weight_spec="int3"), "int3"), (jobs["evaluate"](), "int4 channel:0")):
         window.store.update(job=job)
         at = panel.bars.lines.row_of("GPTQ")
         qtbot.mouseClick(panel.bars.viewport(), LEFT, pos=panel.bars.visualRect(panel.bars.lines.index(at, 0)).center())
-        qtbot.mouseClick(panel._mend, LEFT)
+        qtbot.mouseClick(use, LEFT)
         taken: Any = window.store.state.job
         assert (taken.name, taken.weight_spec, taken.repairs) == ("weight-only", expected, "fold,gptq")
-        assert "repairs with fold,gptq" in panel._remark.text()
+        assert "with this repair" in panel._remark.text()
 
 
 def test_curves_say_what_they_are_and_which_epoch_was_kept(open_window: Open, history: History) -> None:

@@ -11,11 +11,13 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 from qexplorer.engine.runs import history as history_module
+from qexplorer.engine.runs.curve_points import SamplesPoint
 from qexplorer.engine.runs.history import History, Run
-from qexplorer.engine.runs.results import Row, RunResult
+from qexplorer.engine.runs.results import Row
 from qexplorer.state import chosen_runs
 from qexplorer.state.chosen_runs import ChosenRuns
 from qexplorer.state.runner import Runner
+from tests.results import a_result
 
 Made = Callable[[], ChosenRuns]
 
@@ -43,7 +45,7 @@ def enter(history: History, *, text: str = "") -> str:
     run_id = history.start("evaluate", {"seed": 3})
     row = Row("fp32", "REAL", "float", 10, 10, 0.9, (0.8, 0.95), 1.0, 8, 0, {}, 1)
     model, data = {"name": "m", "sha256": "a"}, {"name": "d", "calibration_n": 0, "sha256": "b"}
-    history.finish(run_id, text or RunResult(run_id, "evaluate", model, data, 0, {}, {}, 1.0, (row,)).to_json())
+    history.finish(run_id, text or a_result("evaluate", row, run_id=run_id, model=model, data=data).to_json())
     return run_id
 
 
@@ -149,10 +151,10 @@ def test_the_points_of_the_run_under_way_are_told_as_they_come(
     assert runs.idle  # nothing is under way
     runs.follow(run_id)
     for n in (1, 2):
-        history.journal(run_id).point({"epoch": n})
+        history.journal(run_id).put_point(n, SamplesPoint(n, 0.5))
         with qtbot.waitSignal(runs.grew):
             runs.reload_points()
-        assert [point["epoch"] for point in runs.points] == list(range(1, n + 1))
+        assert [point.samples for point in runs.points] == list(range(1, n + 1))
     with qtbot.assertNotEmitted(runs.grew):
         runs.reload_points()
         qtbot.waitUntil(lambda: runs.idle)
@@ -171,7 +173,7 @@ def test_the_points_of_the_run_under_way_are_told_as_they_come(
     with qtbot.assertNotEmitted(runs.grew), qtbot.waitSignal(runs.history_changed):
         runs.follow("")  # what comes late is dropped, and the history read
         free.set()
-    assert runs.points == []
+    assert runs.points == ()
 
 
 def test_lines_of_a_run_that_is_gone_are_not_looked_at_any_more(qtbot: QtBot, new_runs: Made, history: History) -> None:
@@ -229,7 +231,7 @@ class Other:
     def __init__(self, history: History) -> None:
         row = Row("fp32", "REAL", "float", 10, 10, 0.9, (0.8, 0.95), 1.0, 8, 0, {}, 1)
         model, data = {"name": "m", "sha256": "a"}, {"name": "d", "calibration_n": 0, "sha256": "b"}
-        result = RunResult("another-run", "evaluate", model, data, 0, {}, {}, 1.0, (row,)).to_json()
+        result = a_result("evaluate", row, run_id="another-run", model=model, data=data).to_json()
         command = [sys.executable, "-c", OTHER, str(history.path), result]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 

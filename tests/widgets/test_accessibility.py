@@ -8,13 +8,13 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractScrollArea, QLabel, QMainWindow, QMenu, QWidget
 
 from qexplorer.engine.jobs import jobs
+from qexplorer.presentation import Bar, Curve, FrontPoint
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.settings import Setting
 from qexplorer.widgets.advice_list import AdviceList, Hint
 from qexplorer.widgets.bits_chart import BitsChart
 from qexplorer.widgets.cells_table import CellsTable
 from qexplorer.widgets.contingency import PairedCounts, PairedTest
-from qexplorer.widgets.curve import Curve
 from qexplorer.widgets.curves_plot import CurvesPlot
 from qexplorer.widgets.distribution_plot import DistributionPlot
 from qexplorer.widgets.docks import Dock
@@ -22,14 +22,14 @@ from qexplorer.widgets.error_plot import ChannelPlot, ErrorPlot
 from qexplorer.widgets.fields import control as control_of
 from qexplorer.widgets.fields import titled
 from qexplorer.widgets.flips_grid import Flip, FlipsGrid
-from qexplorer.widgets.front_plot import FrontPlot, FrontPoint
+from qexplorer.widgets.front_plot import FrontPlot
 from qexplorer.widgets.job_form import JobForm
 from qexplorer.widgets.messages import Banner, Placeholder
 from qexplorer.widgets.metrics_list import MetricsList
 from qexplorer.widgets.observer_plot import ObserverPlot
 from qexplorer.widgets.observers_table import ObserversTable
 from qexplorer.widgets.offered import Offered
-from qexplorer.widgets.ranked_bars import Bar, RankedBars
+from qexplorer.widgets.ranked_bars import RankedBars
 from qexplorer.widgets.runs_table import RunsTable
 from qexplorer.widgets.size_accuracy_plot import SizeAccuracyPlot
 from qexplorer.widgets.size_point import SizePoint

@@ -10,7 +10,8 @@ from hands import accessible_name, focusable
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QColor
 
-from qexplorer.widgets.curve import Curve, thinned
+from qexplorer.presentation import Curve
+from qexplorer.widgets.curve import thinned
 from qexplorer.widgets.curves_plot import CurvesPlot
 from qexplorer.widgets.theme import DARK, LIGHT
 from qexplorer.widgets.unit_plot import FEW, many_of

@@ -10,7 +10,8 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QStyle
 
-from qexplorer.widgets.front_plot import FrontPlot, FrontPoint
+from qexplorer.presentation import FrontPoint
+from qexplorer.widgets.front_plot import FrontPlot
 from qexplorer.widgets.theme import DARK, LIGHT
 
 LEFT = Qt.MouseButton.LeftButton

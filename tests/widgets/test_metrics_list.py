@@ -3,7 +3,7 @@ import pytest
 from hands import analysis_of
 from PySide6.QtWidgets import QLabel
 
-from qexplorer.widgets import numbers
+from qexplorer import numbers
 from qexplorer.widgets.metrics_list import LINES, MetricsList
 
 

@@ -8,7 +8,8 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
 
-from qexplorer.widgets.ranked_bars import BAR, FIGURE, NAME, Bar, RankedBars, places_of
+from qexplorer.presentation import Bar
+from qexplorer.widgets.ranked_bars import BAR, FIGURE, NAME, RankedBars, places_of
 from qexplorer.widgets.theme import DARK, LIGHT
 
 LEFT = Qt.MouseButton.LeftButton

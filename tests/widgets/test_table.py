@@ -9,8 +9,8 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
 
+from qexplorer.numbers import figure
 from qexplorer.widgets.lines import NONE, Column, Lines
-from qexplorer.widgets.numbers import figure
 from qexplorer.widgets.table import Table
 from qexplorer.widgets.theme import DARK, LIGHT
 

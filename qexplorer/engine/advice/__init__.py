@@ -1,4 +1,4 @@
-"""Rules that see a problem in a run's result, say it in a sentence, and name the job that mends it."""
+"""Rules that see a problem in a run's result, say it in a sentence, and name the job that helps."""
 
 from qexplorer.engine.advice.accuracy import dropped, trained
 from qexplorer.engine.advice.base import JobAdvice as JobAdvice

@@ -1,13 +1,16 @@
-"""Accuracy that a simulation or training has lost: whether that is more than chance, what costs it, what mends it."""
+"""Accuracy that a simulation or training has lost: whether that is more than chance, what costs it, what helps."""
 
 import statistics
 from collections.abc import Iterator
 from typing import Any
 
-from qexplorer.engine.advice.base import CHANCE, DROP, JobAdvice, chance, drop, recipe_of, repairs_of
+from qexplorer.engine.advice.base import CHANCE, DROP, JobAdvice, chance, drop, recipe_of
+from qexplorer.engine.jobs import jobs
 from qexplorer.engine.jobs.ptq_dynamic import PER_TOKEN
-from qexplorer.engine.jobs.starts import KINDS
 from qexplorer.engine.repair import parse_repairs
+from qexplorer.engine.runs.curve_points import EpochPoint
+from qexplorer.engine.runs.findings import Front, TrainingFindings
+from qexplorer.engine.runs.layer_figures import LayerFigures
 from qexplorer.engine.runs.results import SIMULATED, Row, RunResult
 from qexplorer.engine.simulation.recipe import LayerSpec, Recipe
 from qexplorer.errors import UserError
@@ -27,12 +30,12 @@ CHOOSERS = ("adaround", "gptq")
 def dropped(result: RunResult) -> Iterator[JobAdvice]:
     """A simulation that is less often right than the float model."""
     for row in result.rows[1:]:
-        if row.kind != SIMULATED or result.job == "qat" or drop(result, row) <= DROP:
+        if row.kind != SIMULATED or isinstance(result.findings, TrainingFindings) or drop(result, row) <= DROP:
             continue
         p = chance(result, row)
         if p < CHANCE:
             yield _lost(result, row)
-        elif result.spec.get("limit"):
+        elif result.settings.get("limit"):
             points = f"{row.name} is {_points(result, row)} below the float model"
             yield JobAdvice(f"{points} on {row.n} samples, which may be chance (McNemar: p up to {p:.2g}).",
                             "Test on all samples", result.job, {"limit": 0})  # fmt: skip
@@ -40,10 +43,11 @@ def dropped(result: RunResult) -> Iterator[JobAdvice]:
 
 def trained(result: RunResult) -> Iterator[JobAdvice]:
     """Training that diverged, made the model worse or did not reach the float model."""
-    if result.job != "qat":
+    found = result.findings
+    if not isinstance(found, TrainingFindings):
         return
-    said = " ".join(filter(None, (result.findings.get("stopped"), result.findings.get("worse"))))
-    rate = float(f"{min(float(result.spec.get('rate', RATE)) / 10, RATE):.2g}")
+    said = " ".join(filter(None, (found.stopped, found.worse)))
+    rate = float(f"{min(float(result.settings.get('rate', RATE)) / 10, RATE):.2g}")
     slower = (f"Train at a learning rate of {rate:g}", "qat", {"rate": rate})
     if said:
         yield JobAdvice(said, *slower)
@@ -51,13 +55,14 @@ def trained(result: RunResult) -> Iterator[JobAdvice]:
     row = result.rows[1]
     if drop(result, row) <= DROP or chance(result, row) >= CHANCE:
         return
-    lost, epochs = f"{row.name} still loses {_points(result, row)} of top-1", len(result.history)
+    epochs = [point for point in result.history if isinstance(point, EpochPoint)]
+    lost, twice = f"{row.name} still loses {_points(result, row)} of top-1", 2 * len(epochs)
     steps = _to_start(result)
     if steps:
         sentence = f"{lost}, and it started from weights that were rounded as they are."
         yield JobAdvice(sentence, "Start from PTQ with repairs", "qat", {"start": "ptq", "repairs": ",".join(steps)})
-    elif epochs and result.history[-1].get("best"):
-        more = (f"Train for {2 * epochs} epochs", "qat", {"epochs": 2 * epochs})
+    elif epochs and epochs[-1].best:
+        more = (f"Train for {twice} epochs", "qat", {"epochs": twice})
         yield JobAdvice(f"{lost}, and its last epoch was its best.", *more)
     else:
         yield JobAdvice(f"{lost}, and later epochs were no better than an earlier one.", *slower)
@@ -66,9 +71,9 @@ def trained(result: RunResult) -> Iterator[JobAdvice]:
 def _to_start(result: RunResult) -> list[str]:
     """The repairs of PTQ from which training that started from the float model would start better; empty: none."""
     recipe = recipe_of(result)
-    if result.spec.get("start") != "float" or recipe.every.weights is None:
+    if result.settings.get("start") != "float" or recipe.every.weights is None:
         return []
-    steps = _mended(recipe, [], norms=False)
+    steps = _repaired(recipe, [], norms=False)
     return steps if any(step.startswith(CHOOSERS) for step in steps) else []
 
 
@@ -104,8 +109,8 @@ def _cause(result: RunResult, row: Row, recipe: Recipe) -> str:
     if recipe.every.weights is None:
         return ACTIVATIONS
     layers = _figures(result, row)
-    weights = sum(_noise(layer["weight_sqnr_db"]) for layer in layers)
-    outputs = [_noise(layer["output_sqnr_db"]) for layer in layers if "row" in layer and "output_sqnr_db" in layer]
+    weights = sum(_noise(layer.weight_sqnr_db or 0.0) for layer in layers)
+    outputs = [_noise(layer.output_sqnr_db) for layer in layers if layer.row and layer.output_sqnr_db is not None]
     if not outputs:  # a sensitivity's are those of one layer alone
         return ACTIVATIONS if layers and weights < FELT else EITHER
     error = statistics.median(outputs)
@@ -115,24 +120,25 @@ def _cause(result: RunResult, row: Row, recipe: Recipe) -> str:
     return WEIGHTS if error < SUFFICE * weights and clear else EITHER
 
 
-def _figures(result: RunResult, row: Row) -> list[dict[str, Any]]:
-    """The layers of a row."""
-    return [each for each in result.layers if each.get("row", row.name) == row.name and "weight_sqnr_db" in each]
+def _figures(result: RunResult, row: Row) -> list[LayerFigures]:
+    """The layers of a row whose weights were measured."""
+    return [each for each in result.layers if each.row in ("", row.name) and each.weight_sqnr_db is not None]
 
 
-def _noise(db: float | str) -> float:
+def _noise(db: float) -> float:
     """The relative error of an SQNR in dB."""
-    return 10.0 ** (-float(db) / 10)
+    return 10.0 ** (-db / 10)
 
 
 def _bits(result: RunResult, recipe: Recipe) -> float:
     spec = recipe.every.weights
-    return float(result.spec.get("average_bits", spec.format.storage_bits if spec is not None else 32))
+    known = result.spec.average_bits
+    return known if known is not None else spec.format.storage_bits if spec is not None else 32
 
 
 def _of_cast(result: RunResult, lost: str) -> JobAdvice:
-    sentence = f"{lost} by its weights and activations in {result.spec['to']}."
-    if "auto" in str(result.spec.get("keep", "")):
+    sentence = f"{lost} by its weights and activations in {result.settings['to']}."
+    if "auto" in str(result.settings.get("keep", "")):
         return JobAdvice(sentence, "Cast to bf16", "cast", {"to": "bf16", "activation_spec": ""})
     return JobAdvice(sentence, "Keep the most sensitive layers", "cast", {"keep": "first,last,auto:3"})
 
@@ -142,7 +148,7 @@ def _of_activations(result: RunResult, row: Row, recipe: Recipe, lost: str) -> J
     assert spec is not None  # noqa: S101  they are to blame
     sentence, layers = f"{lost} by its activations ({spec.short})", _figures(result, row)
     if layers and recipe.every.weights is not None:
-        sentence += f": weights keep {statistics.median(float(each['weight_sqnr_db']) for each in layers):.1f} dB"
+        sentence += f": weights keep {statistics.median(each.weight_sqnr_db or 0.0 for each in layers):.1f} dB"
     better = PER_TOKEN if result.job == "ptq-dynamic" else READS
     if spec.short == better:
         return _to_train(result, recipe, f"{sentence}.")
@@ -151,18 +157,18 @@ def _of_activations(result: RunResult, row: Row, recipe: Recipe, lost: str) -> J
 
 
 def _of_weights(result: RunResult, recipe: Recipe, lost: str) -> JobAdvice:
-    own = repairs_of(result)
-    steps = _mended(recipe, own, norms=bool(result.spec.get("folded")))
+    own = list(result.spec.repairs or ())
+    steps = _repaired(recipe, own, norms=bool(result.spec.folded))
     added = [step for step in steps if step not in own and step != "fold"]
     if any(step.startswith(CHOOSERS) for step in own) or not added:
-        return _to_train(result, recipe, f"{lost}, after repair: what is left, training mends.")
+        return _to_train(result, recipe, f"{lost}, after repair: training may win back the rest.")
     titles = ", ".join(step.title for step in parse_repairs(",".join(added)))
     spec = recipe.every.weights
     how = "rounded to nearest" if spec is None or spec.rounding.to_nearest else f"rounding {spec.rounding.text}"
     return JobAdvice(f"{lost}, {how}.", f"Repair: {titles}", result.job, {"repairs": ",".join(steps)})
 
 
-def _mended(recipe: Recipe, own: list[str], *, norms: bool) -> list[str]:
+def _repaired(recipe: Recipe, own: list[str], *, norms: bool) -> list[str]:
     """The repairs `own` with those that are worth a try, as far as all specs of weights take them."""
     choosers = ("adaround:500", "gptq") if norms else ("gptq",)
     wanted = ("fold", *(("cle",) if norms else ()), "mse_clip", *choosers, "bias_correction")
@@ -193,8 +199,8 @@ def _to_train(result: RunResult, recipe: Recipe, sentence: str) -> JobAdvice:
     if spec is None or not spec.rounding.to_nearest or result.job == "ptq-dynamic":
         return JobAdvice(sentence)
     settings: dict[str, Any] = {"epochs": 3, "start": "ptq"}
-    if result.run_id and result.job in KINDS:
+    if result.run_id and jobs[result.job].trainable:
         settings["start"] = result.run_id
-    if "overrides" in result.findings:  # the widths that a bit budget found
-        settings["overrides"] = result.findings["overrides"]
+    if isinstance(result.findings, Front):  # the widths that a bit budget found
+        settings["overrides"] = result.findings.overrides
     return JobAdvice(sentence, "Train with quantization (QAT), from here on", "qat", settings)

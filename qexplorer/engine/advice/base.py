@@ -10,6 +10,7 @@ from qexplorer.engine.runs.compare import mcnemar
 from qexplorer.engine.runs.results import Row, RunResult
 from qexplorer.engine.simulation.recipe import LayerSpec, Recipe
 from qexplorer.errors import UserError
+from qexplorer.settings import schema
 
 DROP = 0.005
 """So small a loss of accuracy is not worth a remedy."""
@@ -29,9 +30,9 @@ class JobAdvice:
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
 
     def next_job(self, own: Mapping[str, Any]) -> Job:
-        """The job that mends it, after a run with these settings of its `own`."""
+        """The job that helps, after a run with these settings of its `own`."""
         cls = jobs[self.job]
-        names = {f.name for f in dataclasses.fields(cls)}  # pyright: ignore[reportArgumentType]
+        names = {each.name for each in schema(cls)}
         return cls(**{name: value for name, value in {**own, **self.settings}.items() if name in names})
 
 
@@ -40,17 +41,11 @@ Rule = Callable[[RunResult], Iterator[JobAdvice]]
 
 def recipe_of(result: RunResult) -> Recipe:
     """The specs that a run was asked for; none where it has none, or another version wrote them."""
-    texts = (str(result.spec.get(name, "")) for name in ("weight_spec", "activation_spec", "overrides"))
+    texts = (str(result.settings.get(name, "")) for name in ("weight_spec", "activation_spec", "overrides"))
     try:
         return Recipe.parse(*texts)
     except UserError:
         return Recipe(LayerSpec())
-
-
-def repairs_of(result: RunResult) -> list[str]:
-    """The repairs of a run: a list in some results, in others the text of the setting."""
-    steps: Any = result.spec.get("repairs", "")
-    return [word.strip() for word in steps.split(",") if word.strip()] if isinstance(steps, str) else list(steps)
 
 
 def drop(result: RunResult, row: Row) -> float:

@@ -3,11 +3,13 @@
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qexplorer.engine.runs.layer_figures import LayerFigures
+from qexplorer.engine.runs.run_spec import KernelSpec
 from qexplorer.errors import UserError
 from qexplorer.plugins import Plugin, Registry
 from qexplorer.progress import Steps
@@ -46,8 +48,8 @@ class Quantized:
     """
 
     module: "nn.Module"
-    spec: dict[str, Any]
-    layers: list[dict[str, Any]]
+    spec: KernelSpec
+    layers: tuple[LayerFigures, ...]
     kept: list[str]
     bytes_theoretical: int | None = None
 

@@ -1,10 +1,11 @@
 """Static quantization by torch.ao in graph mode (FX). torch.ao is deprecated, so it is named in this file only."""
 
 import copy
+import math
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -12,7 +13,9 @@ from numpy.typing import NDArray
 
 from qexplorer.engine.backends import Backend, Kernel, Preset, Quantized, Weights, backends
 from qexplorer.engine.models.state_dict import SCALE_BYTES, ZERO_POINT_BYTES, theoretical_bytes
+from qexplorer.engine.runs.layer_figures import LayerFigures
 from qexplorer.engine.runs.results import REAL
+from qexplorer.engine.runs.run_spec import KernelSpec, ObserverFacts
 from qexplorer.engine.simulation.recipe import LayerSpec
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps
@@ -85,7 +88,7 @@ class GraphMode(Backend):
             layers = _layers(fused, converted, QuantSpec.parse(WEIGHTS[preset]), own)
         if own:
             _check(own, layers)
-            spec["layers"] = {name: LayerSpec(each).text for name, each in own.items()}
+            spec = replace(spec, layers={name: LayerSpec(each).text for name, each in own.items()})
         elif not any(layer is None or hasattr(layer, "_packed_params") for layer in _int8(converted).values()):
             raise UserError("The model has no layer that int8 kernels compute.", "Layers are convolutions and linear "
                             "maps.", field="model")  # fmt: skip
@@ -95,7 +98,7 @@ class GraphMode(Backend):
         from torch import nn
 
         from qexplorer.engine.networks.encoders import call_layers
-        from qexplorer.engine.simulation.layers import json_db, sqnr_db
+        from qexplorer.engine.simulation.layers import sqnr_db
 
         with _quietly():
             from torch.ao.nn.quantized import dynamic as nnqd
@@ -105,7 +108,7 @@ class GraphMode(Backend):
             mapping = {nn.Linear: default_dynamic_qconfig, nn.LSTM: default_dynamic_qconfig, **dict.fromkeys(kept)}
             converted = quantize_dynamic(copy.deepcopy(module), mapping)
         call_layers(converted)
-        layers: list[dict[str, Any]] = []
+        layers: list[LayerFigures] = []
         size = theoretical_bytes(module.state_dict())
         for name, own in converted.named_modules():
             if not isinstance(own, nnqd.Linear | nnqd.LSTM):
@@ -114,12 +117,12 @@ class GraphMode(Backend):
             matrices = [p for n, p in original.named_parameters() if n.startswith("weight")]
             size += sum(SCALE_BYTES + ZERO_POINT_BYTES - 3 * matrix.numel() for matrix in matrices)
             if isinstance(own, nnqd.Linear):
-                sqnr = json_db(sqnr_db(original.weight, own.weight().dequantize()))
-                layers.append({"name": name, "shape": list(original.weight.shape), "weight_sqnr_db": sqnr})
+                sqnr = sqnr_db(original.weight, own.weight().dequantize())
+                layers.append(LayerFigures(name, shape=tuple(original.weight.shape), weight_sqnr_db=sqnr))
             else:
-                layers.append({"name": name, "shape": [own.hidden_size, own.input_size]})
-        spec = {"weights": "int8 per tensor, symmetric", "activations": "uint8 per tensor, anew for each input"}
-        return Quantized(converted, spec, layers, _kept(converted), size)
+                layers.append(LayerFigures(name, shape=(own.hidden_size, own.input_size)))
+        spec = KernelSpec("int8 per tensor, symmetric", "uint8 per tensor, anew for each input")
+        return Quantized(converted, spec, tuple(layers), _kept(converted), size)
 
     def kernels(self, module: "nn.Module") -> tuple[list[Kernel], list[str]]:
         found: list[Kernel] = []
@@ -186,19 +189,19 @@ def _weight_observer(spec: QuantSpec) -> Any:
     return kind.with_args(dtype=torch.qint8, qscheme=scheme, quant_min=least, quant_max=127)
 
 
-def _describe(qconfig: Any) -> dict[str, Any]:
+def _describe(qconfig: Any) -> KernelSpec:
     """What a qconfig's observers do, asked of the observers themselves."""
-    return {"weights": _observer(qconfig.weight()), "activations": _observer(qconfig.activation())}
+    return KernelSpec(_observer(qconfig.weight()), _observer(qconfig.activation()))
 
 
-def _observer(observer: Any) -> dict[str, Any]:
-    return {
-        "observer": type(observer).__name__,
-        "dtype": str(observer.dtype).removeprefix("torch."),
-        "scheme": str(observer.qscheme).removeprefix("torch."),
-        "quant_min": observer.quant_min,
-        "quant_max": observer.quant_max,
-    }
+def _observer(observer: Any) -> ObserverFacts:
+    return ObserverFacts(
+        type(observer).__name__,
+        str(observer.dtype).removeprefix("torch."),
+        str(observer.qscheme).removeprefix("torch."),
+        observer.quant_min,
+        observer.quant_max,
+    )
 
 
 def _apart(graph: "nn.Module") -> "Iterator[tuple[str, nn.Module]]":
@@ -303,32 +306,32 @@ def _settle_clamps(converted: Any) -> None:
     converted.recompile()
 
 
-def _layers(fused: "nn.Module", converted: "nn.Module", usual: QuantSpec, own: Weights) -> list[dict[str, Any]]:
+def _layers(fused: "nn.Module", converted: "nn.Module", usual: QuantSpec, own: Weights) -> tuple[LayerFigures, ...]:
     """Per layer the spec of its weights, their SQNR in dB, batch norm folded in, and their bits; as in simulations."""
     from torch.ao.nn import quantized as nnq
 
-    from qexplorer.engine.simulation.layers import json_db, layer_bits, sqnr_db
+    from qexplorer.engine.simulation.layers import layer_bits, sqnr_db
 
-    layers: list[dict[str, Any]] = []
+    layers: list[LayerFigures] = []
     for name, layer in _weighted(fused):
         weight: Any = layer.weight
         made: Any = converted.get_submodule(name)
         int8 = isinstance(made, nnq.Conv1d | nnq.Conv2d | nnq.Conv3d | nnq.Linear)
         spec = (own.get(name) or usual) if int8 else None
-        figure = {
-            "name": name,
-            "shape": list(weight.shape),
-            "spec": LayerSpec(spec).text,
-            "weight_sqnr_db": json_db(sqnr_db(weight, made.weight().dequantize())) if int8 else "inf",
-            "bits": layer_bits(weight, spec) / weight.numel(),
-        }
-        layers.append(figure)
-    return layers
+        figures = LayerFigures(
+            name,
+            shape=tuple(weight.shape),
+            spec=LayerSpec(spec).text,
+            weight_sqnr_db=sqnr_db(weight, made.weight().dequantize()) if int8 else math.inf,
+            bits=layer_bits(weight, spec) / weight.numel(),
+        )
+        layers.append(figures)
+    return tuple(layers)
 
 
-def _check(own: Weights, layers: list[dict[str, Any]]) -> None:
+def _check(own: Weights, layers: Iterable[LayerFigures]) -> None:
     """Raise a `UserError` for a layer that did not become what was asked for it."""
-    found = {layer["name"]: layer["spec"] for layer in layers}
+    found = {layer.name: layer.spec for layer in layers}
     for name, spec in own.items():
         asked = LayerSpec(spec).text
         if found.get(name) != asked:

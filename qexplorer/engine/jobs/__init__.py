@@ -3,8 +3,9 @@
 from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
+from qexplorer.engine.jobs.presentation import Presentation, presentation_of
 from qexplorer.engine.runs.journal import Journal
 from qexplorer.engine.runs.results import RunResult
 from qexplorer.plugins import Plugin, Registry
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Job(Plugin):
     """A job's fields are its settings, each made by `setting`. One out of bounds is a `UserError` naming its field."""
+
+    trainable: ClassVar[bool] = False
+    """Whether training can go on from its simulation."""
 
     @property
     def taken(self) -> tuple[str, ...]:
@@ -31,6 +35,11 @@ class Job(Plugin):
     def check(self) -> None:
         """Raise a `UserError` now for what would stop the job at its first step, such as a file that is not there."""
 
+    @classmethod
+    def present(cls, result: RunResult) -> Presentation:
+        """What a result of this job looks like."""
+        return presentation_of(result)
+
     @abstractmethod
     def run(self, folder: Path | None = None, journal: Journal | None = None) -> Steps[RunResult]:
         """Do it. Files go to `folder`; without one they are written, measured and thrown away.
@@ -43,3 +52,8 @@ class Job(Plugin):
 
 jobs = Registry[Job]("job")
 jobs.discover(__name__, list(__path__))
+
+
+def present(result: RunResult) -> Presentation:
+    """What a result looks like."""
+    return jobs[result.job].present(result) if result.job in jobs else presentation_of(result)

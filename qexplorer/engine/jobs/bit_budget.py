@@ -2,29 +2,31 @@
 
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from qexplorer.engine.jobs import jobs
+from qexplorer.engine.jobs import Job, jobs
+from qexplorer.engine.jobs.job_context import Conversion, JobContext
 from qexplorer.engine.jobs.knapsack import Choice, front
-from qexplorer.engine.jobs.model_job import Conversion, Workshop
+from qexplorer.engine.jobs.model_sizes import ModelSizes
+from qexplorer.engine.jobs.presentation import FollowUp, Presentation, presentation_of, with_table
 from qexplorer.engine.jobs.simulated_job import SPEC_HELP, SimulatedJob, require_spec
 from qexplorer.engine.jobs.simulations import simulated
-from qexplorer.engine.measuring.evaluate import wilson_interval
+from qexplorer.engine.jobs.weight_only import weight_only_after
 from qexplorer.engine.measuring.row import evaluated
-from qexplorer.engine.models.state_dict import theoretical_bytes
+from qexplorer.engine.runs.findings import Front
+from qexplorer.engine.runs.results import RunResult
+from qexplorer.engine.runs.run_spec import RunSpec
 from qexplorer.errors import UserError
+from qexplorer.presentation import FrontPoint
 from qexplorer.progress import Steps, within
 from qexplorer.quant.formats import formats
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.settings import setting
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from qexplorer.engine.simulation.prepared import Prepared
-    from qexplorer.engine.simulation.recipe import Recipe
     from qexplorer.engine.simulation.simulate import Plan, Simulated
 
 SHOWN = 40
@@ -61,6 +63,23 @@ class BitBudget(SimulatedJob):
         if self.budget(1_000_000) < 1_000_000 * least and "bit" in self.target:
             raise UserError(NONE_FITS.format(target=self.target), FIT, field="target")
 
+    @classmethod
+    def present(cls, result: RunResult) -> Presentation:
+        shown = with_table(presentation_of(result), result)
+        found = result.findings
+        if not isinstance(found, Front):
+            return shown
+
+        def with_bits(place: int, job: Job) -> Job:
+            del job
+            repairs, overrides = result.settings["repairs"], found.front[place].overrides
+            return weight_only_after(result, repairs=repairs, overrides=overrides)
+
+        use = FollowUp("use_bits", "Use these bits", "Put these widths into the overrides of the job Weight only",
+                       with_bits, "with these widths as its overrides")  # fmt: skip
+        lines = (f'--overrides "{found.overrides}"',)
+        return replace(shown, front=found.front, chosen=found.chosen, lines=lines, follow_up=use)
+
     def options(self) -> tuple[QuantSpec, ...]:
         """The specs that a layer may get, the narrowest first. Raises `UserError` where one is impossible."""
         base = self.recipe().every.weights
@@ -73,7 +92,7 @@ class BitBudget(SimulatedJob):
         try:
             bits = sorted({int(word) for word in self.widths.split(",") if word.strip()})
         except ValueError:
-            raise UserError(f"“{self.widths}” are no widths.", "Write 2,4,8.", field="widths") from None
+            raise UserError(f"“{self.widths}” is not a list of bit widths.", "Write 2,4,8.", field="widths") from None
         names = [f"{family}{b}" for b in bits]
         if len(names) < 2 or not all(name in formats for name in names):
             raise UserError(f"“{self.widths}” are not two or more widths of {family}.", "Write 2,4,8.", field="widths")
@@ -87,74 +106,77 @@ class BitBudget(SimulatedJob):
         except ValueError:
             number = 0.0
         if not found or not number > 0:
-            raise UserError(f"“{self.target}” is no target.", "Write “4 bits” or “1.2 MB”.", field="target")
+            raise UserError(
+                f"“{self.target}” is not a valid target size.", "Write “4 bits” or “1.2 MB”.", field="target"
+            )
         unit = {"kB": 8e3, "MB": 8e6}.get(found[2])
         return int(number * (unit or weights))
 
-    def convert(self, shop: Workshop) -> Steps[Conversion]:
-        prepared, plan = self.prepared(shop), self.plan(shop)
+    def convert(self, context: JobContext) -> Steps[Conversion]:
+        prepared, plan = self.prepared(context), self.plan(context)
         locked = [name for name in prepared.layers if plan.recipe.overrides_of(name)]
         free = [name for name in prepared.layers if name not in locked]
         if not free:
             raise UserError("All layers are locked.", "Take some of them out of the overrides.", field="overrides")
         options = self.options()
-        errors = yield from within(self._probe(prepared, plan, options, free, shop), 0.0, PROBED)
-        sizes = _Sizes.of(prepared, plan.recipe, locked)
+        errors = yield from within(self._probe(prepared, plan, options, free, context), 0.0, PROBED)
+        sizes = ModelSizes.of(prepared, plan.recipe, locked)
         choices = front([[sizes.layer(name, spec) for spec in options] for name in free], errors)
         place, made = len(choices), None
         while (fits := _within(choices, self.budget(sizes.weights) - sizes.taken(self.target), self.target)) < place:
             place, overrides = fits, _overrides(options, free, choices[fits], self.overrides)
-            steps = self._simulate(prepared, plan, overrides, shop, f"mix-{place}")
+            steps = self._simulate(prepared, plan, overrides, context, f"mix-{place}")
             made = yield from within(steps, PROBED, BUILT)
             sizes = sizes.measured(made, choices[place])  # scales of activations and new biases take room as well
         assert made is not None  # noqa: S101  some choice fits
-        points = _points(choices, place, sizes)
-        measured = {*np.linspace(0, len(points) - 1, self.checked).astype(int).tolist()}
-        for i, point in enumerate(points):
-            point["overrides"] = _overrides(options, free, choices[point.pop("choice")], self.overrides)
-            if point["chosen"] or i in measured:
-                share = (1 - BUILT) / len(points)
-                steps = self._check(prepared, plan, point, shop)
-                point.update((yield from within(steps, BUILT + share * i, BUILT + share * (i + 1))))
-        chosen = next(i for i, point in enumerate(points) if point["chosen"])
-        row = simulated(f"mixed-{points[chosen]['average_bits']:.2f}-bits", made, shop, plan.note)
-        findings = {"front": points, "chosen": chosen, "overrides": points[chosen]["overrides"],
-                    "target": self.target, "locked": sorted(locked)}  # fmt: skip
-        spec = {"average_bits": made.average_bits, "widths": [s.short for s in options], "traced": prepared.traced}
-        by_name = dict(zip(free, errors, strict=True))
-        layers = [{**layer, "errors": by_name.get(layer["name"])} for layer in made.layers]
+        points: list[FrontPoint] = []
+        kept = _spaced(choices, place)
+        measured = {*np.linspace(0, len(kept) - 1, self.checked).astype(int).tolist()}
+        for i, k in enumerate(kept):
+            overrides = _overrides(options, free, choices[k], self.overrides)
+            point = sizes.point(choices[k], overrides, chosen=k == place)
+            if point.chosen or i in measured:
+                share = (1 - BUILT) / len(kept)
+                steps = self._check(prepared, plan, point, context)
+                point = yield from within(steps, BUILT + share * i, BUILT + share * (i + 1))
+            points.append(point)
+        chosen = kept.index(place)
+        row = simulated(f"mixed-{points[chosen].average_bits:.2f}-bits", made, context, plan.note)
+        findings = Front(tuple(points), chosen, points[chosen].overrides, self.target, tuple(sorted(locked)))
+        widths = tuple(spec.short for spec in options)
+        spec = RunSpec(average_bits=made.average_bits, widths=widths, traced=prepared.traced)
+        by_name = dict(zip(free, map(tuple, errors), strict=True))
+        layers = tuple(replace(layer, errors=by_name.get(layer.name, ())) for layer in made.layers)
         return Conversion((row,), spec, layers, sum(map(len, plan.batches)), findings=findings)
 
-    def _probe(self, prepared: "Prepared", plan: "Plan", options: Specs, free: list[str], shop: Workshop,
+    def _probe(self, prepared: "Prepared", plan: "Plan", options: Specs, free: list[str], context: JobContext,
                ) -> Steps[list[list[float]]]:  # fmt: skip
         """For each free layer and option, the relative error of the model's outputs on the calibration samples."""
         columns: list[list[float]] = []
         for k, spec in enumerate(options):
             key = f"probe/{spec.short}"
-            found = shop.journal.get(key)
+            found = context.journal.get(key)
             if found is None:
                 steps = _errors(prepared, plan, spec, free)
                 found = yield from within(steps, k / len(options), (k + 1) / len(options))
-                shop.journal.put(key, found)
+                context.journal.put(key, found)
             columns.append(found)
         return [list(row) for row in zip(*columns, strict=True)]
 
     def _simulate(
-        self, prepared: "Prepared", plan: "Plan", overrides: str, shop: Workshop, key: str
+        self, prepared: "Prepared", plan: "Plan", overrides: str, context: JobContext, key: str
     ) -> "Steps[Simulated]":
         from qexplorer.engine.simulation.simulate import simulate
 
         recipe = replace(self, overrides=overrides).recipe()
-        return (yield from simulate(prepared, replace(plan, recipe=recipe), shop.journal, key))
+        return (yield from simulate(prepared, replace(plan, recipe=recipe), context.journal, key))
 
-    def _check(
-        self, prepared: "Prepared", plan: "Plan", point: dict[str, Any], shop: Workshop
-    ) -> Steps[dict[str, Any]]:
-        """The accuracy of a point of the front."""
-        name = f"front-{point['bytes']}"
-        made = yield from self._simulate(prepared, plan, point["overrides"], shop, name)
-        result = yield from evaluated(name, made.model.module, shop.test, shop.journal)
-        return {"top1": result.top1, "top1_ci95": list(wilson_interval(round(result.top1 * result.n), result.n))}
+    def _check(self, prepared: "Prepared", plan: "Plan", point: FrontPoint, context: JobContext) -> Steps[FrontPoint]:
+        """A point of the front with its accuracy."""
+        name = f"front-{point.bytes}"
+        made = yield from self._simulate(prepared, plan, point.overrides, context, name)
+        result = yield from evaluated(name, made.model.module, context.test, context.journal)
+        return replace(point, top1=result.top1, top1_ci95=result.ci95)
 
 
 def _errors(prepared: "Prepared", plan: "Plan", spec: QuantSpec, free: list[str]) -> Steps[list[float]]:
@@ -170,45 +192,6 @@ def _errors(prepared: "Prepared", plan: "Plan", spec: QuantSpec, free: list[str]
     return [errors[name] for name in free]
 
 
-@dataclass(frozen=True)
-class _Sizes:
-    """What the model takes beside the choice, in bits: its `fixed` layers, and the `rest`, which is no layer's weights;
-    and how many `weights` its layers have.
-    """
-
-    prepared: "Prepared"
-    fixed: int
-    rest: int
-    weights: int
-
-    @classmethod
-    def of(cls, prepared: "Prepared", recipe: "Recipe", locked: list[str]) -> "_Sizes":
-        """Before anything is quantized: scales of activations, and biases that repairs add, are not known yet."""
-        own = cls(prepared, 0, 0, sum(cls.weight(layer).numel() for layer in prepared.layers.values()))
-        stored = sum(cls.weight(layer).nbytes for layer in prepared.layers.values())
-        fixed = sum(own.layer(name, recipe.of(name).weights) for name in locked)
-        rest = 8 * (theoretical_bytes(prepared.module.state_dict()) - stored)
-        return replace(own, fixed=fixed, rest=rest)
-
-    @staticmethod
-    def weight(layer: Any) -> "Tensor":
-        return layer.weight
-
-    def layer(self, name: str, spec: QuantSpec | None) -> int:
-        """The bits of a layer's weights."""
-        from qexplorer.engine.simulation.layers import layer_bits
-
-        return layer_bits(self.weight(self.prepared.layers[name]), spec)
-
-    def measured(self, made: "Simulated", choice: Choice) -> "_Sizes":
-        """With the rest that a model of that choice really has."""
-        return replace(self, rest=8 * made.bytes_theoretical - self.fixed - choice.size)
-
-    def taken(self, target: str) -> int:
-        """What a target leaves nothing of for the choice: one in bits is about weights alone."""
-        return self.fixed + (0 if "bit" in target else self.rest)
-
-
 def _within(choices: list[Choice], budget: int, target: str) -> int:
     """The place of the best choice that fits; a `UserError` where none does."""
     fitting = [i for i, choice in enumerate(choices) if choice.size <= budget]
@@ -217,19 +200,11 @@ def _within(choices: list[Choice], budget: int, target: str) -> int:
     return fitting[-1]
 
 
-def _points(choices: list[Choice], place: int, model: _Sizes) -> list[dict[str, Any]]:
-    """Points of the front, evenly spaced in size, the chosen one among them. `bytes` are those of the whole model,
-    `average_bits` those of a weight.
-    """
+def _spaced(choices: list[Choice], place: int) -> list[int]:
+    """The places of choices that are evenly spaced in size, the chosen one among them."""
     sizes = np.array([c.size for c in choices])
     wanted = np.linspace(sizes[0], sizes[-1], SHOWN)
-    kept = sorted({place, *(int(np.abs(sizes - size).argmin()) for size in wanted)})
-    points: list[dict[str, Any]] = []
-    for i in kept:
-        bits = choices[i].size + model.fixed
-        points.append({"choice": i, "bytes": -(-(bits + model.rest) // 8), "average_bits": bits / model.weights,
-                       "error": choices[i].error, "chosen": i == place})  # fmt: skip
-    return points
+    return sorted({place, *(int(np.abs(sizes - size).argmin()) for size in wanted)})
 
 
 def _overrides(options: tuple[QuantSpec, ...], free: list[str], choice: Choice, locked: str) -> str:

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from qexplorer.engine.jobs import jobs
-from qexplorer.engine.jobs.model_job import Conversion, Workshop
+from qexplorer.engine.jobs.job_context import Conversion, JobContext
 from qexplorer.engine.jobs.simulated_job import SimulatedJob
 from qexplorer.engine.jobs.simulations import simulated
-from qexplorer.engine.measuring.row import Made
+from qexplorer.engine.measuring.row import Variant
+from qexplorer.engine.runs.layer_figures import LayerFigures
 from qexplorer.engine.runs.results import REAL
+from qexplorer.engine.runs.run_spec import RunSpec
 from qexplorer.errors import UserError
 from qexplorer.progress import Steps, within
 from qexplorer.settings import setting
@@ -49,28 +51,28 @@ class Cast(SimulatedJob):
     help: ClassVar[str] = "Mixed precision: FP16, BF16 or FP8, with critical layers kept"
     order: ClassVar[int] = 40
 
-    def convert(self, shop: Workshop) -> Steps[Conversion]:
-        prepared = self.prepared(shop)
-        kept = yield from within(self._kept(prepared, shop), 0.0, PROBED)
-        probed = sum(map(len, self._probes(shop))) if "auto" in self.keep else 0
+    def convert(self, context: JobContext) -> Steps[Conversion]:
+        prepared = self.prepared(context)
+        kept = yield from within(self._kept(prepared, context), 0.0, PROBED)
+        probed = sum(map(len, self._probes(context))) if "auto" in self.keep else 0
         name = f"{self.to}{'-mixed' if kept else ''}"
-        spec: dict[str, Any] = {"to": self.to, "kept": kept, "traced": prepared.traced}
+        spec = RunSpec(kept=tuple(kept), traced=prepared.traced)
         if self.to in SPECS:
-            made = yield from within(self._simulated(prepared, kept, shop), PROBED, 1.0)
-            row = simulated(name, made, shop)
-            return Conversion((row,), spec, made.layers, max(probed, self._plan(kept, shop).decided_by))
+            made = yield from within(self._simulated(prepared, kept, context), PROBED, 1.0)
+            row = simulated(name, made, context)
+            return Conversion((row,), spec, made.layers, max(probed, self._plan(kept, context).decided_by))
         module = _cast(prepared, self.to, kept)
-        layers = [_figure(n, m, self.to, kept=n in kept) for n, m in prepared.layers.items()]
+        layers = tuple(_figures(n, m, self.to, kept=n in kept) for n, m in prepared.layers.items())
         return Conversion(
-            (Made(name, REAL, f"{shop.device} {self.to}", module, note=prepared.note),), spec, layers, probed
+            (Variant(name, REAL, f"{context.device} {self.to}", module, note=prepared.note),), spec, layers, probed
         )
 
-    def _kept(self, prepared: "Prepared", shop: Workshop) -> Steps[list[str]]:
+    def _kept(self, prepared: "Prepared", context: JobContext) -> Steps[list[str]]:
         """The names of the layers to keep, in the order in which they run."""
         names, kept = list(prepared.layers), set[str]()
         for word in filter(None, (w.strip() for w in self.keep.split(","))):
             if word.startswith("auto"):
-                kept |= yield from self._most_sensitive(prepared, shop, _count(word))
+                kept |= yield from self._most_sensitive(prepared, context, _count(word))
                 continue
             found = {"first": names[:1], "last": names[-1:]}.get(word) or fnmatch.filter(names, word)
             if not found:
@@ -78,30 +80,30 @@ class Cast(SimulatedJob):
             kept |= set(found)
         return [name for name in names if name in kept]
 
-    def _most_sensitive(self, prepared: "Prepared", shop: Workshop, n: int) -> Steps[set[str]]:
+    def _most_sensitive(self, prepared: "Prepared", context: JobContext, n: int) -> Steps[set[str]]:
         from qexplorer.engine.simulation.one_at_a_time import output_errors
 
-        made = yield from within(self._simulated(prepared, [], shop), 0.0, 0.1)
-        steps = output_errors(made.float_model, made.model, list(prepared.layers), self._probes(shop))
+        made = yield from within(self._simulated(prepared, [], context), 0.0, 0.1)
+        steps = output_errors(made.float_model, made.model, list(prepared.layers), self._probes(context))
         errors = yield from within(steps, 0.1, 1.0)
         return set(sorted(errors, key=lambda name: -errors[name])[:n])
 
-    def _probes(self, shop: Workshop) -> "Batches":
-        return shop.batches(self.calibration)[:PROBES]
+    def _probes(self, context: JobContext) -> "Batches":
+        return context.batches(self.calibration)[:PROBES]
 
-    def _simulated(self, prepared: "Prepared", kept: list[str], shop: Workshop) -> "Steps[Simulated]":
+    def _simulated(self, prepared: "Prepared", kept: list[str], context: JobContext) -> "Steps[Simulated]":
         from qexplorer.engine.simulation.simulate import simulate
 
-        return simulate(prepared, self._plan(kept, shop))
+        return simulate(prepared, self._plan(kept, context))
 
-    def _plan(self, kept: list[str], shop: Workshop) -> "Plan":
+    def _plan(self, kept: list[str], context: JobContext) -> "Plan":
         from qexplorer.engine.simulation.recipe import Recipe
         from qexplorer.engine.simulation.simulate import Plan
 
         overrides = "; ".join(f"{name}=float" for name in kept)
         activations = self.activation_spec if self.to in SPECS else ""
         recipe = Recipe.parse(SPECS.get(self.to, self.to), activations, overrides)
-        return Plan(recipe, (), shop.batches(self.calibration))
+        return Plan(recipe, (), context.batches(self.calibration))
 
 
 def _count(word: str) -> int:
@@ -115,13 +117,13 @@ def _weight(layer: "nn.Module") -> Any:
     return layer.weight
 
 
-def _figure(name: str, layer: "nn.Module", to: str, *, kept: bool) -> dict[str, Any]:
-    from qexplorer.engine.simulation.layers import json_db, sqnr_db
+def _figures(name: str, layer: "nn.Module", to: str, *, kept: bool) -> LayerFigures:
+    from qexplorer.engine.simulation.layers import sqnr_db
 
     weight = _weight(layer)
     short = weight if kept else weight.to(_dtype(to))
-    return {"name": name, "shape": list(weight.shape), "spec": "fp32" if kept else to,
-            "weight_sqnr_db": json_db(sqnr_db(weight, short))}  # fmt: skip
+    spec = "fp32" if kept else to
+    return LayerFigures(name, shape=tuple(weight.shape), spec=spec, weight_sqnr_db=sqnr_db(weight, short))
 
 
 def _dtype(to: str) -> "torch.dtype":

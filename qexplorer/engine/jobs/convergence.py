@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from qexplorer.engine.jobs import jobs
-from qexplorer.engine.jobs.model_job import Conversion, Workshop
+from qexplorer.engine.jobs.job_context import Conversion, JobContext
 from qexplorer.engine.jobs.simulated_job import ACTIVATION_SPECS, SimulatedJob, require_spec, row_name
 from qexplorer.engine.jobs.simulations import simulated
-from qexplorer.engine.measuring.evaluate import wilson_interval
 from qexplorer.engine.measuring.row import evaluated
+from qexplorer.engine.runs.curve_points import SamplesPoint
+from qexplorer.engine.runs.run_spec import RunSpec
 from qexplorer.progress import Steps, within
 from qexplorer.settings import setting
 
@@ -39,35 +40,40 @@ class Convergence(SimulatedJob):
         super().__post_init__()
         require_spec(self.activation_spec, "activation_spec")
 
-    def convert(self, shop: Workshop) -> Steps[Conversion]:
+    def convert(self, context: JobContext) -> Steps[Conversion]:
         from qexplorer.engine.simulation.simulate import simulate
 
-        prepared, plan = self.prepared(shop), self.plan(shop)
+        prepared, plan = self.prepared(context), self.plan(context)
         every = self.recipe().every
         name = row_name(every.weights, every.activations)
         total = sum(map(len, plan.batches))
         numbers = _numbers(total)
-        points: list[dict[str, Any]] = []
+        points: list[SamplesPoint] = []
+        scales: list[dict[str, float]] = []
         made: Simulated | None = None
         for i, n in enumerate(numbers):
-            own = replace(plan, batches=shop.batches(n))
-            steps = simulate(prepared, own, shop.journal, f"n{n}")
+            own = replace(plan, batches=context.batches(n))
+            steps = simulate(prepared, own, context.journal, f"n{n}")
             made = yield from within(steps, i / len(numbers), (i + 0.5) / len(numbers))
-            steps = evaluated(f"n{n}", made.model.module, shop.test, shop.journal)
+            steps = evaluated(f"n{n}", made.model.module, context.test, context.journal)
             result = yield from within(steps, (i + 0.5) / len(numbers), (i + 1) / len(numbers))
-            ci = wilson_interval(round(result.top1 * result.n), result.n)
-            points.append({"samples": n, "top1": result.top1, "top1_ci95": list(ci), "scales": _scales(made)})
-            shop.journal.put(f"point/{n:06}", {key: points[-1][key] for key in ("samples", "top1", "top1_ci95")})
+            points.append(SamplesPoint(n, result.top1, result.ci95))
+            scales.append(_scales(made))
+            context.journal.put_point(n, points[-1])
         assert made is not None  # noqa: S101  there is always one number
-        last = points[-1]["scales"]
-        for point in points:
-            own = point.pop("scales")
-            off = [abs(own[k] / last[k] - 1) for k in last if last[k]]
-            point["range_change"] = float(np.median(off)) if off else 0.0
-            point["largest_range_change"] = max(off, default=0.0)
-        layers = [{**layer, "scale": last.get(layer["name"])} for layer in made.layers]
-        spec = {"layers": self.recipe().to_json(), "traced": prepared.traced, "chosen": shop.chosen(total).tolist()}
-        return Conversion((simulated(name, made, shop),), spec, layers, total, history=points)
+        last = scales[-1]
+        history = tuple(_compared(point, own, last) for point, own in zip(points, scales, strict=True))
+        layers = tuple(replace(layer, scale=last.get(layer.name, 0.0)) for layer in made.layers)
+        chosen = tuple(context.chosen(total).tolist())
+        spec = RunSpec(layers=self.recipe().to_json(), traced=prepared.traced, chosen=chosen)
+        return Conversion((simulated(name, made, context),), spec, layers, total, history=history)
+
+
+def _compared(point: SamplesPoint, own: dict[str, float], last: dict[str, float]) -> SamplesPoint:
+    """A point with how far the layers' scales are from the last."""
+    off = [abs(own[k] / last[k] - 1) for k in last if last[k]]
+    median = float(np.median(off)) if off else 0.0
+    return replace(point, range_change=median, largest_range_change=max(off, default=0.0))
 
 
 def _numbers(total: int) -> list[int]:

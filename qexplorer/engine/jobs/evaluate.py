@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from qexplorer.engine.jobs import jobs
-from qexplorer.engine.jobs.model_job import Conversion, ModelJob, Workshop
+from qexplorer.engine.jobs.job_context import Conversion, JobContext
+from qexplorer.engine.jobs.model_job import ModelJob
 from qexplorer.progress import Steps
 
 
@@ -18,7 +19,7 @@ class Evaluate(ModelJob):
     help: ClassVar[str] = "Size, accuracy and latency of the float model"
     order: ClassVar[int] = 90
 
-    def convert(self, shop: Workshop) -> Steps[Conversion]:
-        del shop
+    def convert(self, context: JobContext) -> Steps[Conversion]:
+        del context
         yield from ()
         return Conversion()

@@ -4,33 +4,31 @@ import dataclasses
 import tempfile
 import time
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from qexplorer.engine.datasets import Data, data_help, datasets, find_dataset, open_dataset
 from qexplorer.engine.jobs import Job
+from qexplorer.engine.jobs.job_context import Conversion, JobContext
 from qexplorer.engine.jobs.speed import explained
 from qexplorer.engine.measuring.devices import DEVICES, choose_device
 from qexplorer.engine.measuring.latency import Latency, measure_latency
-from qexplorer.engine.measuring.row import Made, Measured, Test, measure, rows_of, sha256_of, versions
+from qexplorer.engine.measuring.row import Measured, Variant, measure, rows_of, sha256_of, versions
 from qexplorer.engine.measuring.torch_settings import default_threads, torch_settings
 from qexplorer.engine.models import find_model, model_help, models
 from qexplorer.engine.models.state_dict import weight_files
 from qexplorer.engine.runs.journal import Journal
-from qexplorer.engine.runs.results import REAL, RunResult
+from qexplorer.engine.runs.results import REAL, DataFacts, ModelFacts, RunResult
+from qexplorer.engine.runs.run_spec import FloatTiming
 from qexplorer.engine.simulation.float_reference import Reference, float_reference
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, within
-from qexplorer.settings import Choice, setting
+from qexplorer.settings import Choice, setting, write
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
 BATCH_SIZES = (1, 64)
@@ -38,56 +36,8 @@ READ, FLOAT, EVALUATED, TIMED = 0.04, 0.1, 0.15, 0.15
 """The shares of reading and of measuring the float model, and those of evaluating and timing what came of it."""
 FILES = "files"
 """Where the journal has the fingerprints of what the run was begun with."""
-CALIBRATION_BATCH = 32
 MODELS = tuple(kind.name for kind in models)
 DATA = tuple(kind.word for kind in datasets if kind.word)
-
-
-@dataclass(frozen=True)
-class Conversion:
-    """What a job made of a float module: models, what its settings resolved to, figures per layer, and what it found.
-
-    `history` are points of curves, such as epochs; `notes` say in sentences what one might not expect.
-    """
-
-    made: tuple[Made, ...] = ()
-    spec: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    layers: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    calibration_n: int = 0
-    history: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    findings: dict[str, Any] = field(default_factory=dict[str, Any])
-
-
-@dataclass(frozen=True)
-class Workshop:
-    """What a job works with: the float module, which is to be left as it is, on the CPU; the data; the float model's
-    measurement; the device for simulations; where finished steps are entered.
-    """
-
-    module: "nn.Module"
-    data: Data
-    test: Test
-    first: Measured
-    device: "torch.device"
-    journal: Journal
-    seed: int
-
-    @property
-    def example(self) -> "torch.Tensor":
-        """Two images, to try a module on."""
-        import torch
-
-        return torch.tensor(self.data.x_test[:2])
-
-    def batches(self, n: int, size: int = CALIBRATION_BATCH) -> list[NDArray[np.float32]]:
-        """The seed's choice of `n` training images in batches, each image drawn once."""
-        chosen = self.chosen(n)
-        return [self.data.x_train[chosen[start : start + size]] for start in range(0, len(chosen), size)]
-
-    def chosen(self, n: int) -> NDArray[np.int64]:
-        """The places of the seed's choice of `n` training images."""
-        total = len(self.data.x_train)
-        return np.random.default_rng(self.seed).permutation(total)[: min(n, total)]
 
 
 @dataclass(frozen=True)
@@ -113,6 +63,10 @@ class ModelJob(Job):
         """The int8 kernels to use; "" where the job needs none."""
         return ""
 
+    def repair_steps(self) -> tuple[str, ...] | None:
+        """The repairs that the settings name, each with its own settings; None where the job takes none."""
+        return None
+
     def check(self) -> None:
         model = find_model(self.model)
         model.check_trust()
@@ -123,7 +77,7 @@ class ModelJob(Job):
         """Raise a `UserError` now where the model or the data, of these SHA-256, are not those that are needed."""
 
     @abstractmethod
-    def convert(self, shop: Workshop) -> Steps[Conversion]:
+    def convert(self, context: JobContext) -> Steps[Conversion]:
         """Make the models to compare with the float one."""
         raise NotImplementedError
 
@@ -141,14 +95,16 @@ class ModelJob(Job):
             _check_same({"weights": sha256, "data": data.sha256}, journal)
             self.check_read(sha256, data.sha256, journal)
             test = (data.x_test[: self.limit or None], data.y_test[: self.limit or None])
-            first = yield from within(measure(Made("fp32", REAL, "float", module), test, files, journal), READ, FLOAT)
+            first = yield from within(
+                measure(Variant("fp32", REAL, "float", module), test, files, journal), READ, FLOAT
+            )
             first.file.unlink()  # it was written to be weighed; the person has those weights already
             reference = (yield from within(float_reference(module, test[0]), FLOAT, FLOAT)) if timed else None
-            shop = Workshop(module, data, test, first, choose_device(self.device), journal, self.seed)
-            made = yield from within(self.convert(shop), FLOAT, converted)
+            context = JobContext(module, data, test, first, choose_device(self.device), journal, self.seed)
+            made = yield from within(self.convert(context), FLOAT, converted)
             measured: list[Measured] = [first]
-            for i, own in enumerate(made.made):
-                part = EVALUATED / len(made.made)
+            for i, own in enumerate(made.variants):
+                part = EVALUATED / len(made.variants)
                 steps = measure(own, test, files, journal)
                 measured.append((yield from within(steps, converted + i * part, converted + (i + 1) * part)))
             latencies = yield from within(self._time(measured, reference, threads), 1 - timed, 1.0)
@@ -156,24 +112,18 @@ class ModelJob(Job):
         result = RunResult(
             run_id="",
             job=self.name,
-            model={"name": self.model, "params": sum(p.numel() for p in module.parameters()), "sha256": sha256},
-            data={
-                "name": data.name,
-                "train_n": len(data.x_train),
-                "calibration_n": made.calibration_n,
-                "test_n": len(test[0]),
-                "sha256": data.sha256,
-                "note": data.note,
-            },
+            model=ModelFacts(self.model, sum(p.numel() for p in module.parameters()), sha256),
+            data=DataFacts(data.name, made.calibration_n, len(data.x_train), len(test[0]), data.sha256, data.note),
             seed=self.seed,
-            spec={
-                **dataclasses.asdict(self),
-                "engine": engine,
-                "threads": threads,
-                "device": str(shop.device),
-                "float_timing": reference.spec if reference else {},
-                **made.spec,
-            },
+            settings=write(self),
+            spec=dataclasses.replace(
+                made.spec,
+                engine=engine,
+                threads=threads,
+                repairs=self.repair_steps(),
+                device=str(context.device),
+                float_timing=reference.timing if reference else FloatTiming(),
+            ),
             versions=versions(),
             seconds=time.perf_counter() - began,
             rows=rows_of(measured, latencies, threads, float_note=reference.note if reference else "", kept=kept),
@@ -199,7 +149,7 @@ class ModelJob(Job):
               ) -> Steps[dict[str, dict[int, Latency]]]:  # fmt: skip
         if reference is None:
             return {}
-        modules = {m.made.name: m.made.module for m in measured} | {measured[0].made.name: reference.module}
+        modules = {m.variant.name: m.variant.module for m in measured} | {measured[0].variant.name: reference.module}
         shape = measured[0].shape
         # closed here and not when it is collected: it puts back torch's threads before `torch_settings` does
         return (yield from measure_latency(modules, shape, BATCH_SIZES, threads))

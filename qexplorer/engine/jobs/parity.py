@@ -1,6 +1,6 @@
 """Simulated against real: the same codes into an int8 kernel and into float arithmetic, and the difference in LSBs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -8,10 +8,17 @@ from numpy.typing import NDArray
 
 from qexplorer.engine.backends import BACKEND, ENGINE_CHOICES, Kernel, choose_engine
 from qexplorer.engine.jobs import jobs
-from qexplorer.engine.jobs.model_job import Conversion, ModelJob, Workshop
+from qexplorer.engine.jobs.job_context import Conversion, JobContext
+from qexplorer.engine.jobs.model_job import ModelJob
+from qexplorer.engine.jobs.presentation import Presentation, presentation_of, with_table
 from qexplorer.engine.jobs.ptq_static import PRESET_CHOICES
 from qexplorer.engine.jobs.real_overrides import REAL_HELP, float_note, real_recipe, real_weights
-from qexplorer.engine.measuring.row import Made
+from qexplorer.engine.measuring.row import Variant
+from qexplorer.engine.runs.findings import CodeAgreement
+from qexplorer.engine.runs.layer_figures import LayerFigures
+from qexplorer.engine.runs.results import RunResult
+from qexplorer.engine.runs.run_spec import RunSpec
+from qexplorer.numbers import percent
 from qexplorer.progress import Progress, Steps, within
 from qexplorer.quant.params import QuantParams
 from qexplorer.quant.spec import QuantSpec
@@ -51,29 +58,38 @@ class Parity(ModelJob):
         super().__post_init__()
         real_recipe(self.overrides)
 
+    @classmethod
+    def present(cls, result: RunResult) -> Presentation:
+        shown, found = with_table(presentation_of(result), result), result.findings
+        if not isinstance(found, CodeAgreement):
+            return shown
+        remark = (f"{percent(found.equal)} of {found.outputs:,} codes are equal; the largest difference is "
+                  f"{found.largest_lsb} LSB.")  # fmt: skip
+        return replace(shown, remarks=(remark,))
+
     def int8_engine(self) -> str:
         return choose_engine(self.engine)
 
-    def convert(self, shop: Workshop) -> Steps[Conversion]:
+    def convert(self, context: JobContext) -> Steps[Conversion]:
         from qexplorer.engine.simulation.watching import watching_outputs
 
-        batches = shop.batches(self.calibration)
-        steps = BACKEND().quantize(shop.module, self.preset, batches, real_weights(self.overrides, shop))
+        batches = context.batches(self.calibration)
+        steps = BACKEND().quantize(context.module, self.preset, batches, real_weights(self.overrides, context))
         real = yield from within(steps, 0.0, CONVERTED)
         kernels, others = BACKEND().kernels(real.module)
         compared = {kernel.name: _Compared(kernel) for kernel in kernels}
-        images = shop.test[0][: self.compared]
+        images = context.test[0][: self.compared]
         with watching_outputs({k.name: k.module for k in kernels}, lambda name, x, y: compared[name].add(x, y)):
             yield from within(_run(real.module, images), CONVERTED, 1.0)
-        layers = [{"name": name, **own.shares()} for name, own in compared.items() if own.counts.any()]
+        layers = tuple(own.figures(name) for name, own in compared.items() if own.counts.any())
         missing = f"Int8 layers that are not compared: {first_few(others)}." if others else ""
         note = " ".join(filter(None, (float_note(real.kept), missing)))
-        row = Made(self.preset, BACKEND.kind, self.int8_engine(), real.module, note=note)
-        total = sum(sum(layer["counts"]) for layer in layers)
-        same = sum(layer["counts"][0] for layer in layers)
-        findings = {"compared_samples": len(images), "outputs": total, "equal": same / max(total, 1),
-                    "largest_lsb": max((layer["largest_lsb"] for layer in layers), default=0)}  # fmt: skip
-        return Conversion((row,), {"preset": real.spec}, layers, sum(map(len, batches)), findings=findings)
+        row = Variant(self.preset, BACKEND.kind, self.int8_engine(), real.module, note=note)
+        total = sum(sum(layer.counts) for layer in layers)
+        same = sum(layer.counts[0] for layer in layers)
+        largest = max((layer.largest_lsb or 0 for layer in layers), default=0)
+        findings = CodeAgreement(len(images), total, same / max(total, 1), largest)
+        return Conversion((row,), RunSpec(preset=real.spec), layers, sum(map(len, batches)), findings=findings)
 
 
 def _run(module: Any, images: NDArray[np.float32]) -> Steps[None]:
@@ -106,7 +122,8 @@ class _Compared:
         self._sum += int(off.sum())
         self._largest = max(self._largest, int(off.abs().max()))
 
-    def shares(self) -> dict[str, Any]:
+    def figures(self, name: str) -> LayerFigures:
+        """What the layer's codes differ by, in LSBs."""
         n = int(self.counts.sum())
-        return {"counts": self.counts.tolist(), "equal": int(self.counts[0]) / n, "mean_lsb": self._sum / n,
-                "largest_lsb": self._largest}  # fmt: skip
+        return LayerFigures(name, counts=tuple(self.counts.tolist()), equal=int(self.counts[0]) / n,
+                            mean_lsb=self._sum / n, largest_lsb=self._largest)  # fmt: skip

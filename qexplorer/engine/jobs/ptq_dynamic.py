@@ -1,15 +1,15 @@
 """Dynamic post-training quantization: weights once, activations anew for each input."""
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from qexplorer.engine.backends import BACKEND, ENGINE_CHOICES, choose_engine
 from qexplorer.engine.jobs import jobs
-from qexplorer.engine.jobs.model_job import Conversion, Workshop
+from qexplorer.engine.jobs.job_context import Conversion, JobContext
 from qexplorer.engine.jobs.real_overrides import float_note
 from qexplorer.engine.jobs.simulated_job import SPEC_HELP, SimulatedJob
 from qexplorer.engine.jobs.simulations import simulated_row
-from qexplorer.engine.measuring.row import Made
+from qexplorer.engine.measuring.row import Variant
 from qexplorer.engine.simulation.recipe import LayerSpec
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, within
@@ -40,30 +40,30 @@ class PtqDynamic(SimulatedJob):
     def int8_engine(self) -> str:
         return choose_engine(self.engine)
 
-    def convert(self, shop: Workshop) -> Steps[Conversion]:
+    def convert(self, context: JobContext) -> Steps[Conversion]:
         from torch import nn
 
         yield Progress("Converting Linear and LSTM layers")
-        layers, recipe = self.prepared(shop).layers, self.recipe()
+        layers, recipe = self.prepared(context).layers, self.recipe()
         recipe.check(layers)
         others = [name for name, layer in layers.items() if not isinstance(layer, nn.Linear)]
         named = {name: recipe.of(name) for name in layers if recipe.overrides_of(name)}
         _check_others({name: named[name] for name in others if name in named})
         kept = [name for name, spec in named.items() if spec == LayerSpec() and name not in others]
-        real = BACKEND().quantize_dynamic(shop.module, kept)
+        real = BACKEND().quantize_dynamic(context.module, kept)
         if not real.layers:
             what = "Every Linear layer stays float" if kept else "The model has neither Linear nor LSTM layers"
-            raise UserError(f"{what}: nothing is left for int8 kernels.", "Take PTQ static.", field="model")
+            raise UserError(f"{what}: nothing is left for int8 kernels.", "Use static PTQ.", field="model")
         simulated = [name for name, spec in named.items() if spec != LayerSpec()]
         remark = f"Overrides of the simulation alone: {first_few(simulated, 3)}." if simulated else ""
         note = " ".join(filter(None, (float_note(real.kept, between=""), remark)))
-        row = Made("dynamic_int8", BACKEND.kind, self.int8_engine(), real.module, real.bytes_theoretical, note)
+        row = Variant("dynamic_int8", BACKEND.kind, self.int8_engine(), real.module, real.bytes_theoretical, note)
         floats = "; ".join([*filter(None, [self.overrides]), *(f"{name}=float" for name in others)])
-        steps = simulated_row(replace(self, overrides=floats), shop, dynamic=True, name="per_token")
+        steps = simulated_row(replace(self, overrides=floats), context, dynamic=True, name="per_token")
         more = yield from within(steps, 0.1, 1.0)
-        figures = [{"row": row.name, **layer} for layer in real.layers]
-        spec: dict[str, Any] = {"dynamic": real.spec, **more.spec}
-        return replace(more, made=(row, *more.made), spec=spec, layers=figures + more.layers)
+        figures = tuple(replace(layer, row=row.name) for layer in real.layers)
+        spec = replace(more.spec, dynamic=real.spec)
+        return replace(more, variants=(row, *more.variants), spec=spec, layers=figures + more.layers)
 
 
 def _check_others(named: dict[str, LayerSpec]) -> None:
@@ -71,4 +71,4 @@ def _check_others(named: dict[str, LayerSpec]) -> None:
     for name, spec in named.items():
         if spec != LayerSpec():
             what = f"{name} cannot be “{spec.text}”: only Linear and LSTM layers are quantized dynamically."
-            raise UserError(what, "Leave it out of Overrides, or take PTQ static.", field="overrides")
+            raise UserError(what, "Leave it out of Overrides, or use static PTQ.", field="overrides")

@@ -1,16 +1,18 @@
 """Static post-training quantization: calibrated once, no training; to int8 kernels, or to any format in simulation."""
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from qexplorer.engine.backends import BACKEND, ENGINE_CHOICES, choose_engine
 from qexplorer.engine.jobs import jobs
-from qexplorer.engine.jobs.model_job import Conversion, Workshop
+from qexplorer.engine.jobs.job_context import Conversion, JobContext
 from qexplorer.engine.jobs.real_overrides import REAL_HELP, float_note, real_recipe, real_weights
-from qexplorer.engine.jobs.real_repairs import mended, repair_note
+from qexplorer.engine.jobs.real_repairs import repair_note, transformed
 from qexplorer.engine.jobs.simulated_job import ACTIVATION_SPECS, SPEC_HELP, WEIGHT_SPECS, SimulatedJob
 from qexplorer.engine.jobs.simulations import simulated_row
-from qexplorer.engine.measuring.row import Made
+from qexplorer.engine.measuring.row import Variant
+from qexplorer.engine.runs.layer_figures import LayerFigures
+from qexplorer.engine.runs.run_spec import KernelSpec, RunSpec
 from qexplorer.errors import UserError
 from qexplorer.progress import Steps, within
 from qexplorer.settings import Choice, setting
@@ -40,6 +42,7 @@ class PtqStatic(SimulatedJob):
     title: ClassVar[str] = "PTQ static"
     help: ClassVar[str] = "Convert to int8 with calibrated activations; no training"
     order: ClassVar[int] = 10
+    trainable: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -58,25 +61,25 @@ class PtqStatic(SimulatedJob):
     def int8_engine(self) -> str:
         return choose_engine(self.engine) if self.preset != "none" else ""
 
-    def convert(self, shop: Workshop) -> Steps[Conversion]:
+    def convert(self, context: JobContext) -> Steps[Conversion]:
         names = {"both": PRESETS, "none": ()}.get(self.preset, (self.preset,))
         parts = len(names) + self.simulates
-        batches = shop.batches(self.calibration)
-        weights = real_weights(self.overrides, shop) if names else {}
-        module = (yield from within(mended(self.repairs, shop, batches), 0.0, 0.0)) if names else shop.module
-        made: list[Made] = []
-        specs: dict[str, Any] = {}
-        layers: list[dict[str, Any]] = []
+        batches = context.batches(self.calibration)
+        weights = real_weights(self.overrides, context) if names else {}
+        module = (yield from within(transformed(self.repairs, context, batches), 0.0, 0.0)) if names else context.module
+        made: list[Variant] = []
+        specs: dict[str, KernelSpec] = {}
+        layers: tuple[LayerFigures, ...] = ()
         for i, name in enumerate(names):
             steps = BACKEND().quantize(module, name, batches, weights)
             own = yield from within(steps, i / parts, (i + 1) / parts)
             note = " ".join(filter(None, (float_note(own.kept), repair_note(self.repairs))))
-            made.append(Made(name, BACKEND.kind, self.int8_engine(), own.module, note=note))
+            made.append(Variant(name, BACKEND.kind, self.int8_engine(), own.module, note=note))
             specs[name] = own.spec
-            layers += [{"row": name, **layer} for layer in own.layers]
-        real = Conversion(tuple(made), {"presets": specs}, layers, sum(map(len, batches)))
+            layers += tuple(replace(layer, row=name) for layer in own.layers)
+        real = Conversion(tuple(made), RunSpec(presets=specs), layers, sum(map(len, batches)))
         if not self.simulates:
             return real
-        more = yield from within(simulated_row(self, shop), len(names) / parts, 1.0)
-        return replace(more, made=real.made + more.made, spec={**real.spec, **more.spec}, layers=layers + more.layers,
-                       calibration_n=real.calibration_n)  # fmt: skip
+        more = yield from within(simulated_row(self, context), len(names) / parts, 1.0)
+        return replace(more, variants=real.variants + more.variants, spec=replace(more.spec, presets=specs),
+                       layers=layers + more.layers, calibration_n=real.calibration_n)  # fmt: skip

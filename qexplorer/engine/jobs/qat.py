@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -9,7 +10,8 @@ import numpy as np
 
 from qexplorer.engine.backends import BACKEND, choose_engine
 from qexplorer.engine.jobs import jobs
-from qexplorer.engine.jobs.model_job import Conversion, Workshop
+from qexplorer.engine.jobs.job_context import Conversion, JobContext
+from qexplorer.engine.jobs.presentation import Presentation, presentation_of
 from qexplorer.engine.jobs.real_overrides import OFFERED, float_note, real_recipe, real_weights
 from qexplorer.engine.jobs.simulated_job import (
     ACTIVATION_SPECS,
@@ -20,14 +22,18 @@ from qexplorer.engine.jobs.simulated_job import (
     row_name,
 )
 from qexplorer.engine.jobs.simulations import ON_DISK
-from qexplorer.engine.measuring.row import Made
+from qexplorer.engine.measuring.row import Variant
+from qexplorer.engine.runs.findings import EarlierRun, Footprint, TrainingFindings, TrainingMemory
 from qexplorer.engine.runs.journal import Journal
-from qexplorer.engine.runs.results import SIMULATED
+from qexplorer.engine.runs.layer_figures import LayerFigures
+from qexplorer.engine.runs.results import SIMULATED, RunResult
+from qexplorer.engine.runs.run_spec import KernelSpec, RunSpec
 from qexplorer.errors import UserError
+from qexplorer.numbers import percent, size
 from qexplorer.progress import Steps, within
 from qexplorer.quant.lsq import lsq_refusal
 from qexplorer.quant.spec import QuantSpec
-from qexplorer.settings import Choice, setting
+from qexplorer.settings import Choice, read, setting, write
 
 if TYPE_CHECKING:
     from qexplorer.engine.measuring.row import Test
@@ -41,9 +47,8 @@ STARTED, TRAINED = 0.1, 0.92
 METHODS = {"ste": False, "lsq": True}
 STARTS = ("float", "ptq")
 """What training starts from; any other word is the id of a run."""
-START = "qat/start"
-"""Where the journal has what is to be known of that run."""
-OTHER = {"model": "weights", "data": "data"}
+START, FOOTPRINT = "qat/start", "qat/footprint"
+"""Where the journal has what is to be known of that run, and what a training step takes."""
 
 
 @jobs.register
@@ -83,8 +88,13 @@ class Qat(SimulatedJob):
         if not 0 < self.rate < 10:
             raise UserError(f"The learning rate cannot be {self.rate:g}.", "Take 0.0001 to 0.1.", field="rate")
         if not self.start.strip():
-            raise UserError("Training starts from nothing.", "Write float, ptq or the id of a run.", field="start")
+            raise UserError("Choose what training starts from.", "Write float, ptq or the id of a run.", field="start")
         self._check_lsq()
+
+    @classmethod
+    def present(cls, result: RunResult) -> Presentation:
+        shown, found = presentation_of(result), result.findings
+        return replace(shown, remarks=tuple(_remarks(found))) if isinstance(found, TrainingFindings) else shown
 
     @property
     def taken(self) -> tuple[str, ...]:
@@ -101,16 +111,16 @@ class Qat(SimulatedJob):
         """Where training goes on from a run, that has to be a run of this model and these data."""
         if self.start in STARTS:
             return
-        facts = journal.get(START)
-        if facts is None:
+        earlier = _earlier(journal)
+        if earlier is None:
             from qexplorer.engine.jobs.starts import facts_of
 
-            facts = facts_of(journal.earlier(self.start))
-            journal.put(START, facts)
-        for kind, own in (("model", model), ("data", data)):
-            if facts[kind] != own:
-                what = f"The run “{self.start}” had other {OTHER[kind]}: SHA-256 {facts[kind][:12]}, not {own[:12]}."
-                raise UserError(what, "Take those, or another run.", field="start")
+            earlier = facts_of(journal.earlier(self.start))
+            journal.put(START, write(earlier))
+        for kind, there, own in (("weights", earlier.model, model), ("data", earlier.data, data)):
+            if there != own:
+                what = f"The run “{self.start}” had other {kind}: SHA-256 {there[:12]}, not {own[:12]}."
+                raise UserError(what, "Use those, or choose another run.", field="start")
 
     def _check_lsq(self) -> None:
         if not METHODS[self.method]:
@@ -136,38 +146,38 @@ class Qat(SimulatedJob):
     def int8_engine(self) -> str:
         return choose_engine("auto") if self.real else ""
 
-    def convert(self, shop: Workshop) -> Steps[Conversion]:
-        start = shop.journal.get(START)
+    def convert(self, context: JobContext) -> Steps[Conversion]:
+        start = _earlier(context.journal)
         if start is not None:
-            shop = replace(shop, seed=start["seed"])  # by which calibration samples are chosen
-        model = yield from within(self._begun(shop), 0.0, STARTED)
+            context = replace(context, seed=start.seed)  # by which calibration samples are chosen
+        model = yield from within(self._begun(context), 0.0, STARTED)
         source = model.prepared
-        trainer, notes = self._trainer(model, shop)
-        footprint = _footprints(trainer, shop) if shop.journal.get("qat/footprint") is None else None
-        if footprint is not None:
-            shop.journal.put("qat/footprint", footprint)
+        trainer, notes = self._trainer(model, context)
+        memory = _training_memory(trainer, context)
         training = yield from within(trainer.run(), STARTED, TRAINED)
         every = self.recipe().every
-        size, average = model.sizes()
+        bytes_theoretical, average = model.sizes()
         name = f"qat-{row_name(every.weights, every.activations)}"
         origin = f"Trained on from the run {self.start}." if start else ""
-        spec: dict[str, Any] = {"layers": self.recipe().to_json(), "traced": source.traced, "average_bits": average}
-        real: list[Made] = []
+        spec = RunSpec(layers=self.recipe().to_json(), traced=source.traced, average_bits=average)
+        real: list[Variant] = []
         try:
             if self.real:
-                real.append((yield from within(self._int8(model, shop, spec), TRAINED, 1.0)))
+                int8, kernels = yield from within(self._int8(model, context), TRAINED, 1.0)
+                real.append(int8)
+                spec = replace(spec, int8=kernels)
         except UserError as error:  # what was trained is kept
             notes.append(f"Not converted to int8 kernels: {error.what}")
         said = " ".join(filter(None, (origin, training.note, *notes, source.note, ON_DISK)))
-        made = [Made(name, SIMULATED, str(shop.device), model.module, size, said), *real]
-        findings = {"training_memory": shop.journal.get("qat/footprint"), "stopped": training.stopped,
-                    "worse": training.worse, "start": start}  # fmt: skip
-        layers = [{"row": name, "name": n, "shape": list(layer.layer.weight.shape), "scale": model.scales().get(n)}
-                  for n, layer in model.layers.items()]  # fmt: skip
+        made = [Variant(name, SIMULATED, str(context.device), model.module, bytes_theoretical, said), *real]
+        findings = TrainingFindings(memory, training.stopped, training.worse, start)
+        scales = model.scales()
+        layers = tuple(LayerFigures(n, name, shape=tuple(layer.layer.weight.shape), scale=scales.get(n, 0.0))
+                       for n, layer in model.layers.items())  # fmt: skip
         n = sum(map(len, trainer.batches)) if every.activations is not None else 0
         return Conversion(tuple(made), spec, layers, n, training.points, findings)
 
-    def _begun(self, shop: Workshop) -> "Steps[QatModel]":
+    def _begun(self, context: JobContext) -> "Steps[QatModel]":
         """The model to train: the float one, its batch norm in its layers; or what PTQ with these settings gives."""
         from qexplorer.engine.qat.model import qat_model, qat_model_from
         from qexplorer.engine.simulation.prepared import prepare
@@ -175,51 +185,64 @@ class Qat(SimulatedJob):
 
         learn = METHODS[self.method]
         if self.start == "float":
-            source = self.prepared(shop, fold=False)
-            folds = prepare(shop.module, shop.example).folded > 0  # not where the outputs would be others
+            source = self.prepared(context, fold=False)
+            folds = prepare(context.module, context.example).folded > 0  # not where the outputs would be others
             return qat_model(source, self.recipe(), learn=learn, fold=folds)
-        plan = self.plan(shop)
-        made = yield from simulate(self.prepared(shop), plan, shop.journal, "start")
+        plan = self.plan(context)
+        made = yield from simulate(self.prepared(context), plan, context.journal, "start")
         return qat_model_from(made, plan, learn=learn)
 
-    def _trainer(self, model: "QatModel", shop: Workshop) -> "tuple[Trainer, list[str]]":
+    def _trainer(self, model: "QatModel", context: JobContext) -> "tuple[Trainer, list[str]]":
         import copy
 
         from qexplorer.engine.qat.memory import Checkpointed
         from qexplorer.engine.qat.train import Schedule, Trainer
 
-        train, validation = _split(shop, self.seed)
+        train, validation = _split(context, self.seed)
         schedule = Schedule(self.epochs, self.batch, self.rate, self.observers_until, self.norms_until, self.seed)
-        teacher = copy.deepcopy(shop.module).to(shop.device) if self.teacher == "float" else None
+        teacher = copy.deepcopy(context.module).to(context.device) if self.teacher == "float" else None
         forward, notes = None, []
         if self.checkpointing == "on" and model.prepared.traced:
             forward = Checkpointed(model.prepared, _places(model))
         elif self.checkpointing == "on":
             notes.append("Gradient checkpointing needs a traced model; it was left out.")
-        batches = shop.batches(self.calibration)
-        return Trainer(model, schedule, train, validation, batches, shop.journal, teacher, forward), notes
+        batches = context.batches(self.calibration)
+        return Trainer(model, schedule, train, validation, batches, context.journal, teacher, forward), notes
 
-    def _int8(self, model: "QatModel", shop: Workshop, spec: dict[str, Any]) -> Steps[Made]:
-        """The trained weights in int8 kernels, whose activations are calibrated anew."""
+    def _int8(self, model: "QatModel", context: JobContext) -> Steps[tuple[Variant, KernelSpec]]:
+        """The trained weights in int8 kernels, whose activations are calibrated anew, and what those are."""
         every = self.recipe().every
         assert every.weights is not None  # noqa: S101  it is `real`
         per_channel = every.weights.granularity.per_channel
         preset, nearest = ("x86", "int8 channel:0") if per_channel else ("pytorch_default", "int8")
         usual = every.weights if every.weights in OFFERED else QuantSpec.parse(nearest)
         plain = model.plain().module.to("cpu")
-        weights = {**dict.fromkeys(model.layers, usual), **real_weights(self.overrides, shop)}
-        real = yield from BACKEND().quantize(plain, preset, shop.batches(self.calibration), weights)
-        spec["int8"] = real.spec
-        least = min((float(layer["weight_sqnr_db"]) for layer in real.layers), default=math.inf)
+        weights = {**dict.fromkeys(model.layers, usual), **real_weights(self.overrides, context)}
+        real = yield from BACKEND().quantize(plain, preset, context.batches(self.calibration), weights)
+        least = min((layer.weight_sqnr_db or 0.0 for layer in real.layers), default=math.inf)
         same = "The trained weights" if least == math.inf else f"Weights rounded again, to {least:.1f} dB or more"
         note = f"{same}; activation ranges are calibrated anew."
-        return Made("qat-int8", BACKEND.kind, self.int8_engine(), real.module,
-                    note=" ".join(filter(None, (note, float_note(real.kept)))))  # fmt: skip
+        said = " ".join(filter(None, (note, float_note(real.kept))))
+        return Variant("qat-int8", BACKEND.kind, self.int8_engine(), real.module, note=said), real.spec
 
 
-def _split(shop: Workshop, seed: int) -> "tuple[Test, Test]":
+def _remarks(found: TrainingFindings) -> Iterator[str]:
+    start, memory = found.start, found.training_memory
+    if start is not None:
+        yield f"Trained on from the run {start.run_id}, whose {start.row} was at {percent(start.top1)}."
+    if memory is not None:
+        off, on = memory.off, memory.on
+        yield (
+            f"A training step of {memory.batch} images holds {size(off.measured_bytes)} of activations (by "
+            f"formula {size(off.formula_bytes)}); with gradient checkpointing {size(on.measured_bytes)} "
+            f"({size(on.formula_bytes)}), and takes {on.seconds / off.seconds:.2f} times as long."
+        )
+    yield from filter(None, (found.stopped, found.worse))
+
+
+def _split(context: JobContext, seed: int) -> "tuple[Test, Test]":
     """The training samples without the validation samples, and those; the test samples are never looked at."""
-    x, y = shop.data.x_train, shop.data.y_train
+    x, y = context.data.x_train, context.data.y_train
     order = np.random.default_rng([seed, 1]).permutation(len(x))
     n = min(max(int(len(x) * VALIDATION), 1), MOST_VALIDATION)
     return (x[order[n:]], y[order[n:]]), (x[order[:n]], y[order[:n]])
@@ -233,20 +256,33 @@ def _places(model: "QatModel") -> list[int]:
     return [i for i, node in enumerate(stages.nodes) if node.op == "call_module" and str(node.target) in model.layers]
 
 
-def _footprints(trainer: "Trainer", shop: Workshop) -> dict[str, Any] | None:
-    """One step of training with gradient checkpointing and without: bytes of activations, and seconds."""
+def _earlier(journal: Journal) -> EarlierRun | None:
+    """The run that training goes on from, if it does."""
+    found = journal.get(START)
+    return None if found is None else read(EarlierRun, found, "the run that is started from")
+
+
+def _training_memory(trainer: "Trainer", context: JobContext) -> TrainingMemory | None:
+    """What a step of training takes, by the journal if it is there; None where the model is not traced."""
+    found = context.journal.get(FOOTPRINT)
+    if found is None and trainer.model.prepared.traced:
+        found = write(_measured(trainer))
+        context.journal.put(FOOTPRINT, found)
+    return None if found is None else read(TrainingMemory, found, "what a training step takes")
+
+
+def _measured(trainer: "Trainer") -> TrainingMemory:
+    """One step of training with gradient checkpointing and without."""
     import copy
 
     import torch
 
     from qexplorer.engine.qat.memory import Checkpointed, formula, measured_peak
 
-    if not trainer.model.prepared.traced:
-        return None
     model = trainer.model
     x = torch.tensor(trainer.train[0][: trainer.schedule.batch], device=model.device)
     places = _places(model)
-    found: dict[str, Any] = {"batch": len(x)}
+    found: dict[str, Footprint] = {}
     for name in ("off", "on"):
         prepared = replace(model.prepared, module=copy.deepcopy(model.module).train())
         forward = Checkpointed(prepared, places)
@@ -259,6 +295,6 @@ def _footprints(trainer: "Trainer", shop: Workshop) -> dict[str, Any] | None:
         began = time.perf_counter()
         step()
         seconds = time.perf_counter() - began
-        found[name] = {"measured_bytes": measured_peak(step), "seconds": seconds,
-                       "formula_bytes": formula(prepared, x, forward.cuts if name == "on" else None)}  # fmt: skip
-    return found
+        cuts = forward.cuts if name == "on" else None
+        found[name] = Footprint(measured_peak(step), seconds, formula(prepared, x, cuts))
+    return TrainingMemory(len(x), **found)

@@ -1,7 +1,7 @@
 """Overrides of single layers where kernels are real: the text of simulations, as far as there are kernels for it."""
 
 from qexplorer.engine.backends import BACKEND
-from qexplorer.engine.jobs.model_job import Workshop
+from qexplorer.engine.jobs.job_context import JobContext
 from qexplorer.engine.simulation.recipe import FLOAT, LayerSpec, Recipe
 from qexplorer.errors import UserError
 from qexplorer.quant.spec import QuantSpec
@@ -31,7 +31,7 @@ def real_recipe(overrides: str) -> Recipe:
     return recipe
 
 
-def real_weights(overrides: str, shop: Workshop) -> dict[str, QuantSpec | None]:
+def real_weights(overrides: str, context: JobContext) -> dict[str, QuantSpec | None]:
     """The weights of each layer that the overrides name, as `Backend.quantize` takes them.
 
     Layers are called as in simulations. Raises `UserError` as `real_recipe` does, for a name that no layer has, and
@@ -42,7 +42,7 @@ def real_weights(overrides: str, shop: Workshop) -> dict[str, QuantSpec | None]:
     recipe = real_recipe(overrides)
     if not recipe.overrides:
         return {}
-    names = list(prepare(shop.module, shop.example, fold=False).layers)
+    names = list(prepare(context.module, context.example, fold=False).layers)
     recipe.check(names)
     specs = {name: recipe.of(name) for name in names}
     if all(spec == LayerSpec() for spec in specs.values()):

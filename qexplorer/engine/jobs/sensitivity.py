@@ -1,16 +1,21 @@
 """Which layer hurts: each layer quantized alone, and each kept in float while all others are quantized."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qexplorer.engine.jobs import jobs
-from qexplorer.engine.jobs.model_job import Conversion, Workshop
+from qexplorer.engine.jobs.job_context import Conversion, JobContext
+from qexplorer.engine.jobs.presentation import Presentation, presentation_of, with_table
 from qexplorer.engine.jobs.simulated_job import ACTIVATION_SPECS, SPEC_HELP, WEIGHT_SPECS, SimulatedJob, row_name
 from qexplorer.engine.jobs.simulations import simulated
 from qexplorer.engine.measuring.evaluate import wilson_interval
+from qexplorer.engine.runs.findings import Swaps
+from qexplorer.engine.runs.layer_figures import LayerFigures
+from qexplorer.engine.runs.results import RunResult
+from qexplorer.engine.runs.run_spec import RunSpec
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, within
 from qexplorer.settings import Choice, setting
@@ -53,34 +58,38 @@ class Sensitivity(SimulatedJob):
         if every.weights is None and every.activations is None:
             raise UserError("Nothing would be quantized.", f"Choose {SPEC_HELP}.", field="weight_spec")
 
-    def convert(self, shop: Workshop) -> Steps[Conversion]:
+    @classmethod
+    def present(cls, result: RunResult) -> Presentation:
+        return with_table(presentation_of(result), result)
+
+    def convert(self, context: JobContext) -> Steps[Conversion]:
         from qexplorer.engine.simulation.simulate import simulate
 
-        prepared, plan = self.prepared(shop), self.plan(shop)
+        prepared, plan = self.prepared(context), self.plan(context)
         every = self.recipe().every
         name = row_name(every.weights, every.activations)
-        made = yield from within(simulate(prepared, plan, shop.journal, name), 0.0, BUILT)
-        local = yield from within(self._local(made, shop), BUILT, LOCAL)
+        made = yield from within(simulate(prepared, plan, context.journal, name), 0.0, BUILT)
+        local = yield from within(self._local(made, context), BUILT, LOCAL)
         kinds = ("alone", "rest") if self.modes == "both" else (self.modes,)
         tallies: dict[str, Tally] = {}
         for i, kind in enumerate(kinds):
             part = (1 - LOCAL) / len(kinds)
-            steps = self._swaps(made, shop, kind)
+            steps = self._swaps(made, context, kind)
             tallies[kind] = yield from within(steps, LOCAL + i * part, LOCAL + (i + 1) * part)
-        layers = _figures(made, local, tallies, shop)
-        row = simulated(name, made, shop, plan.note, "" if prepared.traced else WHOLE_RUNS)
-        spec = {"layers": self.recipe().to_json(), "traced": prepared.traced, "average_bits": made.average_bits}
-        findings = {"local_samples": min(LOCAL_SAMPLES, len(shop.test[0])), "ranked_by": kinds[0]}
+        layers = _figures(made, local, tallies, context)
+        row = simulated(name, made, context, plan.note, "" if prepared.traced else WHOLE_RUNS)
+        spec = RunSpec(layers=self.recipe().to_json(), traced=prepared.traced, average_bits=made.average_bits)
+        findings = Swaps(min(LOCAL_SAMPLES, len(context.test[0])), kinds[0])
         return Conversion((row,), spec, layers, plan.decided_by, findings=findings)
 
-    def _local(self, made: "Simulated", shop: Workshop) -> Steps[dict[str, Any]]:
+    def _local(self, made: "Simulated", context: JobContext) -> Steps[dict[str, Any]]:
         """Per layer, energy of its output, and of its error with float and with quantized inputs."""
         import torch
 
         from qexplorer.engine.simulation.walk import walk
 
         sums: dict[str, Any] = {}
-        images = shop.test[0][:LOCAL_SAMPLES]
+        images = context.test[0][:LOCAL_SAMPLES]
         for start in range(0, len(images), BATCH):
             for visit in walk(made.float_model, made.model, [images[start : start + BATCH]]):
                 yield Progress("Layer by layer", start, len(images))
@@ -92,29 +101,29 @@ class Sensitivity(SimulatedJob):
                 sums[visit.name] = sums.get(visit.name, 0) + found
         return sums
 
-    def _swaps(self, made: "Simulated", shop: Workshop, kind: str) -> Steps[Tally]:
+    def _swaps(self, made: "Simulated", context: JobContext, kind: str) -> Steps[Tally]:
         """Predictions [L, n] with each layer swapped, and the energy of outputs and of their errors [2, L]."""
-        images = shop.test[0]
+        images = context.test[0]
         parts: list[Tally] = []
         for start in range(0, len(images), BATCH):
             key = f"swaps/{kind}/{start}"
-            found = shop.journal.arrays(key)
+            found = context.journal.arrays(key)
             if found is None:
-                found = yield from _swap_batch(made, shop, kind, start)
-                shop.journal.put_arrays(key, found)
+                found = yield from _swap_batch(made, context, kind, start)
+                context.journal.put_arrays(key, found)
             parts.append(found)
         return {"classes": np.concatenate([p["classes"] for p in parts], axis=1),
                 "energy": np.sum([p["energy"] for p in parts], axis=0)}  # fmt: skip
 
 
-def _swap_batch(made: "Simulated", shop: Workshop, kind: str, start: int) -> Steps[Tally]:
+def _swap_batch(made: "Simulated", context: JobContext, kind: str, start: int) -> Steps[Tally]:
     import torch
 
     from qexplorer.engine.simulation.one_at_a_time import outputs_with_swaps
 
     base, other = (made.float_model, made.model) if kind == "alone" else (made.model, made.float_model)
-    images, layers = shop.test[0], list(base.layers)
-    x = torch.tensor(images[start : start + BATCH], device=shop.device)
+    images, layers = context.test[0], list(base.layers)
+    x = torch.tensor(images[start : start + BATCH], device=context.device)
     with torch.no_grad():
         expected = made.float_model.module(x)
     classes, energy = np.zeros((len(layers), len(x)), np.int32), np.zeros((2, len(layers)))
@@ -130,29 +139,31 @@ def _swap_batch(made: "Simulated", shop: Workshop, kind: str, start: int) -> Ste
 
 
 def _figures(
-    made: "Simulated", local: dict[str, Any], tallies: dict[str, Tally], shop: Workshop
-) -> list[dict[str, Any]]:
+    made: "Simulated", local: dict[str, Any], tallies: dict[str, Tally], context: JobContext
+) -> tuple[LayerFigures, ...]:
     """The layers, the one that hurts most first."""
-    from qexplorer.engine.simulation.layers import json_db, ratio_db
+    from qexplorer.engine.simulation.layers import ratio_db
 
-    labels, before = shop.test[1], shop.first.evaluation.predictions
-    rows: list[dict[str, Any]] = []
-    for i, figure in enumerate(made.layers):
-        row = dict(figure)
-        if figure["name"] in local:
-            signal, own, all_before = local[figure["name"]]
-            row["local_sqnr_db"] = json_db(ratio_db(signal, own))
-            row["cumulative_sqnr_db"] = json_db(ratio_db(signal, all_before))
+    labels, before = context.test[1], context.first.evaluation.predictions
+    layers: list[LayerFigures] = []
+    for i, plain in enumerate(made.layers):
+        layer = plain
+        if plain.name in local:
+            signal, own, all_before = local[plain.name]
+            layer = replace(layer, local_sqnr_db=ratio_db(signal, own), cumulative_sqnr_db=ratio_db(signal, all_before))
         for kind, tally in tallies.items():
-            prefix = "" if kind == "alone" else "rest_"
             classes, (signal, error) = tally["classes"][i], tally["energy"][:, i]
             right = int((classes == labels).sum())
-            row[f"{prefix}output_sqnr_db"] = json_db(ratio_db(signal, error))
-            row[f"{prefix}output_error"] = float(error / signal) if signal else 0.0
-            row[f"{prefix}top1"] = right / len(labels)
-            row[f"{prefix}top1_ci95"] = list(wilson_interval(right, len(labels)))
-            row[f"{prefix}flips"] = int((classes != before).sum())
-        rows.append(row)
+            figures = {
+                "output_sqnr_db": ratio_db(signal, error),
+                "output_error": float(error / signal) if signal else 0.0,
+                "top1": right / len(labels),
+                "top1_ci95": wilson_interval(right, len(labels)),
+                "flips": int((classes != before).sum()),
+            }
+            prefix = "" if kind == "alone" else "rest_"
+            layer = replace(layer, **{prefix + name: value for name, value in figures.items()})
+        layers.append(layer)
     if "alone" in tallies:
-        return sorted(rows, key=lambda row: -row["output_error"])
-    return sorted(rows, key=lambda row: row["rest_output_error"])
+        return tuple(sorted(layers, key=lambda layer: -(layer.output_error or 0.0)))
+    return tuple(sorted(layers, key=lambda layer: layer.rest_output_error or 0.0))

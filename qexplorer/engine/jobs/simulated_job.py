@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qexplorer.engine.jobs.model_job import ModelJob, Workshop
+from qexplorer.engine.jobs.job_context import JobContext
+from qexplorer.engine.jobs.model_job import ModelJob
 from qexplorer.engine.repair import parse_repairs, repairs
 from qexplorer.engine.simulation.recipe import FLOATS, Recipe
 from qexplorer.errors import UserError
@@ -46,6 +47,9 @@ class SimulatedJob(ModelJob):
         """The specs of all layers. Raises `UserError` naming the setting at fault."""
         return Recipe.parse(self.weight_spec, self.activation_spec, self.overrides)
 
+    def repair_steps(self) -> tuple[str, ...]:
+        return tuple(step.text for step in parse_repairs(self.repairs))
+
     def checked_repairs(self) -> None:
         """Raise a `UserError` where the repairs are not understood or do not go with the spec of weights."""
         steps = parse_repairs(self.repairs)
@@ -53,13 +57,13 @@ class SimulatedJob(ModelJob):
         for step in steps if spec is not None else ():
             spec = step.adapt(spec)  # pyright: ignore[reportArgumentType]
 
-    def plan(self, shop: Workshop, *, dynamic: bool = False) -> "Plan":
+    def plan(self, context: JobContext, *, dynamic: bool = False) -> "Plan":
         """How to quantize, by these settings."""
         from qexplorer.engine.simulation.simulate import Plan
 
-        return Plan(self.recipe(), parse_repairs(self.repairs), shop.batches(self.calibration), dynamic=dynamic)
+        return Plan(self.recipe(), parse_repairs(self.repairs), context.batches(self.calibration), dynamic=dynamic)
 
-    def prepared(self, shop: Workshop, *, fold: bool | None = None) -> "Prepared":
+    def prepared(self, context: JobContext, *, fold: bool | None = None) -> "Prepared":
         """The float model, made ready on the job's device; None: its norms are folded where the repairs say so. Raises
         `UserError` where it has no layers.
         """
@@ -67,11 +71,11 @@ class SimulatedJob(ModelJob):
 
         if fold is None:
             fold = any(step.name == "fold" for step in parse_repairs(self.repairs))
-        prepared = prepare(shop.module, shop.example, fold=fold)
+        prepared = prepare(context.module, context.example, fold=fold)
         if not prepared.layers:
             what = "The model has no layer that could be quantized."
             raise UserError(what, "Layers are convolutions and linear maps.", field="model")
-        prepared.module.to(shop.device)
+        prepared.module.to(context.device)
         return prepared
 
 

@@ -1,7 +1,7 @@
 """Why a model that computes in a narrower type is faster than the float one, or is not: in a sentence."""
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from qexplorer.engine.backends import ENGINES
 from qexplorer.engine.runs.results import REAL, Row, RunResult
@@ -38,7 +38,7 @@ def speed_sentence(result: RunResult, row: Row) -> str:
 def speeds(result: RunResult, row: Row) -> dict[str, float]:
     """How many times as fast as the float model a row is, for each batch size, by the medians."""
     first = result.rows[0].latency_ms
-    return {batch: first[batch]["median"] / ms["median"] for batch, ms in row.latency_ms.items()}
+    return {batch: first[batch].median / ms.median for batch, ms in row.latency_ms.items()}
 
 
 def _reason(result: RunResult, row: Row, slow: list[str]) -> str:
@@ -49,7 +49,7 @@ def _reason(result: RunResult, row: Row, slow: list[str]) -> str:
     elif device != "cpu":
         return f"it was timed on {device}, and the float model on the CPU"
     else:
-        done = f"its layers compute in {dtype}" + _but(result.spec.get("kept", []))
+        done = f"its layers compute in {dtype}" + _but(result.spec.kept or ())
     processor, native = _processor(dtype, result.versions.get("isa", ""))
     if not slow:
         return f"{done}, whose weights take {'a quarter' if dtype == 'int8' else 'half'} of the bytes, and {processor}"
@@ -63,12 +63,12 @@ def _int8_layers(result: RunResult, row: Row) -> str:
     """Which layers compute in int8."""
     if result.job == "ptq-dynamic":
         return "only its Linear and LSTM layers compute in int8 and each quantizes its input anew"
-    specs = [layer.get("spec", "") for layer in result.layers if layer.get("row") == row.name]
+    specs = [layer.spec for layer in result.layers if layer.row == row.name]
     int8 = len(specs) - specs.count(FLOAT)
     return f"{int8} of its {len(specs)} layers compute in int8" if specs else "its layers compute in int8"
 
 
-def _but(kept: list[Any]) -> str:
+def _but(kept: Sequence[str]) -> str:
     return f", but for {len(kept)} in float32" if kept else ""
 
 

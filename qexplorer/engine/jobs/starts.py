@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from qexplorer.engine.jobs import jobs
 from qexplorer.engine.jobs.record import job_of
 from qexplorer.engine.jobs.simulated_job import SimulatedJob
+from qexplorer.engine.runs.findings import EarlierRun
 from qexplorer.engine.runs.history import History, Run
 from qexplorer.engine.runs.results import SIMULATED, RunResult
 from qexplorer.engine.simulation.recipe import FLOAT, FLOATS
@@ -11,8 +13,6 @@ from qexplorer.errors import UserError
 from qexplorer.settings import schema
 from qexplorer.text import printable
 
-KINDS = ("ptq-static", "weight-only")
-"""The jobs whose simulation can be trained on."""
 TAKEN = ("weight_spec", "activation_spec", "overrides", "repairs", "calibration")
 """The settings that are those of the run."""
 SAME = ("model", "data", "weights")
@@ -23,15 +23,15 @@ OFFERED = 20
 def origin(run: Run) -> SimulatedJob:
     """The job of a run that training can go on from. Raises `UserError` for any other run."""
     name = f"The run “{printable(run.run_id)}”"
-    if run.job not in KINDS:
+    trainable = [job.name for job in jobs if job.trainable]
+    if run.job not in trainable:
         raise UserError(f"{name} is of the job {run.job}, which training cannot go on from.",
-                        f"Take one of {' or '.join(KINDS)}.", field="start")  # fmt: skip
+                        f"Choose one of {' or '.join(trainable)}.", field="start")  # fmt: skip
     if run.status != "done":
         raise UserError(f"{name} is {run.status}, so there is nothing yet to train on.",
-                        "Take one that is done, or resume it first.", field="start")  # fmt: skip
+                        "Choose a finished run, or resume it first.", field="start")  # fmt: skip
     job = job_of(run)
-    assert isinstance(job, SimulatedJob)  # noqa: S101  `KINDS` are
-    if job.recipe().every.weights is None:
+    if not isinstance(job, SimulatedJob) or job.recipe().every.weights is None:
         raise UserError(f"{name} has no simulation of quantized weights, which is what can be trained on.",
                         "Run it again with a weight spec, such as “int8 channel:0”.", field="start")  # fmt: skip
     return job
@@ -62,7 +62,7 @@ def settled(job: SimulatedJob, run_id: str, history: History) -> dict[str, Any]:
     model = origin(run).model
     if model != job.model:
         what = f"{name} is of the model {printable(model)}, not of {printable(job.model)}."
-        raise UserError(what, "Take that model, or another run.", field="start")
+        raise UserError(what, "Use that model, or choose another run.", field="start")
     for f in schema(type(job)):
         own = _plain(f.name, getattr(job, f.name))
         if f.name in settings and own not in (f.default, settings[f.name]):
@@ -71,7 +71,7 @@ def settled(job: SimulatedJob, run_id: str, history: History) -> dict[str, Any]:
     return settings
 
 
-def facts_of(run: Run) -> dict[str, Any]:
+def facts_of(run: Run) -> EarlierRun:
     """What a run that went on from this one says of it: the fingerprints that have to be the same, its seed, and how
     good its simulation was. Raises `UserError` where the result cannot be read.
     """
@@ -80,8 +80,7 @@ def facts_of(run: Run) -> dict[str, Any]:
     row = next((row for row in reversed(result.rows) if row.kind == SIMULATED), None)
     if row is None:
         raise UserError(f"The run “{printable(run.run_id)}” has no simulated result.", "Run it again.", field="start")
-    return {"run_id": run.run_id, "job": run.job, "row": row.name, "top1": row.top1, "seed": result.seed,
-            "model": result.model["sha256"], "data": result.data["sha256"]}  # fmt: skip
+    return EarlierRun(run.run_id, run.job, row.name, row.top1, result.seed, result.model.sha256, result.data.sha256)
 
 
 def offers(job: SimulatedJob, history: History) -> dict[str, str]:
@@ -91,7 +90,7 @@ def offers(job: SimulatedJob, history: History) -> dict[str, str]:
         try:
             own = origin(run)
             if all(getattr(own, name) == getattr(job, name) for name in SAME):
-                figures = (own.recipe().every.text, own.repairs, f"{100 * facts_of(run)['top1']:.1f} %")
+                figures = (own.recipe().every.text, own.repairs, f"{100 * facts_of(run).top1:.1f} %")
                 found[run.run_id] = " · ".join((run.run_id, *filter(None, figures)))
         except UserError:
             continue

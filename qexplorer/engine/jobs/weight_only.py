@@ -1,13 +1,17 @@
 """Weights in any format, activations in float."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from qexplorer.engine.jobs import jobs
-from qexplorer.engine.jobs.model_job import Conversion, Workshop
+from qexplorer.engine.jobs.job_context import Conversion, JobContext
 from qexplorer.engine.jobs.simulated_job import SimulatedJob, require_spec
 from qexplorer.engine.jobs.simulations import simulated_row
+from qexplorer.engine.runs.results import RunResult
 from qexplorer.progress import Steps
+
+SHARED = ("model", "data", "weights", "weight_spec", "activation_spec")
+"""What it takes over from another run."""
 
 
 @jobs.register
@@ -19,10 +23,17 @@ class WeightOnly(SimulatedJob):
     title: ClassVar[str] = "Weight only"
     help: ClassVar[str] = "Quantize the weights alone, in any format"
     order: ClassVar[int] = 30
+    trainable: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_spec(self.weight_spec, "weight_spec")
 
-    def convert(self, shop: Workshop) -> Steps[Conversion]:
-        return (yield from simulated_row(self, shop))
+    def convert(self, context: JobContext) -> Steps[Conversion]:
+        return (yield from simulated_row(self, context))
+
+
+def weight_only_after(result: RunResult, **settings: Any) -> WeightOnly:
+    """The job with these settings on the model and the data of a run, with its specs. Raises `UserError`."""
+    own = {name: result.settings[name] for name in SHARED if name in result.settings}
+    return WeightOnly(**own, **settings)

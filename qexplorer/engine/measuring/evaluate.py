@@ -27,6 +27,11 @@ class Evaluation:
     n: int
     predictions: NDArray[np.int64]
 
+    @property
+    def ci95(self) -> tuple[float, float]:
+        """The 95 % interval of `top1`."""
+        return wilson_interval(round(self.top1 * self.n), self.n)
+
 
 def evaluate(
     module: "nn.Module", x: NDArray[np.float32], y: NDArray[np.int64], batch_size: int = 64

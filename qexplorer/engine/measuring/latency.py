@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from qexplorer.engine.measuring.evaluate import place_of
+from qexplorer.engine.runs.results import Latency
 from qexplorer.progress import Progress, Steps
 
 if TYPE_CHECKING:
@@ -18,16 +18,6 @@ FEWEST, MOST = 9, 200
 """Bounds on the rounds per batch size."""
 SECONDS = 2.0
 """What one batch size may take altogether, unless that gives too few rounds."""
-
-
-@dataclass(frozen=True)
-class Latency:
-    """Milliseconds for one batch: the median and the 5th and 95th percentile of `runs` runs."""
-
-    median: float
-    p05: float
-    p95: float
-    runs: int
 
 
 def measure_latency(

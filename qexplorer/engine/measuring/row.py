@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 import qexplorer
-from qexplorer.engine.measuring.evaluate import Evaluation, evaluate, wilson_interval
-from qexplorer.engine.measuring.latency import Latency
+from qexplorer.engine.measuring.evaluate import Evaluation, evaluate
 from qexplorer.engine.measuring.processor import instruction_sets
 from qexplorer.engine.models.state_dict import theoretical_bytes
 from qexplorer.engine.runs.artifacts import save_state
 from qexplorer.engine.runs.journal import EVALUATED, Journal
-from qexplorer.engine.runs.results import Row
+from qexplorer.engine.runs.results import Latency, Row
 from qexplorer.errors import UserError
 from qexplorer.progress import Steps
 from qexplorer.text import printable
@@ -30,7 +29,7 @@ Test = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
-class Made:
+class Variant:
     """A model of a run: `kind` as in `Row`, `engine` its kernels.
 
     `bytes_theoretical` is what its numbers take where `module` holds stand-ins for them; `note` says in a sentence what
@@ -49,7 +48,7 @@ class Made:
 class Measured:
     """A model with what was measured of it; sizes in bytes."""
 
-    made: Made
+    variant: Variant
     file: Path
     bytes_theoretical: int
     bytes_on_disk: int
@@ -58,14 +57,14 @@ class Measured:
     """That of one test image."""
 
 
-def measure(made: Made, test: Test, folder: Path, journal: Journal) -> Steps[Measured]:
+def measure(variant: Variant, test: Test, folder: Path, journal: Journal) -> Steps[Measured]:
     """Save the model under `folder` as `NAME.pt`, and evaluate it on the test images and labels."""
-    file = folder / f"{made.name}.pt"
-    state = made.module.state_dict()
+    file = folder / f"{variant.name}.pt"
+    state = variant.module.state_dict()
     saved = save_state(state, file)
-    evaluation = yield from evaluated(made.name, made.module, test, journal)
-    size = theoretical_bytes(state) if made.bytes_theoretical is None else made.bytes_theoretical
-    return Measured(made, file, size, saved, evaluation, test[0].shape[1:])
+    evaluation = yield from evaluated(variant.name, variant.module, test, journal)
+    size = theoretical_bytes(state) if variant.bytes_theoretical is None else variant.bytes_theoretical
+    return Measured(variant, file, size, saved, evaluation, test[0].shape[1:])
 
 
 def evaluated(name: str, module: "nn.Module", test: Test, journal: Journal) -> Steps[Evaluation]:
@@ -97,30 +96,24 @@ def rows_of(
 
     `kept` says whether the others' files stay.
     """
-    ms: dict[str, dict[str, dict[str, float]]] = {
-        name: {
-            str(size): {"median": t.median, "p05": t.p05, "p95": t.p95, "runs": t.runs} for size, t in by_size.items()
-        }
-        for name, by_size in latencies.items()
-    }
     reference = measured[0]
     rows: list[Row] = []
     for m in measured:
-        e, name = m.evaluation, m.made.name
+        e, name = m.evaluation, m.variant.name
         row = Row(
             name=name,
-            kind=m.made.kind,
-            engine=m.made.engine,
+            kind=m.variant.kind,
+            engine=m.variant.engine,
             bytes_theoretical=m.bytes_theoretical,
             bytes_on_disk=m.bytes_on_disk,
             top1=e.top1,
-            top1_ci95=wilson_interval(round(e.top1 * e.n), e.n),
+            top1_ci95=e.ci95,
             top5=e.top5,
             n=e.n,
             flips=int((e.predictions != reference.evaluation.predictions).sum()),
-            latency_ms=ms.get(name, {}),
+            latency_ms={str(size): each for size, each in latencies.get(name, {}).items()},
             threads=threads,
-            note=float_note if m is reference else m.made.note,
+            note=float_note if m is reference else m.variant.note,
             artifact=str(m.file) if kept and m is not reference else None,
         )
         rows.append(row)

@@ -39,4 +39,4 @@ class BiasCorrection(Repair):
             shift = (total / max(count, 1)).nan_to_num(0.0, 0.0, 0.0)  # of outputs that overflow there is no mean
             before = 0 if layer.bias is None else layer.bias.detach()
             layer.bias = nn.Parameter((before + shift).to(layer.weight.dtype), requires_grad=False)
-        task.notes["bias_shift"] = float(shift.abs().max())
+        task.bias_shift = float(shift.abs().max())

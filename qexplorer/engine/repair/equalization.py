@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from qexplorer.engine.repair import repairs
+from qexplorer.engine.runs.findings import RepairStep
 from qexplorer.engine.simulation.repair_step import Repair
 from qexplorer.progress import Progress, Steps
 
@@ -30,7 +31,7 @@ class CrossLayerEqualization(Repair):
     help: ClassVar[str] = "Makes channel ranges of neighbouring layers alike; the float model computes the same"
     order: ClassVar[int] = 10
 
-    def transform_model(self, model: "Prepared", recipe: Any, batches: "Batches") -> Steps[list[dict[str, Any]]]:
+    def transform_model(self, model: "Prepared", recipe: Any, batches: "Batches") -> Steps[list[RepairStep]]:
         from qexplorer.engine.simulation.graph import pairs
 
         del recipe, batches
@@ -43,9 +44,10 @@ class CrossLayerEqualization(Repair):
                 break
         if not found:
             why = "no layer alone reads another's output" if model.traced else "the model does not trace"
-            return [{"repair": self.name, "note": f"Nothing to equalize: {why}."}]
-        return [{"repair": self.name, "name": p.first, "before": p.second, "channel_spread": spread[p.first],
-                 "channel_spread_after": _spread(model.layers[p.first])} for p in found]  # fmt: skip
+            return [RepairStep(self.name, note=f"Nothing to equalize: {why}.")]
+        return [
+            RepairStep(self.name, p.first, p.second, spread[p.first], _spread(model.layers[p.first])) for p in found
+        ]
 
 
 def equalize(first: "nn.Module", second: "nn.Module") -> float:

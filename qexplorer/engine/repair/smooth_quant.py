@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from qexplorer.engine.repair import repairs
+from qexplorer.engine.runs.findings import RepairStep
 from qexplorer.engine.simulation.repair_step import Repair
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps
@@ -33,7 +34,7 @@ class SmoothQuant(Repair):
     offered: ClassVar[tuple[str, ...]] = ("fold,smooth_quant:0.5",)
     needs_data: ClassVar[bool] = True
 
-    def transform_model(self, model: "Prepared", recipe: Any, batches: "Batches") -> Steps[list[dict[str, Any]]]:
+    def transform_model(self, model: "Prepared", recipe: Any, batches: "Batches") -> Steps[list[RepairStep]]:
         import torch
 
         from qexplorer.engine.simulation.graph import norm_readers
@@ -42,7 +43,7 @@ class SmoothQuant(Repair):
         del recipe
         found = list(norm_readers(model))
         if not found:
-            return [{"repair": self.name, "note": "Nothing to smooth: no layer norm is read by linear layers alone."}]
+            return [RepairStep(self.name, note="Nothing to smooth: no layer norm is read by linear layers alone.")]
         if not any(map(len, batches)):
             raise UserError("SmoothQuant looks at activations, and there are no samples.", "Add calibration samples.",
                             field="calibration")  # fmt: skip
@@ -57,12 +58,13 @@ class SmoothQuant(Repair):
                 yield Progress("Looking for outliers", i, len(batches))
                 with torch.no_grad():
                     model.module(torch.tensor(batch, device=model.device))
-        done: list[dict[str, Any]] = []
+        done: list[RepairStep] = []
         for i, (norm, readers) in enumerate(found):
             largest = peaks[i]
             s = smooth(norm, [model.layers[name] for name in readers], largest, self.alpha)
-            done += [{"repair": self.name, "name": name, "activation_spread": _ratio(largest),
-                      "activation_spread_after": _ratio(largest / s)} for name in readers]  # fmt: skip
+            spread, after = _ratio(largest), _ratio(largest / s)
+            done += [RepairStep(self.name, name, activation_spread=spread, activation_spread_after=after)
+                     for name in readers]  # fmt: skip
         return done
 
 

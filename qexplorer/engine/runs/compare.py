@@ -56,7 +56,7 @@ def candidate(history: History, run_id: str, row: str = "") -> Candidate:
     if row not in predictions or labels is None:
         what = f"The predictions of {printable(row)} in run {printable(run_id)} were not kept."
         raise UserError(what, "Run it again.", field="run_id")
-    return Candidate(run_id, row, predictions[row], labels, str(result.data["sha256"]))
+    return Candidate(run_id, row, predictions[row], labels, result.data.sha256)
 
 
 def paired(first: Candidate, second: Candidate) -> Paired:

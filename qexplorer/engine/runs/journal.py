@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qexplorer.engine.runs.curve_points import CurvePoint, read_point
 from qexplorer.errors import UserError
 from qexplorer.folders import write_whole
 from qexplorer.text import printable
@@ -57,9 +58,9 @@ class Journal:
         self._arrays[key] = {name: np.array(array) for name, array in arrays.items()}
         self.put(key, True)
 
-    def point(self, value: Mapping[str, Any]) -> None:
-        """Enter one more point of the run's curves, such as an epoch."""
-        self.put(f"{POINT}{len(self.keys(POINT)):06}", dict(value))
+    def put_point(self, place: int, point: CurvePoint) -> None:
+        """Enter a point of the run's curves, such as an epoch; points come in the order of their places."""
+        self.put(f"{POINT}{place:06}", point.to_json())
 
     def earlier(self, run_id: str) -> "Run":
         """An earlier run of the history that this journal belongs to. Raises `UserError` where there is none."""
@@ -67,9 +68,9 @@ class Journal:
         what = f"The run “{name}” is not known here: this run is in no history, or in that of another machine."
         raise UserError(what, "Run it where the history is.", field="start")
 
-    def points(self) -> list[dict[str, Any]]:
+    def points(self) -> tuple[CurvePoint, ...]:
         """The points so far."""
-        return [self.get(key) for key in self.keys(POINT)]
+        return tuple(read_point(self.get(key)) for key in self.keys(POINT))
 
 
 def save_arrays(path: Path, arrays: Arrays) -> None:

@@ -5,9 +5,10 @@ import html
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from qexplorer.engine.runs.history import Run
-from qexplorer.engine.runs.results import Row, RunResult
+from qexplorer.engine.runs.results import Latency, Row, RunResult
 from qexplorer.errors import UserError
 from qexplorer.folders import write_whole
 
@@ -85,17 +86,18 @@ def as_html(runs: Results, left_out: str = "") -> str:
              "<h1>qexplorer runs</h1>", f"<p>{_text(left_out)}</p>" if left_out else ""]  # fmt: skip
     for run, result in runs:
         data = result.data
-        samples = f"calibrated on {data['calibration_n']} of {data.get('train_n', '?')}, tested on {result.rows[0].n}"
+        there = "?" if data.train_n is None else data.train_n
+        samples = f"calibrated on {data.calibration_n} of {there}, tested on {result.rows[0].n}"
         spec = ", ".join(f"{name.replace('_', ' ')} {text}" for name, text in _settings(result).items() if text)
         parts += [
-            f"<h2>{_text(result.job)} · {_text(result.model['name'])} · {_text(data['name'])}</h2>",
+            f"<h2>{_text(result.job)} · {_text(result.model.name)} · {_text(data.name)}</h2>",
             f"<p>{_text(run.run_id)} · {_text(spec)} · seed {result.seed} · {result.seconds:.1f} s</p>",
             f"<p>Samples: {_text(samples)}</p>",
             f"<p>{_text(run.notes)}</p>" if run.notes else "",
             f"<table><tr>{''.join(f'<th>{title}' for title in TITLES)}</tr>",
             *(_html_row(row) for row in result.rows),
             f"</table><p>{_text(_versions(result))}</p>",
-            f"<p>weights {_text(result.model['sha256'])}</p><p>data {_text(data['sha256'])}</p>",
+            f"<p>weights {_text(result.model.sha256)}</p><p>data {_text(data.sha256)}</p>",
         ]
     return "\n".join(parts)
 
@@ -109,14 +111,14 @@ def _html_row(row: Row) -> str:
     return "<tr>" + "".join(f"<td>{cell}" for cell in cells) + "</tr>"
 
 
-def _time(ms: dict[str, float] | None) -> str:
-    return "–" if ms is None else f"{ms['median']:.2f} ms [{ms['p05']:.2f} – {ms['p95']:.2f}]"
+def _time(ms: Latency | None) -> str:
+    return "–" if ms is None else f"{ms.median:.2f} ms [{ms.p05:.2f} – {ms.p95:.2f}]"
 
 
-def _settings(result: RunResult) -> dict[str, object]:
-    """Those of `SETTINGS` that the run has, as text where they are lists."""
-    found = {name: result.spec[name] for name in SETTINGS if name in result.spec}
-    return {name: ",".join(map(str, value)) if isinstance(value, list) else value for name, value in found.items()}
+def _settings(result: RunResult) -> dict[str, Any]:
+    """Those of `SETTINGS` that the run has; repairs as they were understood."""
+    found = {name: result.settings[name] for name in SETTINGS if name in result.settings}
+    return found | ({} if result.spec.repairs is None else {"repairs": ",".join(result.spec.repairs)})
 
 
 def _versions(result: RunResult) -> str:
@@ -127,15 +129,16 @@ def _cells(run: Run, result: RunResult, row: Row) -> dict[str, object]:
     low, high = row.top1_ci95
     times: dict[str, object] = {}
     for batch, ms in row.latency_ms.items():
-        own = {"ms": ms["median"], "p05_ms": ms["p05"], "p95_ms": ms["p95"], "runs": ms.get("runs", "")}
+        own = {"ms": ms.median, "p05_ms": ms.p05, "p95_ms": ms.p95, "runs": ms.runs or ""}
         times |= {f"batch{batch}_{what}": value for what, value in own.items()}
-    return {"run": run.run_id, "job": result.job, "model": result.model["name"], "data": result.data["name"],
+    return {"run": run.run_id, "job": result.job, "model": result.model.name, "data": result.data.name,
             "row": row.name, "kind": row.kind, "engine": row.engine, "top1": row.top1, "top1_low": low,
             "top1_high": high, "top5": row.top5, "n": row.n, "flips": row.flips, "bytes_on_disk": row.bytes_on_disk,
             "bytes_theoretical": row.bytes_theoretical, "threads": row.threads, "seed": result.seed, "note": row.note,
-            "notes": run.notes, **times, **_settings(result), "calibration_n": result.data["calibration_n"],
-            "train_n": result.data.get("train_n", ""), "weights_sha256": result.model["sha256"],
-            "data_sha256": result.data["sha256"], "versions": _versions(result), "seconds": result.seconds}  # fmt: skip
+            "notes": run.notes, **times, **_settings(result), "calibration_n": result.data.calibration_n,
+            "train_n": "" if result.data.train_n is None else result.data.train_n,
+            "weights_sha256": result.model.sha256,
+            "data_sha256": result.data.sha256, "versions": _versions(result), "seconds": result.seconds}  # fmt: skip
 
 
 def _harmless(value: object) -> object:

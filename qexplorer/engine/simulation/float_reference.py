@@ -2,11 +2,12 @@
 
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qexplorer.engine.runs.run_spec import FloatTiming
 from qexplorer.progress import Progress, Steps
 
 if TYPE_CHECKING:
@@ -20,11 +21,11 @@ CHECKED = 64
 
 @dataclass(frozen=True)
 class Reference:
-    """A module to time in place of the float model, a sentence that says so, and the same for the run's spec."""
+    """A module to time in place of the float model, a sentence that says so, and the form that it has."""
 
     module: "nn.Module"
     note: str
-    spec: dict[str, Any]
+    timing: FloatTiming
 
 
 def float_reference(module: "nn.Module", x: NDArray[np.float32]) -> Steps[Reference]:
@@ -46,9 +47,9 @@ def float_reference(module: "nn.Module", x: NDArray[np.float32]) -> Steps[Refere
         candidate = ChannelsLast(own)
         difference = largest_difference(module, candidate, x[:CHECKED])
         if difference <= TOLERANCE:
-            spec = {"form": form, "max_difference": difference, "compared_n": len(x[:CHECKED])}
-            return Reference(candidate, f"Timed as a {form} copy with the same outputs.", spec)
-    return Reference(module, "Timed as given: no faster copy of it has the same outputs.", {"form": "as given"})
+            timing = FloatTiming(form, difference, len(x[:CHECKED]))
+            return Reference(candidate, f"Timed as a {form} copy with the same outputs.", timing)
+    return Reference(module, "Timed as given: no faster copy of it has the same outputs.", FloatTiming("as given"))
 
 
 def largest_difference(module: "nn.Module", other: "nn.Module", x: NDArray[np.float32]) -> float:

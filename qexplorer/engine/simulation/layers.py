@@ -1,6 +1,5 @@
 """One layer quantized: its weights on a grid, its input through a fake-quantize, and what both take."""
 
-import math
 from typing import Any
 
 import torch
@@ -61,11 +60,6 @@ def sqnr_db(original: Tensor, other: Tensor) -> float:
 def ratio_db(signal: float, noise: float) -> float:
     """10·log10(signal / noise); infinite without noise, 0 where there is neither, and −∞ where noise is not finite."""
     return 0.0 if signal == noise == 0 else metrics.sqnr_db(signal, noise)
-
-
-def json_db(value: float) -> float | str:
-    """A level in dB as JSON has it: infinity is a word."""
-    return value if math.isfinite(value) else ("inf" if value > 0 else "-inf")
 
 
 def input_bits(quantizer: FakeQuantize) -> int:

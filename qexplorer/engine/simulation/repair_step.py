@@ -1,8 +1,9 @@
 """What a step of accuracy repair is to the simulation that takes it: its hooks, and the layer that they are given."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from qexplorer.engine.runs.findings import RepairStep
 from qexplorer.plugins import Plugin
 from qexplorer.progress import Steps
 from qexplorer.quant.spec import QuantSpec
@@ -22,7 +23,7 @@ class LayerTask:
 
     `layer` is that of the quantized model; `weight` are its float weights, `quantizer` the grid that its spec's
     observer chose for them. A repair may set another grid, or `chosen`, the dequantized weights in the shape of
-    `weight`; without it they are rounded to nearest. `notes` are for the run's figures.
+    `weight`; without it they are rounded to nearest. `bias_shift` and `note` are for the run's figures.
     """
 
     name: str
@@ -33,7 +34,8 @@ class LayerTask:
     visit: "Visit"
     input_quantizer: "FakeQuantize | None" = None
     chosen: "Tensor | None" = None
-    notes: dict[str, Any] = field(default_factory=dict[str, Any])
+    bias_shift: float | None = None
+    note: str = ""
 
     @property
     def inputs(self) -> "list[Tensor]":
@@ -61,7 +63,7 @@ class Repair(Plugin):
         """The spec of weights with which the step goes; a `UserError` where it cannot go with this one."""
         return spec
 
-    def transform_model(self, model: "Prepared", recipe: Any, batches: "Batches") -> Steps[list[dict[str, Any]]]:
+    def transform_model(self, model: "Prepared", recipe: Any, batches: "Batches") -> Steps[list[RepairStep]]:
         """Change the float model so that it quantizes better and computes the same; what was done, for people.
 
         `recipe` is the run's `Recipe`.

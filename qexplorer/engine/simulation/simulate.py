@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from qexplorer.engine.fake_quant import FakeQuantize
 from qexplorer.engine.fake_quant.plan import ARRAYS, read_params, written
 from qexplorer.engine.models.state_dict import theoretical_bytes
+from qexplorer.engine.runs.findings import RepairStep
 from qexplorer.engine.runs.journal import Journal
+from qexplorer.engine.runs.layer_figures import LayerFigures
 from qexplorer.engine.simulation.calibrate import Batches, calibrate
 from qexplorer.engine.simulation.layers import (
     by_channel,
     dequantized,
     input_bits,
-    json_db,
     layer_bits,
     quantize_input,
     ratio_db,
@@ -35,7 +36,7 @@ from qexplorer.quant.spec import QuantSpec
 
 REPAIR_BATCHES = 8
 """Calibration batches that lie in memory at once where a repair follows the layers' inputs."""
-MENDED, CALIBRATED = 0.1, 0.3
+TRANSFORMED, CALIBRATED = 0.1, 0.3
 """Where those parts end, as fractions of the whole."""
 LOOK_BATCHES = 2
 """As many where only the figures of each layer are wanted."""
@@ -57,8 +58,8 @@ class Simulated:
 
     float_model: Prepared
     model: Prepared
-    layers: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    repairs: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    layers: tuple[LayerFigures, ...] = ()
+    repairs: tuple[RepairStep, ...] = ()
     bytes_theoretical: int = 0
     average_bits: float = 32.0
     inputs: dict[str, FakeQuantize] = field(default_factory=dict[str, FakeQuantize])
@@ -83,12 +84,12 @@ class Plan:
     @property
     def seen(self) -> Batches:
         """The batches on which it is looked at what each layer reads; none where nobody needs that."""
-        if self.mends or (self.always and self.only):
+        if self.follows_inputs or (self.always and self.only):
             return self.batches[:REPAIR_BATCHES]
         return self.batches[: LOOK_BATCHES if self.always else 0]
 
     @property
-    def mends(self) -> bool:
+    def follows_inputs(self) -> bool:
         """Whether a repair looks at what each layer reads."""
         return any(type(r).choose is not Repair.choose or type(r).after is not Repair.after for r in self.repairs)
 
@@ -97,14 +98,14 @@ class Plan:
         """How many samples decide something: the ranges of activations, or what a repair does."""
         ranges = self.recipe.reads and not self.dynamic
         changes = any(r.needs_data and type(r).transform_model is not Repair.transform_model for r in self.repairs)
-        batches = self.batches if ranges or changes else self.seen if self.mends else ()
+        batches = self.batches if ranges or changes else self.seen if self.follows_inputs else ()
         return sum(map(len, batches))
 
     @property
     def note(self) -> str:
         """A sentence where repairs look at fewer samples than ranges are taken from; else empty."""
         own = sum(map(len, self.seen))
-        return REPAIRED_ON.format(n=own) if self.mends and own < self.decided_by else ""
+        return REPAIRED_ON.format(n=own) if self.follows_inputs and own < self.decided_by else ""
 
     def of(self, layer: str) -> LayerSpec:
         """The specs of a layer, with what the repairs make of them."""
@@ -121,21 +122,21 @@ def simulate(source: Prepared, plan: Plan, journal: Journal | None = None, key: 
     Raises `UserError` where a spec does not fit a layer or a repair a spec.
     """
     journal = journal or Journal()
-    model, done = source.copy(), []
+    model, done = source.copy(), list[RepairStep]()
     plan.recipe.check(model.layers)
-    mending = [repair.transform_model(model, plan.recipe, plan.batches) for repair in plan.repairs]
-    for i, steps in enumerate(mending):
-        done += yield from within(steps, MENDED * i / len(mending), MENDED * (i + 1) / len(mending))
+    transforming = [repair.transform_model(model, plan.recipe, plan.batches) for repair in plan.repairs]
+    for i, steps in enumerate(transforming):
+        done += yield from within(steps, TRANSFORMED * i / len(transforming), TRANSFORMED * (i + 1) / len(transforming))
     specs = {name: plan.of(name) for name in model.layers}
     reads = {name: spec.activations for name, spec in specs.items() if spec.activations is not None}
     steps = calibrate(model, reads, plan.batches, dynamic=plan.dynamic)
-    inputs = (yield from within(steps, MENDED, CALIBRATED)) if reads else {}
+    inputs = (yield from within(steps, TRANSFORMED, CALIBRATED)) if reads else {}
     quantized = model.copy()
     for name, fake in inputs.items():
         quantize_input(quantized.layers[name], fake)
     builder = _Builder(model, quantized, plan, specs, inputs, journal, key)
     layers = yield from within(builder.build(), CALIBRATED if reads or done else 0.0, 1.0)
-    return Simulated(model, quantized, layers, done, *sizes_of(quantized, specs, inputs), inputs, builder.grids)
+    return Simulated(model, quantized, layers, tuple(done), *sizes_of(quantized, specs, inputs), inputs, builder.grids)
 
 
 @dataclass(frozen=True)
@@ -149,9 +150,9 @@ class _Builder:
     key: str
     grids: dict[str, QuantParams] = field(default_factory=dict[str, QuantParams])
 
-    def build(self) -> Steps[list[dict[str, Any]]]:
+    def build(self) -> Steps[tuple[LayerFigures, ...]]:
         """Put the weights of every layer on their grid."""
-        figures: dict[str, dict[str, Any]] = {}
+        figures: dict[str, LayerFigures] = {}
         names = list(self.model.layers)
         if self.plan.seen:
             visits = walk(self.model, self.quantized, self.plan.seen)
@@ -164,55 +165,57 @@ class _Builder:
             if name not in figures:
                 start, stop = len(figures) / len(names), (len(figures) + 1) / len(names)
                 figures[name] = yield from within(self._layer(name, None), start, stop)
-        return [figures[name] for name in names]
+        return tuple(figures[name] for name in names)
 
-    def _layer(self, name: str, visit: Visit | None) -> Steps[dict[str, Any]]:
+    def _layer(self, name: str, visit: Visit | None) -> Steps[LayerFigures]:
         yield Progress(f"Quantizing {name}")
         layer: Any = self.quantized.layers[name]
         spec = self.specs[name]
         weight: Tensor = layer.weight.detach()
-        figure: dict[str, Any] = {"name": name, "shape": list(weight.shape), "spec": spec.text}
+        figures = LayerFigures(name, shape=tuple(weight.shape), spec=spec.text)
         if spec.weights is not None:
-            figure |= yield from self._quantize(name, spec.weights, visit)
+            bias_shift, note = yield from self._quantize(name, spec.weights, visit)
+            figures = replace(figures, bias_shift=bias_shift, note=note)
         with torch.no_grad():
             if visit:
-                figure |= _output_error(self.model.layers[name], layer, visit)
-            figure["weight_sqnr_db"] = json_db(sqnr_db(weight, layer.weight))
-            figure["bits"] = layer_bits(weight, spec.weights) / weight.numel()
-        return figure
+                output_db, mean_shift = output_error(self.model.layers[name], layer, visit)
+                figures = replace(figures, output_sqnr_db=output_db, mean_shift=mean_shift)
+            bits = layer_bits(weight, spec.weights) / weight.numel()
+            return replace(figures, weight_sqnr_db=sqnr_db(weight, layer.weight), bits=bits)
 
-    def _quantize(self, name: str, spec: QuantSpec, visit: Visit | None) -> Steps[dict[str, Any]]:
-        """Give a layer its weights, from the journal if they are there; what is to be said of it."""
+    def _quantize(self, name: str, spec: QuantSpec, visit: Visit | None) -> Steps[tuple[float | None, str]]:
+        """Give a layer its weights, from the journal if they are there; the shift of its bias, and a note on it."""
         layer: Any = self.quantized.layers[name]
         key, weight = f"layer/{self.key}/{name}", layer.weight.detach()
         said = self.journal.get(f"{key}/notes") or {}
-        kept = self.journal.arrays(key) if self.plan.mends and "grid" in said else None  # earlier versions had no grid
+        known = self.plan.follows_inputs and "grid" in said  # earlier versions had no grid
+        kept = self.journal.arrays(key) if known else None
         if kept is not None:
             self.grids[name] = _restore(layer, kept, said["grid"])
-            return said["notes"]
+            return said["notes"].get("bias_shift"), said["notes"].get("note", "")
         task = LayerTask(name, layer, self.model.layers[name], weight, weight_quantizer(name, weight, spec),
                          visit or Visit(name, [], []), self.inputs.get(name))  # fmt: skip
-        notes = yield from self._mend(task, walked=visit is not None)
+        yield from self._repair(task, walked=visit is not None)
         assert task.quantizer.params is not None  # noqa: S101  they were chosen for the weights
         self.grids[name] = task.quantizer.params
-        if visit and self.plan.mends:
+        if visit and self.plan.follows_inputs:
+            notes = {"bias_shift": task.bias_shift, "note": task.note}
             self.journal.put(f"{key}/notes", {"notes": notes, "grid": written(self.grids[name])})
             self.journal.put_arrays(key, _kept(layer, self.grids[name]))
-        return notes
+        return task.bias_shift, task.note
 
-    def _mend(self, task: LayerTask, *, walked: bool) -> Steps[dict[str, Any]]:
+    def _repair(self, task: LayerTask, *, walked: bool) -> Steps[None]:
         layer: Any = task.layer
         if walked:
             for repair in self.plan.repairs:
                 try:
                     yield from within(repair.choose(task), 0.0, CHOSEN)
                 except UserError as error:  # a layer that it is not made for is rounded to nearest
-                    task.notes["note"] = f"{repair.title}: {error.what}"
+                    task.note = f"{repair.title}: {error.what}"
         chosen = dequantized(task.weight, task.quantizer) if task.chosen is None else task.chosen
         layer.weight = nn.Parameter(chosen, requires_grad=False)
         for repair in self.plan.repairs if walked else ():
             yield from within(repair.after(task), CHOSEN, 1.0)
-        return task.notes
 
 
 def _kept(layer: Any, grid: QuantParams) -> dict[str, Any]:
@@ -230,9 +233,9 @@ def _restore(layer: Any, kept: dict[str, Any], plain: dict[str, Any]) -> QuantPa
     return read_params(plain, {name: kept[name] for name in kept.keys() - PARTS})
 
 
-def _output_error(float_layer: nn.Module, layer: nn.Module, visit: Visit) -> dict[str, Any]:
-    """Of a layer's output in the quantized model so far, against that in the float model: its SQNR, and the share of
-    its squared error that is a shift of channels' means, which a bias could mend.
+def output_error(float_layer: nn.Module, layer: nn.Module, visit: Visit) -> tuple[float, float | None]:
+    """Of a layer's output in the quantized model so far, against that in the float model: its SQNR in dB, and the share
+    of its squared error that is a shift of channels' means, which a bias could correct; None where there is no error.
     """
     signal = noise = 0.0
     values, shifts = 0, torch.zeros(())
@@ -244,8 +247,7 @@ def _output_error(float_layer: nn.Module, layer: nn.Module, visit: Visit) -> dic
         shifts = shifts + error.sum(dim=1, dtype=torch.float32).cpu()
         values += error.shape[1]
     shifted = float(shifts.square().sum()) / max(values, 1)
-    share = {"mean_shift": shifted / noise} if 0 < noise < math.inf else {}
-    return {"output_sqnr_db": json_db(ratio_db(signal, noise)), **share}
+    return ratio_db(signal, noise), shifted / noise if 0 < noise < math.inf else None
 
 
 def sizes_of(model: Prepared, specs: dict[str, LayerSpec], inputs: dict[str, FakeQuantize]) -> tuple[int, float]:

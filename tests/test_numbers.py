@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from qexplorer.widgets import numbers
+from qexplorer import numbers
 
 
 @pytest.mark.parametrize(
