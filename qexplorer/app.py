@@ -69,8 +69,9 @@ def _say_qt(kind: QtMsgType, context: QMessageLogContext, message: str) -> None:
 
 def make_application() -> QApplication:
     """The application object with its name and icon."""
-    app = QApplication.instance() or QApplication(sys.argv[:1])
-    assert isinstance(app, QApplication)  # noqa: S101
+    app = QApplication.instance()
+    if not isinstance(app, QApplication):
+        app = QApplication(sys.argv[:1])
     app.setApplicationName("qexplorer")
     app.setApplicationDisplayName("qexplorer")
     app.setApplicationVersion(__version__)
@@ -81,8 +82,8 @@ def make_application() -> QApplication:
 
 
 @dataclass(frozen=True)
-class Keeping:
-    """Where what the person does is kept; in a folder that is thrown away where their own cannot be used."""
+class UserStorage:
+    """Where the person's session, layout and history lie: in a temporary folder where their own cannot be used."""
 
     session: Path | None
     settings: QSettings
@@ -92,7 +93,7 @@ class Keeping:
     complaint: str = ""
 
 
-def _keeping(spare: Path) -> Keeping:
+def _storage(spare: Path) -> UserStorage:
     complaint = ""
     try:
         state = state_folder()
@@ -104,7 +105,7 @@ def _keeping(spare: Path) -> Keeping:
         history, complaint = History(spare / "history.sqlite3"), complaint or str(error)
     settings = QSettings(str(state / "layout.ini"), QSettings.Format.IniFormat)
     session = None if state is spare else state / "session.json"
-    return Keeping(session, settings, history, state / "qexplorer.log", state / "crash.txt", complaint)
+    return UserStorage(session, settings, history, state / "qexplorer.log", state / "crash.txt", complaint)
 
 
 def run_window(paths: list[str], theme: str | None = None) -> int:
@@ -113,12 +114,12 @@ def run_window(paths: list[str], theme: str | None = None) -> int:
     themes = Themes(app)
     failures = Failures(app)
     with tempfile.TemporaryDirectory() as spare:
-        keeping = _keeping(Path(spare))
-        failures.install(keeping.log)
-        last_words, crash_file = _open_crash_file(keeping.crash, Path(spare))
+        storage = _storage(Path(spare))
+        failures.install(storage.log)
+        last_words, crash_file = _open_crash_file(storage.crash, Path(spare))
         with crash_file as crash:
             faulthandler.enable(crash)
-            status = _run(app, themes, failures, keeping, _states(keeping, paths, theme), last_words)
+            status = _run(app, themes, failures, storage, _states(storage, paths, theme), last_words)
             faulthandler.disable()
     return status
 
@@ -132,17 +133,17 @@ def _open_crash_file(path: Path, spare: Path) -> tuple[str, TextIO]:
         return "", (spare / path.name).open("w", encoding="utf-8")
 
 
-def _states(keeping: Keeping, paths: list[str], theme: str | None) -> tuple[list[AppState], str]:
+def _states(storage: UserStorage, paths: list[str], theme: str | None) -> tuple[list[AppState], str]:
     """What each window starts with, and what there is to complain of."""
-    complaint = keeping.complaint
+    complaint = storage.complaint
     state = None
     try:
-        state = load_session(keeping.session) if keeping.session else None
+        state = load_session(storage.session) if storage.session else None
     except UserError as error:
         complaint = complaint or str(error)
-        if keeping.session:
+        if storage.session:
             with suppress(OSError):  # kept aside: the next save takes its place
-                keeping.session.replace(keeping.session.with_name("session.damaged.json"))
+                storage.session.replace(storage.session.with_name("session.damaged.json"))
     state = state or first_state()
     if not state.path:
         state = replace(state, path=str(resource(SAMPLE)))
@@ -152,16 +153,16 @@ def _states(keeping: Keeping, paths: list[str], theme: str | None) -> tuple[list
     return [replace(state, path=p, tensor="") for p in opened] or [state], complaint
 
 
-def _run(app: QApplication, themes: Themes, failures: Failures, keeping: Keeping, start: tuple[list[AppState], str],
+def _run(app: QApplication, themes: Themes, failures: Failures, storage: UserStorage, start: tuple[list[AppState], str],
          last_words: str) -> int:  # fmt: skip
     states, complaint = start
     if last_words:
         complaint = "qexplorer did not shut down properly last time. Your saved work is intact."
     with suppress(UserError):  # the Runs panel says it
-        keeping.history.mark_interrupted()
+        storage.history.mark_interrupted()
     windows: list[MainWindow] = []  # held until each is closed: Python would collect what nobody holds
     for i, state in enumerate(states):
-        window = MainWindow(state, themes, keeping.history, session=keeping.session, settings=keeping.settings)
+        window = MainWindow(state, themes, storage.history, session=storage.session, settings=storage.settings)
         windows.append(window)
         window.closed.connect(windows.remove)
         failures.happened.connect(window.show_failure)

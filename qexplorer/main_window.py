@@ -132,9 +132,7 @@ class MainWindow(QMainWindow):
 
     def panel(self, cls: type[P]) -> P:
         """The panel of that class."""
-        panel = self.panels[cls.name]
-        assert isinstance(panel, cls)  # noqa: S101
-        return panel
+        return next(panel for panel in self.panels.values() if isinstance(panel, cls))
 
     def _add_bars(self) -> None:
         top, self.banner = QWidget(), Banner()

@@ -32,6 +32,7 @@ from qexplorer.widgets.runs_table import EndedLine, RunLine
 from qexplorer.widgets.segmented import Segmented
 from qexplorer.widgets.settings_row import SettingsRow
 from qexplorer.widgets.task_row import TaskRow
+from tests.panels.in_window import control_named, texts
 
 LEFT = Qt.MouseButton.LeftButton
 Open = Callable[..., MainWindow]
@@ -85,7 +86,7 @@ def test_the_main_job_by_mouse_and_keyboard(qtbot: QtBot, open_window: Open) -> 
     jobs, runs = window.panel(JobsPanel), window.panel(RunsPanel)
     limit = jobs.form.controls["limit"]
     assert isinstance(limit, QLineEdit)
-    qtbot.mouseClick(jobs.form._more, LEFT)
+    qtbot.mouseClick(jobs.form.more, LEFT)
     limit.selectAll()
     qtbot.keyClicks(limit, "64")
     qtbot.keyClick(limit, Qt.Key.Key_Return)
@@ -133,7 +134,9 @@ def test_every_choice_can_be_undone_and_redone_by_keyboard(qtbot: QtBot, open_wi
 def test_the_view_of_channels_is_a_choice_like_any_other(qtbot: QtBot, open_window: Open) -> None:
     window = open_window()
     panel = window.panel(ErrorPanel)
-    qtbot.mouseClick(panel._view, LEFT, pos=panel._view.rect_of("channels").center().toPoint())
+    view = control_named(window, "Error view")
+    assert isinstance(view, Segmented)
+    qtbot.mouseClick(view, LEFT, pos=view.rect_of("channels").center().toPoint())
     assert panel.channels.isVisible()
     qtbot.keyClick(window, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     assert panel.histogram.isVisible()
@@ -206,7 +209,7 @@ def test_a_session_whose_file_is_gone_starts_with_a_message_and_an_empty_window(
     panel = window.panel(WeightsPanel)
     qtbot.waitUntil(lambda: bool(panel.banner.text))
     assert "gone.safetensors" in panel.banner.text
-    assert panel._empty.isVisible()
+    assert "No weights are open" in texts(panel)
     window.open_sample()
     qtbot.waitUntil(lambda: window.settled and not panel.banner.text, timeout=30_000)
 
@@ -299,7 +302,7 @@ def test_settings_that_the_job_cannot_have_are_said_beside_them(qtbot: QtBot, op
     qtbot.keyClicks(data, "/no/such/folder")
     qtbot.keyClick(data, Qt.Key.Key_Return)
     qtbot.mouseClick(jobs.run_button, LEFT)
-    assert "/no/such/folder" in jobs.form._refusal.text()
+    assert "/no/such/folder" in jobs.form.refusal
     assert not window.jobs.tasks
     assert window.parts.history.runs() == []  # what could not begin is no run
 
@@ -307,7 +310,7 @@ def test_settings_that_the_job_cannot_have_are_said_beside_them(qtbot: QtBot, op
 def test_run_takes_what_stands_in_the_fields_and_refuses_nonsense(qtbot: QtBot, open_window: Open) -> None:
     window = open_window()
     jobs = window.panel(JobsPanel)
-    qtbot.mouseClick(jobs.form._more, LEFT)
+    qtbot.mouseClick(jobs.form.more, LEFT)
     seed = jobs.form.controls["seed"]
     assert isinstance(seed, QLineEdit)
     seed.setFocus()
@@ -315,7 +318,7 @@ def test_run_takes_what_stands_in_the_fields_and_refuses_nonsense(qtbot: QtBot, 
     qtbot.keyClicks(seed, "abc")
     qtbot.keyClick(window, Qt.Key.Key_F5)
     assert not window.jobs.tasks
-    assert "whole number" in jobs.form._refusal.text()
+    assert "whole number" in jobs.form.refusal
     seed.selectAll()
     qtbot.keyClicks(seed, "7")
     qtbot.keyClick(window, Qt.Key.Key_F5)
@@ -342,7 +345,7 @@ def test_session_theme_and_layout_come_back_at_the_next_start(qtbot: QtBot, open
     window = open_window()
     click_tensor(qtbot, window, "classifier.1.weight")
     click_option(qtbot, window, "bits", "int6")
-    window.menus._themes.actions()[2].trigger()
+    next(each for each in window.findChildren(QAction) if each.data() == "dark").trigger()
     window.docks["error"].close()
     before = window.docks["weights"].width()
     docks = [window.docks["weights"], window.docks["distribution"]]
@@ -369,15 +372,15 @@ def test_session_theme_and_layout_come_back_at_the_next_start(qtbot: QtBot, open
 def test_panels_can_be_closed_floated_and_brought_back(qtbot: QtBot, open_window: Open) -> None:
     window = open_window()
     dock = window.docks["metrics"]
-    qtbot.mouseClick(dock.title_bar._close, LEFT)
+    qtbot.mouseClick(control_named(dock, "Close"), LEFT)
     assert not dock.isVisible()
     window.menus.actions["reset_layout"].trigger()
     assert dock.isVisible()
-    qtbot.mouseClick(dock.title_bar._float, LEFT)
+    qtbot.mouseClick(control_named(dock, "Float"), LEFT)
     assert dock.isFloating()
-    qtbot.mouseClick(dock.title_bar._float, LEFT)
+    qtbot.mouseClick(control_named(dock, "Float"), LEFT)
     assert not dock.isFloating()
-    qtbot.mouseClick(dock.title_bar._float, LEFT)
+    qtbot.mouseClick(control_named(dock, "Float"), LEFT)
     window.menus.actions["reset_layout"].trigger()
     assert not any(each.isFloating() for each in window.docks.values())
 

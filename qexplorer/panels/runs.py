@@ -169,7 +169,7 @@ class RunsPanel(Panel):
         self.parts.runs.do(work, "Exporting runs")
 
     def _annotate(self, run_id: str, notes: str) -> None:
-        self.parts.runs.do(lambda: self.parts.history.annotate(run_id, notes), "Keeping the note")
+        self.parts.runs.do(lambda: self.parts.history.annotate(run_id, notes), "Saving the note")
 
     def _on_delete(self) -> None:
         ids = self._chosen_ids()

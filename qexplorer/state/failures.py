@@ -13,6 +13,12 @@ from PySide6.QtCore import QMessageLogContext, QObject, Qt, QtMsgType, Signal, q
 log = logging.getLogger("qexplorer")
 
 
+class _Reporting(threading.local):
+    """Whether this thread is just reporting an error: one that comes of that is not reported."""
+
+    busy = False
+
+
 class Failures(QObject):
     """Installs the hooks of Python and Qt. `happened` is emitted in the thread that owns this object."""
 
@@ -22,7 +28,7 @@ class Failures(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._crossed.connect(self.happened, Qt.ConnectionType.QueuedConnection)
-        self._reporting = threading.local()
+        self._reporting = _Reporting()
 
     def install(self, log_file: Path) -> None:
         """Take over every hook; what happens from now on also goes to the log file."""
@@ -41,7 +47,7 @@ class Failures(QObject):
 
     def report(self, error: BaseException) -> None:
         """Tell of an error that was caught but not expected."""
-        if getattr(self._reporting, "busy", False):
+        if self._reporting.busy:
             return
         self._reporting.busy = True
         try:

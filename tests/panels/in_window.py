@@ -2,10 +2,21 @@
 
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QLabel, QWidget
 from pytestqt.qtbot import QtBot
 
 from qexplorer.main_window import MainWindow
 from qexplorer.panels.runs import RunsPanel
+
+
+def control_named(within: QWidget, name: str) -> QWidget:
+    """The control whose accessible name begins so."""
+    return next(each for each in within.findChildren(QWidget) if each.accessibleName().startswith(name))
+
+
+def texts(within: QWidget) -> str:
+    """What labels say that can be seen."""
+    return "\n".join(label.text() for label in within.findChildren(QLabel) if label.isVisible())
 
 
 def show(qtbot: QtBot, window: MainWindow, panel: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, Qt
-from PySide6.QtWidgets import QAbstractButton, QFileDialog, QLabel, QLineEdit, QWidget
+from PySide6.QtWidgets import QAbstractButton, QFileDialog, QLineEdit, QWidget
 
 from qexplorer.app import first_state
 from qexplorer.inspection.analyses import Analyses
@@ -23,6 +23,7 @@ from qexplorer.state.app_state import AppState
 from qexplorer.state.layer_scan import MOST
 from qexplorer.widgets.controls import Button
 from qexplorer.widgets.tensor_tree import TensorTree
+from tests.panels.in_window import texts
 
 LEFT = Qt.MouseButton.LeftButton
 INT3, INT5, INT8 = (QuantSpec.from_json({"format": f"int{bits}"}) for bits in (3, 5, 8))
@@ -96,10 +97,6 @@ def done(qtbot: Any, panel: LayersPanel) -> None:
     qtbot.waitUntil(
         lambda: scan.idle and scan.scan is not None and scan.scan.complete and not scan.outdated, timeout=60_000
     )
-
-
-def texts(widget: QWidget) -> str:
-    return "\n".join(label.text() for label in widget.findChildren(QLabel) if label.isVisible())
 
 
 def center(panel: LayersPanel, name: str) -> QPoint:

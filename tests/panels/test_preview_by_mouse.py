@@ -25,7 +25,7 @@ def first(made_up: AppState) -> AppState:
 
 
 def link_of(window: MainWindow) -> LinkButton:
-    found = window.panel(JobsPanel)._form.findChild(LinkButton, "preview_repairs")
+    found = window.panel(JobsPanel).form.findChild(LinkButton, "preview_repairs")
     assert found is not None
     return found
 
@@ -53,14 +53,14 @@ def test_without_simulated_weights_there_is_nothing_to_try(
     window = open_window()
     window.store.update(job=jobs["ptq-static"]())
     qtbot.mouseClick(link_of(window), LEFT)
-    assert "choose a weight spec" in window.panel(JobsPanel)._form._refusal.text()
+    assert "choose a weight spec" in window.panel(JobsPanel).form.refusal
     assert not window.jobs.tasks
 
 
 def test_the_preview_itself_has_none(open_window: Callable[..., MainWindow]) -> None:
     window = open_window()
     window.store.update(job=jobs["repair"]())
-    assert window.panel(JobsPanel)._form.findChild(LinkButton) is None
+    assert window.panel(JobsPanel).form.findChild(LinkButton) is None
 
 
 def test_trust_that_is_given_for_a_preview_starts_the_preview(

@@ -22,6 +22,7 @@ from qexplorer.widgets.controls import Button
 from qexplorer.widgets.docks import FlatTabs
 from qexplorer.widgets.messages import Placeholder
 from qexplorer.widgets.segmented import Segmented
+from tests.panels.in_window import control_named
 
 LEFT = Qt.MouseButton.LeftButton
 Open = Callable[..., MainWindow]
@@ -257,11 +258,11 @@ def test_a_panel_floats_closes_and_comes_back_into_its_row_of_tabs(qtbot: Any, o
     window = open_window()
     formats_panel(qtbot, window)
     dock = window.docks["formats"]
-    qtbot.mouseClick(dock.title_bar._float, LEFT)
+    qtbot.mouseClick(control_named(dock, "Float"), LEFT)
     qtbot.waitUntil(lambda: dock.isFloating() and not dock.title_bar.tabs.isVisible())
     qtbot.waitUntil(lambda: tabs_of(window, "distribution").count() == 5)
     assert "formats" in window.surveys.watched  # it is in sight as before
-    qtbot.mouseClick(dock.title_bar._close, LEFT)
+    qtbot.mouseClick(control_named(dock, "Close"), LEFT)
     qtbot.waitUntil(lambda: "formats" not in window.surveys.watched)
     window.menus.actions["reset_layout"].trigger()
     qtbot.waitUntil(lambda: tabs_of(window, "distribution").count() == 6)
