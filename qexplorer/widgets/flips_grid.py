@@ -27,7 +27,7 @@ from qexplorer.numbers import count
 from qexplorer.widgets.lines import LINE, Column, Lines
 from qexplorer.widgets.segmented import Segmented
 from qexplorer.widgets.theme import LIGHT, Theme, scaled
-from qexplorer.widgets.views import Index, dress
+from qexplorer.widgets.views import Index, apply_theme
 
 TILE = 56
 """The side of a thumbnail in pixels."""
@@ -223,7 +223,7 @@ class FlipsGrid(QWidget):
     def show_theme(self, theme: Theme) -> None:
         """Colours of a theme."""
         self._delegate.theme = theme
-        dress(self.view, theme)
+        apply_theme(self.view, theme)
         self.view.viewport().update()
 
     def show_flips(self, flips: Sequence[Flip]) -> None:

@@ -86,7 +86,7 @@ LINES = (
     Line(
         "Cosine",
         lambda a: f"{a.metrics.cosine:.6f}",
-        "Σxy/(‖x‖‖y‖): 1 where before and after point the same way.",
+        "Σxy/(‖x‖‖y‖): 1 where both point the same way.",
     ),
     Line(
         "Clipped", lambda a: percent(a.metrics.clipped_fraction), "Share of values beyond the codes, before clamping."

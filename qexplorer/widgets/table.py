@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QHeaderView, QStyle, QStyleOptionViewItem, QTableV
 
 from qexplorer.widgets.lines import LINE, Column, LineFilter, Lines, as_tsv
 from qexplorer.widgets.theme import Theme
-from qexplorer.widgets.views import Index, RowDelegate, calm, dress
+from qexplorer.widgets.views import Index, RowDelegate, apply_theme, configure_view
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ class Table(QTableView, Generic[T]):
         self.copied: tuple[Column[T], ...] = ()
         self._kept: tuple[tuple[Hashable, ...], Hashable | None] = ((), None)
         self.setModel(self.filter or self.lines)
-        calm(self, name)
+        configure_view(self, name)
         self.setItemDelegate(LineDelegate(self))
         self.setTabKeyNavigation(False)
         rows, header = self.verticalHeader(), self.horizontalHeader()
@@ -71,7 +71,7 @@ class Table(QTableView, Generic[T]):
     def show_theme(self, theme: Theme) -> None:
         """Colours of a theme."""
         self.lines.theme = theme
-        dress(self, theme)
+        apply_theme(self, theme)
         self.viewport().update()
 
     def show_columns(self, columns: Sequence[Column[T]], copied: Sequence[Column[T]] = ()) -> None:

@@ -22,7 +22,7 @@ from qexplorer.widgets.tensor_model import (
     TensorRow,
 )
 from qexplorer.widgets.theme import LIGHT, Theme
-from qexplorer.widgets.views import RIGHT, Index, RowDelegate, calm, column_menu, dress
+from qexplorer.widgets.views import RIGHT, Index, RowDelegate, apply_theme, column_menu, configure_view
 
 UNFOLDED = 200
 """A filter that leaves at most so many layers unfolds them."""
@@ -70,7 +70,7 @@ class TensorTree(QTreeView):
         self.filter.setSourceModel(self.tensors)
         self.filter.rowsAboutToBeRemoved.connect(self._on_hiding)  # before the view's own, which moves the current row
         self.setModel(self.filter)
-        calm(self, "Tensors")
+        configure_view(self, "Tensors")
         self.setVerticalScrollMode(self.ScrollMode.ScrollPerItem)  # no half row under the header
         self.setUniformRowHeights(True)
         self.setIndentation(10)
@@ -100,7 +100,7 @@ class TensorTree(QTreeView):
     def show_theme(self, theme: Theme) -> None:
         """Bars in the colours of a theme."""
         self._delegate.theme = theme
-        dress(self, theme)
+        apply_theme(self, theme)
         self.viewport().update()
 
     def show_tensors(self, rows: Iterable[TensorRow]) -> None:

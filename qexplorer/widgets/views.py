@@ -42,8 +42,8 @@ def thin_scroll_bars(view: QAbstractScrollArea, theme: Theme) -> None:
         bar.setStyleSheet(sheet)
 
 
-def calm(view: QTreeView | QTableView, name: str) -> None:
-    """Dress a tree or table: one accessible name, whole rows, quiet header."""
+def configure_view(view: QTreeView | QTableView, name: str) -> None:
+    """Set up a tree or table: one accessible name, whole rows, quiet header."""
     view.setAccessibleName(name)
     view.setFrameShape(QFrame.Shape.NoFrame)
     view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
@@ -63,7 +63,7 @@ def calm(view: QTreeView | QTableView, name: str) -> None:
         view.setWordWrap(False)
 
 
-def dress(view: QAbstractScrollArea, theme: Theme) -> None:
+def apply_theme(view: QAbstractScrollArea, theme: Theme) -> None:
     """Colours of a theme: the selected row in a tint that leaves text and bars readable, thin scroll bars."""
     palette = view.palette()
     palette.setColor(QPalette.ColorRole.Highlight, theme.color("selection"))
