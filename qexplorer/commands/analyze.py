@@ -158,22 +158,12 @@ def _totals(results: list[tuple["TensorInfo", Analysis]]) -> dict[str, Any]:
 
 
 def _print(results: list[tuple["TensorInfo", Analysis]]) -> None:
+    from qexplorer.quant.metrics import METRICS
     from qexplorer.text import printable
 
-    rows = [
-        (
-            printable(t.name),
-            f"{a.metrics.n:,}",
-            f"{a.metrics.sqnr_db:.2f}",
-            f"{a.metrics.mse:.3e}",
-            f"{a.metrics.max_abs_error:.3e}",
-            f"{a.metrics.clipped_fraction:.3%}",
-            f"{a.metrics.bits_per_weight:.3f}",
-            f"{a.metrics.bytes:,}",
-        )
-        for t, a in results
-    ]
-    titles = ("tensor", "values", "SQNR dB", "MSE", "worst error", "clipped", "bits/weight", "bytes")
+    shown = [metric for metric in METRICS if metric.column]
+    rows = [(printable(t.name), f"{a.metrics.n:,}", *(metric.text(a.metrics) for metric in shown)) for t, a in results]
+    titles = ("tensor", "values", *(metric.column for metric in shown))
     say_table(titles, rows, right=range(1, len(titles)))
     totals = _totals(results)
     say(

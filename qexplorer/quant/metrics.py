@@ -1,7 +1,9 @@
 """Error metrics, computed in float64 from sums. SQNR is signal power over error power, 10·log₁₀(Σx²/Σe²)."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -53,6 +55,62 @@ class Metrics:
     bits_per_weight: float
     bytes: int
     original_bytes: int
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure of `Metrics`, its field `key`: how it is called, explained and written wherever it is shown.
+
+    Whatever lists figures (a command's table, the window's list, the columns of a scan) goes through `METRICS`, so
+    that a new one is a field of `Metrics`, a line in `summarize` and a line here; where it needs a sum of its own, that
+    is added to `ErrorSums`, the reference in `error_sums` and the kernels, and its bound on a sketch to `bounds`.
+
+    `unit` is "dB", "%" for a share of 1, "bits", "B" for bytes, or empty for the weights' own. `better` says which end
+    is good. `column` is the title in a table of many tensors, empty where it is not one of the few shown there, and
+    `form` the Python format of a figure in it.
+    """
+
+    key: str
+    title: str
+    unit: str
+    help: str
+    better: Literal["high", "low", ""]
+    read: Callable[[Metrics], float]
+    column: str = ""
+    form: str = ".4g"
+
+    def text(self, metrics: Metrics) -> str:
+        """The figure as it stands in a plain table."""
+        return format(self.read(metrics), self.form)
+
+
+METRICS = (
+    Metric("sqnr_db", "SQNR", "dB", "Signal-to-quantization-noise ratio, 10·log₁₀(Σx²/Σe²): one more bit is worth "
+           "about 6 dB.", "high", lambda m: m.sqnr_db, "SQNR dB", ".2f"),
+    Metric("mse", "Mean squared error", "", "Σe²/n, in the square of the weights' unit. The MSE observer minimizes it.",
+           "low", lambda m: m.mse, "MSE", ".3e"),
+    Metric("rmse", "RMS error", "", "√(Σe²/n). Rounding alone gives about S/√12 ≈ 0.29 S.", "low", lambda m: m.rmse),
+    Metric("mae", "Mean absolute error", "", "Σ|e|/n, the average distance from the original.", "low", lambda m: m.mae),
+    Metric("max_abs_error", "Worst error", "", "max |e|. Above S/2 (S, toward zero) some value was clipped.", "low",
+           lambda m: m.max_abs_error, "worst error", ".3e"),
+    Metric("relative_rmse", "Relative error", "%", "‖e‖/‖x‖: the error beside the weights' own size.", "low",
+           lambda m: m.relative_rmse, form=".3%"),
+    Metric("cosine", "Cosine", "", "Σxy/(‖x‖‖y‖): 1 where before and after point the same way.", "high",
+           lambda m: m.cosine, form=".6f"),
+    Metric("clipped_fraction", "Clipped", "%", "Share of values beyond the codes, before clamping.", "low",
+           lambda m: m.clipped_fraction, "clipped", ".3%"),
+    Metric("code_utilization", "Codes used", "%", "Distinct codes in use, of those that the scheme allows.", "high",
+           lambda m: m.code_utilization, form=".1%"),
+    Metric("code_entropy_bits", "Code entropy", "bits", "−Σ p·log₂ p of the codes: what they carry, and what a perfect "
+           "compressor would need for each.", "", lambda m: m.code_entropy_bits, form=".2f"),
+    Metric("bits_per_weight", "Bits per weight", "bits", "Codes, scales and zero points, divided by the number of "
+           "weights.", "low", lambda m: m.bits_per_weight, "bits/weight", ".3f"),
+    Metric("bytes", "Size", "B", "Theoretical size of this tensor when packed, with its scales; beside it, as stored "
+           "in the file.", "low", lambda m: m.bytes, "bytes", ","),
+    Metric("nonfinite", "Not finite", "", "NaN and infinite values in the file; in no figure here.", "low",
+           lambda m: m.nonfinite, form=","),
+)  # fmt: skip
+"""All figures, in the order in which they are shown."""
 
 
 def sqnr_db(x2: float, e2: float) -> float:
