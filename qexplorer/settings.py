@@ -6,7 +6,6 @@ checker, `check`.
 """
 
 import dataclasses
-import difflib
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
@@ -259,6 +258,8 @@ def require_known(key: str, known: Iterable[str], where: str) -> None:
 
 def meant(word: str, known: Iterable[str]) -> str:
     """“Did you mean …? ” with the word that is most alike; empty where none is."""
+    import difflib  # only what was mistyped needs it, and it is slow to load
+
     close = difflib.get_close_matches(word, list(known), 1)
     return f"Did you mean {close[0]}? " if close else ""
 

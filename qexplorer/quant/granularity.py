@@ -12,7 +12,6 @@ from qexplorer.quant.tiling import Tiling
 from qexplorer.settings import setting
 
 
-@dataclass(frozen=True)
 class Granularity(Plugin):
     """A way to divide a tensor into groups that each have a scale of their own: all that differs is the `tiling`."""
 
@@ -77,7 +76,6 @@ granularities: Registry[Granularity] = Registry("granularity")
 
 
 @granularities.register
-@dataclass(frozen=True)
 class PerTensor(Granularity):
     """One scale for the whole tensor: `[2, 3]` → rows `[1, 6]`."""
 

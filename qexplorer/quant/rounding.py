@@ -17,7 +17,6 @@ LAST_SHIFT = 31
 LAST_SEED = (1 << 63) - 1
 
 
-@dataclass(frozen=True)
 class Rounding(Plugin):
     """A rule by which values become whole numbers."""
 
@@ -35,7 +34,6 @@ roundings: Registry[Rounding] = Registry("rounding")
 
 
 @roundings.register
-@dataclass(frozen=True)
 class HalfEven(Rounding):
     """Ties to the even number."""
 
@@ -49,7 +47,6 @@ class HalfEven(Rounding):
 
 
 @roundings.register
-@dataclass(frozen=True)
 class HalfAway(Rounding):
     """Ties away from zero."""
 
@@ -64,7 +61,6 @@ class HalfAway(Rounding):
 
 
 @roundings.register
-@dataclass(frozen=True)
 class HalfUp(Rounding):
     """Ties to the greater number."""
 
@@ -79,7 +75,6 @@ class HalfUp(Rounding):
 
 
 @roundings.register
-@dataclass(frozen=True)
 class HalfZero(Rounding):
     """Ties toward zero."""
 
@@ -94,7 +89,6 @@ class HalfZero(Rounding):
 
 
 @roundings.register
-@dataclass(frozen=True)
 class TowardZero(Rounding):
     """What lies behind the point is cut off."""
 

@@ -83,7 +83,6 @@ def exact_scale(request: ScaleRequest) -> Floats:
     return np.clip(scale, EPS, LARGEST).astype(np.float32)
 
 
-@dataclass(frozen=True)
 class Float32(ScaleDtype):
     """As exact as the arithmetic."""
 
@@ -142,7 +141,6 @@ class PowerOfTwo(ScaleDtype):
         return np.ldexp(1.0, e.astype(np.int32)).astype(np.float32)
 
 
-@dataclass(frozen=True)
 class TwoLevel(ScaleDtype):
     """A float8 for each group times a float32 for the tensor, which puts the tensor's largest scale on 448."""
 
@@ -158,7 +156,6 @@ class TwoLevel(ScaleDtype):
         return np.asarray(stored * tensor, np.float32)
 
 
-@dataclass(frozen=True)
 class DoubleQuantized(ScaleDtype):
     """Scales that are quantized themselves, 256 together."""
 

@@ -17,7 +17,7 @@ from qexplorer.quant.params import Choices, QuantParams
 from qexplorer.quant.scale_dtypes import ScaleDtype, scale_dtypes
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Block(Format):
     """`element` in blocks of neighbours within an output channel; scales are of `scale_dtype` or, where that is a power
     of two, of another way to choose the power.

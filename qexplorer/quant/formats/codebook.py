@@ -29,7 +29,7 @@ AF4 = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Codebook(Format):
     """`levels[code]` is what a code stands for before the scale: `x̂ = levels[code]·s`, `s` = absmax of the group."""
 
@@ -86,7 +86,6 @@ class Codebook(Format):
         return widest / 2 * float(params.scale.max(initial=0.0))
 
 
-@dataclass(frozen=True, kw_only=True)
 class Binary(Codebook):
     """−S or S: the sign, and a scale; zero counts as negative. The mean magnitude is the S with the least error."""
 

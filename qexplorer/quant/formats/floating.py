@@ -12,7 +12,7 @@ from qexplorer.quant.minifloat import BF16, E2M1, E2M3, E3M2, E4M3FN, E5M2, FP16
 from qexplorer.quant.params import Choices, QuantParams, largest_to, quotient
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Float(Format):
     """A plain cast, ties to the even code."""
 
@@ -51,7 +51,6 @@ class Float(Format):
         return self.number.half_ulp(min(largest, self.number.largest))
 
 
-@dataclass(frozen=True, kw_only=True)
 class ScaledFloat(Float):
     """A small float with a scale: `x̂ = decode(encode(x/s))·s`, `s` = absmax/largest. Beyond the largest it saturates.
 

@@ -26,7 +26,7 @@ TOGETHER = 1 << 20
 """Values in one step of the work."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class GgufBlock(Format):
     """Codes `least` … `most` in blocks of `size` neighbours within an output channel: `x̂ = q·d`, or `q·d + m`.
 

@@ -14,7 +14,7 @@ from qexplorer.quant.params import Choices, QuantParams, choose_params, quotient
 WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8, 16)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Integer(Format):
     """Two's complement or unsigned integers: `x̂ = (q − z)·s`, `q = clamp(round(x/s) + z, qmin, qmax)`.
 
@@ -84,7 +84,6 @@ class Integer(Format):
         return np.rint(-offset / params.scale.astype(np.float64)) + params.zero_point.astype(np.float64)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Ternary(Integer):
     """−S, 0 and S. With `absmean`, S is the mean magnitude: the weights of BitNet b1.58 (arXiv 2402.17764)."""
 

@@ -19,7 +19,7 @@ STEPS = 300
 TABLE_BITS = 32
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class KMeans(Format):
     """2^bits levels a group, each the mean of the values nearest to it: Lloyd's iteration from companded quantiles."""
 
