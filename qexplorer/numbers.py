@@ -20,7 +20,7 @@ def figure(x: float, digits: int = 4) -> str:
 
 
 def count(n: int) -> str:
-    """A whole number with its thousands apart: 24,576."""
+    """A whole number with commas between thousands: 24,576."""
     return f"{n:,}"
 
 
