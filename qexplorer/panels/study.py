@@ -47,7 +47,7 @@ class StudyPanel(Panel):
             cells[each.name] = titled(each, self._editor.add(each, "study_"))
         where = self._editor.controls["on"]
         where.setObjectName("study_where")
-        where.setMaximumWidth(280)
+        cells["on"].setMaximumWidth(280)
         where.textChanged.connect(self._on_where_typed)
         self._editor.edited.connect(self._on_edited)
         self._editor.refused.connect(self._check)

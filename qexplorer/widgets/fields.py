@@ -243,6 +243,7 @@ def titled(setting: Setting, made: Control, *, beside: QWidget | None = None, be
     grid.setContentsMargins(0, 0, 0, 0)
     grid.setVerticalSpacing(1)
     grid.setHorizontalSpacing(3)
+    grid.setRowStretch(3, 1)  # a neighbour may be taller
     label = field_title(setting.title, made)
     label.setToolTip(setting.help)
     grid.addWidget(label, 0, 0)
