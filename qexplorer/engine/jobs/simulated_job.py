@@ -7,6 +7,7 @@ from qexplorer.engine.jobs.job_context import JobContext
 from qexplorer.engine.jobs.model_job import ModelJob
 from qexplorer.engine.repair import parse_repairs, repairs
 from qexplorer.engine.simulation.recipe import FLOATS, Recipe
+from qexplorer.engine.simulation.repair_step import adapted
 from qexplorer.errors import UserError
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.settings import setting
@@ -52,10 +53,7 @@ class SimulatedJob(ModelJob):
 
     def checked_repairs(self) -> None:
         """Raise a `UserError` where the repairs are not understood or do not go with the spec of weights."""
-        steps = parse_repairs(self.repairs)
-        spec = self.recipe().every.weights
-        for step in steps if spec is not None else ():
-            spec = step.adapt(spec)  # pyright: ignore[reportArgumentType]
+        adapted(self.recipe().every.weights, parse_repairs(self.repairs))
 
     def plan(self, context: JobContext, *, dynamic: bool = False) -> "Plan":
         """How to quantize, by these settings."""

@@ -1,5 +1,6 @@
 """What a step of accuracy repair is to the simulation that takes it: its hooks, and the layer that they are given."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -81,3 +82,11 @@ class Repair(Plugin):
         """Correct a layer whose weights are quantized already."""
         del task
         yield from ()
+
+
+def adapted(spec: QuantSpec | None, repairs: Iterable[Repair]) -> QuantSpec | None:
+    """The spec of weights with which all the repairs go; None, which is float, stays. Raises as `adapt` does."""
+    if spec is not None:
+        for repair in repairs:
+            spec = repair.adapt(spec)
+    return spec

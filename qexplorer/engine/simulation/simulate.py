@@ -27,7 +27,7 @@ from qexplorer.engine.simulation.layers import (
 )
 from qexplorer.engine.simulation.prepared import Prepared
 from qexplorer.engine.simulation.recipe import LayerSpec, Recipe
-from qexplorer.engine.simulation.repair_step import LayerTask, Repair
+from qexplorer.engine.simulation.repair_step import LayerTask, Repair, adapted
 from qexplorer.engine.simulation.walk import Visit, walk
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, within
@@ -110,10 +110,7 @@ class Plan:
     def of(self, layer: str) -> LayerSpec:
         """The specs of a layer, with what the repairs make of them."""
         spec = self.recipe.of(layer) if self.only in ("", layer) else LayerSpec()
-        weights = spec.weights
-        for repair in self.repairs if weights is not None else ():
-            weights = repair.adapt(weights)  # pyright: ignore[reportArgumentType]
-        return LayerSpec(weights, spec.activations)
+        return LayerSpec(adapted(spec.weights, self.repairs), spec.activations)
 
 
 def simulate(source: Prepared, plan: Plan, journal: Journal | None = None, key: str = "") -> Steps[Simulated]:
