@@ -178,7 +178,7 @@ def test_a_study_runs_over_tls_by_mouse(qtbot: QtBot, open_window: Open, study: 
         qtbot.mouseClick(panel.run_button, LEFT)
         qtbot.waitUntil(lambda: bool(window.parts.history.runs()) and not window.jobs.unfinished, timeout=90_000)
         assert not window.failure
-        assert [line.status for line in panel.table.cells.lines] == ["done"]
+        assert [line.status for line in panel.table.lines.shown] == ["done"]
         (run,) = window.parts.history.runs()
         model = json.loads(run.result_json or "")["rows"][1]["artifact"]
         assert Path(model).parent == window.parts.history.folder(run.run_id)
@@ -219,7 +219,7 @@ def test_a_run_that_is_done_is_looked_at_with_a_click(
     looked: list[object] = []
     monkeypatch.setattr(window.parts.runs, "choose", looked.append)
     for i in (1, 0):
-        at = panel.table.visualRect(panel.table.cells.index(i, 0)).center()
+        at = panel.table.visualRect(panel.table.lines.index(i, 0)).center()
         qtbot.mouseClick(panel.table.viewport(), LEFT, pos=at)
     assert looked == [(("a-run", "w4a32"),)]
 
@@ -239,7 +239,7 @@ def test_the_size_says_which_one_it_is_and_the_time_left_is_in_words(
     qtbot.mouseClick(panel.run_button, LEFT)
     label = next(x for x in window.docks["study"].findChildren(QLabel) if x.text() == "1 runs")
     qtbot.waitUntil(lambda: label.text() == "1/2 int4, 2 min left")
-    header = panel.table.cells.headerData
+    header = panel.table.lines.headerData
     assert header(4, Qt.Orientation.Horizontal) == "Theoretical"
     assert "in their formats" in header(4, Qt.Orientation.Horizontal, Qt.ItemDataRole.ToolTipRole)
 

@@ -13,6 +13,7 @@ from qexplorer.engine.runs.findings import Front, TrainingFindings
 from qexplorer.engine.runs.layer_figures import LayerFigures
 from qexplorer.engine.runs.results import SIMULATED, Row, RunResult
 from qexplorer.engine.simulation.recipe import LayerSpec, Recipe
+from qexplorer.engine.simulation.repair_step import adapted
 from qexplorer.errors import UserError
 
 WEIGHTS, ACTIVATIONS, EITHER = "weights", "activations", "either"
@@ -188,9 +189,7 @@ def _check(recipe: Recipe, steps: list[str]) -> None:
     """Raise a `UserError` where repairs do not go with each other or with the spec of a layer's weights."""
     repairs = parse_repairs(",".join(steps))
     for own in (recipe.every, *(spec for _, spec in recipe.overrides)):
-        spec = own.weights
-        for repair in repairs if spec is not None else ():
-            spec = repair.adapt(spec)  # pyright: ignore[reportArgumentType]
+        adapted(own.weights, repairs)
 
 
 def _to_train(result: RunResult, recipe: Recipe, sentence: str) -> JobAdvice:

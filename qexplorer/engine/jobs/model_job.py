@@ -1,5 +1,6 @@
 """What every job on a model does: open it, measure it, convert it, measure what came of it, and time all together."""
 
+import dataclasses
 import tempfile
 import time
 from abc import abstractmethod
