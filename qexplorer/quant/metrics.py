@@ -95,7 +95,7 @@ METRICS = (
            lambda m: m.max_abs_error, "worst error", ".3e"),
     Metric("relative_rmse", "Relative error", "%", "‖e‖/‖x‖: the error beside the weights' own size.", "low",
            lambda m: m.relative_rmse, form=".3%"),
-    Metric("cosine", "Cosine", "", "Σxy/(‖x‖‖y‖): 1 where before and after point the same way.", "high",
+    Metric("cosine", "Cosine", "", "Σxy/(‖x‖‖y‖): 1 where both point the same way.", "high",
            lambda m: m.cosine, form=".6f"),
     Metric("clipped_fraction", "Clipped", "%", "Share of values beyond the codes, before clamping.", "low",
            lambda m: m.clipped_fraction, "clipped", ".3%"),

@@ -1,7 +1,7 @@
 """The figures of one tensor: SQNR large, the rest a quiet list; each with its unit and what it means."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVB
 
 from qexplorer.numbers import count, decibels, figure, percent, size
 from qexplorer.quant.analysis import Analysis
+from qexplorer.quant.metrics import METRICS, Metric
 from qexplorer.quant.params import EPS
 from qexplorer.widgets.bands import band_of
 from qexplorer.widgets.controls import caption
@@ -18,18 +19,19 @@ from qexplorer.widgets.theme import scaled
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the list."""
+    """One line of the list, of the figure `metric` of `Metrics` if of one."""
 
     label: str
     value: Callable[[Analysis], str]
     meaning: str
+    metric: str = ""
 
     def explained(self, a: Analysis) -> str:
         """What it means, and between which figures the true one lies where this one is of a sketch."""
-        metric = METRICS.get(self.label, "")
-        if metric not in a.bounds:
+        if self.metric not in a.bounds:
             return self.meaning
-        low, high = (self.value(replace(a, metrics=replace(a.metrics, **{metric: end}))) for end in a.bounds[metric])
+        metrics = (replace(a.metrics, **{self.metric: end}) for end in a.bounds[self.metric])
+        low, high = (self.value(replace(a, metrics=each)) for each in metrics)
         return f"{self.meaning} Estimated from a sketch; the exact value lies between {low} and {high}."
 
 
@@ -63,66 +65,36 @@ def _codes(a: Analysis) -> str:
     return f"{count(used)} of {count(codes)}"
 
 
-LINES = (
-    Line(
-        "Mean squared error",
-        lambda a: figure(a.metrics.mse),
-        "Σe²/n, in the square of the weights' unit. The MSE observer minimizes it.",
-    ),
-    Line(
-        "RMS error",
-        lambda a: figure(a.metrics.rmse),
-        "√(Σe²/n). Rounding alone gives about S/√12 ≈ 0.29 S.",
-    ),
-    Line("Mean absolute error", lambda a: figure(a.metrics.mae), "Σ|e|/n, the average distance from the original."),
-    Line(
-        "Worst error",
-        lambda a: figure(a.metrics.max_abs_error),
-        "max |e|. Above S/2 (S, toward zero) some value was clipped.",
-    ),
-    Line(
-        "Relative error", lambda a: percent(a.metrics.relative_rmse), "‖e‖/‖x‖: the error beside the weights' own size."
-    ),
-    Line(
-        "Cosine",
-        lambda a: f"{a.metrics.cosine:.6f}",
-        "Σxy/(‖x‖‖y‖): 1 where both point the same way.",
-    ),
-    Line(
-        "Clipped", lambda a: percent(a.metrics.clipped_fraction), "Share of values beyond the codes, before clamping."
-    ),
-    Line("Codes used", _codes, "Distinct codes in use, of those that the scheme allows."),
-    Line(
-        "Code entropy",
-        lambda a: f"{a.metrics.code_entropy_bits:.2f} bits",
-        "−Σ p·log₂ p of the codes: what they carry, and what a perfect compressor would need for each.",
-    ),
+WRITTEN: Mapping[str, Callable[[Analysis], str]] = {
+    "cosine": lambda a: f"{a.metrics.cosine:.6f}",
+    "code_utilization": _codes,
+    "code_entropy_bits": lambda a: f"{a.metrics.code_entropy_bits:.2f} bits",
+    "bits_per_weight": lambda a: f"{a.metrics.bits_per_weight:.3f}",
+    "bytes": lambda a: f"{size(a.metrics.bytes)}  ←  {size(a.metrics.original_bytes)}",
+    "nonfinite": lambda a: count(a.metrics.nonfinite),
+}
+"""The metrics that are not written as their unit has it."""
+
+
+def _line(metric: Metric) -> Line:
+    write = percent if metric.unit == "%" else figure
+    return Line(metric.title, WRITTEN.get(metric.key) or (lambda a: write(metric.read(a.metrics))), metric.help,
+                metric.key)  # fmt: skip
+
+
+SCALES = (
     Line(
         "Scale S",
         _scale,
         "The step between two levels; of many, the least and greatest. Never below 2⁻²³, as in torch.",
     ),
     Line("Zero point Z", _zero_point, "The code that stands for exactly 0."),
-    Line(
-        "Bits per weight",
-        lambda a: f"{a.metrics.bits_per_weight:.3f}",
-        "Codes, scales and zero points, divided by the number of weights.",
-    ),
-    Line(
-        "Size",
-        lambda a: f"{size(a.metrics.bytes)}  ←  {size(a.metrics.original_bytes)}",
-        "Theoretical size of this tensor when packed, with its scales; beside it, as stored in the file.",
-    ),
 )
-NONFINITE = Line(
-    "Not finite", lambda a: count(a.metrics.nonfinite), "NaN and infinite values in the file; in no figure here."
-)
-METRICS = {
-    "Mean squared error": "mse", "RMS error": "rmse", "Mean absolute error": "mae", "Worst error": "max_abs_error",
-    "Relative error": "relative_rmse", "Cosine": "cosine", "Clipped": "clipped_fraction",
-    "Codes used": "code_utilization", "Code entropy": "code_entropy_bits",
-}  # fmt: skip
-"""The lines that a sketch has a bound of."""
+_OF_METRICS = {metric.key: _line(metric) for metric in METRICS if metric.key != "sqnr_db"}
+NONFINITE = _OF_METRICS.pop("nonfinite")
+_COSTS = [_OF_METRICS.pop(key) for key in ("bits_per_weight", "bytes")]
+LINES = (*_OF_METRICS.values(), *SCALES, *_COSTS)
+"""Errors and codes, then scales, then what it costs."""
 
 
 def sqnr_bound(a: Analysis) -> str:
@@ -143,9 +115,7 @@ class MetricsList(QWidget):
         self._sqnr = QLabel("–")
         self._sqnr.setFont(scaled(2.2, bold=True))
         self._sqnr.setAccessibleName("SQNR in decibels")
-        self._sqnr.setToolTip(
-            "Signal-to-quantization-noise ratio, 10·log₁₀(Σx²/Σe²): one more bit is worth about 6 dB."
-        )
+        self._sqnr.setToolTip(METRICS[0].help)
         unit = QLabel("dB SQNR")
         unit.setFont(scaled(1.0, bold=True))
         self._band = caption(" ")
