@@ -28,7 +28,7 @@ class Layer:
     row: LayerRow
     scan: Scan
 
-    @cached_property
+    @property
     def shown(self) -> str:
         """Its name, made safe for the screen."""
         return printable(self.row.name)
