@@ -40,6 +40,11 @@ def _escape(character: str) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
+def plain(text: str) -> str:
+    """A text that is not taken for HTML where it is shown."""
+    return text.replace("<", "‹")
+
+
 def natural(text: str) -> tuple[tuple[int, str], ...]:
     """A key that sorts `features.2` before `features.10`."""
     return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in NUMBERS.split(text) if part)

@@ -233,7 +233,7 @@ def _when(run: Run) -> str:
 def _about(run: Run, settings: Mapping[str, Any], facts: str = "") -> str:
     """All that tells the run from others."""
     title = f"{job_title(run.job)}, run {run.run_id}"
-    return "\n".join(filter(None, (title, told(settings), facts, run.notes))).replace("<", "‹")
+    return "\n".join(filter(None, (title, told(settings), facts, run.notes)))
 
 
 def _float_title(what: str, model: str, data: str) -> str:

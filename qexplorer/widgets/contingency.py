@@ -8,6 +8,7 @@ from PySide6.QtGui import QFontMetricsF, QPainter, QPaintEvent, QPalette, QPen, 
 from PySide6.QtWidgets import QGridLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from qexplorer.numbers import count, figure, percent
+from qexplorer.text import plain
 from qexplorer.widgets.controls import RADIUS, caption
 from qexplorer.widgets.theme import LIGHT, Theme, scaled
 
@@ -103,7 +104,7 @@ class Grid(QWidget):
                 share = f" ({percent(n / counts.n)})" if counts.n else ""
                 meaning = f"{' and '.join(told) or 'All images'}: {images(n)}{share}"
                 cell.setText(count(n))
-                cell.setToolTip(meaning.replace("<", "‹"))
+                cell.setToolTip(plain(meaning))
                 cell.setAccessibleName(meaning)
         self._elide()
 
@@ -119,7 +120,7 @@ class Grid(QWidget):
         ):
             shown = QFontMetricsF(label.font()).elidedText(name, Qt.TextElideMode.ElideMiddle, room - 12)
             label.setText(shown)
-            label.setToolTip(name.replace("<", "‹"))
+            label.setToolTip(plain(name))
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)

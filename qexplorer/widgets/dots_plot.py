@@ -8,6 +8,7 @@ from PySide6.QtCore import QEvent, QPointF, Qt, Signal
 from PySide6.QtGui import QFocusEvent, QKeyEvent, QMouseEvent
 from PySide6.QtWidgets import QToolTip, QWidget
 
+from qexplorer.text import plain
 from qexplorer.widgets.axes import FigureAxis
 from qexplorer.widgets.plot import Plot
 
@@ -60,7 +61,7 @@ class DotsPlot(Plot):
         """What a dot says, and those that lie on it."""
         place = self.place_of(at)
         same = [i for i in range(len(self.places)) if (self.place_of(i) - place).manhattanLength() < 3]
-        return "\n\n".join(self.readings[i] for i in same[:TOLD]).replace("<", "‹")
+        return plain("\n\n".join(self.readings[i] for i in same[:TOLD]))
 
     def show_reading(self, at: int) -> None:
         """Let a dot speak that the keyboard came to."""

@@ -9,6 +9,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QStackedLayout, QVBoxLayout, QWidget
 
+from qexplorer import numbers
 from qexplorer.numbers import percent, size
 from qexplorer.presentation import FrontPoint
 from qexplorer.widgets.axes import LogAxis, PercentAxis, padded, unit_of
@@ -223,7 +224,6 @@ def words_of(point: FrontPoint, unit: tuple[float, str], *, interval: bool = Tru
     if point.top1 is not None:
         top1 = f"top-1 {percent(point.top1)}"
         if interval and point.top1_ci95 is not None:
-            low, high = point.top1_ci95
-            top1 += f" ({low * 100:.1f} – {high * 100:.1f} %)"
+            top1 += f" ({numbers.interval(point.top1_ci95)})"
         parts.append(top1)
     return " · ".join(parts)

@@ -10,6 +10,7 @@ from PySide6.QtGui import QPainter
 from PySide6.QtWidgets import QStyleOptionViewItem
 
 from qexplorer.numbers import MINUS
+from qexplorer.text import plain
 from qexplorer.widgets.theme import LIGHT, Theme, scaled
 from qexplorer.widgets.views import RIGHT, Index
 
@@ -227,11 +228,6 @@ class LineFilter(QSortFilterProxyModel, Generic[T]):
     def filterAcceptsRow(self, row: int, parent: Index) -> bool:
         source = self.sourceModel()
         return self._fits is None or (isinstance(source, Lines) and self._fits(source.line(row)))
-
-
-def plain(text: str) -> str:
-    """A text that Qt does not take for HTML."""
-    return text.replace("<", "‹")
 
 
 def as_tsv(columns: Sequence[Column[T]], lines: Sequence[T]) -> str:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from qexplorer.numbers import percent, size
+from qexplorer.numbers import interval, percent, size
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,10 @@ class SizePoint:
     @property
     def words(self) -> str:
         """The model and its figures, in lines."""
-        low, high = self.interval
         disk, packed = size(self.bytes_on_disk), size(self.bytes_theoretical)
         takes = f"{packed} in theory" if self.kind == "simulated" else f"{disk} on disk, {packed} in theory"
         kind = {"float": "Float model", "real": "REAL", "simulated": "SIMULATED"}[self.kind]
-        top1 = f"top-1 {percent(self.top1)}, with 95 % confidence {low * 100:.1f} – {high * 100:.1f} %"
+        top1 = f"top-1 {percent(self.top1)}, with 95 % confidence {interval(self.interval)}"
         return f"{self.title}\n{kind}: {takes}\n{top1}"
 
 

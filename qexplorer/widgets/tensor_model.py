@@ -10,9 +10,8 @@ from PySide6.QtCore import QAbstractItemModel, QModelIndex, QSortFilterProxyMode
 from PySide6.QtWidgets import QWidget
 
 from qexplorer import numbers
-from qexplorer.text import natural
+from qexplorer.text import natural, plain
 from qexplorer.widgets.filter_field import fitting
-from qexplorer.widgets.lines import plain
 from qexplorer.widgets.views import RIGHT, Index
 
 COLUMNS = ("Tensor", "Shape", "Type", "Values", "SQNR")

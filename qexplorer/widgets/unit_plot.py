@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QWidget
 
 from qexplorer.numbers import count, figure
 from qexplorer.presentation import Curve
+from qexplorer.text import plain
 from qexplorer.widgets.axes import FIGURES, PercentAxis, stepped
 from qexplorer.widgets.curve import points_of, thinned
 from qexplorer.widgets.marks import Mark
@@ -218,7 +219,7 @@ class UnitPlot(Plot):
             gap = view.mapViewToScene(QPointF(xs[near], ys[near])) - at
             if math.hypot(gap.x(), gap.y()) < best:
                 best = math.hypot(gap.x(), gap.y())
-                text = f"{curve.title}\n{self.x_title} {figure(xs[near])}: {figure(ys[near])}".replace("<", "‹")
+                text = plain(f"{curve.title}\n{self.x_title} {figure(xs[near])}: {figure(ys[near])}")
         return text
 
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:
