@@ -1,0 +1,125 @@
+"""Sessions, runs and studies that version 0.1 has left behind open as they were.
+
+`data/version_0_1` was written by that version: a session for every job, a history with a run of every job and one that
+was interrupted, and a study. `shown.json` and `runs.csv` are what it said of them.
+"""
+
+import csv
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qexplorer.engine.advice import advise_on
+from qexplorer.engine.jobs import jobs, present
+from qexplorer.engine.jobs.record import job_of
+from qexplorer.engine.runs.history import History
+from qexplorer.engine.runs.report import export
+from qexplorer.engine.runs.results import RunResult
+from qexplorer.engine.studies.manifest import Manifest
+from qexplorer.settings import values_of
+from qexplorer.state.session import load_session, save_session
+
+OLD = Path(__file__).parent / "data" / "version_0_1"
+SHOWN: dict[str, Any] = json.loads((OLD / "shown.json").read_text(encoding="utf-8"))
+DONE = sorted(run_id for run_id, run in SHOWN.items() if run["status"] == "done")
+SESSIONS = sorted(path.stem for path in (OLD / "sessions").glob("*.json"))
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> History:
+    """The old history, with the study, in a folder of its own."""
+    shutil.copy(OLD / "history.sqlite3", tmp_path / "history.sqlite3")
+    (tmp_path / "studies").mkdir()
+    study = json.loads((OLD / "study.json").read_text(encoding="utf-8"))["study_id"]
+    shutil.copy(OLD / "study.json", tmp_path / "studies" / f"{study}.json")
+    return History(tmp_path / "history.sqlite3")
+
+
+def result_of(history: History, run_id: str) -> RunResult:
+    return RunResult.from_json(history.get(run_id).result_json or "")
+
+
+def test_every_job_has_left_a_session_and_a_run() -> None:
+    assert set(SESSIONS) == {job.name for job in jobs}
+    assert {run["job"] for run in SHOWN.values()} == {job.name for job in jobs}
+
+
+@pytest.mark.parametrize("name", SESSIONS)
+def test_a_session_opens_and_is_kept_as_it_was(name: str, tmp_path: Path) -> None:
+    state = load_session(OLD / "sessions" / f"{name}.json")
+    assert state is not None
+    assert state.job.name == name
+    save_session(tmp_path / "again.json", state)
+    before, after = (
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in (OLD / "sessions" / f"{name}.json", tmp_path / "again.json")
+    )
+    assert after == before
+
+
+@pytest.mark.parametrize("run_id", SHOWN)
+def test_a_run_has_the_settings_that_it_had(history: History, run_id: str) -> None:
+    assert values_of(job_of(history.get(run_id))) == SHOWN[run_id]["settings"]
+
+
+def test_the_runs_are_listed_as_they_ended(history: History) -> None:
+    assert {run.run_id: run.status for run in history.runs()} == {k: run["status"] for k, run in SHOWN.items()}
+
+
+@pytest.mark.parametrize("run_id", DONE)
+def test_a_result_shows_what_it_showed(history: History, run_id: str) -> None:
+    result, before = result_of(history, run_id), SHOWN[run_id]
+    shown = present(result)
+    for row, rankings in before["rankings"].items():
+        assert [
+            [r.name, r.unit, r.low_is_worst, len(r.bars), r.bars[0].key, total([bar.value for bar in r.bars])]
+            for r in shown.rankings_of(row)
+        ] == rankings
+    curves = [[c.title, c.unit, len(c.xs), c.ys[-1]] for c in shown.curves.curves]
+    assert curves == [[*names, pytest.approx(last)] for *names, last in before["curves"]]
+    front = [len(shown.front), shown.chosen, shown.front[shown.chosen].overrides] if shown.front else None
+    assert front == before["front"]
+
+
+def total(values: list[float]) -> Any:
+    return pytest.approx(sum(value for value in values if math.isfinite(value)), abs=1e-6)
+
+
+@pytest.mark.parametrize("run_id", DONE)
+def test_advice_on_a_result_is_what_it_was(history: History, run_id: str) -> None:
+    advice = [[each.job, dict(each.settings)] for each in advise_on(result_of(history, run_id))]
+    assert advice == SHOWN[run_id]["advice"]
+
+
+@pytest.mark.parametrize("run_id", DONE)
+def test_a_result_that_is_written_again_says_the_same(history: History, run_id: str) -> None:
+    result = result_of(history, run_id)
+    assert RunResult.from_json(result.to_json()) == result
+
+
+def test_the_table_of_all_runs_is_the_same(history: History, tmp_path: Path) -> None:
+    assert export(history.runs(), tmp_path / "runs.csv") == ""
+    before, after = table(OLD / "runs.csv"), table(tmp_path / "runs.csv")
+    for row in before:
+        if row["job"] == "parity":  # that version wrote the observers of the preset here, as a Python dictionary
+            row["preset"] = "x86"
+    assert after == before
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+
+
+def test_a_study_is_gone_on_with_where_it_was(history: History) -> None:
+    study_id = json.loads((OLD / "study.json").read_text(encoding="utf-8"))["study_id"]
+    manifest = Manifest.open(study_id, history)
+    assert {history.get(run_id).status for run_id in manifest.run_ids.values()} == {"done"}
+
+
+def test_what_an_interrupted_run_has_done_is_still_there(history: History) -> None:
+    interrupted = next(run for run in history.runs() if run.status == "interrupted")
+    assert history.steps_done()[interrupted.run_id] > 0
