@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from qexplorer.cluster.artifact import ARRAYS, MODEL, STEP, Artifact, IncomingFile, read_chunk
-from qexplorer.engine.runs.history import History, Run, RunJournal
+from qexplorer.engine.runs.history import History, RunJournal
 from qexplorer.engine.runs.journal import Journal
+from qexplorer.engine.runs.run import Run
 from qexplorer.errors import UserError
 
 POLL_S = 0.2

@@ -2,8 +2,9 @@
 
 from qexplorer.cluster.address import LOCAL, NO_TLS, Tls, parse_address
 from qexplorer.cluster.remote import run_on_cluster
-from qexplorer.engine.runs.history import History, Run
+from qexplorer.engine.runs.history import History
 from qexplorer.engine.runs.results import RunResult
+from qexplorer.engine.runs.run import Run
 from qexplorer.engine.studies.local import run_locally
 from qexplorer.engine.studies.manifest import Manifest
 from qexplorer.engine.studies.status import DONE, StudyResult, StudyStatus

@@ -9,7 +9,8 @@ from qexplorer.commands import say, say_json, say_table
 from qexplorer.errors import UserError
 
 if TYPE_CHECKING:
-    from qexplorer.engine.runs.history import History, Run
+    from qexplorer.engine.runs.history import History
+    from qexplorer.engine.runs.run import Run
 
 EXAMPLES = """examples:
   qexplorer runs

@@ -11,10 +11,10 @@ from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from qexplorer.engine.jobs import Job, jobs
 from qexplorer.engine.jobs.model_job import ModelJob
-from qexplorer.engine.jobs.qat import STARTS, Qat
+from qexplorer.engine.jobs.qat import Qat
 from qexplorer.engine.jobs.record import job_of, recorded, resumed
 from qexplorer.engine.jobs.simulated_job import SimulatedJob
-from qexplorer.engine.jobs.starts import offers, origin
+from qexplorer.engine.jobs.starts import origin
 from qexplorer.engine.models.trust import Untrusted
 from qexplorer.engine.runs.results import RunResult
 from qexplorer.errors import UserError
@@ -222,15 +222,16 @@ class JobsPanel(Panel):
         return dataclasses.replace(job, **plain).settled(self.parts.history)
 
     def _on_offers_opening(self, name: str) -> None:
-        """Where training starts from is also any of the runs that will do."""
+        """What a setting may be by the run history is offered as well."""
         job = self.parts.store.state.job
-        if name == "start" and isinstance(job, SimulatedJob):
-            try:
-                lines = offers(job, self.parts.history)
-            except UserError as error:
-                self.banner.show_message(str(error))
-                return
-            self.form.show_offers(name, (*STARTS, *lines), lines)
+        try:
+            lines = job.offered(name, self.parts.history)
+        except UserError as error:
+            self.banner.show_message(str(error))
+            return
+        if lines is not None:
+            own = next(each.offers for each in schema(type(job)) if each.name == name)
+            self.form.show_offers(name, (*own, *lines), lines)
 
     def _on_changed(self, old: AppState, new: AppState) -> None:
         if new.job != old.job:
@@ -252,7 +253,7 @@ class JobsPanel(Panel):
                 form.hide()
         self.form.show()  # last: two at once would widen the window
         self.form.show_job(job)
-        self.form.show_fixed(job.taken, f"As in the run that is started from, {getattr(job, 'start', '')}")
+        self.form.show_fixed(job.taken, f"As in the run that is started from, {job.taken_from}")
         self.run_button.setToolTip(f"{job.title}: {job.help} (F5)")
         self._show_hint()
 

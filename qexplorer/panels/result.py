@@ -7,8 +7,8 @@ from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QStackedLayout, QWidget
 
 from qexplorer.engine.jobs import present
 from qexplorer.engine.jobs.presentation import Presentation, curves_of
-from qexplorer.engine.runs.history import Run
 from qexplorer.engine.runs.results import Row, RunResult
+from qexplorer.engine.runs.run import Run
 from qexplorer.errors import UserError
 from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.panels.titles import job_title, row_title

@@ -10,9 +10,10 @@ from PySide6.QtWidgets import QHBoxLayout, QInputDialog, QMenu, QMessageBox, QSt
 
 from qexplorer.engine.backends import ENGINES
 from qexplorer.engine.jobs.starts import origin
-from qexplorer.engine.runs.history import RESUMABLE, Run
+from qexplorer.engine.runs.history import RESUMABLE
 from qexplorer.engine.runs.report import export
 from qexplorer.engine.runs.results import Row, RunResult
+from qexplorer.engine.runs.run import Run
 from qexplorer.errors import UserError
 from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.panels.titles import job_title, model_title, row_title, specs_title, told

@@ -12,8 +12,9 @@ from typing import Any
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
 from qexplorer.engine.runs.curve_points import CurvePoint
-from qexplorer.engine.runs.history import History, Run
+from qexplorer.engine.runs.history import History
 from qexplorer.engine.runs.results import RunResult
+from qexplorer.engine.runs.run import Run
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps
 from qexplorer.state.latest import Latest

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from qexplorer.engine.runs.history import History, Run
+from qexplorer.engine.runs.history import History
 from qexplorer.engine.runs.report import COLUMNS, as_csv, export
 from qexplorer.engine.runs.results import Latency, Row
+from qexplorer.engine.runs.run import Run
 from qexplorer.errors import UserError
 from tests.results import a_result
 

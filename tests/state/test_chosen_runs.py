@@ -12,8 +12,9 @@ from pytestqt.qtbot import QtBot
 
 from qexplorer.engine.runs import history as history_module
 from qexplorer.engine.runs.curve_points import SamplesPoint
-from qexplorer.engine.runs.history import History, Run
+from qexplorer.engine.runs.history import History
 from qexplorer.engine.runs.results import Row
+from qexplorer.engine.runs.run import Run
 from qexplorer.state import chosen_runs
 from qexplorer.state.chosen_runs import ChosenRuns
 from qexplorer.state.runner import Runner

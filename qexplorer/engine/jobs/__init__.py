@@ -1,18 +1,17 @@
 """What can be done to a model: each file here is one job, started from the window or by `qexplorer run`."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import ClassVar, Self
 
 from qexplorer.engine.jobs.presentation import Presentation, presentation_of
+from qexplorer.engine.runs.history import History
 from qexplorer.engine.runs.journal import Journal
 from qexplorer.engine.runs.results import RunResult
 from qexplorer.plugins import Plugin, Registry
 from qexplorer.progress import Steps
-
-if TYPE_CHECKING:
-    from qexplorer.engine.runs.history import History
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,19 @@ class Job(Plugin):
         """The settings that an earlier run decides."""
         return ()
 
-    def settled(self, history: "History") -> Self:
+    @property
+    def taken_from(self) -> str:
+        """The id of that run; empty where there is none."""
+        return ""
+
+    def offered(self, name: str, history: History) -> Mapping[str, str] | None:
+        """What the history adds to the offers of a setting, and what is to be said of each; None where it adds nothing.
+
+        Raises `UserError` where the history cannot be read.
+        """
+        del name, history
+
+    def settled(self, history: History) -> Self:
         """The job with what it takes over from earlier runs. Raises a `UserError` where one of them will not do."""
         del history
         return self

@@ -1,10 +1,9 @@
 """Quantization-aware training."""
 
 import math
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
@@ -22,24 +21,26 @@ from qexplorer.engine.jobs.simulated_job import (
     row_name,
 )
 from qexplorer.engine.jobs.simulations import ON_DISK
+from qexplorer.engine.jobs.starts import TAKEN, check_same, earlier_run, offers, settled
+from qexplorer.engine.jobs.training_memory import memory_remark, places_of, training_memory
 from qexplorer.engine.measuring.row import Variant
-from qexplorer.engine.runs.findings import EarlierRun, Footprint, TrainingFindings, TrainingMemory
+from qexplorer.engine.runs.findings import TrainingFindings
+from qexplorer.engine.runs.history import History
 from qexplorer.engine.runs.journal import Journal
 from qexplorer.engine.runs.layer_figures import LayerFigures
 from qexplorer.engine.runs.results import SIMULATED, RunResult
 from qexplorer.engine.runs.run_spec import KernelSpec, RunSpec
 from qexplorer.errors import UserError
-from qexplorer.numbers import percent, size
+from qexplorer.numbers import percent
 from qexplorer.progress import Steps, within
 from qexplorer.quant.lsq import lsq_refusal
 from qexplorer.quant.spec import QuantSpec
-from qexplorer.settings import Choice, read, setting, write
+from qexplorer.settings import Choice, setting
 
 if TYPE_CHECKING:
     from qexplorer.engine.measuring.row import Test
     from qexplorer.engine.qat.model import QatModel
     from qexplorer.engine.qat.train import Trainer
-    from qexplorer.engine.runs.history import History
 
 VALIDATION, MOST_VALIDATION = 0.1, 1000
 """The share of the training samples that the best epoch is chosen by, and their greatest number."""
@@ -47,8 +48,6 @@ STARTED, TRAINED = 0.1, 0.92
 METHODS = {"ste": False, "lsq": True}
 STARTS = ("float", "ptq")
 """What training starts from; any other word is the id of a run."""
-START, FOOTPRINT = "qat/start", "qat/footprint"
-"""Where the journal has what is to be known of that run, and what a training step takes."""
 
 
 @jobs.register
@@ -98,29 +97,23 @@ class Qat(SimulatedJob):
 
     @property
     def taken(self) -> tuple[str, ...]:
-        from qexplorer.engine.jobs.starts import TAKEN
-
         return () if self.start in STARTS else TAKEN
 
-    def settled(self, history: "History") -> Self:
-        from qexplorer.engine.jobs.starts import settled
+    @property
+    def taken_from(self) -> str:
+        return "" if self.start in STARTS else self.start
 
+    def offered(self, name: str, history: History) -> Mapping[str, str] | None:
+        return offers(self, history) if name == "start" else None
+
+    def settled(self, history: History) -> Self:
         return self if self.start in STARTS else replace(self, **settled(self, self.start, history))
 
     def check_read(self, model: str, data: str, journal: Journal) -> None:
         """Where training goes on from a run, that has to be a run of this model and these data."""
         if self.start in STARTS:
             return
-        earlier = _earlier(journal)
-        if earlier is None:
-            from qexplorer.engine.jobs.starts import facts_of
-
-            earlier = facts_of(journal.earlier(self.start))
-            journal.put(START, write(earlier))
-        for kind, there, own in (("weights", earlier.model, model), ("data", earlier.data, data)):
-            if there != own:
-                what = f"The run “{self.start}” had other {kind}: SHA-256 {there[:12]}, not {own[:12]}."
-                raise UserError(what, "Use those, or choose another run.", field="start")
+        check_same(self.start, model, data, journal)
 
     def _check_lsq(self) -> None:
         if not METHODS[self.method]:
@@ -147,13 +140,13 @@ class Qat(SimulatedJob):
         return choose_engine("auto") if self.real else ""
 
     def convert(self, context: JobContext) -> Steps[Conversion]:
-        start = _earlier(context.journal)
+        start = earlier_run(context.journal)
         if start is not None:
             context = replace(context, seed=start.seed)  # by which calibration samples are chosen
         model = yield from within(self._begun(context), 0.0, STARTED)
         source = model.prepared
         trainer, notes = self._trainer(model, context)
-        memory = _training_memory(trainer, context)
+        memory = training_memory(trainer, context.journal)
         training = yield from within(trainer.run(), STARTED, TRAINED)
         every = self.recipe().every
         bytes_theoretical, average = model.sizes()
@@ -196,14 +189,15 @@ class Qat(SimulatedJob):
         import copy
 
         from qexplorer.engine.qat.memory import Checkpointed
-        from qexplorer.engine.qat.train import Schedule, Trainer
+        from qexplorer.engine.qat.schedule import Schedule
+        from qexplorer.engine.qat.train import Trainer
 
         train, validation = _split(context, self.seed)
         schedule = Schedule(self.epochs, self.batch, self.rate, self.observers_until, self.norms_until, self.seed)
         teacher = copy.deepcopy(context.module).to(context.device) if self.teacher == "float" else None
         forward, notes = None, []
         if self.checkpointing == "on" and model.prepared.traced:
-            forward = Checkpointed(model.prepared, _places(model))
+            forward = Checkpointed(model.prepared, places_of(model))
         elif self.checkpointing == "on":
             notes.append("Gradient checkpointing needs a traced model; it was left out.")
         batches = context.batches(self.calibration)
@@ -231,12 +225,7 @@ def _remarks(found: TrainingFindings) -> Iterator[str]:
     if start is not None:
         yield f"Trained on from the run {start.run_id}, whose {start.row} was at {percent(start.top1)}."
     if memory is not None:
-        off, on = memory.off, memory.on
-        yield (
-            f"A training step of {memory.batch} images holds {size(off.measured_bytes)} of activations (by "
-            f"formula {size(off.formula_bytes)}); with gradient checkpointing {size(on.measured_bytes)} "
-            f"({size(on.formula_bytes)}), and takes {on.seconds / off.seconds:.2f} times as long."
-        )
+        yield memory_remark(memory)
     yield from filter(None, (found.stopped, found.worse))
 
 
@@ -246,55 +235,3 @@ def _split(context: JobContext, seed: int) -> "tuple[Test, Test]":
     order = np.random.default_rng([seed, 1]).permutation(len(x))
     n = min(max(int(len(x) * VALIDATION), 1), MOST_VALIDATION)
     return (x[order[n:]], y[order[n:]]), (x[order[:n]], y[order[:n]])
-
-
-def _places(model: "QatModel") -> list[int]:
-    """Where the layers stand in the graph."""
-    from qexplorer.engine.simulation.stages import Stages
-
-    stages = Stages(model.prepared)
-    return [i for i, node in enumerate(stages.nodes) if node.op == "call_module" and str(node.target) in model.layers]
-
-
-def _earlier(journal: Journal) -> EarlierRun | None:
-    """The run that training goes on from, if it does."""
-    found = journal.get(START)
-    return None if found is None else read(EarlierRun, found, "the run that is started from")
-
-
-def _training_memory(trainer: "Trainer", context: JobContext) -> TrainingMemory | None:
-    """What a step of training takes, by the journal if it is there; None where the model is not traced."""
-    found = context.journal.get(FOOTPRINT)
-    if found is None and trainer.model.prepared.traced:
-        found = write(_measured(trainer))
-        context.journal.put(FOOTPRINT, found)
-    return None if found is None else read(TrainingMemory, found, "what a training step takes")
-
-
-def _measured(trainer: "Trainer") -> TrainingMemory:
-    """One step of training with gradient checkpointing and without."""
-    import copy
-
-    import torch
-
-    from qexplorer.engine.qat.memory import Checkpointed, formula, measured_peak
-
-    model = trainer.model
-    x = torch.tensor(trainer.train[0][: trainer.schedule.batch], device=model.device)
-    places = _places(model)
-    found: dict[str, Footprint] = {}
-    for name in ("off", "on"):
-        prepared = replace(model.prepared, module=copy.deepcopy(model.module).train())
-        forward = Checkpointed(prepared, places)
-        run = forward if name == "on" else prepared.module
-
-        def step(run: Any = run) -> None:
-            run(x).square().mean().backward()
-
-        step()  # gradients are there from the second step on
-        began = time.perf_counter()
-        step()
-        seconds = time.perf_counter() - began
-        cuts = forward.cuts if name == "on" else None
-        found[name] = Footprint(measured_peak(step), seconds, formula(prepared, x, cuts))
-    return TrainingMemory(len(x), **found)

@@ -5,8 +5,9 @@ import json
 from contextlib import suppress
 
 from qexplorer.engine.jobs import Job, jobs
-from qexplorer.engine.runs.history import History, Run
+from qexplorer.engine.runs.history import History
 from qexplorer.engine.runs.results import RunResult
+from qexplorer.engine.runs.run import Run
 from qexplorer.errors import UserError
 from qexplorer.progress import Steps
 from qexplorer.settings import read, write

@@ -6,11 +6,13 @@ from qexplorer.engine.jobs import jobs
 from qexplorer.engine.jobs.record import job_of
 from qexplorer.engine.jobs.simulated_job import SimulatedJob
 from qexplorer.engine.runs.findings import EarlierRun
-from qexplorer.engine.runs.history import History, Run
+from qexplorer.engine.runs.history import History
+from qexplorer.engine.runs.journal import Journal
 from qexplorer.engine.runs.results import SIMULATED, RunResult
+from qexplorer.engine.runs.run import Run
 from qexplorer.engine.simulation.recipe import FLOAT, FLOATS
 from qexplorer.errors import UserError
-from qexplorer.settings import schema
+from qexplorer.settings import read, schema, write
 from qexplorer.text import printable
 
 TAKEN = ("weight_spec", "activation_spec", "overrides", "repairs", "calibration")
@@ -18,6 +20,8 @@ TAKEN = ("weight_spec", "activation_spec", "overrides", "repairs", "calibration"
 SAME = ("model", "data", "weights")
 """The settings by which runs are offered; whether they fit is decided by fingerprints."""
 OFFERED = 20
+START = "qat/start"
+"""Where the journal of training has what is to be known of the run."""
 
 
 def origin(run: Run) -> SimulatedJob:
@@ -81,6 +85,24 @@ def facts_of(run: Run) -> EarlierRun:
     if row is None:
         raise UserError(f"The run “{printable(run.run_id)}” has no simulated result.", "Run it again.", field="start")
     return EarlierRun(run.run_id, run.job, row.name, row.top1, result.seed, result.model.sha256, result.data.sha256)
+
+
+def earlier_run(journal: Journal) -> EarlierRun | None:
+    """The run that training goes on from, if it does and the journal knows it by now."""
+    found = journal.get(START)
+    return None if found is None else read(EarlierRun, found, "the run that is started from")
+
+
+def check_same(run_id: str, model: str, data: str, journal: Journal) -> None:
+    """Raise a `UserError` where the run that is started from is not of this model and these data, by their SHA-256."""
+    earlier = earlier_run(journal)
+    if earlier is None:
+        earlier = facts_of(journal.earlier(run_id))
+        journal.put(START, write(earlier))
+    for kind, there, own in (("weights", earlier.model, model), ("data", earlier.data, data)):
+        if there != own:
+            what = f"The run “{run_id}” had other {kind}: SHA-256 {there[:12]}, not {own[:12]}."
+            raise UserError(what, "Use those, or choose another run.", field="start")
 
 
 def offers(job: SimulatedJob, history: History) -> dict[str, str]:

@@ -15,6 +15,7 @@ from torch.nn import functional as F  # noqa: N812  torch's own name for it
 from qexplorer.engine.measuring.evaluate import Evaluation, evaluate
 from qexplorer.engine.measuring.row import Test
 from qexplorer.engine.qat.model import QatModel
+from qexplorer.engine.qat.schedule import Schedule
 from qexplorer.engine.runs.curve_points import EpochPoint
 from qexplorer.engine.runs.journal import Journal
 from qexplorer.engine.simulation.calibrate import Batches
@@ -23,36 +24,12 @@ from qexplorer.progress import Progress, Steps, within
 from qexplorer.settings import read
 
 STATE = "qat/state"
-WARM_UP = 0.05
-"""The share of all steps in which the learning rate rises to its greatest."""
 SOFTNESS = 2.0
 """The temperature at which outputs are compared with the teacher's (Hinton et al. 2015)."""
 TRAINED = 0.9
 """The share of an epoch that is training; the rest is validation."""
 FAR = 1.5
 """An epoch whose mean loss is so many times that of the first step, and that of equal outputs, has diverged."""
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """`epochs` of batches of `batch` images; learning rate `rate`, rising at first and then following a cosine to 0.
-
-    From epoch `observers_until` on ranges stay, and from `norms_until` on batch norm does.
-    """
-
-    epochs: int
-    batch: int
-    rate: float
-    observers_until: int
-    norms_until: int
-    seed: int
-
-    def rate_at(self, step: int, steps: int) -> float:
-        """The learning rate of a step, of so many in all."""
-        warm = max(int(steps * WARM_UP), 1)
-        if step < warm:
-            return self.rate * (step + 1) / warm
-        return self.rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(steps - warm, 1)))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from qexplorer.engine.runs.journal import EVALUATED, POINT, Arrays, Journal, load_arrays, save_arrays
 from qexplorer.engine.runs.process import host_name, is_alive, own_token
+from qexplorer.engine.runs.run import Run
 from qexplorer.errors import UserError
 from qexplorer.folders import data_folder, disk_errors
 from qexplorer.text import printable
@@ -51,21 +51,6 @@ REMEDIES = {
     sqlite3.SQLITE_BUSY: "Another program holds it; try again.",
     sqlite3.SQLITE_IOERR: "Check that disk.",
 }
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run. `status` is running, done, failed, cancelled or interrupted; the times are ISO 8601 in UTC."""
-
-    run_id: str
-    job: str
-    status: str
-    started: str
-    ended: str | None
-    config_json: str
-    result_json: str | None
-    error: str | None
-    notes: str = ""
 
 
 class History:

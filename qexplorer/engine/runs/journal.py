@@ -6,18 +6,16 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qexplorer.engine.runs.curve_points import CurvePoint, read_point
+from qexplorer.engine.runs.run import Run
 from qexplorer.errors import UserError
 from qexplorer.folders import write_whole
 from qexplorer.text import printable
-
-if TYPE_CHECKING:
-    from qexplorer.engine.runs.history import Run
 
 EVALUATED, POINT = "evaluated/", "point/"
 """What keys begin with: of rows that were evaluated, and of points of curves that are shown while the run goes on."""
@@ -62,7 +60,7 @@ class Journal:
         """Enter a point of the run's curves, such as an epoch; points come in the order of their places."""
         self.put(f"{POINT}{place:06}", point.to_json())
 
-    def earlier(self, run_id: str) -> "Run":
+    def earlier(self, run_id: str) -> Run:
         """An earlier run of the history that this journal belongs to. Raises `UserError` where there is none."""
         name = printable(run_id)
         what = f"The run “{name}” is not known here: this run is in no history, or in that of another machine."

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from qexplorer.engine.runs.history import Run
 from qexplorer.engine.runs.results import Latency, Row, RunResult
+from qexplorer.engine.runs.run import Run
 from qexplorer.errors import UserError
 from qexplorer.folders import write_whole
 
