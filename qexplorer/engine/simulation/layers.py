@@ -1,5 +1,6 @@
 """One layer quantized: its weights on a grid, its input through a fake-quantize, and what both take."""
 
+import math
 from typing import Any
 
 import torch
@@ -60,6 +61,25 @@ def sqnr_db(original: Tensor, other: Tensor) -> float:
 def ratio_db(signal: float, noise: float) -> float:
     """10·log10(signal / noise); infinite without noise, 0 where there is neither, and −∞ where noise is not finite."""
     return 0.0 if signal == noise == 0 else metrics.sqnr_db(signal, noise)
+
+
+def output_error(
+    float_layer: nn.Module, layer: nn.Module, float_inputs: list[Tensor], inputs: list[Tensor]
+) -> tuple[float, float | None]:
+    """Of a layer's output in the quantized model so far, against that in the float model: its SQNR in dB, and the share
+    of its squared error that is a shift of channels' means, which a bias could correct; None where there is no error.
+    """
+    signal = noise = 0.0
+    values, shifts = 0, torch.zeros(())
+    for x, twin in zip(inputs, float_inputs, strict=True):
+        y = float_layer(twin)
+        error = by_channel(layer, y - layer(x))
+        signal += float(y.square().sum(dtype=torch.float32))
+        noise += float(error.square().sum(dtype=torch.float32))
+        shifts = shifts + error.sum(dim=1, dtype=torch.float32).cpu()
+        values += error.shape[1]
+    shifted = float(shifts.square().sum()) / max(values, 1)
+    return ratio_db(signal, noise), shifted / noise if 0 < noise < math.inf else None
 
 
 def input_bits(quantizer: FakeQuantize) -> int:

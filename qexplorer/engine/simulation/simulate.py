@@ -1,6 +1,5 @@
 """A float model → its simulated quantized copy: repairs, calibration, and the weights of each layer on their grid."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,12 +15,11 @@ from qexplorer.engine.runs.journal import Journal
 from qexplorer.engine.runs.layer_figures import LayerFigures
 from qexplorer.engine.simulation.calibrate import Batches, calibrate
 from qexplorer.engine.simulation.layers import (
-    by_channel,
     dequantized,
     input_bits,
     layer_bits,
+    output_error,
     quantize_input,
-    ratio_db,
     sqnr_db,
     weight_quantizer,
 )
@@ -175,7 +173,7 @@ class _Builder:
             figures = replace(figures, bias_shift=bias_shift, note=note)
         with torch.no_grad():
             if visit:
-                output_db, mean_shift = output_error(self.model.layers[name], layer, visit)
+                output_db, mean_shift = output_error(self.model.layers[name], layer, visit.float_inputs, visit.inputs)
                 figures = replace(figures, output_sqnr_db=output_db, mean_shift=mean_shift)
             bits = layer_bits(weight, spec.weights) / weight.numel()
             return replace(figures, weight_sqnr_db=sqnr_db(weight, layer.weight), bits=bits)
@@ -228,23 +226,6 @@ def _restore(layer: Any, kept: dict[str, Any], plain: dict[str, Any]) -> QuantPa
     for name in kept.keys() & PARTS:
         setattr(layer, name, nn.Parameter(torch.tensor(kept[name]).to(like), requires_grad=False))
     return read_params(plain, {name: kept[name] for name in kept.keys() - PARTS})
-
-
-def output_error(float_layer: nn.Module, layer: nn.Module, visit: Visit) -> tuple[float, float | None]:
-    """Of a layer's output in the quantized model so far, against that in the float model: its SQNR in dB, and the share
-    of its squared error that is a shift of channels' means, which a bias could correct; None where there is no error.
-    """
-    signal = noise = 0.0
-    values, shifts = 0, torch.zeros(())
-    for x, twin in zip(visit.inputs, visit.float_inputs, strict=True):
-        y = float_layer(twin)
-        error = by_channel(layer, y - layer(x))
-        signal += float(y.square().sum(dtype=torch.float32))
-        noise += float(error.square().sum(dtype=torch.float32))
-        shifts = shifts + error.sum(dim=1, dtype=torch.float32).cpu()
-        values += error.shape[1]
-    shifted = float(shifts.square().sum()) / max(values, 1)
-    return ratio_db(signal, noise), shifted / noise if 0 < noise < math.inf else None
 
 
 def sizes_of(model: Prepared, specs: dict[str, LayerSpec], inputs: dict[str, FakeQuantize]) -> tuple[int, float]:
