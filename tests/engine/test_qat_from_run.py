@@ -213,14 +213,14 @@ def test_a_run_that_did_not_finish_is_refused(done: Done) -> None:
     run_id = done.history.start("weight-only", {**SMALL, **PTQ})
     for end in (lambda: None, lambda: done.history.cancel(run_id)):
         end()
-        with pytest.raises(UserError, match=f"“{run_id}” is (running|cancelled).*that is done"):
+        with pytest.raises(UserError, match=f"“{run_id}” is (running|cancelled).*finished run"):
             train(done, start=run_id)
 
 
 @pytest.mark.parametrize(("part", "words"), [("model", "other weights"), ("data", "other data")])
 def test_a_run_with_other_weights_or_data_is_refused(done: Done, part: str, words: str) -> None:
     run_id = done.history.start("weight-only", {**SMALL, **PTQ})
-    other = dataclasses.replace(done.run, **{part: {**getattr(done.run, part), "sha256": "0" * 64}})
+    other = dataclasses.replace(done.run, **{part: dataclasses.replace(getattr(done.run, part), sha256="0" * 64)})
     done.history.finish(run_id, other.to_json())
     with pytest.raises(UserError, match=f"“{run_id}” had {words}: SHA-256 0000"):
         train(done, start=run_id)
