@@ -23,6 +23,7 @@ from qexplorer.widgets.cells_table import CellLine, CellsTable
 from qexplorer.widgets.controls import Button, caption
 from qexplorer.widgets.fields import Editor, titled
 from qexplorer.widgets.messages import Placeholder
+from qexplorer.widgets.offered import Offered
 
 
 @panels.register
@@ -48,7 +49,8 @@ class StudyPanel(Panel):
         where = self._editor.controls["on"]
         where.setObjectName("study_where")
         cells["on"].setMaximumWidth(280)
-        where.textChanged.connect(self._on_where_typed)
+        if isinstance(where, Offered):  # as every text is
+            where.textChanged.connect(self._on_where_typed)
         self._editor.edited.connect(self._on_edited)
         self._editor.refused.connect(self._check)
         self.run_button = Button("Run study", primary=True)

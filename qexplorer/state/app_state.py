@@ -83,6 +83,6 @@ def describe(old: AppState, new: AppState) -> str:
     """What differs between two states, in a few words for the undo menu, e.g. `format INT8 → INT4`."""
     if old.spec != new.spec:
         before, after = old.spec.to_json(), new.spec.to_json()
-        name = next(k for k in before if before[k] != after[k])
-        return f"{name.replace('_', ' ')} {before[name]} → {after[name]}"
+        first = next(each for each in schema(QuantSpec) if before[each.name] != after[each.name])
+        return f"{first.title.lower()} {before[first.name]} → {after[first.name]}"
     return next((each.title for each in schema(AppState) if getattr(old, each.name) != getattr(new, each.name)), "")
