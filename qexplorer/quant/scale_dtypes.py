@@ -5,7 +5,7 @@ for each group and a float32 for the tensor), QLoRA's double quantization as bit
 """
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -46,8 +46,8 @@ class ScaleDtype:
     name: str
     title: str
     help: str
+    order: int = field(default=100, kw_only=True)
     bits: ClassVar[int]
-    order: ClassVar[int] = 100
     signed: ClassVar[bool] = False
     power: ClassVar[bool] = False
     late: ClassVar[bool] = False
@@ -87,7 +87,6 @@ class Float32(ScaleDtype):
     """As exact as the arithmetic."""
 
     bits: ClassVar[int] = 32
-    order: ClassVar[int] = 0
     signed: ClassVar[bool] = True
 
     def scale_for(self, request: ScaleRequest) -> Floats:

@@ -38,11 +38,11 @@ class Format(ABC):
     code_bits: int = 0
     group_bits: int = 0
     defaults: Mapping[str, Any] = field(default_factory=dict[str, Any], compare=False)
+    order: int = 100
 
     applies: ClassVar[Fields]
     kind: ClassVar[str]
     help: ClassVar[str]
-    order: ClassVar[int]
     uniform: ClassVar[bool] = False
     """Whether codes are whole numbers, one scale apart."""
     scaled: ClassVar[bool] = True

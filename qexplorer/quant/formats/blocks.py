@@ -25,7 +25,7 @@ class Block(Format):
 
     element: Format
     scale_dtype: ScaleDtype
-    order: ClassVar[int] = 20
+    order: int = 20
     applies: ClassVar[Fields] = frozenset(("scale_dtype", "observer", "rounding", "division"))
     kind: ClassVar[str] = "has symmetric blocks of a fixed size"
     help: ClassVar[str] = "Small elements in blocks, each with a small scale of its own. Made for hardware."

@@ -34,7 +34,7 @@ class Codebook(Format):
     """`levels[code]` is what a code stands for before the scale: `x̂ = levels[code]·s`, `s` = absmax of the group."""
 
     levels: tuple[float, ...]
-    order: ClassVar[int] = 30
+    order: int = 30
     applies: ClassVar[Fields] = frozenset(("granularity", "scale_dtype", "observer", "division"))
     kind: ClassVar[str] = "is a table of levels around zero, and the nearest one wins"
     help: ClassVar[str] = "Levels where normal weights are dense. Meant for groups of 64 neighbours."

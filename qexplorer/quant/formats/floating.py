@@ -17,7 +17,7 @@ class Float(Format):
     """A plain cast, ties to the even code."""
 
     number: Minifloat
-    order: ClassVar[int] = 10
+    order: int = 10
     applies: ClassVar[Fields] = frozenset()
     scaled: ClassVar[bool] = False
     kind: ClassVar[str] = "is a plain cast: it has no scale"

@@ -38,7 +38,7 @@ class GgufBlock(Format):
     least: int
     most: int
     rounding: Rounding
-    order: ClassVar[int] = 40
+    order: int = 40
     applies: ClassVar[Fields] = frozenset()
     kind: ClassVar[str] = "has blocks and a rule of its own, which are ggml's"
     help: ClassVar[str] = "Blocks as in GGUF files, to the bit as llama.cpp's reference quantizes them."

@@ -25,7 +25,7 @@ class Integer(Format):
     bits: int
     signed: bool = True
     uniform: ClassVar[bool] = True
-    order: ClassVar[int] = 0
+    order: int = 0
     kind: ClassVar[str] = "is an integer"
     applies: ClassVar[Fields] = frozenset(
         ("scheme", "convention", "granularity", "scale_dtype", "observer", "rounding", "division")
@@ -87,7 +87,6 @@ class Integer(Format):
 class Ternary(Integer):
     """−S, 0 and S. With `absmean`, S is the mean magnitude: the weights of BitNet b1.58 (arXiv 2402.17764)."""
 
-    order: ClassVar[int] = 30
     kind: ClassVar[str] = "has the levels −S, 0 and S"
     applies: ClassVar[Fields] = frozenset(("granularity", "scale_dtype", "observer", "rounding", "division"))
     help: ClassVar[str] = "Three levels. With the mean magnitude as scale: the weights of BitNet b1.58."
@@ -109,6 +108,6 @@ def integer(bits: int, *, signed: bool) -> Integer:
 
 
 TERNARY = Ternary(name="ternary", family="Ternary and binary", label="Ternary", storage_bits=2, extent=(-1, 1, 3),
-                  defaults={"observer": AbsMean()}, bits=2)  # fmt: skip
+                  defaults={"observer": AbsMean()}, order=30, bits=2)  # fmt: skip
 
 formats.register(*(integer(bits, signed=signed) for signed in (True, False) for bits in WIDTHS))

@@ -24,7 +24,7 @@ class KMeans(Format):
     """2^bits levels a group, each the mean of the values nearest to it: Lloyd's iteration from companded quantiles."""
 
     bits: int
-    order: ClassVar[int] = 50
+    order: int = 50
     applies: ClassVar[Fields] = frozenset(("granularity",))
     learns: ClassVar[bool] = True
     kind: ClassVar[str] = "learns its levels from the values: there is no scale"
