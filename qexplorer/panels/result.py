@@ -62,6 +62,8 @@ class ResultPanel(Panel):
         self._which.setMinimumContentsLength(10)
         self._which.activated.connect(self._show_bars)
         self._use = Button("")
+        self._use.setAccessibleName("Use in the next job")
+        self._use.setToolTip("Put what is selected here into the settings of the next job")
         self._use.clicked.connect(self._on_use)
         row = QHBoxLayout(self._head)
         row.setContentsMargins(12, 0, 12, 0)
