@@ -22,6 +22,7 @@ from qexplorer.engine.runs.history import History
 from qexplorer.engine.runs.results import RunResult
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, finish
+from qexplorer.settings import schema
 
 QUICK = PtqStatic(preset="pytorch_default", calibration=16, limit=8, threads=1)
 
@@ -263,9 +264,9 @@ def test_an_evaluation_leaves_no_empty_folder(history: History, monkeypatch: pyt
 
 def test_every_setting_says_what_it_is() -> None:
     for job in jobs:
-        for f in dataclasses.fields(job):
-            assert f.metadata["title"]
-            assert f.metadata["help"]
+        for each in schema(job):
+            assert each.title
+            assert each.help
 
 
 def test_an_engine_that_is_not_supported_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -335,7 +335,7 @@ def test_each_row_has_the_overrides_and_says_so(runs: tuple[RunResult, RunResult
     twin = layers_of(result, "w8a8")
     assert twin["head"].spec == "float"
     assert twin[QKV].spec == "int8 / uint8 affine"
-    assert layers_of(result, "x86")[QKV]["weight_sqnr_db"] == pytest.approx(twin[QKV].weight_sqnr_db)
+    assert layers_of(result, "x86")[QKV].weight_sqnr_db == pytest.approx(twin[QKV].weight_sqnr_db)
     for row in result.rows[1:3]:
         assert row.note.startswith("Stayed float32: head. What an int8 layer hands them was rounded to 8 bits.")
     assert "Stayed float32" not in "".join(row.note for row in plain.rows)
@@ -344,8 +344,8 @@ def test_each_row_has_the_overrides_and_says_so(runs: tuple[RunResult, RunResult
 def test_sizes_are_those_of_what_is_there(runs: tuple[RunResult, RunResult]) -> None:
     plain, result = runs
     sizes = {p: [r.rows[i].bytes_theoretical for r in runs] for i, p in enumerate(PRESETS, 1)}
-    out, k = layers_of(result, "x86")["head"]["shape"]
-    channels = layers_of(result, "x86")[QKV]["shape"][0]
+    out, k = layers_of(result, "x86")["head"].shape
+    channels = layers_of(result, "x86")[QKV].shape[0]
     output = 4 + 1  # the scale and zero point of an output that is no longer quantized
     grown = {name: after - before for name, (before, after) in sizes.items()}
     assert grown["pytorch_default"] == 3 * out * k - 4 - output
@@ -408,7 +408,7 @@ def test_the_command_line_takes_them(capsys: pytest.CaptureFixture[str], tmp_pat
     command = ["run", "ptq-static", *words, "--preset", "pytorch_default", "--overrides", "h*=fp32", "--json"]
     assert main(command) == 0
     document = json.loads(capsys.readouterr().out)
-    specs = {layer.name: layer.spec for layer in document["layers"]}
+    specs = {layer["name"]: layer["spec"] for layer in document["layers"]}
     assert specs.pop("head") == "float"
     assert set(specs.values()) == {"int8 full_span"}
     assert main([*command[:-2], "head=int3", "--json"]) == 2
