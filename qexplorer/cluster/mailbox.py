@@ -7,7 +7,7 @@ from io import BufferedIOBase, BytesIO
 from pathlib import Path
 from typing import Any, Self
 
-from qexplorer.cluster.artifact import ARRAYS, MODEL, STEP, Artifact, IncomingFile, read_chunk
+from qexplorer.cluster.artifact import ARRAYS, STEP, Artifact, IncomingFile, read_chunk
 from qexplorer.engine.runs.history import History, RunJournal
 from qexplorer.engine.runs.journal import Journal
 from qexplorer.engine.runs.run import Run
@@ -73,11 +73,6 @@ class Mailbox:
             self._wait()
         finally:
             self._outgoing = None
-
-    def send_model(self, name: str, file: Path) -> None:
-        """Send the file of a model that the run made."""
-        with file.open("rb") as content:
-            self.send(MODEL, name, content)
 
     def read(self, number: int, offset: int, size: int) -> bytes | None:
         """A chunk of the artifact with that number; None where it is no longer on offer."""

@@ -49,7 +49,10 @@ def _read_done(status: StudyStatus, history: History, manifest: Manifest) -> Ste
             raise UserError(what, "Wait for it, or cancel it there.", field="resume")
         status.change(each.key, run_id=run.run_id)
         if run.status == DONE:
-            _finish(status, each.key, run)
+            try:
+                status.finish(each.key, RunResult.from_json(run.result_json or ""))
+            except UserError as error:
+                status.fail(each.key, str(error))
         yield status.progress(phase)
 
 
@@ -59,10 +62,3 @@ def _found(history: History, run_id: str) -> Run | None:
         return history.get(run_id) if run_id else None
     except UserError:
         return None
-
-
-def _finish(status: StudyStatus, key: str, run: Run) -> None:
-    try:
-        status.finish(key, RunResult.from_json(run.result_json or ""))
-    except UserError as error:
-        status.fail(key, str(error))

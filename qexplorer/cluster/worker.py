@@ -1,14 +1,13 @@
 """What a worker does: run one job, report its progress, and send what it has finished."""
 
 import json
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from qexplorer.cluster.artifact import Artifact
+from qexplorer.cluster.artifact import MODEL, Artifact
 from qexplorer.cluster.mailbox import Mailbox, Unwanted
 from qexplorer.cluster.messages import Message, Offered, Started, Stepped
 from qexplorer.cluster.versions import require_versions, versions
@@ -47,8 +46,8 @@ def run_on_worker(job: str, settings_json: str, wanted: Mapping[str, str], topic
 
     with (
         ONE_AT_A_TIME,
-        _own_folder(worker.local_directory) as folder,
-        Mailbox(task, folder, offer, is_wanted) as mailbox,
+        TemporaryDirectory(prefix="run-", dir=worker.local_directory, ignore_cleanup_errors=True) as folder,
+        Mailbox(task, Path(folder), offer, is_wanted) as mailbox,
     ):
         if not is_wanted():
             return ""
@@ -77,12 +76,6 @@ def _run(job: str, settings_json: str, mailbox: Mailbox, send: Callable[[str, fl
     result = finish(own.run(mailbox.folder, journal), report)
     for row in result.rows:
         if row.artifact is not None:
-            mailbox.send_model(row.name, Path(row.artifact))
+            with Path(row.artifact).open("rb") as content:
+                mailbox.send(MODEL, row.name, content)
     return result.to_json()
-
-
-@contextmanager
-def _own_folder(parent: str) -> Iterator[Path]:
-    """A folder in the worker's, which is removed afterwards."""
-    with tempfile.TemporaryDirectory(prefix="run-", dir=parent, ignore_cleanup_errors=True) as folder:
-        yield Path(folder)

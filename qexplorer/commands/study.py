@@ -25,23 +25,24 @@ four_bits.toml:
   [settings]                        # what all runs share: any field of the job (`qexplorer run JOB --help`)
   data = "digits"
   limit = 100
-  [grid]                            # lists, of which every combination is a run; any field of the job
+  [grid]                            # lists of values for any field of the job; every combination is a run
   model = ["mobilenet_v2_digits", "vit_digits"]
   weight_spec = ["int8 channel:0", "int4 channel:0 mse"]
   repairs = ["fold", "fold,mse_clip,gptq"]
   seed = [0, 1]
 
 Every run is in the run history (`qexplorer runs`). A run that fails does not stop the others; the exit code is then 2.
---resume takes a study up again with the same file: runs that are done are not run again, others go on.
+--resume continues a study with the same file: finished runs are not repeated, the others go on.
 
 on a cluster (pip install "qexplorer[cluster]"):
   dask scheduler                                          on one machine
-  dask worker tcp://HOST:8786 --nthreads 1                on each that shall work, once a process
-Each worker needs qexplorer and torch in the versions of this program. Files of your own (models, weights, data) have to
-lie on every worker under the same path; code among them has to be trusted there. The models that a run makes come back
-to the run history, up to 4 GB each; so does every finished step, with which another worker goes on if one is lost.
+  dask worker tcp://HOST:8786 --nthreads 1                on every machine that takes part, once per process
+Each worker needs the same versions of qexplorer and torch as this machine. Your own files (models, weights, data) must
+be on every worker under the same path, and code among them must be trusted there. The models that a run makes are
+copied back to the run history, up to 4 GB each, and so is every finished step: if a worker is lost, another continues
+from there.
 Runs that share a machine slow each other down: measure latencies with one worker a machine, or write timing = "off".
-Everyone who can reach a tcp:// scheduler can run programs on its workers: use it in a network that you trust, and
+Anyone who can reach a tcp:// scheduler can run programs on its workers: use it only in a network that you trust, and
 tls:// elsewhere."""
 
 
@@ -50,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("study", metavar="STUDY.toml", help="what to run; the format is shown below")
     place = "here, or on the Dask scheduler at tcp://HOST:PORT or tls://HOST:PORT; default local"
     parser.add_argument("--on", default="local", metavar="local|ADDRESS", help=place)
-    parser.add_argument("--resume", default="", metavar="STUDY_ID", help="go on with a study that was begun earlier")
+    parser.add_argument("--resume", default="", metavar="STUDY_ID", help="continue a study that was started earlier")
     parser.add_argument("--tls-ca", default="", metavar="FILE", help="for tls://: the authority's certificate, PEM")
     parser.add_argument("--tls-cert", default="", metavar="FILE", help="for tls://: your certificate, PEM")
     parser.add_argument("--tls-key", default="", metavar="FILE", help="for tls://: its key, PEM")

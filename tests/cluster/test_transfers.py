@@ -64,7 +64,8 @@ def send_model(model: Path) -> Work:
 
     def work(mailbox: Mailbox) -> None:
         mailbox.journal()
-        mailbox.send_model("w8a32", model)
+        with model.open("rb") as content:
+            mailbox.send(MODEL, "w8a32", content)
 
     return work
 
@@ -95,7 +96,8 @@ def test_a_model_comes_in_chunks_under_a_name_made_here(start: Start, history: H
 
     def work(mailbox: Mailbox) -> None:
         mailbox.journal()
-        mailbox.send_model("../../../evil\n/w8a32", model)
+        with model.open("rb") as content:
+            mailbox.send(MODEL, "../../../evil\n/w8a32", content)
         stay.set()
         wait(mailbox)
 
