@@ -59,7 +59,7 @@ class StudyPanel(Panel):
         self.run_button.setToolTip("Run every combination of the grid; each is a run of its own in Runs")
         self.run_button.clicked.connect(self.start)
         self.cancel_button = Button("Cancel")
-        self.cancel_button.setToolTip("Stop the study; runs that are done stay")
+        self.cancel_button.setToolTip("Stop the study; finished runs are kept")
         self.cancel_button.setAccessibleName("Cancel the study")
         self.cancel_button.clicked.connect(self._on_cancel)
         self.cancel_button.setEnabled(False)
@@ -79,7 +79,7 @@ class StudyPanel(Panel):
         self.body.addWidget(self._tls)
         self.body.addWidget(self._refusal)
         empty = Placeholder(
-            "No study yet", "Choose a TOML file: every combination of its grid is run, and stands here."
+            "No study yet", "Choose a TOML file. Every combination of its grid becomes a run and is listed here."
         )
         content = QWidget()
         self._stack = QStackedLayout(content)
@@ -201,7 +201,7 @@ class StudyPanel(Panel):
             case Cancelled():
                 runs = (replace(run, status="cancelled") if run.status == RUNNING else run for run in self.runs)
                 self._show(tuple(runs))
-                self._remark.setText("cancelled; runs that are done stay")
+                self._remark.setText("cancelled; finished runs are kept")
             case _:
                 pass
 
