@@ -4,7 +4,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from qexplorer.main_window import MainWindow
 from qexplorer.panels.distribution import DistributionPanel
 from qexplorer.quant import Analysis, QuantSpec
 from qexplorer.state.app_state import AppState
+from qexplorer.widgets.offered import Offered
 from qexplorer.widgets.settings_row import SettingsRow
 
 from . import data
@@ -75,7 +76,7 @@ class Slider(QObject):
         row = window.findChild(SettingsRow, "observer_settings")
         if row is None:
             raise LookupError("the window has no settings of the observer")
-        self._field = row.fields["percentile"]
+        self._field = cast("Offered", row.fields["percentile"])
         self._key = Qt.Key.Key_Down
         self._loop = QEventLoop()
         self._seen: set[QuantSpec] = {window.store.state.spec}
