@@ -18,7 +18,7 @@ from qexplorer.panels import Panel, Parts, panels
 from qexplorer.panels.advice import AdvicePanel
 from qexplorer.panels.jobs import JobsPanel
 from qexplorer.panels.runs import RunsPanel
-from qexplorer.panels.weights import READS, WeightsPanel
+from qexplorer.panels.weights import WeightsPanel
 from qexplorer.quant import Analysis
 from qexplorer.resources import resource
 from qexplorer.state.app_state import AppState
@@ -31,7 +31,7 @@ from qexplorer.state.session import save_session
 from qexplorer.state.store import Store
 from qexplorer.state.surveys import Surveys
 from qexplorer.text import printable
-from qexplorer.weights import Checkpoint, is_synthetic
+from qexplorer.weights import Checkpoint, is_synthetic, what_opens
 from qexplorer.widgets.docks import Dock, Tabs
 from qexplorer.widgets.messages import Banner
 from qexplorer.widgets.theme import Themes
@@ -241,7 +241,8 @@ class MainWindow(QMainWindow):
 
     def ask_open(self) -> None:
         """Ask for a file."""
-        self._ask(QFileDialog(self, "Open weights", filter=f"Weights: {READS} (*)"), QFileDialog.FileMode.ExistingFile)
+        dialog = QFileDialog(self, "Open weights", filter=f"Weights: {what_opens()} (*)")
+        self._ask(dialog, QFileDialog.FileMode.ExistingFile)
 
     def ask_folder(self) -> None:
         """Ask for a folder with a sharded checkpoint."""

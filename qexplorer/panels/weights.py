@@ -10,14 +10,12 @@ from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.state.app_state import AppState
 from qexplorer.state.runner import Failed
 from qexplorer.text import printable
-from qexplorer.weights import Checkpoint
+from qexplorer.weights import Checkpoint, what_opens
 from qexplorer.widgets.controls import caption
 from qexplorer.widgets.filter_field import NO_MATCH, FilterField
 from qexplorer.widgets.messages import Placeholder
 from qexplorer.widgets.tensor_model import TensorRow
 from qexplorer.widgets.tensor_tree import TensorTree
-
-READS = "safetensors, sharded folders, PyTorch .pt/.pth/.bin, .npy and .npz"
 
 
 @panels.register
@@ -34,7 +32,7 @@ class WeightsPanel(Panel):
         self._filter = FilterField("Filter tensors", "the SQNR (Ctrl+F)")
         self._filter.setObjectName("filter")
         self._tree = TensorTree()
-        self._empty = Placeholder("No weights are open", f"Drop a file or folder here: {READS}.", "O&pen …")
+        self._empty = Placeholder("No weights are open", f"Drop a {what_opens()} here.", "O&pen …")
         self._nothing = Placeholder(*NO_MATCH)
         self._totals = caption("")
         self._totals.setContentsMargins(12, 2, 12, 8)

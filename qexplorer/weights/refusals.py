@@ -9,7 +9,8 @@ from qexplorer.weights.checkpoint import FormatError
 _CONVERT = "Convert it to safetensors with the program that made it."
 _RESAVE = "Load it in PyTorch, where you trust it, and save it again: PyTorch 1.6 and later write a readable file."
 _PICKLE = "A pickle is a program, and it is not run. Save the weights as safetensors instead."
-_WEIGHTS = "Open a .safetensors, .pt, .pth, .bin, .npy or .npz file, or a Hugging Face folder."
+_WEIGHTS = ""
+"""Stands for what can be opened instead."""
 
 _UNFINISHED = {".part", ".partial", ".incomplete", ".crdownload", ".download", ".aria2", ".!ut"}
 
@@ -52,10 +53,12 @@ def refuse_unfinished(path: Path, size: int) -> None:
         raise FormatError("Truncated", where, what, "The file is incomplete. Download it again.")
 
 
-def refusal(path: Path, head: bytes) -> FormatError:
-    """The error that says what kind of file or folder it is, as far as its first bytes tell."""
+def refusal(path: Path, head: bytes, instead: str) -> FormatError:
+    """The error that says what kind of file or folder it is, as far as its first bytes tell; `instead` is the remedy
+    for what holds no weights at all.
+    """
     kind, what, remedy = _recognised(path, head)
-    return FormatError(kind, printable(path.name), f"it is {what}.", remedy)
+    return FormatError(kind, printable(path.name), f"it is {what}.", remedy or instead)
 
 
 def _recognised(path: Path, head: bytes) -> tuple[str, str, str]:

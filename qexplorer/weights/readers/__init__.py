@@ -12,7 +12,7 @@ from qexplorer.plugins import Plugin, Registry
 from qexplorer.progress import Steps
 from qexplorer.text import printable
 from qexplorer.weights import limits
-from qexplorer.weights.checkpoint import Checkpoint
+from qexplorer.weights.checkpoint import Checkpoint, FormatError
 from qexplorer.weights.guards import guarded
 from qexplorer.weights.positioned_file import Fingerprint, PositionedFile, status_of
 from qexplorer.weights.refusals import refusal, refuse_unfinished
@@ -34,9 +34,13 @@ class Source:
 
 
 class Reader(Plugin):
-    """A way to open one kind of file or folder. `order` decides who is asked first."""
+    """A way to open one kind of file or folder. `order` decides who is asked first.
 
-    order: ClassVar[int] = 100
+    `suffixes` are the usual ones of its files, for people to read: files are known by their content. A reader of
+    folders has none, and is called by its title.
+    """
+
+    suffixes: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def accepts(self, source: Source) -> bool:
@@ -48,6 +52,18 @@ class Reader(Plugin):
 
 
 readers: Registry[Reader] = Registry("reader")
+
+
+def what_opens() -> str:
+    """What can be opened, to follow an “a”: `.safetensors, .npy or .npz file, or a Hugging Face folder`."""
+    *others, last = (suffix for cls in readers for suffix in cls.suffixes)
+    folders = (f"a {cls.title}" for cls in readers if not cls.suffixes and cls.title.endswith("folder"))
+    return ", or ".join((f"{', '.join(others)} or {last} file", *folders))
+
+
+def unreadable(path: Path, head: bytes = b"") -> FormatError:
+    """The error for a file, or a folder, that no reader accepts."""
+    return refusal(path, head, f"Open a {what_opens()}.")
 
 
 def open_checkpoint(path: Path | str) -> Steps[Checkpoint]:
@@ -74,7 +90,7 @@ def open_path(path: Path) -> Steps[Checkpoint]:
         for reader in (cls() for cls in readers):
             if reader.accepts(source):
                 return (yield from reader.open(source))
-        raise refusal(path, source.head)
+        raise unreadable(path, source.head)
 
 
 def look_at(path: Path) -> Steps[Source]:

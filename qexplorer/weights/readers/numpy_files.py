@@ -31,6 +31,7 @@ class NumpyFile(Reader):
     title: ClassVar[str] = "NumPy file"
     help: ClassVar[str] = "What numpy.save and numpy.savez write: .npy and .npz."
     order: ClassVar[int] = 30
+    suffixes: ClassVar[tuple[str, ...]] = (".npy", ".npz")
 
     def accepts(self, source: Source) -> bool:
         return source.head.startswith(MAGIC) or any(name.endswith(".npy") for name in source.records or ())

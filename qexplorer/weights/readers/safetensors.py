@@ -43,6 +43,7 @@ class Safetensors(Reader):
     title: ClassVar[str] = "safetensors file"
     help: ClassVar[str] = "The format of Hugging Face: a header that lists the tensors, then their numbers."
     order: ClassVar[int] = 10
+    suffixes: ClassVar[tuple[str, ...]] = (".safetensors",)
 
     def accepts(self, source: Source) -> bool:
         head = source.head

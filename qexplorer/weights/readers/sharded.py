@@ -16,8 +16,7 @@ from qexplorer.weights.json_text import as_text, parse_object
 from qexplorer.weights.narrow import is_table
 from qexplorer.weights.paths import neighbour
 from qexplorer.weights.positioned_file import PositionedFile
-from qexplorer.weights.readers import Reader, Source, look_at, readers
-from qexplorer.weights.refusals import refusal
+from qexplorer.weights.readers import Reader, Source, look_at, readers, unreadable
 
 _INDEX = (".safetensors.index.json", ".bin.index.json")
 _SINGLE = ("model.safetensors", "diffusion_pytorch_model.safetensors", "pytorch_model.bin")
@@ -44,7 +43,7 @@ class Sharded(Reader):
         if not source.head:
             first, *others = _entry_points(path) or [path]
             if first == path:  # emptied since it was looked at
-                raise refusal(path, b"")
+                raise unreadable(path)
             if not first.name.endswith(_INDEX):
                 return (yield from _open_only(path, first, others))
         else:
@@ -106,7 +105,7 @@ def _open_shard(path: Path) -> Steps[Checkpoint]:
     for reader in (cls() for cls in readers):
         if not isinstance(reader, Sharded) and reader.accepts(source):
             return (yield from reader.open(source))
-    raise refusal(path, source.head)
+    raise unreadable(path, source.head)
 
 
 def _open_index(path: Path, index: Path, warnings: list[str]) -> Steps[Checkpoint]:

@@ -33,6 +33,7 @@ class TorchZip(Reader):
     title: ClassVar[str] = "PyTorch file"
     help: ClassVar[str] = "What torch.save and torch.jit.save write: .pt, .pth, .bin, .ckpt. No code in it is run."
     order: ClassVar[int] = 20
+    suffixes: ClassVar[tuple[str, ...]] = (".pt", ".pth", ".bin")
 
     def accepts(self, source: Source) -> bool:
         return any(_is_data(name) for name in source.records or ())
