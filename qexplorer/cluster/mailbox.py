@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from qexplorer.cluster.artifact import ARRAYS, STEP, Artifact, IncomingFile, read_chunk
-from qexplorer.engine.runs.history import History, RunJournal
-from qexplorer.engine.runs.journal import Journal
-from qexplorer.engine.runs.run import Run
+from qexplorer.engine.runs.history import History
+from qexplorer.engine.runs.run_journal import RunJournal
 from qexplorer.errors import UserError
 
 POLL_S = 0.2
@@ -115,9 +114,6 @@ class SentJournal(RunJournal):
         kind, content = open_step(self, key)
         with content:
             self._mailbox.send(kind, key, content)
-
-    def earlier(self, run_id: str) -> Run:
-        return Journal.earlier(self, run_id)
 
 
 def open_step(journal: RunJournal, key: str) -> tuple[str, BufferedIOBase]:

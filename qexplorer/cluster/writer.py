@@ -9,8 +9,9 @@ from typing import Any
 from qexplorer.cluster.artifact import MODEL, MOST_BYTES, Artifact
 from qexplorer.cluster.mailbox import put_step
 from qexplorer.engine.jobs.record import clean
-from qexplorer.engine.runs.history import History, RunJournal
+from qexplorer.engine.runs.history import History
 from qexplorer.engine.runs.results import RunResult
+from qexplorer.engine.runs.run_journal import RunJournal
 from qexplorer.engine.studies.manifest import Manifest
 from qexplorer.engine.studies.status import DONE, RUNNING, WAITING, RunStatus, StudyStatus
 from qexplorer.engine.studies.study import StudyRun

@@ -17,7 +17,8 @@ from distributed import Client
 from qexplorer.cluster import artifact, client
 from qexplorer.cluster.address import Tls
 from qexplorer.cluster.run_study import run_study
-from qexplorer.engine.runs.history import History, RunJournal
+from qexplorer.engine.runs.history import History
+from qexplorer.engine.runs.run_journal import RunJournal
 from qexplorer.engine.studies.manifest import Manifest
 from qexplorer.engine.studies.status import StudyProgress, StudyResult
 from qexplorer.engine.studies.study import Study

@@ -14,6 +14,7 @@ from qexplorer.cluster.mailbox import MAILBOXES, Mailbox
 from qexplorer.cluster.messages import Offered, Started, Stepped
 from qexplorer.cluster.run_study import run_study
 from qexplorer.engine.jobs.evaluate import Evaluate
+from qexplorer.engine.jobs.starts import check_same
 from qexplorer.engine.runs.history import History
 from qexplorer.engine.studies.manifest import Manifest
 from qexplorer.engine.studies.status import StudyProgress, StudyResult
@@ -231,8 +232,8 @@ def test_steps_go_both_ways_and_are_not_sent_back(start: Start, history: History
         keys = journal.keys("")
         values = {key: journal.get(key) for key in ("notes", "word", "next")}
         there.append((keys, values, [(journal.arrays(key) or {}).popitem()[1].tolist() for key in ("w", "more")]))
-        with pytest.raises(UserError, match="in that of another machine"):
-            journal.earlier("a-run")
+        with pytest.raises(UserError, match="in another machine's"):
+            check_same("a-run", "", "", journal)
 
     dask = start(work)
     finish(run_study(STUDY, history, ON, manifest=manifest))

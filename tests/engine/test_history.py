@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from qexplorer.engine.runs.history import VERSION, History
+from qexplorer.engine.runs.database import VERSION
+from qexplorer.engine.runs.history import History
 from qexplorer.errors import UserError
 
 

@@ -14,7 +14,8 @@ from qexplorer.engine.jobs import Job
 from qexplorer.engine.jobs.record import job_of, recorded, resumed
 from qexplorer.engine.runs.artifacts import save_state
 from qexplorer.engine.runs.curve_points import EpochPoint, SamplesPoint
-from qexplorer.engine.runs.history import VERSION, History
+from qexplorer.engine.runs.database import VERSION
+from qexplorer.engine.runs.history import History
 from qexplorer.engine.runs.journal import EVALUATED, POINT, Journal, load_arrays, save_arrays
 from qexplorer.engine.runs.results import Row, RunResult
 from qexplorer.errors import UserError

@@ -43,6 +43,9 @@ class Job(Plugin):
         del history
         return self
 
+    def begin(self, history: History, journal: Journal) -> None:
+        """Enter into the `journal` what the run has to know of earlier ones. Raises `UserError` where there is none."""
+
     def check(self) -> None:
         """Raise a `UserError` now for what would stop the job at its first step, such as a file that is not there."""
 

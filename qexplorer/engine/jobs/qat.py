@@ -21,7 +21,7 @@ from qexplorer.engine.jobs.simulated_job import (
     row_name,
 )
 from qexplorer.engine.jobs.simulations import ON_DISK
-from qexplorer.engine.jobs.starts import TAKEN, check_same, earlier_run, offers, settled
+from qexplorer.engine.jobs.starts import TAKEN, check_same, earlier_run, enter, offers, settled
 from qexplorer.engine.jobs.training_memory import memory_remark, places_of, training_memory
 from qexplorer.engine.measuring.row import Variant
 from qexplorer.engine.runs.findings import TrainingFindings
@@ -109,11 +109,14 @@ class Qat(SimulatedJob):
     def settled(self, history: History) -> Self:
         return self if self.start in STARTS else replace(self, **settled(self, self.start, history))
 
+    def begin(self, history: History, journal: Journal) -> None:
+        if self.start not in STARTS:
+            enter(self.start, history, journal)
+
     def check_read(self, model: str, data: str, journal: Journal) -> None:
         """Where training goes on from a run, that has to be a run of this model and these data."""
-        if self.start in STARTS:
-            return
-        check_same(self.start, model, data, journal)
+        if self.start not in STARTS:
+            check_same(self.start, model, data, journal)
 
     def _check_lsq(self) -> None:
         if not METHODS[self.method]:

@@ -47,6 +47,7 @@ def _course(job: Job, history: History, run_id: str) -> Steps[RunResult]:
     folder, journal = history.folder(run_id), history.journal(run_id)
     done = False
     try:
+        job.begin(history, journal)
         result = dataclasses.replace((yield from job.run(folder, journal)), run_id=run_id)
         history.finish(run_id, result.to_json())
         done = True

@@ -93,12 +93,18 @@ def earlier_run(journal: Journal) -> EarlierRun | None:
     return None if found is None else read(EarlierRun, found, "the run that is started from")
 
 
+def enter(run_id: str, history: History, journal: Journal) -> None:
+    """Enter into a journal what is to be known of the run that is started from, if it is not there yet."""
+    if earlier_run(journal) is None:
+        journal.put(START, write(facts_of(history.get(run_id))))
+
+
 def check_same(run_id: str, model: str, data: str, journal: Journal) -> None:
     """Raise a `UserError` where the run that is started from is not of this model and these data, by their SHA-256."""
     earlier = earlier_run(journal)
     if earlier is None:
-        earlier = facts_of(journal.earlier(run_id))
-        journal.put(START, write(earlier))
+        what = f"The run “{printable(run_id)}” is not known here: this run is in no history, or in another machine's."
+        raise UserError(what, "Run it where the history is.", field="start")
     for kind, there, own in (("weights", earlier.model, model), ("data", earlier.data, data)):
         if there != own:
             what = f"The run “{run_id}” had other {kind}: SHA-256 {there[:12]}, not {own[:12]}."

@@ -1,13 +1,9 @@
 """The run history: one row a run in an SQLite file that several windows and commands may use at once."""
 
 import json
-import re
 import secrets
 import shutil
-import sqlite3
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,58 +11,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qexplorer.engine.runs.journal import EVALUATED, POINT, Arrays, Journal, load_arrays, save_arrays
+from qexplorer.engine.runs.database import Database
+from qexplorer.engine.runs.journal import EVALUATED, POINT
 from qexplorer.engine.runs.process import host_name, is_alive, own_token
 from qexplorer.engine.runs.run import Run
+from qexplorer.engine.runs.run_journal import RunJournal
 from qexplorer.errors import UserError
-from qexplorer.folders import data_folder, disk_errors
+from qexplorer.folders import data_folder
 from qexplorer.text import printable
 from qexplorer.weights import limits
 
-VERSION = 3
-"""1 had no `host`; 2 had no notes and no steps."""
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS runs (
-    run_id TEXT PRIMARY KEY, job TEXT NOT NULL, status TEXT NOT NULL, started TEXT NOT NULL, ended TEXT,
-    config_json TEXT NOT NULL, result_json TEXT, error TEXT, pid INTEGER NOT NULL, token TEXT NOT NULL,
-    host TEXT NOT NULL DEFAULT '', notes TEXT NOT NULL DEFAULT '');
-CREATE TABLE IF NOT EXISTS steps (
-    run_id TEXT NOT NULL, key TEXT NOT NULL, value_json TEXT NOT NULL, PRIMARY KEY (run_id, key));
-"""
-ADDED = {"host": "TEXT NOT NULL DEFAULT ''", "notes": "TEXT NOT NULL DEFAULT ''"}
-"""Columns that older versions lack."""
 RESUMABLE = ("interrupted", "cancelled", "failed")
 """How a run may have ended that can be gone on with."""
-ARRAYS = re.compile(r"[0-9a-f]{16}\.npz", re.ASCII)
-"""What the files of steps are called."""
-RETRY_S = 0.02
-"""How long to wait before a lock is asked for again, where SQLite does not wait by itself."""
 COLUMNS = "run_id, job, status, started, ended, config_json, result_json, error, notes"
-REMEDIES = {
-    sqlite3.SQLITE_FULL: "Free some space on that disk.",
-    sqlite3.SQLITE_READONLY: "Make the file and its folder writable.",
-    sqlite3.SQLITE_CANTOPEN: "Make its folder writable, or set another data folder.",
-    sqlite3.SQLITE_NOTADB: "Move it away; a new one is made.",
-    sqlite3.SQLITE_CORRUPT: "Move it away; a new one is made.",
-    sqlite3.SQLITE_BUSY: "Another program holds it; try again.",
-    sqlite3.SQLITE_IOERR: "Check that disk.",
-}
 
 
-class History:
-    """The runs in one file. Each call opens and closes its own connection, so any thread may make it.
-
-    Every method raises `UserError` where the disk is full, the file is damaged or may not be written, and where
-    another program holds it for longer than `busy_timeout_s`.
-    """
+class History(Database):
+    """The runs in one file. Every method raises `UserError` as `Database` does."""
 
     def __init__(self, path: Path | None = None, *, busy_timeout_s: float = 10.0) -> None:
-        self.path = path or data_folder() / "history.sqlite3"
-        self.busy_timeout_s = busy_timeout_s
-
-    def folder(self, run_id: str) -> Path:
-        """Where the files of a run lie."""
-        return self.path.parent / "runs" / run_id
+        super().__init__(path or data_folder() / "history.sqlite3", busy_timeout_s)
 
     def new_id(self, job: str) -> str:
         """An id for a run that is about to start."""
@@ -99,7 +63,7 @@ class History:
             raise UserError(what, "Only interrupted, cancelled and failed runs can.", field="run_id")
         return run
 
-    def journal(self, run_id: str) -> "RunJournal":
+    def journal(self, run_id: str) -> RunJournal:
         """The finished steps of a run."""
         return RunJournal(self, run_id)
 
@@ -224,10 +188,6 @@ class History:
             if path != steps:
                 path.unlink(missing_ok=True) if path.is_file() else shutil.rmtree(path, ignore_errors=True)
 
-    def steps_folder(self, run_id: str) -> Path:
-        """Where the arrays of a run's finished steps lie."""
-        return self.folder(run_id) / "steps"
-
     def _remove_files(self, run_id: str) -> None:
         if self._safe(self.folder(run_id)):
             shutil.rmtree(self.folder(run_id), ignore_errors=True)
@@ -254,55 +214,6 @@ class History:
             done = database.execute(query, (status, ended, result_json, error, run_id, *before))
             return done.rowcount == 1
 
-    @contextmanager
-    def open(self) -> Iterator[sqlite3.Connection]:
-        """A connection whose changes are committed at the end, or not made at all."""
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(self.path, timeout=self.busy_timeout_s)) as database, database:
-                self._use_wal(database)
-                database.execute("PRAGMA synchronous = FULL")  # a committed result survives a power cut
-                self._prepare(database)
-                yield database
-        except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            raise UserError(f"The run history {self.path} cannot be used: {error}.", REMEDIES.get(code, "")) from error
-        except OSError as error:
-            raise UserError(f"The run history {self.path} cannot be used: {error.strerror}.") from error
-
-    def _use_wal(self, database: sqlite3.Connection) -> None:
-        """Set the journal mode, which the file keeps.
-
-        SQLite waits for nobody here: where several programs open an old file at once, the one that comes second is
-        told at once that it is locked.
-        """
-        give_up = time.monotonic() + self.busy_timeout_s
-        while True:
-            try:
-                database.execute("PRAGMA journal_mode = WAL")
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
-                    raise
-                time.sleep(RETRY_S)
-            else:
-                return
-
-    def _prepare(self, database: sqlite3.Connection) -> None:
-        (version,) = database.execute("PRAGMA user_version").fetchone()
-        if version > VERSION:
-            what = f"The run history {self.path} was written by a newer version of this program."
-            raise UserError(what, "Use that one, or move the file away.")
-        if version < VERSION:
-            database.execute("BEGIN IMMEDIATE")  # two programs may open an old file at the same time
-            for statement in SCHEMA.split(";"):
-                database.execute(statement)
-            present = {row[1] for row in database.execute("PRAGMA table_info(runs)")}
-            for name, kind in ADDED.items():
-                if name not in present:
-                    database.execute(f"ALTER TABLE runs ADD COLUMN {name} {kind}")
-            database.execute(f"PRAGMA user_version = {VERSION}")
-            database.commit()
-
 
 def _stamp(path: Path) -> tuple[int, ...] | None:
     try:
@@ -310,67 +221,3 @@ def _stamp(path: Path) -> tuple[int, ...] | None:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino
-
-
-class RunJournal(Journal):
-    """The finished steps of one run, in the history's own file; arrays lie beside it."""
-
-    def __init__(self, history: History, run_id: str) -> None:
-        super().__init__()
-        self._history = history
-        self._run_id = run_id
-
-    def get(self, key: str) -> Any:
-        query = "SELECT value_json FROM steps WHERE run_id = ? AND key = ?"
-        with self._history.open() as database:
-            found = database.execute(query, (self._run_id, key)).fetchone()
-        return None if found is None else json.loads(found[0])
-
-    def put(self, key: str, value: Any) -> None:
-        values = (self._run_id, key, json.dumps(value, allow_nan=False))
-        with self._history.open() as database:
-            database.execute(
-                "INSERT INTO steps VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value_json = excluded.value_json", values
-            )
-
-    def keys(self, prefix: str) -> list[str]:
-        query = "SELECT key FROM steps WHERE run_id = ? AND substr(key, 1, ?) = ? ORDER BY rowid"
-        with self._history.open() as database:
-            return [key for (key,) in database.execute(query, (self._run_id, len(prefix), prefix))]
-
-    def earlier(self, run_id: str) -> Run:
-        return self._history.get(run_id)
-
-    def file_of(self, key: str) -> Path | None:
-        """The file of the arrays that a step was entered with; None where it has none."""
-        name = self.get(key)
-        if not isinstance(name, str) or not ARRAYS.fullmatch(name):
-            return None
-        return self._history.steps_folder(self._run_id) / name
-
-    def arrays(self, key: str) -> dict[str, NDArray[Any]] | None:
-        file = self.file_of(key)
-        return None if file is None else load_arrays(file)
-
-    def put_arrays(self, key: str, arrays: Arrays) -> None:
-        """Each entry has a file of its own, so that the earlier one is whole until the new one is."""
-        file = self._new_file()
-        save_arrays(file, arrays)
-        self._enter(key, file)
-
-    def adopt(self, key: str, file: Path) -> None:
-        """Enter a step as done, with the arrays in a file that `save_arrays` wrote; it is moved here."""
-        own = self._new_file()
-        with disk_errors(own):
-            own.parent.mkdir(parents=True, exist_ok=True)
-            file.replace(own)
-        self._enter(key, own)
-
-    def _new_file(self) -> Path:
-        return self._history.steps_folder(self._run_id) / f"{secrets.token_hex(8)}.npz"
-
-    def _enter(self, key: str, file: Path) -> None:
-        before = self.file_of(key)
-        self.put(key, file.name)
-        if before is not None:
-            before.unlink(missing_ok=True)

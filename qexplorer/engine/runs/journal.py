@@ -12,10 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qexplorer.engine.runs.curve_points import CurvePoint, read_point
-from qexplorer.engine.runs.run import Run
-from qexplorer.errors import UserError
 from qexplorer.folders import write_whole
-from qexplorer.text import printable
 
 EVALUATED, POINT = "evaluated/", "point/"
 """What keys begin with: of rows that were evaluated, and of points of curves that are shown while the run goes on."""
@@ -59,12 +56,6 @@ class Journal:
     def put_point(self, place: int, point: CurvePoint) -> None:
         """Enter a point of the run's curves, such as an epoch; points come in the order of their places."""
         self.put(f"{POINT}{place:06}", point.to_json())
-
-    def earlier(self, run_id: str) -> Run:
-        """An earlier run of the history that this journal belongs to. Raises `UserError` where there is none."""
-        name = printable(run_id)
-        what = f"The run “{name}” is not known here: this run is in no history, or in that of another machine."
-        raise UserError(what, "Run it where the history is.", field="start")
 
     def points(self) -> tuple[CurvePoint, ...]:
         """The points so far."""

@@ -1,0 +1,77 @@
+"""The finished steps of a recorded run."""
+
+import json
+import re
+import secrets
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from qexplorer.engine.runs.database import Database
+from qexplorer.engine.runs.journal import Arrays, Journal, load_arrays, save_arrays
+from qexplorer.folders import disk_errors
+
+ARRAYS = re.compile(r"[0-9a-f]{16}\.npz", re.ASCII)
+"""What the files of steps are called."""
+
+
+class RunJournal(Journal):
+    """The finished steps of one run, in the history's own file; arrays lie beside it."""
+
+    def __init__(self, database: Database, run_id: str) -> None:
+        super().__init__()
+        self._database = database
+        self._run_id = run_id
+
+    def get(self, key: str) -> Any:
+        query = "SELECT value_json FROM steps WHERE run_id = ? AND key = ?"
+        with self._database.open() as database:
+            found = database.execute(query, (self._run_id, key)).fetchone()
+        return None if found is None else json.loads(found[0])
+
+    def put(self, key: str, value: Any) -> None:
+        values = (self._run_id, key, json.dumps(value, allow_nan=False))
+        with self._database.open() as database:
+            database.execute(
+                "INSERT INTO steps VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value_json = excluded.value_json", values
+            )
+
+    def keys(self, prefix: str) -> list[str]:
+        query = "SELECT key FROM steps WHERE run_id = ? AND substr(key, 1, ?) = ? ORDER BY rowid"
+        with self._database.open() as database:
+            return [key for (key,) in database.execute(query, (self._run_id, len(prefix), prefix))]
+
+    def file_of(self, key: str) -> Path | None:
+        """The file of the arrays that a step was entered with; None where it has none."""
+        name = self.get(key)
+        if not isinstance(name, str) or not ARRAYS.fullmatch(name):
+            return None
+        return self._database.steps_folder(self._run_id) / name
+
+    def arrays(self, key: str) -> dict[str, NDArray[Any]] | None:
+        file = self.file_of(key)
+        return None if file is None else load_arrays(file)
+
+    def put_arrays(self, key: str, arrays: Arrays) -> None:
+        """Each entry has a file of its own, so that the earlier one is whole until the new one is."""
+        file = self._new_file()
+        save_arrays(file, arrays)
+        self._enter(key, file)
+
+    def adopt(self, key: str, file: Path) -> None:
+        """Enter a step as done, with the arrays in a file that `save_arrays` wrote; it is moved here."""
+        own = self._new_file()
+        with disk_errors(own):
+            own.parent.mkdir(parents=True, exist_ok=True)
+            file.replace(own)
+        self._enter(key, own)
+
+    def _new_file(self) -> Path:
+        return self._database.steps_folder(self._run_id) / f"{secrets.token_hex(8)}.npz"
+
+    def _enter(self, key: str, file: Path) -> None:
+        before = self.file_of(key)
+        self.put(key, file.name)
+        if before is not None:
+            before.unlink(missing_ok=True)
