@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from PySide6.QtCore import QObject, Qt, Signal
@@ -163,8 +164,6 @@ class Menus(QObject):
 
 
 def _version(name: str) -> str:
-    from importlib.metadata import PackageNotFoundError, version  # takes longer than a menu may
-
     try:
         return version(name)
     except PackageNotFoundError:

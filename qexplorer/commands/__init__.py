@@ -1,4 +1,7 @@
-"""Headless commands: one file each, with `EXAMPLES`, `add_arguments(parser)` and `run(args)`."""
+"""Headless commands: one file each, with `EXAMPLES`, `add_arguments(parser)` and `run(args)`.
+
+What the options do not need is imported in functions, so that `--help` and mistyped arguments are answered at once.
+"""
 
 import json
 import math

@@ -5,17 +5,21 @@ import dataclasses
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from qexplorer.commands import say, say_json, say_table, work
 from qexplorer.commands.options import add_options, given
 from qexplorer.errors import UserError
 from qexplorer.folders import write_whole
-from qexplorer.quant import Analysis, QuantSpec
+from qexplorer.quant import Analysis, QuantSpec, analyze
+from qexplorer.quant.metrics import METRICS, sqnr_db
+from qexplorer.quant.quantize import quantize
+from qexplorer.quant.tensor_source import narrowed, widened
 from qexplorer.settings import schema
-
-if TYPE_CHECKING:
-    from qexplorer.weights import Checkpoint, TensorInfo
+from qexplorer.text import printable
+from qexplorer.weights import Checkpoint, TensorInfo, open_checkpoint
 
 EXAMPLES = """examples:
   qexplorer analyze model.safetensors --tensor conv1.weight --format int4 --observer mse
@@ -52,9 +56,6 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f"{spec.format.name.upper()} has no scale to write.", "Leave --scale and --zero-point out.")
     if files and args.all:
         raise UserError("Arrays can be written of one tensor only.", "Take --tensor NAME.", field="tensor")
-    from qexplorer.text import printable
-    from qexplorer.weights import open_checkpoint
-
     checkpoint = work(open_checkpoint(args.path))
     chosen = [checkpoint.tensor(args.tensor)] if args.tensor else list(checkpoint.tensors)
     reasons = [_skipped(t, spec) if args.all else "" for t in chosen]
@@ -75,7 +76,7 @@ def run(args: argparse.Namespace) -> None:
             say(f"{len(skipped)} tensors were skipped, the first: {printable(skipped[0][0].name)}: {skipped[0][1]}")
 
 
-def _skipped(tensor: "TensorInfo", spec: QuantSpec) -> str:
+def _skipped(tensor: TensorInfo, spec: QuantSpec) -> str:
     """Why `--all` leaves a tensor out; empty if it does not."""
     if tensor.unsupported:
         return tensor.unsupported
@@ -84,12 +85,8 @@ def _skipped(tensor: "TensorInfo", spec: QuantSpec) -> str:
     return spec.granularity.refusal(tensor.shape)
 
 
-def _analyze(checkpoint: "Checkpoint", tensor: "TensorInfo", spec: QuantSpec, bins: int | None,
+def _analyze(checkpoint: Checkpoint, tensor: TensorInfo, spec: QuantSpec, bins: int | None,
              files: dict[str, Path]) -> Analysis:  # fmt: skip
-    from qexplorer.quant import analyze
-    from qexplorer.quant.quantize import quantize
-    from qexplorer.quant.tensor_source import narrowed, widened
-
     values = work(checkpoint.values_steps(tensor))
     analysis = work(analyze(values, spec, bins=bins or 400, original_bytes=tensor.nbytes))
     if files:
@@ -102,14 +99,12 @@ def _analyze(checkpoint: "Checkpoint", tensor: "TensorInfo", spec: QuantSpec, bi
 
 
 def _write(path: Path, array: Any) -> None:
-    import numpy as np
-
     buffer = io.BytesIO()
     np.save(buffer, array)
     write_whole(path, buffer.getbuffer())
 
 
-def _json(tensor: "TensorInfo", a: Analysis, bins: int | None) -> dict[str, Any]:
+def _json(tensor: TensorInfo, a: Analysis, bins: int | None) -> dict[str, Any]:
     def span(values: Any, kind: Callable[[Any], Any]) -> dict[str, Any]:
         ends = {"min": kind(values.min()), "max": kind(values.max())} if values.size else {"min": None, "max": None}
         return {"n": int(values.size), **ends}
@@ -146,9 +141,7 @@ def _json(tensor: "TensorInfo", a: Analysis, bins: int | None) -> dict[str, Any]
     return document
 
 
-def _totals(results: list[tuple["TensorInfo", Analysis]]) -> dict[str, Any]:
-    from qexplorer.quant.metrics import sqnr_db
-
+def _totals(results: list[tuple[TensorInfo, Analysis]]) -> dict[str, Any]:
     return {
         "params": sum(a.metrics.n for _, a in results),
         "original_bytes": sum(a.metrics.original_bytes for _, a in results),
@@ -157,10 +150,7 @@ def _totals(results: list[tuple["TensorInfo", Analysis]]) -> dict[str, Any]:
     }
 
 
-def _print(results: list[tuple["TensorInfo", Analysis]]) -> None:
-    from qexplorer.quant.metrics import METRICS
-    from qexplorer.text import printable
-
+def _print(results: list[tuple[TensorInfo, Analysis]]) -> None:
     shown = [metric for metric in METRICS if metric.column]
     rows = [(printable(t.name), f"{a.metrics.n:,}", *(metric.text(a.metrics) for metric in shown)) for t, a in results]
     titles = ("tensor", "values", *(metric.column for metric in shown))

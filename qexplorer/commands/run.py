@@ -2,16 +2,16 @@
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
 
 from qexplorer.commands import say, say_json, say_table, work
 from qexplorer.commands.options import add_options, given
-from qexplorer.engine.jobs import Job, jobs
+from qexplorer.engine.jobs import Job, jobs, present
+from qexplorer.engine.jobs.record import job_of, recorded, resumed
+from qexplorer.engine.models.trust import Untrusted, trust
+from qexplorer.engine.runs.history import History
+from qexplorer.engine.runs.results import RunResult
 from qexplorer.errors import UserError
 from qexplorer.settings import schema
-
-if TYPE_CHECKING:
-    from qexplorer.engine.runs.results import RunResult
 
 EXAMPLES = """examples:
   qexplorer run ptq-static --model mobilenet_v2_digits --data digits
@@ -40,9 +40,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the job, with an entry in the run history."""
-    from qexplorer.engine.jobs.record import job_of, recorded, resumed
-    from qexplorer.engine.runs.history import History
-
     history = History()
     if args.resume:
         job = job_of(history.get(args.resume))
@@ -61,8 +58,6 @@ def run(args: argparse.Namespace) -> None:
 
 def _ask_for_trust(job: Job, *, yes: bool) -> None:
     """Ask, where somebody can answer, before the model's own code runs; without an answer the job itself refuses."""
-    from qexplorer.engine.models.trust import Untrusted, trust
-
     while True:
         try:
             job.check()
@@ -80,7 +75,7 @@ def _answered_yes(question: UserError) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def say_result(result: "RunResult") -> None:
+def say_result(result: RunResult) -> None:
     """The table of a result."""
     first = result.rows[0]
     rows: list[tuple[str, ...]] = []
@@ -105,10 +100,8 @@ SHOWN = 60
 """So many layers are listed."""
 
 
-def say_layers(result: "RunResult") -> None:
+def say_layers(result: RunResult) -> None:
     """The layers of jobs that are about them; of a preview of repairs, what each does to one."""
-    from qexplorer.engine.jobs import present
-
     shown = present(result)
     if shown.table is not None:
         titles, rows = shown.table.titles, shown.table.rows[:SHOWN]

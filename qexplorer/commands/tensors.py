@@ -3,6 +3,7 @@
 import argparse
 
 from qexplorer.commands import say, say_json, say_table, work
+from qexplorer.text import printable
 
 EXAMPLES = """examples:
   qexplorer list model.safetensors
@@ -17,7 +18,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """List the tensors; only headers are read."""
-    from qexplorer.text import printable
     from qexplorer.weights import open_checkpoint
 
     checkpoint = work(open_checkpoint(args.path))

@@ -18,6 +18,7 @@ from qexplorer.engine.measuring.row import evaluated
 from qexplorer.engine.runs.findings import Front
 from qexplorer.engine.runs.results import RunResult
 from qexplorer.engine.runs.run_spec import RunSpec
+from qexplorer.engine.simulation.recipe import LayerSpec, Recipe
 from qexplorer.errors import UserError
 from qexplorer.presentation import FrontPoint
 from qexplorer.progress import Steps, within
@@ -181,7 +182,6 @@ class BitBudget(SimulatedJob):
 
 def _errors(prepared: "Prepared", plan: "Plan", spec: QuantSpec, free: list[str]) -> Steps[list[float]]:
     from qexplorer.engine.simulation.one_at_a_time import output_errors
-    from qexplorer.engine.simulation.recipe import LayerSpec, Recipe
     from qexplorer.engine.simulation.simulate import simulate
 
     recipe = Recipe(LayerSpec(spec, None))  # activations are alike in all options

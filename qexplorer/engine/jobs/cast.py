@@ -12,6 +12,7 @@ from qexplorer.engine.measuring.row import Variant
 from qexplorer.engine.runs.layer_figures import LayerFigures
 from qexplorer.engine.runs.results import REAL
 from qexplorer.engine.runs.run_spec import RunSpec
+from qexplorer.engine.simulation.recipe import Recipe
 from qexplorer.errors import UserError
 from qexplorer.progress import Steps, within
 from qexplorer.settings import setting
@@ -97,7 +98,6 @@ class Cast(SimulatedJob):
         return simulate(prepared, self._plan(kept, context))
 
     def _plan(self, kept: list[str], context: JobContext) -> "Plan":
-        from qexplorer.engine.simulation.recipe import Recipe
         from qexplorer.engine.simulation.simulate import Plan
 
         overrides = "; ".join(f"{name}=float" for name in kept)

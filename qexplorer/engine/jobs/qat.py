@@ -1,5 +1,6 @@
 """Quantization-aware training."""
 
+import copy
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from qexplorer.engine.jobs.simulations import ON_DISK
 from qexplorer.engine.jobs.starts import TAKEN, check_same, earlier_run, enter, offers, settled
 from qexplorer.engine.jobs.training_memory import memory_remark, places_of, training_memory
 from qexplorer.engine.measuring.row import Variant
+from qexplorer.engine.qat.schedule import Schedule
 from qexplorer.engine.runs.findings import TrainingFindings
 from qexplorer.engine.runs.history import History
 from qexplorer.engine.runs.journal import Journal
@@ -189,10 +191,7 @@ class Qat(SimulatedJob):
         return qat_model_from(made, plan, learn=learn)
 
     def _trainer(self, model: "QatModel", context: JobContext) -> "tuple[Trainer, list[str]]":
-        import copy
-
         from qexplorer.engine.qat.memory import Checkpointed
-        from qexplorer.engine.qat.schedule import Schedule
         from qexplorer.engine.qat.train import Trainer
 
         train, validation = _split(context, self.seed)

@@ -1,5 +1,6 @@
 """What a step of training takes, with gradient checkpointing and without."""
 
+import copy
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -28,8 +29,6 @@ def training_memory(trainer: "Trainer", journal: Journal) -> TrainingMemory | No
 
 def _measured(trainer: "Trainer") -> TrainingMemory:
     """One step of training with gradient checkpointing and without."""
-    import copy
-
     import torch
 
     from qexplorer.engine.qat.memory import Checkpointed, formula, measured_peak
