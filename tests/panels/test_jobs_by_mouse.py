@@ -25,7 +25,11 @@ from qexplorer.panels.runs import RunsPanel
 from qexplorer.panels.study import StudyPanel
 from qexplorer.state.app_state import AppState
 from qexplorer.widgets.controls import Button, Combo, Field
+from qexplorer.widgets.curves_plot import CurvesPlot
+from qexplorer.widgets.front_plot import FrontPlot
 from qexplorer.widgets.job_form import JobForm
+from qexplorer.widgets.messages import Placeholder
+from qexplorer.widgets.ranked_bars import RankedBars
 from qexplorer.widgets.segmented import Segmented
 from tests.panels.in_window import select_lines, show
 from tests.widgets.hands import pick, type_text
@@ -45,7 +49,7 @@ SETTINGS = {
     "parity": {"calibration": "32", "compared": "8"},
     "convergence": {"calibration": "16"},
 }
-SHOWN = {"qat": "curves", "convergence": "curves", "bit-budget": "front", "evaluate": "_empty"}
+SHOWN = {"qat": CurvesPlot, "convergence": CurvesPlot, "bit-budget": FrontPlot, "evaluate": Placeholder}
 
 
 @pytest.fixture
@@ -83,6 +87,14 @@ def run_job(qtbot: QtBot, window: MainWindow) -> None:
     assert not window.failure
 
 
+def note(qtbot: QtBot, panel: RunsPanel, text: str) -> None:
+    """Write a note about the selected run."""
+    qtbot.mouseClick(panel.note, LEFT)
+    dialog = panel.findChildren(QInputDialog)[-1]
+    dialog.setTextValue(text)
+    dialog.accept()
+
+
 @pytest.mark.parametrize("name", [job.name for job in jobs])
 def test_a_job_is_run_by_mouse_and_its_result_is_seen(qtbot: QtBot, open_window: Open, name: str) -> None:
     window = open_window()
@@ -92,8 +104,10 @@ def test_a_job_is_run_by_mouse_and_its_result_is_seen(qtbot: QtBot, open_window:
     assert (run.job, run.status) == (name, "done")
     table = window.panel(RunsPanel).table
     assert len(table.lines.shown) == len(json.loads(run.result_json or "{}")["rows"])
-    panel = window.panel(ResultPanel)
-    assert panel._stack.currentWidget() is getattr(panel, SHOWN.get(name, "bars"))
+    show(qtbot, window, "result")
+    result = window.panel(ResultPanel).findChild(SHOWN.get(name, RankedBars))
+    assert result is not None
+    assert result.isVisible()
 
 
 def test_the_bits_of_a_budget_are_taken_over_by_mouse(qtbot: QtBot, open_window: Open) -> None:
@@ -148,12 +162,12 @@ def test_two_runs_are_compared_sample_by_sample(qtbot: QtBot, open_window: Open)
         run_job(qtbot, window)
     show(qtbot, window, "compare")
     panel = window.panel(ComparePanel)
-    assert panel._stack.currentWidget() is panel.plot
+    assert panel.plot.isVisible()
     select_lines(window, 1, 3)
     pair = panel.window().findChildren(Segmented)
     which = next(each for each in pair if each.accessibleName() == "What is compared")
     qtbot.mouseClick(which, LEFT, pos=which.rect_of("pair").center().toPoint())
-    qtbot.waitUntil(lambda: panel._stack.currentWidget() is panel._pair)
+    qtbot.waitUntil(panel.test.isVisible)
     assert "McNemar" in panel.test.text
     changed = window.findChild(Button, "show_images")
     assert changed is not None
@@ -167,11 +181,7 @@ def test_a_note_is_kept_and_a_run_deleted(qtbot: QtBot, open_window: Open, tmp_p
     run_job(qtbot, window)
     select_lines(window, 0)
     panel = window.panel(RunsPanel)
-    qtbot.mouseClick(panel.note, LEFT)
-    dialog = panel.findChild(QInputDialog)
-    assert dialog is not None
-    dialog.setTextValue("the one that ships")
-    dialog.accept()
+    note(qtbot, panel, "the one that ships")
     history = window.parts.history
     qtbot.waitUntil(lambda: [run.notes for run in history.runs()] == ["the one that ships"])
     qtbot.mouseClick(panel.export, LEFT)
@@ -201,13 +211,14 @@ def test_what_is_done_with_a_run_holds_up_nothing_and_says_why_it_cannot_be_done
     history = window.parts.history
     with closing(sqlite3.connect(history.path)) as other:
         other.execute("BEGIN IMMEDIATE")  # another program writes, and takes its time
-        panel._annotate(history.runs()[0].run_id, "kept")
+        note(qtbot, panel, "kept")
         qtbot.wait(300)  # the window's thread goes on
         assert [run.notes for run in history.runs()] == [""]
     qtbot.waitUntil(lambda: [run.notes for run in history.runs()] == ["kept"])
     panel.write(str(tmp_path / "runs.pdf"))
     qtbot.waitUntil(lambda: "neither .csv nor .html" in panel.banner.text)
-    panel._annotate(history.runs()[0].run_id, "kept to the end")
+    select_lines(window, 0)
+    note(qtbot, panel, "kept to the end")
     window.close()
     assert [run.notes for run in history.runs()] == ["kept to the end"]
 
@@ -222,8 +233,8 @@ def test_a_cancelled_run_is_resumed_by_mouse(qtbot: QtBot, open_window: Open) ->
         return any(history.journal(run.run_id).points() for run in history.runs())
 
     qtbot.waitUntil(has_an_epoch, timeout=90_000)
-    panel = window.panel(ResultPanel)
-    qtbot.waitUntil(lambda: panel._stack.currentWidget() is panel.curves, timeout=10_000)
+    show(qtbot, window, "result")
+    qtbot.waitUntil(window.panel(ResultPanel).curves.isVisible, timeout=10_000)
     window.cancel_job()
     runs = window.panel(RunsPanel)
     qtbot.waitUntil(lambda: not window.jobs.unfinished and runs.resume.isEnabled(), timeout=60_000)

@@ -22,9 +22,11 @@ from qexplorer.panels.runs import RunsPanel
 from qexplorer.progress import finish
 from qexplorer.state.app_state import AppState
 from qexplorer.widgets.controls import Button
+from qexplorer.widgets.elided import Elided
 from qexplorer.widgets.runs_table import EndedLine
+from qexplorer.widgets.segmented import Segmented
 from tests.few_digits import few_digits
-from tests.panels.in_window import select_lines, show
+from tests.panels.in_window import control_named, select_lines, show, texts
 from tests.results import a_result
 
 LEFT = Qt.MouseButton.LeftButton
@@ -72,7 +74,9 @@ def select(window: MainWindow, *keys: tuple[str, str]) -> None:
 def choose_pair(qtbot: QtBot, window: MainWindow) -> ComparePanel:
     show(qtbot, window, "compare")
     panel = window.panel(ComparePanel)
-    qtbot.mouseClick(panel._which, LEFT, pos=panel._which.rect_of("pair").center().toPoint())
+    which = panel.findChild(Segmented)
+    assert which is not None
+    qtbot.mouseClick(which, LEFT, pos=which.rect_of("pair").center().toPoint())
     qtbot.waitUntil(lambda: window.settled)
     return panel
 
@@ -87,11 +91,11 @@ def test_the_figures_are_those_of_the_selected_row_which_is_named(
     assert [bar.value for bar in panel.bars.lines.shown] == [20.0]
     select(window, (run_id, "x86"))
     assert [bar.value for bar in panel.bars.lines.shown] == [40.0]
-    assert panel._subject.text() == "PTQ static · x86 · vit_digits"
+    show(qtbot, window, "result")
+    assert "PTQ static · x86 · vit_digits" in texts(panel)
     select(window, (run_id, "fp32"))
-    assert panel._stack.currentWidget() is panel._empty
-    assert panel._empty._title.text() == "FP32 has no figures of layers"
-    assert panel._empty._text.text() == "In Runs, select x86 or int4 channel:0 · gptq."
+    assert not panel.bars.isVisible()
+    assert "FP32 has no figures of layers\nIn Runs, select x86 or int4 channel:0 · gptq." in texts(panel)
 
 
 def test_rows_are_told_apart_by_spec_and_repairs(open_window: Open, history: History) -> None:
@@ -128,8 +132,9 @@ def test_after_a_run_was_deleted_another_is_shown(qtbot: QtBot, open_window: Ope
     qtbot.waitUntil(lambda: len(runs.table.lines.shown) == 2 and window.settled)
     assert window.parts.runs.result is not None
     assert window.parts.runs.result.run_id == kept
-    assert window.panel(ResultPanel)._stack.currentWidget() is window.panel(ResultPanel).bars
     assert panel.banner.text == ""
+    show(qtbot, window, "result")
+    assert window.panel(ResultPanel).bars.isVisible()
 
 
 def test_a_run_that_failed_has_a_row_which_says_why_and_can_be_annotated_and_deleted(
@@ -147,8 +152,8 @@ def test_a_run_that_failed_has_a_row_which_says_why_and_can_be_annotated_and_del
     assert (above.title, above.status) == ("Evaluate · ViT · digits", "cancelled")
     assert (below.title, below.status) == ("QAT · int4 channel:0 · gptq", "failed")
     select(window, (failed, ""))
-    panel = window.panel(ResultPanel)
-    assert (panel._empty._title.text(), panel._empty._text.text()) == ("QAT: failed", below.why)
+    show(qtbot, window, "result")
+    assert f"QAT: failed\n{below.why}" in texts(window.panel(ResultPanel))
     assert runs.note.isEnabled()
     assert not runs.train.isEnabled()
     qtbot.mouseClick(runs.resume, LEFT)
@@ -165,10 +170,13 @@ def test_a_run_that_failed_has_a_row_which_says_why_and_can_be_annotated_and_del
     qtbot.waitUntil(lambda: [run.run_id for run in history.runs()] == [cancelled])
 
 
-def test_of_the_float_model_alone_the_result_says_where_its_figures_are(open_window: Open, history: History) -> None:
+def test_of_the_float_model_alone_the_result_says_where_its_figures_are(
+    qtbot: QtBot, open_window: Open, history: History
+) -> None:
     enter(history, "evaluate")
-    panel = open_window().panel(ResultPanel)
-    assert panel._empty._text.text() == "Evaluate measures only the float model; its figures are in Runs."
+    window = open_window()
+    show(qtbot, window, "result")
+    assert "Evaluate measures only the float model; its figures are in Runs." in texts(window.panel(ResultPanel))
 
 
 def test_no_image_is_said_to_be_unchanged_before_the_images_were_read(
@@ -179,12 +187,13 @@ def test_no_image_is_said_to_be_unchanged_before_the_images_were_read(
     window = open_window()
     select(window, (run_id, "fp32"), (run_id, "w4a32"))
     panel = choose_pair(qtbot, window)
-    assert panel._subject.text() == "2 of 4 predictions differ"
+    assert "2 of 4 predictions differ" in texts(panel)
     assert "int4 channel:0 · gptq is right on 0 images on which FP32 is wrong" in panel.test.text
-    assert panel._images.isVisible()
+    images = control_named(panel, "Show the images")
+    assert images.isVisible()
     assert not panel.flips.isVisible()
     heights = window.height(), window.docks["jobs"].height()
-    qtbot.mouseClick(panel._images, LEFT)
+    qtbot.mouseClick(images, LEFT)
     qtbot.waitUntil(panel.flips.isVisible)
     assert panel.flips.text == "2 images changed: 0 put right, 2 made wrong"
     qtbot.wait(50)
@@ -207,7 +216,7 @@ def test_how_many_runs_are_not_compared_and_why_is_told(qtbot: QtBot, open_windo
     window = open_window()
     show(qtbot, window, "compare")
     panel = window.panel(ComparePanel)
-    assert panel._left_out.text() == "Left out: 4 runs – 2 tested on 3 samples, 1 of other weights, 1 on other data."
+    assert "Left out: 4 runs – 2 tested on 3 samples, 1 of other weights, 1 on other data." in texts(panel)
     assert [point.title for point in panel.plot.points] == ["int4 channel:0 · gptq", "FP32"]
 
 
@@ -227,7 +236,7 @@ def test_a_repair_that_was_tried_is_taken_into_the_next_job(qtbot: QtBot, open_w
     window = open_window()
     show(qtbot, window, "result")
     panel = window.panel(ResultPanel)
-    assert panel._subject.text() == "Repair preview of head · vit_digits"
+    assert "Repair preview of head · vit_digits" in texts(panel)
     assert panel.bars.lines.headerData(0, Qt.Orientation.Horizontal) == "Repair"
     use = panel.findChild(Button, "use_repair")
     assert not use.isEnabled()
@@ -238,7 +247,7 @@ def test_a_repair_that_was_tried_is_taken_into_the_next_job(qtbot: QtBot, open_w
         qtbot.mouseClick(use, LEFT)
         taken: Any = window.store.state.job
         assert (taken.name, taken.weight_spec, taken.repairs) == ("weight-only", expected, "fold,gptq")
-        assert "with this repair" in panel._remark.text()
+        assert "with this repair" in texts(panel)
 
 
 def test_curves_say_what_they_are_and_which_epoch_was_kept(open_window: Open, history: History) -> None:
@@ -260,6 +269,8 @@ def test_the_controls_of_a_result_leave_the_names_of_panels_their_room(
     assert window.width() == 1280
     show(qtbot, window, "result")
     panel, tabs = window.panel(ResultPanel), window.docks["result"].title_bar.tabs
-    assert panel._which.isVisible()
+    assert control_named(panel, "Figure shown").isVisible()
     assert all(tabs.tabRect(i).width() >= tabs.tabSizeHint(i).width() for i in range(tabs.count()))
-    assert panel._subject.width() > panel._subject.fontMetrics().horizontalAdvance(panel._subject.text())
+    subject = panel.findChild(Elided)
+    assert subject is not None
+    assert subject.width() > subject.fontMetrics().horizontalAdvance(subject.text())
