@@ -7,7 +7,7 @@ import numpy as np
 
 from qexplorer.errors import UserError
 from qexplorer.inspection.recent import Recent
-from qexplorer.inspection.rows import LayerFigures, Thumbnail, figures_of, thumbnail_of
+from qexplorer.inspection.rows import LayerFigures, Thumbnail, thumbnail_of
 from qexplorer.inspection.sketch_cache import SketchCache
 from qexplorer.progress import Progress, Steps, within
 from qexplorer.quant import Analysis, QuantSpec, analyze
@@ -76,7 +76,7 @@ class Analyses:
             values = yield from self.values(name)
         analysis = yield from analyze(values, spec, original_bytes=self.checkpoint.tensor(name).nbytes)
         self._analyses.put((name, spec), analysis)
-        self.figures(spec)[name] = figures_of(analysis)
+        self.figures(spec)[name] = LayerFigures(analysis.metrics, analysis.sums)
         return analysis
 
     def quick(self, name: str, spec: QuantSpec) -> Steps[Analysis]:
@@ -157,4 +157,4 @@ class Analyses:
                 analysis = yield from analyze(values, spec, bins=0, original_bytes=tensor.nbytes)
         except UserError as error:
             return LayerFigures(refusal=str(error))
-        return figures_of(analysis)
+        return LayerFigures(analysis.metrics, analysis.sums)

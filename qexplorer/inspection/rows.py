@@ -1,13 +1,12 @@
 """One tensor as a line of a table: what it is, what specs do to it, and the sums over all of them."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from qexplorer.quant import Analysis
 from qexplorer.quant.arrays import Counts
-from qexplorer.quant.metrics import sqnr_db
+from qexplorer.quant.metrics import ErrorSums, Metrics, sqnr_db
 from qexplorer.quant.sketch import Sketch
 
 BINS = 48
@@ -16,21 +15,13 @@ BINS = 48
 
 @dataclass(frozen=True, slots=True)
 class LayerFigures:
-    """What one spec does to one tensor: as in `Metrics`, with Σx² and Σe² over its finite values.
+    """What one spec does to one tensor.
 
     `refusal` says why the spec does not serve this tensor; all figures are NaN then, and it stays as it is stored.
     """
 
-    sqnr_db: float = math.nan
-    mse: float = math.nan
-    relative_rmse: float = math.nan
-    max_abs_error: float = math.nan
-    clipped_fraction: float = math.nan
-    x2: float = math.nan
-    e2: float = math.nan
-    bits_per_weight: float = math.nan
-    bytes: float = math.nan
-    coverage: str = "exact"
+    metrics: Metrics = field(default_factory=Metrics)
+    sums: ErrorSums = field(default_factory=lambda: ErrorSums(x2=math.nan, e2=math.nan))
     refusal: str = ""
 
 
@@ -97,39 +88,22 @@ class Totals:
     def error_share(self, row: LayerRow, figures: LayerFigures) -> float:
         """The tensor's part of Σe²; NaN where it has none of its own, or there is no error to share."""
         own = not row.tied_to and 0 < self.e2 < math.inf
-        return figures.e2 / self.e2 if own else math.nan
+        return figures.sums.e2 / self.e2 if own else math.nan
 
     def plus(self, row: LayerRow, figures: LayerFigures) -> "Totals":
         """These and one more tensor."""
         if row.tied_to:
             return replace(self, done=self.done + 1)
-        if math.isnan(figures.e2):
+        if math.isnan(figures.sums.e2):
             return replace(self, n=self.n + row.n, bytes=self.bytes + row.original_bytes, done=self.done + 1)
         return Totals(
             n=self.n + row.n,
-            bytes=self.bytes + figures.bytes,
-            x2=self.x2 + figures.x2,
-            e2=self.e2 + figures.e2,
+            bytes=self.bytes + figures.metrics.bytes,
+            x2=self.x2 + figures.sums.x2,
+            e2=self.e2 + figures.sums.e2,
             done=self.done + 1,
             quantized=self.quantized + 1,
         )
-
-
-def figures_of(analysis: Analysis) -> LayerFigures:
-    """What an analysis says of its spec."""
-    metrics, sums = analysis.metrics, analysis.sums
-    return LayerFigures(
-        sqnr_db=metrics.sqnr_db,
-        mse=metrics.mse,
-        relative_rmse=metrics.relative_rmse,
-        max_abs_error=metrics.max_abs_error,
-        clipped_fraction=metrics.clipped_fraction,
-        x2=sums.x2,
-        e2=sums.e2,
-        bits_per_weight=metrics.bits_per_weight,
-        bytes=metrics.bytes,
-        coverage=analysis.coverage,
-    )
 
 
 def thumbnail_of(whole: Sketch) -> Thumbnail:

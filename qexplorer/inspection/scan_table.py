@@ -7,12 +7,14 @@ from collections.abc import Sequence
 
 from qexplorer.inspection.rows import LayerRow, Totals
 from qexplorer.quant import QuantSpec
+from qexplorer.quant.metrics import METRICS
 from qexplorer.text import printable
 
 NAME_LIMIT = 10_000
 """Longer names are shortened in their middle."""
-COLUMNS = ("sqnr_db", "error_share", "mse", "relative_rmse", "max_abs_error", "clipped_fraction", "bits_per_weight",
-           "bytes")  # fmt: skip
+READ = {metric.key: metric.read for metric in METRICS if metric.column or metric.header}
+FIRST = ("sqnr_db", "error_share", "mse", "relative_rmse")
+COLUMNS = (*FIRST, *(key for key in READ if key not in FIRST))
 """What `table` says of each spec; the letter of the spec follows each title."""
 
 
@@ -33,7 +35,7 @@ def table(rows: Sequence[LayerRow], specs: Sequence[QuantSpec]) -> tuple[list[st
                  str(row.original_bytes), _text(row.share)]  # fmt: skip
         for total, figures in zip(totals, row.figures, strict=True):
             share = total.error_share(row, figures)
-            cells += [_text(share if title == "error_share" else getattr(figures, title)) for title in COLUMNS]
+            cells += [_text(share if title == "error_share" else READ[title](figures.metrics)) for title in COLUMNS]
         lines.append([*cells, _note(row)])
     return ["tensor", "shape", "dtype", "values", "stored_bytes", "share", *of_specs, "note"], lines
 

@@ -9,15 +9,18 @@ from PySide6.QtGui import QPainter
 from PySide6.QtWidgets import QStyleOptionViewItem
 
 from qexplorer import numbers
-from qexplorer.inspection.rows import LayerFigures, LayerRow
+from qexplorer.inspection.rows import LayerRow
 from qexplorer.inspection.scan import Scan
 from qexplorer.inspection.scan_table import letter
+from qexplorer.quant.metrics import METRICS, Metric
 from qexplorer.text import natural, printable
 from qexplorer.widgets.cell_pictures import paint_border, paint_histogram, paint_share
 from qexplorer.widgets.lines import NONE, Column, Paint
 from qexplorer.widgets.theme import Theme
 
 ERROR_SHARE = "Error share"
+WRITTEN = {"dB": numbers.decibels, "%": numbers.percent, "B": numbers.size}
+"""How figures of a unit are written."""
 MENU = "A right click chooses columns."
 
 
@@ -112,7 +115,7 @@ def _figures(spec: int, title: str, lettered: bool, fresh: Scan | None) -> tuple
         paint_share(painter, option, layer.error_share(spec), theme, role)
 
     def column(name: str, meaning: str, sample: str, rank: int, text: Callable[[Layer], str],
-               sort: Callable[[Layer], float], paint: Paint[Layer] | None = None) -> Column[Layer]:  # fmt: skip
+               sort: Callable[[Layer], float], paint: Paint[Layer] | None) -> Column[Layer]:  # fmt: skip
         def tip(layer: Layer) -> str:
             stale = [] if layer.scan is fresh else ["For the previous spec: scan again."]
             refusal = layer.row.figures[spec].refusal
@@ -122,23 +125,21 @@ def _figures(spec: int, title: str, lettered: bool, fresh: Scan | None) -> tuple
                       sort, tip=tip, rank=rank, group=name,
                       color=lambda layer: "" if layer.scan is fresh else "edge", paint=paint)  # fmt: skip
 
-    def figures(layer: Layer) -> LayerFigures:
-        return layer.row.figures[spec]
+    def of(metric: Metric) -> Column[Layer]:
+        sample = "999.99 MB  " if metric.unit == "B" else f"A {metric.header} ↑"
 
-    return (
-        column("SQNR, dB", "Signal power over error power, 10·log₁₀(Σx²/Σe²); 6 dB is worth one bit",
-               "A SQNR, dB ↑", 0, lambda layer: _written(figures(layer).sqnr_db, numbers.decibels),
-               lambda layer: figures(layer).sqnr_db, paint_border),
-        column(ERROR_SHARE, "Its share of the squared error Σe² of all tensors: large tensors and large values weigh "
-               "more", "long bar 100.00 % ", 1, lambda layer: _share(layer.error_share(spec)),
-               lambda layer: layer.own(figures(layer).e2), paint_error),
-        column("Rel. RMSE", "Relative root mean square error, ‖e‖/‖x‖: how far a value is off, measured by the values "
-               "themselves", "A Rel. RMSE ↑ ", 4,
-               lambda layer: _written(figures(layer).relative_rmse, numbers.percent),
-               lambda layer: figures(layer).relative_rmse),
-        column("Quantized", "What it takes quantized, with scales and zero points", "999.99 MB  ", 3,
-               lambda layer: _written(figures(layer).bytes, numbers.size), lambda layer: figures(layer).bytes),
-    )  # fmt: skip
+        def read(layer: Layer) -> float:
+            return metric.read(layer.row.figures[spec].metrics)
+
+        return column(metric.header, metric.help, sample, metric.rank,
+                      lambda layer: _written(read(layer), WRITTEN.get(metric.unit, numbers.figure)), read,
+                      paint_border if metric is METRICS[0] else None)  # fmt: skip
+
+    first, *others = (of(metric) for metric in METRICS if metric.header)
+    share = column(ERROR_SHARE, "Its share of the squared error Σe² of all tensors: large tensors and large values "
+                   "weigh more.", "long bar 100.00 % ", 1, lambda layer: _share(layer.error_share(spec)),
+                   lambda layer: layer.own(layer.row.figures[spec].sums.e2), paint_error)  # fmt: skip
+    return (first, share, *others)
 
 
 def _share(share: float) -> str:

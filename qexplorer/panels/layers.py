@@ -298,7 +298,7 @@ class LayersPanel(Panel):
 
 def first_sqnr(layer: Layer) -> float | None:
     """What the filter compares."""
-    return layer.row.figures[0].sqnr_db if layer.row.figures else None
+    return layer.row.figures[0].metrics.sqnr_db if layer.row.figures else None
 
 
 def title_of(spec: QuantSpec) -> str:

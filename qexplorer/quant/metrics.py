@@ -29,9 +29,9 @@ class ErrorSums:
                          self.clipped + other.clipped)  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Metrics:
-    """What quantizing a tensor did to it and what it costs.
+    """What quantizing a tensor did to it and what it costs; without figures where it cannot be quantized.
 
     `mse`, `rmse`, `mae` and `max_abs_error` are in the tensor's own unit (squared for `mse`), `sqnr_db` in decibels
     (infinite without error), `relative_rmse` = ‖e‖/‖x‖, `clipped_fraction` the share of values beyond the codes
@@ -40,21 +40,21 @@ class Metrics:
     `original_bytes` the size as stored.
     """
 
-    n: int
-    nonfinite: int
-    mse: float
-    rmse: float
-    mae: float
-    max_abs_error: float
-    sqnr_db: float
-    cosine: float
-    relative_rmse: float
-    clipped_fraction: float
-    code_utilization: float
-    code_entropy_bits: float
-    bits_per_weight: float
-    bytes: int
-    original_bytes: int
+    n: int = 0
+    nonfinite: int = 0
+    mse: float = math.nan
+    rmse: float = math.nan
+    mae: float = math.nan
+    max_abs_error: float = math.nan
+    sqnr_db: float = math.nan
+    cosine: float = math.nan
+    relative_rmse: float = math.nan
+    clipped_fraction: float = math.nan
+    code_utilization: float = math.nan
+    code_entropy_bits: float = math.nan
+    bits_per_weight: float = math.nan
+    bytes: float = math.nan
+    original_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,9 @@ class Metric:
     is added to `ErrorSums`, the reference in `error_sums` and the kernels, and its bound on a sketch to `bounds`.
 
     `unit` is "dB", "%" for a share of 1, "bits", "B" for bytes, or empty for the weights' own. `better` says which end
-    is good. `column` is the title in a table of many tensors, empty where it is not one of the few shown there, and
-    `form` the Python format of a figure in it.
+    is good. `column` is the title in the table of a command, empty where it is not one of the few shown there, and
+    `form` the Python format of a figure in it. `header` is likewise that in the window's table of layers, whose columns
+    of the highest `rank` are the first to be hidden where there is no room. The CSV of a scan has what either has.
     """
 
     key: str
@@ -78,6 +79,8 @@ class Metric:
     read: Callable[[Metrics], float]
     column: str = ""
     form: str = ".4g"
+    header: str = ""
+    rank: int = 0
 
     def text(self, metrics: Metrics) -> str:
         """The figure as it stands in a plain table."""
@@ -86,7 +89,7 @@ class Metric:
 
 METRICS = (
     Metric("sqnr_db", "SQNR", "dB", "Signal-to-quantization-noise ratio, 10·log₁₀(Σx²/Σe²): one more bit is worth "
-           "about 6 dB.", "high", lambda m: m.sqnr_db, "SQNR dB", ".2f"),
+           "about 6 dB.", "high", lambda m: m.sqnr_db, "SQNR dB", ".2f", "SQNR, dB"),
     Metric("mse", "Mean squared error", "", "Σe²/n, in the square of the weights' unit. The MSE observer minimizes it.",
            "low", lambda m: m.mse, "MSE", ".3e"),
     Metric("rmse", "RMS error", "", "√(Σe²/n). Rounding alone gives about S/√12 ≈ 0.29 S.", "low", lambda m: m.rmse),
@@ -94,7 +97,7 @@ METRICS = (
     Metric("max_abs_error", "Worst error", "", "max |e|. Above S/2 (S, toward zero) some value was clipped.", "low",
            lambda m: m.max_abs_error, "worst error", ".3e"),
     Metric("relative_rmse", "Relative error", "%", "‖e‖/‖x‖: the error beside the weights' own size.", "low",
-           lambda m: m.relative_rmse, form=".3%"),
+           lambda m: m.relative_rmse, form=".3%", header="Rel. RMSE", rank=4),
     Metric("cosine", "Cosine", "", "Σxy/(‖x‖‖y‖): 1 where both point the same way.", "high",
            lambda m: m.cosine, form=".6f"),
     Metric("clipped_fraction", "Clipped", "%", "Share of values beyond the codes, before clamping.", "low",
@@ -105,8 +108,8 @@ METRICS = (
            "compressor would need for each.", "", lambda m: m.code_entropy_bits, form=".2f"),
     Metric("bits_per_weight", "Bits per weight", "bits", "Codes, scales and zero points, divided by the number of "
            "weights.", "low", lambda m: m.bits_per_weight, "bits/weight", ".3f"),
-    Metric("bytes", "Size", "B", "Theoretical size of this tensor when packed, with its scales; beside it, as stored "
-           "in the file.", "low", lambda m: m.bytes, "bytes", ","),
+    Metric("bytes", "Size", "B", "What the tensor takes when its codes are packed, with scales and zero points.",
+           "low", lambda m: m.bytes, "bytes", ",", "Quantized", 3),
     Metric("nonfinite", "Not finite", "", "NaN and infinite values in the file; in no figure here.", "low",
            lambda m: m.nonfinite, form=","),
 )  # fmt: skip

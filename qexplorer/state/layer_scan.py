@@ -190,7 +190,7 @@ class LayerScan(QObject):
         self._told += len(rows)
         for row in rows:
             if row.n > 1 and not row.trouble and not row.figures[at].refusal:
-                self.measured.emit(row.name, row.figures[at].sqnr_db)
+                self.measured.emit(row.name, row.figures[at].metrics.sqnr_db)
 
     @Slot(object, object)
     def _on_changed(self, old: AppState, new: AppState) -> None:

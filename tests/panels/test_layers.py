@@ -115,7 +115,7 @@ def test_the_sample_is_scanned_sorted_filtered_and_a_row_chosen(qtbot: Any, open
     assert panel.scan.text() == "Scan again"
     assert "262 of 314 tensors" in texts(panel)
     assert len(names(panel)) == 314
-    figures = [panel.table.lines.line(row).row.figures[0].e2 for row in range(262)]
+    figures = [panel.table.lines.line(row).row.figures[0].sums.e2 for row in range(262)]
     assert figures == sorted(figures, reverse=True)
     header = panel.table.horizontalHeader()
     qtbot.mouseClick(header.viewport(), LEFT, pos=QPoint(20, 5))
@@ -141,7 +141,7 @@ def test_the_figures_are_those_of_the_other_panels(qtbot: Any, open_window: Open
     panel = in_front(qtbot, window)
     done(qtbot, panel)
     row = next(row for row in panel.layers.scan.rows if row.name == "second")
-    assert row.figures[0].sqnr_db == pytest.approx(window.preview.analysis.metrics.sqnr_db)
+    assert row.figures[0].metrics.sqnr_db == pytest.approx(window.preview.analysis.metrics.sqnr_db)
 
 
 def test_a_small_file_is_scanned_by_itself_and_again_when_the_spec_changes(
@@ -176,7 +176,7 @@ def test_the_tree_has_the_figures_of_the_table_and_each_tensor_is_measured_once(
     assert sorted(gate.asked) == ["first", "second", "third"]
     tree = window.panel(WeightsPanel).findChild(TensorTree)
     for row in panel.layers.scan.rows:
-        assert tree.tensors.sqnr(row.name) == (row.figures[0].sqnr_db if not row.trouble else None)
+        assert tree.tensors.sqnr(row.name) == (row.figures[0].metrics.sqnr_db if not row.trouble else None)
 
 
 def test_of_a_large_file_the_tree_shows_what_the_scan_knows(
@@ -189,9 +189,9 @@ def test_of_a_large_file_the_tree_shows_what_the_scan_knows(
     qtbot.mouseClick(panel.scan, LEFT)
     done(qtbot, panel)
     rows = {row.name: row.figures for row in panel.layers.scan.rows}
-    assert tensors.sqnr("third") == rows["third"][0].sqnr_db
+    assert tensors.sqnr("third") == rows["third"][0].metrics.sqnr_db
     window.store.update(spec=INT3)
-    assert tensors.sqnr("third") == rows["third"][1].sqnr_db
+    assert tensors.sqnr("third") == rows["third"][1].metrics.sqnr_db
     window.store.update(spec=INT8)
     assert tensors.sqnr("third") is None
 
@@ -292,7 +292,7 @@ def test_pinned_specs_stand_beside_the_current_one_and_can_be_removed(qtbot: Any
     done(qtbot, panel)
     assert [title for title in titles(panel) if "SQNR" in title] == ["A SQNR, dB", "B SQNR, dB"]
     for row in panel.layers.scan.rows[:3]:
-        assert row.figures[0].sqnr_db > row.figures[1].sqnr_db + 20
+        assert row.figures[0].metrics.sqnr_db > row.figures[1].metrics.sqnr_db + 20
     assert "INT8 symmetric per tensor" in texts(panel.specs)
     assert "INT3 symmetric per tensor" in texts(panel.specs)
     qtbot.mouseClick(panel.pin, LEFT)
@@ -335,7 +335,7 @@ def test_export_writes_a_table(qtbot: Any, open_window: Open, file: str, tmp_pat
     read = {line["tensor"]: line for line in csv.DictReader(line for line in lines if not line.startswith("# "))}
     assert set(read) == {"first", "second", "third", "counter"}
     (row,) = (row for row in panel.layers.scan.rows if row.name == "third")
-    assert float(read["third"]["sqnr_db_A"]) == row.figures[0].sqnr_db
+    assert float(read["third"]["sqnr_db_A"]) == row.figures[0].metrics.sqnr_db
     panel.save(str(tmp_path / "w.npz" / "layers.csv"))
     qtbot.waitUntil(lambda: str(tmp_path / "w.npz" / "layers.csv") in panel.banner.text)
 

@@ -15,6 +15,7 @@ from PySide6.QtTest import QTest
 from qexplorer.inspection.rows import LayerFigures, LayerRow, Totals
 from qexplorer.panels.layer_columns import Layer, columns_of
 from qexplorer.panels.layers import LEAST, first_sqnr
+from qexplorer.quant.metrics import ErrorSums, Metrics
 from qexplorer.widgets.filter_field import fitting
 from qexplorer.widgets.growing_table import GrowingTable
 from qexplorer.widgets.theme import DARK, LIGHT
@@ -36,7 +37,7 @@ FIRST = scan(10.0)
 def layer(name: str, *sqnr: float, n: int = 100, e2: float = 1.0, note: str = "", tied: str = "",
           of: Any = FIRST) -> Layer:  # fmt: skip
     figures = tuple(
-        LayerFigures(sqnr_db=db, relative_rmse=10 ** (-db / 20), e2=e2, bytes=n / 2)
+        LayerFigures(Metrics(sqnr_db=db, relative_rmse=10 ** (-db / 20), bytes=n / 2), ErrorSums(e2=e2))
         if not math.isnan(db)
         else LayerFigures(refusal=note or "It does not serve.")
         for db in sqnr
@@ -334,17 +335,14 @@ def test_a_hundred_thousand_rows_come_sort_and_are_filtered(table: Table) -> Non
     table.sortByColumn(column(table, "SQNR, dB"), ASCENDING)
     table.lines.show_lines(())
     row, empty = layer("", 0.0).row, np.zeros(0, np.int64)
+    figures = (LayerFigures(Metrics(sqnr_db=i * 7919 % 100_003)) for i in range(100_000))
     layers = [
-        Layer(
-            replace(row, name=f"t.{i}", n=i, histogram=empty, figures=(LayerFigures(sqnr_db=i * 7919 % 100_003),)),
-            FIRST,
-        )
-        for i in range(100_000)
+        Layer(replace(row, name=f"t.{i}", n=i, histogram=empty, figures=(of,)), FIRST) for i, of in enumerate(figures)
     ]
     for at in range(0, len(layers), 20_000):
         table.put(layers[at : at + 20_000])
     table.put_in_order()
-    seen = [table.lines.line(row).row.figures[0].sqnr_db for row in range(0, 100_000, 5_000)]
+    seen = [table.lines.line(row).row.figures[0].metrics.sqnr_db for row in range(0, 100_000, 5_000)]
     assert seen == sorted(seen)
     show_filter(table, ">99990")
     assert len(names(table)) == 10
