@@ -28,7 +28,6 @@ from qexplorer.quant.observers.fixed import Fixed
 from qexplorer.state.app_state import AppState
 from qexplorer.state.session import load_session
 from qexplorer.widgets.controls import Button, Combo
-from qexplorer.widgets.runs_table import EndedLine, RunLine
 from qexplorer.widgets.segmented import Segmented
 from qexplorer.widgets.settings_row import SettingsRow
 from qexplorer.widgets.task_row import TaskRow
@@ -102,12 +101,11 @@ def test_the_main_job_by_mouse_and_keyboard(qtbot: QtBot, open_window: Open) -> 
     qtbot.waitUntil(lambda: not window.jobs.tasks, timeout=10_000)
     qtbot.waitUntil(lambda: len(runs.table.lines.shown) == 4)
     cancelled, first, *rest = runs.table.lines.shown
-    assert isinstance(cancelled, EndedLine)
-    assert isinstance(first, RunLine)
-    assert first.kernels == "float32"
-    reals = [line for line in rest if isinstance(line, RunLine)]
-    assert [line.real for line in reals] == [True, True]
-    assert reals[0].bytes_on_disk < first.bytes_on_disk / 3.5
+    assert (cancelled.row, first.kernels) == (None, "float32")
+    reals = [line.row for line in rest if line.row is not None]
+    assert [row.kind for row in reals] == ["REAL", "REAL"]
+    assert first.row is not None
+    assert reals[0].bytes_on_disk < first.row.bytes_on_disk / 3.5
     assert sorted(run.status for run in window.parts.history.runs()) == ["cancelled", "done"]
     qtbot.waitUntil(lambda: not jobs.findChildren(TaskRow))
 

@@ -1,27 +1,23 @@
 """Runs: the results of every run, newest first."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from PySide6.QtCore import QPoint, Qt, Signal, Slot
 from PySide6.QtWidgets import QHBoxLayout, QInputDialog, QMenu, QMessageBox, QStackedLayout, QWidget
 
-from qexplorer.engine.backends import ENGINES
 from qexplorer.engine.jobs.starts import origin
 from qexplorer.engine.runs.history import RESUMABLE
 from qexplorer.engine.runs.report import export
-from qexplorer.engine.runs.results import Row, RunResult
 from qexplorer.engine.runs.run import Run
 from qexplorer.errors import UserError
 from qexplorer.panels import Panel, Parts, Place, panels
-from qexplorer.panels.titles import job_title, model_title, row_title, specs_title, told
-from qexplorer.state.chosen_runs import SHOWN, Known, Line
+from qexplorer.panels.run_columns import Line, run_title, runs_table
+from qexplorer.state.chosen_runs import SHOWN, Known
 from qexplorer.state.runner import Done, Failed, Task
 from qexplorer.widgets.controls import Button
 from qexplorer.widgets.messages import Placeholder
-from qexplorer.widgets.runs_table import EndedLine, RunLine, RunsTable, Timing
 from qexplorer.widgets.save_dialog import ask_where
 
 
@@ -38,7 +34,7 @@ class RunsPanel(Panel):
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)
-        self.table = RunsTable()
+        self.table = runs_table()
         self._empty = Placeholder(
             "No runs yet",
             "Press Run: the float model is measured and converted, and the results appear here side by side.",
@@ -60,7 +56,7 @@ class RunsPanel(Panel):
         self._stack.addWidget(self.table)
         content.setContentsMargins(8, 0, 8, 0)
         self.body.addWidget(content, 1)
-        self.table.chosen.connect(self._on_chosen)
+        self.table.lines_selected.connect(self._on_chosen)
         parts.jobs.ended.connect(self._on_ended)
         parts.runs.history_changed.connect(self.reload)
         parts.runs.changed.connect(self._show_chosen)
@@ -82,21 +78,21 @@ class RunsPanel(Panel):
             self.banner.show_message(failed.message, failed.details)
             return
         self._unfinished = [run for run in known.runs if run.status in RESUMABLE][:SHOWN]
-        lines = [line for run in known.runs for line in self._lines(run, known)]
-        self.table.show_lines(lines)
+        lines = [line for i, run in enumerate(known.runs) for line in self._lines(i, run, known)]
+        self.table.lines.show_lines(lines)
         self._stack.setCurrentWidget(self.table if lines else self._empty)
         self._show_chosen()
 
-    def _lines(self, run: Run, known: Known) -> Sequence[RunLine | EndedLine]:
+    def _lines(self, number: int, run: Run, known: Known) -> Sequence[Line]:
         """The table's lines of a run; none of one that is under way, or too old to be shown."""
         result = known.results.get(run.run_id)
         if result is not None:
-            return lines_of(run, result)
-        return [ended_line(run)] if run in self._unfinished or run.run_id in known.results else []
+            return [Line(number, run, result, row) for row in result.rows]
+        return [Line(number, run)] if run in self._unfinished or run.run_id in known.results else []
 
     def _show_chosen(self) -> None:
         """Select what is looked at, whoever chose it."""
-        self.table.show_chosen(self.parts.runs.lines)
+        self.table.show_selected(self.parts.runs.lines)
         self._enable()
 
     def _button(self, text: str, tip: str) -> Button:
@@ -124,11 +120,11 @@ class RunsPanel(Panel):
         return next(run for run in self.parts.runs.known.runs if run.run_id == run_id)
 
     def _chosen_ids(self) -> list[str]:
-        return list(dict.fromkeys(key[0] for key in self.table.chosen_keys if isinstance(key, tuple)))
+        return list(dict.fromkeys(line.run.run_id for line in self.table.selected_lines))
 
-    def _on_chosen(self, keys: tuple[Line, ...]) -> None:
+    def _on_chosen(self) -> None:
         self._enable()
-        self.parts.runs.choose(keys)
+        self.parts.runs.choose(tuple(line.key for line in self.table.selected_lines))
 
     def _on_ended(self, task: Task) -> None:
         del task
@@ -139,7 +135,8 @@ class RunsPanel(Panel):
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         for run in self._unfinished:
             done = self.parts.runs.known.steps.get(run.run_id, 0)
-            action = menu.addAction(f"{_title(run)}, {_when(run)}: {run.status}, {done} steps done")
+            when = run.started[:16].replace("T", " ")
+            action = menu.addAction(f"{run_title(run)}, {when}: {run.status}, {done} steps done")
             action.setData(run.run_id)
         menu.triggered.connect(lambda action: self.resume_asked.emit(action.data()))
         menu.popup(self.resume.mapToGlobal(QPoint(0, self.resume.height())))
@@ -201,72 +198,3 @@ class RunsPanel(Panel):
             self.banner.show_message(str(task.outcome.result))  # what an export had to leave out
         else:
             self.banner.clear()
-
-
-def lines_of(run: Run, result: RunResult) -> list[RunLine]:
-    """The table's lines of one run."""
-    lines: list[RunLine] = []
-    for row in result.rows:
-        lines.append(_line(run, result, row, lines[0] if lines else None))
-    return lines
-
-
-def ended_line(run: Run) -> EndedLine:
-    """The table's line of a run that has no result."""
-    unreadable = "Its result cannot be read: it is damaged, or another version of this program wrote it."
-    done = run.status == "done"
-    why = unreadable if done else run.error or "Resume continues it."
-    return EndedLine((run.run_id, ""), _title(run), _about(run, json.loads(run.config_json)),
-                     "unreadable" if done else run.status, why)  # fmt: skip
-
-
-def _title(run: Run) -> str:
-    """The job and its specs, or else its model."""
-    settings = json.loads(run.config_json)
-    what = specs_title(settings) or model_title(str(settings.get("model", "")))
-    return " · ".join(filter(None, (job_title(run.job), what)))
-
-
-def _when(run: Run) -> str:
-    return run.started[:16].replace("T", " ")
-
-
-def _about(run: Run, settings: Mapping[str, Any], facts: str = "") -> str:
-    """All that tells the run from others."""
-    title = f"{job_title(run.job)}, run {run.run_id}"
-    return "\n".join(filter(None, (title, told(settings), facts, run.notes)))
-
-
-def _float_title(what: str, model: str, data: str) -> str:
-    """The float row says what was run on which data, unless the model's name does."""
-    return f"{what} · {model}" if data in model else f"{what} · {model}, on {data}"
-
-
-def _line(run: Run, result: RunResult, row: Row, first: RunLine | None) -> RunLine:
-    model, job = model_title(result.model.name), job_title(result.job)
-    facts = f"data {result.data.name}, calibrated on {result.data.calibration_n}, tested on {row.n}; "
-    facts += f"seed {result.seed}\n" + ", ".join(f"{k} {v}" for k, v in result.versions.items())
-    return RunLine(
-        key=(run.run_id, row.name),
-        title=_float_title("FP32" if result.rows[1:] else job, model, result.data.name)
-        if first is None
-        else f"{job} · {row_title(result, row)}",
-        about=_about(run, result.settings, facts),
-        kernels="float32" if first is None else _kernels(row),
-        real=row.kind == "REAL",
-        top1=row.top1,
-        top1_ci95=row.top1_ci95,
-        top5=row.top5,
-        n=row.n,
-        flips=row.flips,
-        bytes_on_disk=row.bytes_on_disk,
-        bytes_theoretical=row.bytes_theoretical,
-        latency={batch: Timing(t.median, t.p05, t.p95) for batch, t in row.latency_ms.items()},
-        threads=row.threads,
-        first=first,
-        note=row.note,
-    )
-
-
-def _kernels(row: Row) -> str:
-    return f"{row.kind} int8 ({row.engine})" if row.engine in ENGINES else f"{row.kind} {row.engine}"

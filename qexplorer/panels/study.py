@@ -16,14 +16,15 @@ from qexplorer.engine.studies.study import Study
 from qexplorer.errors import UserError
 from qexplorer.numbers import duration
 from qexplorer.panels import Panel, Parts, Place, panels
+from qexplorer.panels.study_columns import COLUMNS
 from qexplorer.settings import schema
 from qexplorer.state.app_state import AppState, StudyChoice
 from qexplorer.state.runner import Cancelled, Done, Failed, Task
-from qexplorer.widgets.cells_table import CellLine, CellsTable
 from qexplorer.widgets.controls import Button, caption
 from qexplorer.widgets.fields import Editor, titled
 from qexplorer.widgets.messages import Placeholder
 from qexplorer.widgets.offered import Offered
+from qexplorer.widgets.table import Table
 
 
 @panels.register
@@ -37,8 +38,9 @@ class StudyPanel(Panel):
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)
-        self.table = CellsTable()
-        self.table.row_pressed.connect(self._on_row_pressed)
+        self.table = Table("Runs of the study", COLUMNS, lambda run: run.key, one_click=True, slack=16)
+        self.table.horizontalHeader().setStretchLastSection(True)
+        self.table.opened.connect(self._on_run)
         self._task: Task | None = None
         self.runs: tuple[RunStatus, ...] = ()
         """The study's runs as they are shown."""
@@ -174,12 +176,11 @@ class StudyPanel(Panel):
         if sum(bool(run.rows) for run in runs) != sum(bool(run.rows) for run in self.runs):
             self.parts.runs.reload()  # so that each run stands in Runs as soon as it is done
         self.runs = runs
-        self.table.show_lines([_line(run) for run in runs])
+        self.table.lines.show_lines(runs)
         self._stack.setCurrentWidget(self.table)
 
-    def _on_row_pressed(self, row: int) -> None:
+    def _on_run(self, run: RunStatus) -> None:
         """Look at a run that is done."""
-        run = self.runs[row]
         if run.rows:
             self.parts.runs.choose(((run.run_id, run.rows[-1].name),))
 
@@ -219,17 +220,3 @@ def _row(*paths: QWidget) -> QHBoxLayout:
     for path in paths:
         row.addWidget(path, 3)
     return row
-
-
-def _line(run: RunStatus) -> CellLine:
-    row = run.rows[-1] if run.rows else None
-    return CellLine(
-        run.label,
-        run.status,
-        run.fraction,
-        None if row is None else row.top1,
-        None if row is None else row.top1_ci95,
-        None if row is None else row.bytes_theoretical,
-        run.seconds or None,
-        run.error or run.phase,
-    )

@@ -28,11 +28,11 @@ Paint = Callable[[QPainter, QStyleOptionViewItem, T, Theme], None]
 class Column(Generic[T]):
     """What a column is called and what it says of a line; `sample` is as wide as the column.
 
-    `sort` gives the value to sort by: lines whose value is None or NaN come last in either order. What stands on the
-    `right` may be on the `left` for some lines. `color` names a colour of the theme, "" for the usual one. `paint`
-    draws over the text, `indent` pixels beside which are its own. `rank` says which columns give way where there is
-    no room for all: those of rank 0 never do. Columns of one `group` are shown and hidden together. A `picture` has
-    nothing to copy.
+    `sort` gives the value to sort by: lines whose value is None or NaN come last in either order. Where there is text
+    `across`, it stands in place of all columns from this one on. `color` names a colour of the theme, "" for the usual
+    one. `paint` draws over the text, `indent` pixels beside which are its own. `rank` says which columns give way where
+    there is no room for all: those of rank 0 never do. Columns of one `group` are shown and hidden together. A
+    `picture` has nothing to copy.
     """
 
     title: str
@@ -41,7 +41,7 @@ class Column(Generic[T]):
     text: Callable[[T], str]
     sort: Callable[[T], Any] | None = None
     right: bool = True
-    left: Callable[[T], bool] = lambda line: False
+    across: Callable[[T], str] | None = None
     tip: Callable[[T], str] | None = None
     spoken: Callable[[T], str] | None = None
     color: Callable[[T], str] | None = None
@@ -193,15 +193,21 @@ class Lines(QAbstractTableModel, Generic[T]):
         answer = self._ANSWERS.get(role)
         return answer(self, self.columns[index.column()], self.line(index.row())) if answer else None
 
+    def across(self, column: Column[T], line: T) -> str:
+        """What stands in place of a line's columns from this one on."""
+        return column.across(line) if column.across is not None else ""
+
     def _color(self, column: Column[T], line: T) -> Any:
         role = column.color(line) if column.color is not None else ""
         return self.theme.color(role) if role else None
 
     _ANSWERS: ClassVar[dict[int, Callable[["Lines[Any]", Column[Any], Any], Any]]] = {
-        Role.DisplayRole: lambda model, column, line: column.text(line),
+        Role.DisplayRole: lambda model, column, line: model.across(column, line) or column.text(line),
         Role.ToolTipRole: lambda model, column, line: plain((column.tip or column.text)(line)),
         Role.AccessibleTextRole: lambda model, column, line: column.spoken(line) if column.spoken else None,
-        Role.TextAlignmentRole: lambda model, column, line: RIGHT if column.right and not column.left(line) else None,
+        Role.TextAlignmentRole: lambda model, column, line: (
+            RIGHT if column.right and not model.across(column, line) else None
+        ),
         Role.ForegroundRole: lambda model, column, line: model._color(column, line),
         Role.FontRole: lambda model, column, line: scaled(1, bold=True) if column.bold and column.bold(line) else None,
         LINE: lambda model, column, line: line,

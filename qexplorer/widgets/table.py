@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
 from PySide6.QtCore import QItemSelectionModel, QModelIndex, QRect, Qt, Signal
-from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence, QPainter, QPalette
+from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence, QPainter, QPalette, QPen
 from PySide6.QtWidgets import QHeaderView, QStyle, QStyleOptionViewItem, QTableView, QWidget
 
 from qexplorer.widgets.lines import LINE, Column, LineFilter, Lines, as_tsv
@@ -31,27 +31,34 @@ class LineDelegate(RowDelegate):
             painter.save()
             column.paint(painter, option, index.data(LINE), table.lines.theme)
             painter.restore()
+        if table.grouped and index.row() and table.starts(index.data(LINE)):
+            painter.setPen(QPen(option.palette.color(QPalette.ColorRole.Mid), 1))
+            painter.drawLine(area.topLeft(), area.topRight())
 
 
 class Table(QTableView, Generic[T]):
-    """Value in: lines; signal out: the one that a double click, or a single one where `one_click`, or Enter chose.
+    """Value in: lines; signals out: the one that a double click, or a single one where `one_click`, or Enter chose,
+    and that others were selected.
 
     The selected lines stay selected when others come. Ctrl+C copies all lines, or the selected ones where
-    `copy_selected`.
+    `copy_selected`. A hairline stands above each line that `starts` a group, as long as the order is that of the first
+    column.
     """
 
     opened = Signal(object)  # the line
+    lines_selected = Signal()
 
     def __init__(self, name: str, columns: Sequence[Column[T]], key: Callable[[T], Hashable],
-                 parent: QWidget | None = None, *, enabled: Callable[[T], bool] | None = None, filtered: bool = False,
-                 one_click: bool = False, copy_selected: bool = False, height: int = 9, slack: int = 12,
-                 margin: int = 0) -> None:  # fmt: skip
+                 parent: QWidget | None = None, *, enabled: Callable[[T], bool] | None = None,
+                 starts: Callable[[T], bool] = lambda line: False, filtered: bool = False, one_click: bool = False,
+                 copy_selected: bool = False, height: int = 9, slack: int = 12, margin: int = 0) -> None:  # fmt: skip
         """Rows are `height` pixels higher than their text, columns `slack` wider than their samples, and text stands
         `margin` farther from the edges than Qt would put it.
         """
         super().__init__(parent)
         self.lines = Lines(columns, key, self, enabled=enabled)
         self.filter = LineFilter(self.lines) if filtered else None
+        self.starts = starts
         self.margin, self._slack, self._copy_selected = margin, slack, copy_selected
         self.copied: tuple[Column[T], ...] = ()
         self._kept: tuple[tuple[Hashable, ...], Hashable | None] = ((), None)
@@ -66,6 +73,8 @@ class Table(QTableView, Generic[T]):
         (self.clicked if one_click else self.doubleClicked).connect(self._on_opened)
         self.model().modelAboutToBeReset.connect(self._on_resetting)
         self.model().modelReset.connect(self._on_reset)
+        self.lines.layoutChanged.connect(self._show_spans)
+        self.selectionModel().selectionChanged.connect(self.lines_selected)
         Table.show_widths(self)  # what a subclass adds to it is not there yet
 
     def show_theme(self, theme: Theme) -> None:
@@ -106,6 +115,24 @@ class Table(QTableView, Generic[T]):
         index = self.lines.index(self.lines.row_of(key), 0)
         return index if self.filter is None else self.filter.mapFromSource(index)
 
+    @property
+    def selected_keys(self) -> tuple[Hashable, ...]:
+        """The keys of the selected lines, from top to bottom."""
+        return tuple(map(self.lines.key, self.selected_lines))
+
+    def show_selected(self, keys: Sequence[Hashable]) -> None:
+        """Select the lines of these keys alone, without a signal, and bring the first into sight."""
+        there = {key for key in keys if self.index_of(key).isValid()}
+        if there == set(self.selected_keys):
+            return
+        blocked = self.blockSignals(True)
+        self.select_keys(keys)
+        if lines := self.selected_lines:
+            first = self.index_of(self.lines.key(lines[0]))
+            self.selectionModel().setCurrentIndex(first, QItemSelectionModel.SelectionFlag.NoUpdate)
+            self.scrollTo(first)
+        self.blockSignals(blocked)
+
     def select_keys(self, keys: Sequence[Hashable]) -> None:
         """Select the lines of these keys alone; the others are passed over."""
         self.clearSelection()
@@ -115,16 +142,32 @@ class Table(QTableView, Generic[T]):
 
     def _on_resetting(self) -> None:
         current = self.line_at(self.currentIndex())
-        keys = tuple(self.lines.key(line) for line in self.selected_lines)
-        self._kept = (keys, None if current is None else self.lines.key(current))
+        self._kept = (self.selected_keys, None if current is None else self.lines.key(current))
 
     def _on_reset(self) -> None:
         """The view forgets its selection with every reset of the model."""
         keys, current = self._kept
+        blocked = self.blockSignals(True)
         index = QModelIndex() if current is None else self.index_of(current)
         if index.isValid():
             self.selectionModel().setCurrentIndex(index, QItemSelectionModel.SelectionFlag.NoUpdate)
         self.select_keys(keys)
+        self.blockSignals(blocked)
+        self._show_spans()
+
+    def _show_spans(self) -> None:
+        if not any(column.across for column in self.lines.columns):
+            return
+        self.clearSpans()
+        for at, column in enumerate(self.lines.columns):
+            for row, line in enumerate(self.lines.shown if column.across else ()):
+                if self.lines.across(column, line):
+                    self.setSpan(row, at, 1, len(self.lines.columns) - at)
+
+    @property
+    def grouped(self) -> bool:
+        """Whether the lines of a group stand together."""
+        return self.horizontalHeader().sortIndicatorSection() == 0
 
     # -- hands
 

@@ -23,7 +23,6 @@ from qexplorer.progress import finish
 from qexplorer.state.app_state import AppState
 from qexplorer.widgets.controls import Button
 from qexplorer.widgets.elided import Elided
-from qexplorer.widgets.runs_table import EndedLine
 from qexplorer.widgets.segmented import Segmented
 from tests.few_digits import few_digits
 from tests.panels.in_window import control_named, select_lines, show, texts
@@ -104,7 +103,7 @@ def test_rows_are_told_apart_by_spec_and_repairs(open_window: Open, history: His
     enter(history, "bit-budget", replace(W4, name="mixed-3.99-bits"), spec={"repairs": "fold"})
     window = open_window()
     lines = window.panel(RunsPanel).table.lines.shown
-    titles = [line.title for line in lines if line.first is not None]
+    titles = [line.title for line in lines if line.before is not None]
     assert titles == [
         "Bit budget · mixed 3.99 bits",
         "QAT · int4 channel:0 / uint8 affine",
@@ -147,10 +146,9 @@ def test_a_run_that_failed_has_a_row_which_says_why_and_can_be_annotated_and_del
     window = open_window()
     runs = window.panel(RunsPanel)
     above, below = runs.table.lines.shown
-    assert isinstance(above, EndedLine)
-    assert isinstance(below, EndedLine)
-    assert (above.title, above.status) == ("Evaluate · ViT · digits", "cancelled")
-    assert (below.title, below.status) == ("QAT · int4 channel:0 · gptq", "failed")
+    assert (above.row, below.row) == (None, None)
+    assert (above.title, above.kernels) == ("Evaluate · ViT · digits", "cancelled")
+    assert (below.title, below.kernels) == ("QAT · int4 channel:0 · gptq", "failed")
     select(window, (failed, ""))
     show(qtbot, window, "result")
     assert f"QAT: failed\n{below.why}" in texts(window.panel(ResultPanel))
@@ -225,7 +223,7 @@ def test_what_is_chosen_in_compare_is_selected_in_runs(qtbot: QtBot, open_window
     window = open_window()
     show(qtbot, window, "compare")
     window.panel(ComparePanel).plot.chosen.emit((run_id, "w4a32"))
-    assert window.panel(RunsPanel).table.chosen_keys == ((run_id, "w4a32"),)
+    assert window.panel(RunsPanel).table.selected_keys == ((run_id, "w4a32"),)
 
 
 def test_a_repair_that_was_tried_is_taken_into_the_next_job(qtbot: QtBot, open_window: Open, history: History) -> None:

@@ -8,12 +8,13 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractScrollArea, QLabel, QMainWindow, QMenu, QWidget
 
 from qexplorer.engine.jobs import jobs
+from qexplorer.panels.run_columns import runs_table
+from qexplorer.panels.study_columns import COLUMNS
 from qexplorer.presentation import Bar, Curve, FrontPoint
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.settings import Setting
 from qexplorer.widgets.advice_list import AdviceList, Hint
 from qexplorer.widgets.bits_chart import BitsChart
-from qexplorer.widgets.cells_table import CellsTable
 from qexplorer.widgets.contingency import PairedCounts, PairedTest
 from qexplorer.widgets.curves_plot import CurvesPlot
 from qexplorer.widgets.distribution_plot import DistributionPlot
@@ -30,10 +31,10 @@ from qexplorer.widgets.observer_plot import ObserverPlot
 from qexplorer.widgets.observers_table import ObserversTable
 from qexplorer.widgets.offered import Offered
 from qexplorer.widgets.ranked_bars import RankedBars
-from qexplorer.widgets.runs_table import RunsTable
 from qexplorer.widgets.size_accuracy_plot import SizeAccuracyPlot
 from qexplorer.widgets.size_point import SizePoint
 from qexplorer.widgets.spec_form import SpecForm
+from qexplorer.widgets.table import Table
 from qexplorer.widgets.task_row import TaskRow
 from qexplorer.widgets.tensor_model import TensorRow
 from qexplorer.widgets.tensor_tree import TensorTree
@@ -119,11 +120,11 @@ WIDGETS = {
 }
 VIEWS = {
     "advice": AdviceList,
-    "cells": CellsTable,
+    "table": lambda: Table("Runs", COLUMNS, lambda run: run.key),
     "sizes": SizeAccuracyPlot,
     "bars": RankedBars,
     "tree": TensorTree,
-    "runs": RunsTable,
+    "runs": runs_table,
     "distribution": DistributionPlot,
     "error": ErrorPlot,
     "channels": ChannelPlot,
@@ -210,9 +211,8 @@ def test_a_plot_tells_its_numbers_in_words(shown, bell, kind):
 
 
 def test_the_tab_key_leaves_a_table_and_a_tree(shown):
-    assert not shown(RunsTable()).tabKeyNavigation()
+    assert not shown(runs_table()).tabKeyNavigation()
     assert not shown(ObserversTable()).tabKeyNavigation()
-    assert not shown(CellsTable()).tabKeyNavigation()
     assert not shown(bars()).tabKeyNavigation()
     assert not shown(flips()).view.tabKeyNavigation()
     tree = shown(TensorTree())
