@@ -29,6 +29,8 @@ class Plugin:
     """Where it stands among others on screen."""
     separator: ClassVar[str] = ","
     """What stands between settings in the text form."""
+    dropped: ClassVar[tuple[str, ...]] = ()
+    """Settings that earlier versions had; where they are stored they are left out."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -158,6 +160,7 @@ class Registry(Classes[P]):
             return self.parse(str(value))
         settings = {str(key): each for key, each in cast("dict[Any, Any]", value).items()}
         cls = self.named(str(settings.pop("name", "")))
+        settings = {key: each for key, each in settings.items() if key not in cls.dropped}
         return read(cls, settings, f"the {self.kind} {cls.name}", strict=True)
 
     def write(self, plugin: P) -> dict[str, Any]:

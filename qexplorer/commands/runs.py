@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> None:
         raise UserError("Which run?", "Name it: `qexplorer runs RUN_ID …`.", field="run_id")
     runs = [history.get(args.run_id)] if args.run_id else history.runs()
     if args.export:
-        from qexplorer.engine.runs.report import export
+        from qexplorer.engine.jobs.report import export
 
         left_out = export(runs, Path(args.export).expanduser())
         if left_out:

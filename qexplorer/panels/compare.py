@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QSizePolicy, QSt
 
 from qexplorer.engine.datasets import Data, open_dataset
 from qexplorer.engine.runs.compare import Candidate, Paired, candidate, paired
+from qexplorer.engine.runs.findings import TrainingFindings
 from qexplorer.engine.runs.history import History
 from qexplorer.engine.runs.results import SIMULATED, Row, RunResult
 from qexplorer.errors import UserError
@@ -281,7 +282,8 @@ def _images(name: str, sha256: str, places: "np.ndarray[tuple[int], np.dtype[np.
 def _point_title(result: RunResult, row: Row) -> str:
     """A row where rows of several jobs stand side by side."""
     title = row_title(result, row)
-    plain = row == result.rows[0] or (row.kind == SIMULATED and result.job != "qat")  # the specs say enough
+    trained = isinstance(result.findings, TrainingFindings)  # of others, the specs say enough
+    plain = row == result.rows[0] or (row.kind == SIMULATED and not trained)
     return title if plain else f"{job_title(result.job)} · {title}"
 
 

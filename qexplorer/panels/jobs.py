@@ -13,7 +13,6 @@ from qexplorer.engine.jobs import Job, jobs
 from qexplorer.engine.jobs.model_job import ModelJob
 from qexplorer.engine.jobs.qat import Qat
 from qexplorer.engine.jobs.record import job_of, recorded, resumed
-from qexplorer.engine.jobs.simulated_job import SimulatedJob
 from qexplorer.engine.jobs.starts import origin
 from qexplorer.engine.models.trust import Untrusted
 from qexplorer.engine.runs.results import RunResult
@@ -32,7 +31,6 @@ from qexplorer.widgets.task_row import TaskRow
 J = TypeVar("J", bound=Job)
 LAID_OUT_MS = 30
 """After so long the dock knows, too, that the panel may be taller."""
-NO_WEIGHTS = "Repairs are for simulated weights: choose a weight spec first."
 
 
 @panels.register
@@ -139,9 +137,6 @@ class JobsPanel(Panel):
         """Queue the job that shows on one layer what the job as it is set now would do to all."""
         self.banner.clear()
         job, cls = self.parts.store.state.job, jobs[trial]
-        if isinstance(job, SimulatedJob) and job.recipe().every.weights is None:
-            self.form.show_refusal(UserError(NO_WEIGHTS, field="weight_spec"))
-            return
         own = values_of(job)
         shared = {each.name: own[each.name] for each in schema(cls) if each.name in own}
         try:

@@ -7,9 +7,9 @@ from typing import ClassVar
 from PySide6.QtCore import QPoint, Qt, Signal, Slot
 from PySide6.QtWidgets import QHBoxLayout, QInputDialog, QMenu, QMessageBox, QStackedLayout, QWidget
 
+from qexplorer.engine.jobs.report import export
 from qexplorer.engine.jobs.starts import origin
 from qexplorer.engine.runs.history import RESUMABLE
-from qexplorer.engine.runs.report import export
 from qexplorer.engine.runs.run import Run
 from qexplorer.errors import UserError
 from qexplorer.panels import Panel, Parts, Place, panels

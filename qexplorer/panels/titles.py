@@ -49,7 +49,7 @@ def row_title(result: RunResult, row: Row) -> str:
         return "FP32"
     presets = {p.name: p.title for backend in backends for p in backend.presets}
     name = "" if BITS_ALONE.fullmatch(row.name) else presets.get(row.name, re.sub("[-_]", " ", row.name))
-    simulated = row.kind == SIMULATED and result.job != "cast"
+    simulated = row.kind == SIMULATED and result.spec.kept is None  # a cast's row says it all
     specs = specs_title(result.settings, weights=not row.name.startswith(MIXED)) if simulated else ""
     return " · ".join(filter(None, (name, specs))) or row.name
 

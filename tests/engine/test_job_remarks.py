@@ -115,7 +115,7 @@ def test_samples_are_counted_that_decided_something(job: str, settings: dict[str
     assert ("the first 256 calibration samples" in result.rows[-1].note) == remark
 
 
-@pytest.mark.parametrize("more", [{"overrides": "nonsense=int3"}, {"repairs": "fold,cle,gptq"}])
+@pytest.mark.parametrize("more", [{"activation_spec": "int3"}, {"repairs": "fold,cle,gptq"}])
 def test_a_cast_refuses_what_it_would_not_do(more: dict[str, str]) -> None:
     with pytest.raises(UserError, match="Choose one of"):
         jobs["cast"](**SMALL, **more)

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from qexplorer.engine.jobs.report import FIRST, LAST, as_csv, export
 from qexplorer.engine.runs.history import History
-from qexplorer.engine.runs.report import COLUMNS, as_csv, export
 from qexplorer.engine.runs.results import Latency, Row
 from qexplorer.engine.runs.run import Run
 from qexplorer.errors import UserError
 from tests.results import a_result
+
+SETTINGS = ("weight_spec", "activation_spec", "overrides", "repairs", "preset", "to", "epochs", "rate", "start")
 
 
 def a_run(history: History, note: str = "") -> Run:
@@ -31,7 +33,7 @@ def test_csv_has_a_line_for_each_row(history: History, tmp_path: Path) -> None:
     path = tmp_path / "runs.csv"
     export([a_run(history)], path)
     lines = list(csv.DictReader(io.StringIO(path.read_text())))
-    assert tuple(lines[0]) == COLUMNS
+    assert tuple(lines[0]) == (*FIRST, *SETTINGS, *LAST)
     assert [line["row"] for line in lines] == ["fp32", "'=cmd()"]  # no formula for a spreadsheet
     assert float(lines[1]["top1"]) == 0.4
     assert lines[0]["notes"] == "the <best> one"

@@ -85,7 +85,7 @@ def _points(result: RunResult, row: Row) -> str:
 def _lost(result: RunResult, row: Row) -> JobAdvice:
     """What to say of a loss that is more than chance."""
     recipe, lost = recipe_of(result), f"{row.name} loses {_points(result, row)} of top-1"
-    if result.job == "cast":
+    if result.spec.kept is not None:
         return _of_cast(result, lost)
     if recipe.every == LayerSpec():
         return JobAdvice(f"{lost}.")
@@ -140,8 +140,8 @@ def _bits(result: RunResult, recipe: Recipe) -> float:
 def _of_cast(result: RunResult, lost: str) -> JobAdvice:
     sentence = f"{lost} by its weights and activations in {result.settings['to']}."
     if "auto" in str(result.settings.get("keep", "")):
-        return JobAdvice(sentence, "Cast to bf16", "cast", {"to": "bf16", "activation_spec": ""})
-    return JobAdvice(sentence, "Keep the most sensitive layers", "cast", {"keep": "first,last,auto:3"})
+        return JobAdvice(sentence, "Cast to bf16", result.job, {"to": "bf16", "activation_spec": ""})
+    return JobAdvice(sentence, "Keep the most sensitive layers", result.job, {"keep": "first,last,auto:3"})
 
 
 def _of_activations(result: RunResult, row: Row, recipe: Recipe, lost: str) -> JobAdvice:
@@ -150,7 +150,7 @@ def _of_activations(result: RunResult, row: Row, recipe: Recipe, lost: str) -> J
     sentence, layers = f"{lost} by its activations ({spec.short})", _figures(result, row)
     if layers and recipe.every.weights is not None:
         sentence += f": weights keep {statistics.median(each.weight_sqnr_db or 0.0 for each in layers):.1f} dB"
-    better = PER_TOKEN if result.job == "ptq-dynamic" else READS
+    better = READS if result.spec.dynamic is None else PER_TOKEN
     if spec.short == better:
         return _to_train(result, recipe, f"{sentence}.")
     remedy = "Read 8 bits" if spec.format.storage_bits < WIDE else "Find better ranges"
@@ -195,7 +195,7 @@ def _check(recipe: Recipe, steps: list[str]) -> None:
 def _to_train(result: RunResult, recipe: Recipe, sentence: str) -> JobAdvice:
     """Training with quantization, where it can begin with what the run made."""
     spec = recipe.every.weights
-    if spec is None or not spec.rounding.to_nearest or result.job == "ptq-dynamic":
+    if spec is None or not spec.rounding.to_nearest or result.spec.dynamic is not None:
         return JobAdvice(sentence)
     settings: dict[str, Any] = {"epochs": 3, "start": "ptq"}
     if result.run_id and jobs[result.job].trainable:

@@ -86,6 +86,6 @@ def more_samples(result: RunResult) -> Iterator[JobAdvice]:
     sentence = f"Ranges still change by {change:.0%} from {points[-2].samples} to {n} samples: they are not enough."
     if n < there:
         more = min(2 * n, there)
-        yield JobAdvice(sentence, f"Calibrate on {more}", "convergence", {"calibration": more})
+        yield JobAdvice(sentence, f"Calibrate on {more}", result.job, {"calibration": more})
     else:
         yield JobAdvice(f"{sentence} The data have no more.")

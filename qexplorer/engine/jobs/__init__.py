@@ -20,6 +20,8 @@ class Job(Plugin):
 
     trainable: ClassVar[bool] = False
     """Whether training can go on from its simulation."""
+    reported: ClassVar[tuple[str, ...]] = ()
+    """The settings that decide what the rows are; a report has a column for each."""
 
     @property
     def taken(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from qexplorer.engine.jobs import jobs
 from qexplorer.engine.jobs.job_context import Conversion, JobContext
-from qexplorer.engine.jobs.simulated_job import SimulatedJob
+from qexplorer.engine.jobs.model_job import ModelJob, calibration_setting
 from qexplorer.engine.jobs.simulations import simulated
 from qexplorer.engine.measuring.row import Variant
 from qexplorer.engine.runs.layer_figures import LayerFigures
@@ -34,26 +34,30 @@ PROBES = 2
 
 @jobs.register
 @dataclass(frozen=True)
-class Cast(SimulatedJob):
+class Cast(ModelJob):
     """FP16 and BF16 are REAL: weights are stored and computed in them. FP8 is SIMULATED: CPUs have no such kernels."""
 
+    activation_spec: str = setting("", "Activation spec", "Of FP8: what each layer reads; empty: float",
+                                   choices=("", "fp8_e4m3fn", "fp8_e5m2"), minor=True)  # fmt: skip
+    repairs: str = setting("fold", "Repairs", "Casting takes no repairs but folding", choices=("fold", ""), minor=True)
+    calibration: int = calibration_setting()
     to: str = setting("bf16", "To", "The narrower float", choices=KINDS)
     keep: str = setting("first,last", "Keep in float32", "Layers with commas: names, patterns, first, last, or auto:N "
                         "for the N whose casting changes the output most; empty: none",
                         offers=("first,last", "auto:3", ""))  # fmt: skip
-    weight_spec: str = setting("", "Weight spec", "Follows from To", choices=("",), minor=True)
-    repairs: str = setting("fold", "Repairs", "Casting takes no repairs but folding", choices=("fold", ""), minor=True)
-    overrides: str = setting("", "Overrides", "Keep says which layers stay as they are", choices=("",), minor=True)
-    activation_spec: str = setting("", "Activation spec", "Of FP8: what each layer reads; empty: float",
-                                   choices=("", "fp8_e4m3fn", "fp8_e5m2"), minor=True)  # fmt: skip
 
     name: ClassVar[str] = "cast"
     title: ClassVar[str] = "Cast"
     help: ClassVar[str] = "Mixed precision: FP16, BF16 or FP8, with critical layers kept"
     order: ClassVar[int] = 40
+    reported: ClassVar[tuple[str, ...]] = ("activation_spec", "repairs", "to")
+    dropped: ClassVar[tuple[str, ...]] = ("weight_spec", "overrides")
+
+    def repair_steps(self) -> tuple[str, ...]:
+        return tuple(filter(None, (self.repairs,)))
 
     def convert(self, context: JobContext) -> Steps[Conversion]:
-        prepared = self.prepared(context)
+        prepared = context.prepared(fold=bool(self.repairs))
         kept = yield from within(self._kept(prepared, context), 0.0, PROBED)
         probed = sum(map(len, self._probes(context))) if "auto" in self.keep else 0
         name = f"{self.to}{'-mixed' if kept else ''}"

@@ -13,10 +13,13 @@ from qexplorer.engine.runs.findings import Findings
 from qexplorer.engine.runs.journal import Journal
 from qexplorer.engine.runs.layer_figures import LayerFigures
 from qexplorer.engine.runs.run_spec import RunSpec
+from qexplorer.errors import UserError
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+    from qexplorer.engine.simulation.prepared import Prepared
 
 CALIBRATION_BATCH = 32
 
@@ -55,6 +58,17 @@ class JobContext:
         import torch
 
         return torch.tensor(self.data.x_test[:2])
+
+    def prepared(self, *, fold: bool) -> "Prepared":
+        """The float model, made ready on the device, its norms folded or not. Raises `UserError` without any layer."""
+        from qexplorer.engine.simulation.prepared import prepare
+
+        prepared = prepare(self.module, self.example, fold=fold)
+        if not prepared.layers:
+            what = "The model has no layer that could be quantized."
+            raise UserError(what, "Layers are convolutions and linear maps.", field="model")
+        prepared.module.to(self.device)
+        return prepared
 
     def batches(self, n: int, size: int = CALIBRATION_BATCH) -> list[NDArray[np.float32]]:
         """The seed's choice of `n` training images in batches, each image drawn once."""

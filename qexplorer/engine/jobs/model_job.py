@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qexplorer.engine.datasets import Data, data_help, datasets, find_dataset, open_dataset
 from qexplorer.engine.jobs import Job
@@ -38,6 +38,11 @@ FILES = "files"
 """Where the journal has the fingerprints of what the run was begun with."""
 MODELS = tuple(kind.name for kind in models)
 DATA = tuple(kind.word for kind in datasets if kind.word)
+
+
+def calibration_setting(n: int = 320) -> Any:
+    """How many images a job calibrates on."""
+    return setting(n, "Calibration samples", "Training images, chosen by the seed", minimum=1, minor=True)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from qexplorer.engine.backends import BACKEND, ENGINE_CHOICES, Kernel, choose_engine
 from qexplorer.engine.jobs import jobs
 from qexplorer.engine.jobs.job_context import Conversion, JobContext
-from qexplorer.engine.jobs.model_job import ModelJob
+from qexplorer.engine.jobs.model_job import ModelJob, calibration_setting
 from qexplorer.engine.jobs.presentation import Presentation, presentation_of, with_table
 from qexplorer.engine.jobs.ptq_static import PRESET_CHOICES
 from qexplorer.engine.jobs.real_overrides import REAL_HELP, float_note, real_recipe, real_weights
@@ -44,7 +44,7 @@ class Parity(ModelJob):
     preset: str = setting("x86", "Preset", "The int8 model's observers and scales", choices=PRESET_CHOICES)
     engine: str = setting("auto", "Engine", "The int8 kernels; auto: the best supported", choices=ENGINE_CHOICES)
     overrides: str = setting("", "Overrides", REAL_HELP, minor=True, wide=True, empty="none")
-    calibration: int = setting(320, "Calibration samples", "Training images, chosen by the seed", minimum=1, minor=True)
+    calibration: int = calibration_setting()
     compared: int = setting(
         64, "Compared samples", "The first so many test samples", minimum=1, maximum=1024, minor=True
     )
@@ -53,6 +53,7 @@ class Parity(ModelJob):
     title: ClassVar[str] = "Parity"
     help: ClassVar[str] = "How far real int8 kernels are from the simulation, in LSBs per layer"
     order: ClassVar[int] = 60
+    reported: ClassVar[tuple[str, ...]] = ("overrides", "preset")
 
     def __post_init__(self) -> None:
         super().__post_init__()

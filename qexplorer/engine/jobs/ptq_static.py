@@ -42,6 +42,7 @@ class PtqStatic(SimulatedJob):
     title: ClassVar[str] = "PTQ static"
     help: ClassVar[str] = "Convert to int8 with calibrated activations; no training"
     order: ClassVar[int] = 10
+    reported: ClassVar[tuple[str, ...]] = (*SimulatedJob.reported, "preset")
     trainable: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

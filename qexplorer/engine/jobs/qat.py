@@ -82,6 +82,7 @@ class Qat(SimulatedJob):
     title: ClassVar[str] = "QAT"
     help: ClassVar[str] = "Train on with fake quantization, then convert to int8 where possible"
     order: ClassVar[int] = 45
+    reported: ClassVar[tuple[str, ...]] = (*SimulatedJob.reported, "epochs", "rate", "start")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -183,7 +184,7 @@ class Qat(SimulatedJob):
 
         learn = METHODS[self.method]
         if self.start == "float":
-            source = self.prepared(context, fold=False)
+            source = context.prepared(fold=False)
             folds = prepare(context.module, context.example).folded > 0  # not where the outputs would be others
             return qat_model(source, self.recipe(), learn=learn, fold=folds)
         plan = self.plan(context)

@@ -10,7 +10,7 @@ from qexplorer.engine.runs.results import RunResult
 from qexplorer.engine.runs.run import Run
 from qexplorer.errors import UserError
 from qexplorer.progress import Steps
-from qexplorer.settings import read, write
+from qexplorer.settings import write
 
 
 def recorded(job: Job, history: History, run_id: str = "") -> Steps[RunResult]:
@@ -37,8 +37,8 @@ def resumed(run_id: str, history: History) -> Steps[RunResult]:
 def job_of(run: Run) -> Job:
     """The job that a run was started with. Raises `UserError` where this version has no such job."""
     try:
-        return read(jobs.named(run.job), json.loads(run.config_json), f"the job {run.job}", strict=True)
-    except (UserError, ValueError) as error:  # a ValueError is json's
+        return jobs.read({**json.loads(run.config_json), "name": run.job})
+    except (UserError, ValueError, TypeError) as error:  # of json, or of a document that is no table
         what = f"The run “{run.run_id}” was started by another version of this program. {error}"
         raise UserError(what, "Start it anew.", field="run_id") from error
 

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from qexplorer.engine.jobs import Job, jobs
 from qexplorer.engine.jobs.job_context import Conversion, JobContext
+from qexplorer.engine.jobs.model_job import calibration_setting
 from qexplorer.engine.jobs.presentation import FollowUp, Presentation, presentation_of, with_table
 from qexplorer.engine.jobs.simulated_job import ACTIVATION_SPECS, SPEC_HELP, WEIGHT_SPECS, SimulatedJob, require_spec
 from qexplorer.engine.jobs.weight_only import weight_only_after
@@ -29,7 +30,7 @@ class RepairPreview(SimulatedJob):
     activation_spec: str = setting("float", "Activation spec", "What the layer reads", offers=ACTIVATION_SPECS)
     layer: str = setting("", "Layer", "The layer's name; empty: the one whose weights are hurt most",
                          empty="the worst one")  # fmt: skip
-    calibration: int = setting(128, "Calibration samples", "Training images, chosen by the seed", minimum=1, minor=True)
+    calibration: int = calibration_setting(128)
 
     name: ClassVar[str] = "repair"
     title: ClassVar[str] = "Repair preview"

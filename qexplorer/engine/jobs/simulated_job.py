@@ -1,10 +1,10 @@
 """The settings of every job that quantizes in float arithmetic, and what they are made into."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from qexplorer.engine.jobs.job_context import JobContext
-from qexplorer.engine.jobs.model_job import ModelJob
+from qexplorer.engine.jobs.model_job import ModelJob, calibration_setting
 from qexplorer.engine.repair import parse_repairs, repairs
 from qexplorer.engine.simulation.recipe import FLOATS, Recipe
 from qexplorer.engine.simulation.repair_step import adapted
@@ -37,7 +37,9 @@ class SimulatedJob(ModelJob):
                            offers=REPAIRS, steps=repairs, trial="repair")  # fmt: skip
     overrides: str = setting("", "Overrides", "Specs of single layers: PATTERN=WEIGHTS / ACTIVATIONS; …, or =float",
                              minor=True, empty="none")  # fmt: skip
-    calibration: int = setting(320, "Calibration samples", "Training images, chosen by the seed", minimum=1, minor=True)
+    calibration: int = calibration_setting()
+
+    reported: ClassVar[tuple[str, ...]] = ("weight_spec", "activation_spec", "overrides", "repairs")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -61,20 +63,9 @@ class SimulatedJob(ModelJob):
 
         return Plan(self.recipe(), parse_repairs(self.repairs), context.batches(self.calibration), dynamic=dynamic)
 
-    def prepared(self, context: JobContext, *, fold: bool | None = None) -> "Prepared":
-        """The float model, made ready on the job's device; None: its norms are folded where the repairs say so. Raises
-        `UserError` where it has no layers.
-        """
-        from qexplorer.engine.simulation.prepared import prepare
-
-        if fold is None:
-            fold = any(step.name == "fold" for step in parse_repairs(self.repairs))
-        prepared = prepare(context.module, context.example, fold=fold)
-        if not prepared.layers:
-            what = "The model has no layer that could be quantized."
-            raise UserError(what, "Layers are convolutions and linear maps.", field="model")
-        prepared.module.to(context.device)
-        return prepared
+    def prepared(self, context: JobContext) -> "Prepared":
+        """The float model, as `JobContext.prepared` has it; its norms are folded where the repairs say so."""
+        return context.prepared(fold=any(step.name == "fold" for step in parse_repairs(self.repairs)))
 
 
 def row_name(weights: QuantSpec | None, activations: QuantSpec | None) -> str:

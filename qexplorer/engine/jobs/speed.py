@@ -61,7 +61,7 @@ def _reason(result: RunResult, row: Row, slow: list[str]) -> str:
 
 def _int8_layers(result: RunResult, row: Row) -> str:
     """Which layers compute in int8."""
-    if result.job == "ptq-dynamic":
+    if result.spec.dynamic is not None:
         return "only its Linear and LSTM layers compute in int8 and each quantizes its input anew"
     specs = [layer.spec for layer in result.layers if layer.row == row.name]
     int8 = len(specs) - specs.count(FLOAT)

@@ -46,7 +46,7 @@ class RunSpec(Sparse):
     `presets` are by their rows, `preset` that of a comparison, `int8` that of a trained model. `layers` maps patterns
     to specs. `repairs` are the steps that were taken. `folded` counts the norms that went into layers; `traced` says
     whether the model has a graph. `chosen` are the places of calibration samples. `widths` are the specs that a layer
-    could get, `kept` the layers that stayed float, `layer` the one that was looked at.
+    could get, `kept` the layers that a cast left float, `layer` the one that was looked at.
     """
 
     engine: str = ""

@@ -7,20 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from qexplorer.engine.jobs import jobs
 from qexplorer.engine.runs.results import Latency, Row, RunResult
 from qexplorer.engine.runs.run import Run
 from qexplorer.errors import UserError
 from qexplorer.folders import write_whole
 
 Results = Sequence[tuple[Run, RunResult]]
-SETTINGS = ("weight_spec", "activation_spec", "overrides", "repairs", "preset", "to", "epochs", "rate", "start")
-"""The settings that decide what the rows are, where a job has them."""
 BATCHES = ("1", "64")
 TIMES = tuple(f"batch{batch}_{what}" for batch in BATCHES for what in ("p05_ms", "p95_ms", "runs"))
-COLUMNS = ("run", "job", "model", "data", "row", "kind", "engine", "top1", "top1_low", "top1_high", "top5", "n",
-           "flips", "bytes_on_disk", "bytes_theoretical", "batch1_ms", "batch64_ms", "threads", "seed", "note",
-           "notes", *TIMES, *SETTINGS, "calibration_n", "train_n", "weights_sha256", "data_sha256", "versions",
-           "seconds")  # fmt: skip
+FIRST = ("run", "job", "model", "data", "row", "kind", "engine", "top1", "top1_low", "top1_high", "top5", "n",
+         "flips", "bytes_on_disk", "bytes_theoretical", "batch1_ms", "batch64_ms", "threads", "seed", "note",
+         "notes", *TIMES)  # fmt: skip
+LAST = ("calibration_n", "train_n", "weights_sha256", "data_sha256", "versions", "seconds")
 TITLES = ("Model", "Kind", "Kernels", "Top-1", "95 % interval", "Top-5", "n", "Flips", "On disk", "Theoretical",
           *(f"Batch {batch} [5 % – 95 %]" for batch in BATCHES), "Threads", "Note")  # fmt: skip
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:90rem;padding:0 1rem;color:#1a1c1e}
@@ -68,15 +67,21 @@ def _count(run_ids: Sequence[str]) -> str:
     return f"{len(run_ids)} {'run' if len(run_ids) == 1 else 'runs'} ({', '.join(run_ids)})"
 
 
+def reported() -> tuple[str, ...]:
+    """The settings that any job reports."""
+    return tuple(dict.fromkeys(name for job in jobs for name in job.reported))
+
+
 def as_csv(runs: Results) -> str:
     """One line a row of a run, accuracies as fractions."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    columns = (*FIRST, *reported(), *LAST)
+    writer.writerow(columns)
     for run, result in runs:
         for row in result.rows:
             cells = _cells(run, result, row)
-            writer.writerow([_harmless(cells.get(name, "")) for name in COLUMNS])
+            writer.writerow([_harmless(cells.get(name, "")) for name in columns])
     return buffer.getvalue()
 
 
@@ -116,8 +121,8 @@ def _time(ms: Latency | None) -> str:
 
 
 def _settings(result: RunResult) -> dict[str, Any]:
-    """Those of `SETTINGS` that the run has; repairs as they were understood."""
-    found = {name: result.settings[name] for name in SETTINGS if name in result.settings}
+    """Those that are reported and that the run has; repairs as they were understood."""
+    found = {name: result.settings[name] for name in reported() if name in result.settings}
     return found | ({} if result.spec.repairs is None else {"repairs": ",".join(result.spec.repairs)})
 
 
