@@ -9,11 +9,13 @@ import sys
 import tempfile
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 FOLDERS = Path(tempfile.mkdtemp(prefix="qexplorer-tests-"))
@@ -40,6 +42,20 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 def pytest_unconfigure() -> None:
     shutil.rmtree(FOLDERS, ignore_errors=True)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20250101)
+
+
+@pytest.fixture
+def quiet_torch_ao() -> Iterator[None]:
+    """torch.ao announces its own deprecation, and tells where it leaves out infinite values."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"torch\.ao\.quantization is deprecated")
+        warnings.filterwarnings("ignore", message=r"torch\.inf detected in input tensor")
+        yield
 
 
 @pytest.fixture(scope="session")

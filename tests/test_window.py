@@ -32,6 +32,7 @@ from qexplorer.widgets.segmented import Segmented
 from qexplorer.widgets.settings_row import SettingsRow
 from qexplorer.widgets.task_row import TaskRow
 from tests.panels.in_window import control_named, texts
+from tests.widgets.hands import type_text
 
 LEFT = Qt.MouseButton.LeftButton
 Open = Callable[..., MainWindow]
@@ -86,9 +87,7 @@ def test_the_main_job_by_mouse_and_keyboard(qtbot: QtBot, open_window: Open) -> 
     limit = jobs.form.controls["limit"]
     assert isinstance(limit, QLineEdit)
     qtbot.mouseClick(jobs.form.more, LEFT)
-    limit.selectAll()
-    qtbot.keyClicks(limit, "64")
-    qtbot.keyClick(limit, Qt.Key.Key_Return)
+    type_text(limit, "64")
     assert window.store.state.job.limit == 64
     qtbot.mouseClick(jobs.run_button, LEFT)
     qtbot.keyClick(window, Qt.Key.Key_F5)
@@ -295,10 +294,7 @@ def test_settings_that_the_job_cannot_have_are_said_beside_them(qtbot: QtBot, op
     jobs = window.panel(JobsPanel)
     data = jobs.form.controls["data"]
     assert isinstance(data, QLineEdit)
-    data.setFocus()
-    data.selectAll()
-    qtbot.keyClicks(data, "/no/such/folder")
-    qtbot.keyClick(data, Qt.Key.Key_Return)
+    type_text(data, "/no/such/folder")
     qtbot.mouseClick(jobs.run_button, LEFT)
     assert "/no/such/folder" in jobs.form.refusal
     assert not window.jobs.tasks
@@ -399,10 +395,7 @@ def test_a_tensor_that_cannot_be_divided_so_is_said_beside_the_control(qtbot: Qt
     qtbot.waitUntil(lambda: window.preview.analysis is not None and len(window.preview.analysis.params.scale) > 1)
     click_option(qtbot, window, "bits", "int8")
     axis = window.findChild(SettingsRow, "granularity_settings").fields["axis"]
-    axis.setFocus()
-    axis.selectAll()
-    qtbot.keyClicks(axis, "3")
-    qtbot.keyClick(axis, Qt.Key.Key_Return)
+    type_text(axis, "3")
     click_tensor(qtbot, window, "features.12.conv.0.1.weight")
     distribution = window.panel(DistributionPanel)
     qtbot.waitUntil(lambda: bool(distribution.banner.text))

@@ -5,11 +5,9 @@ what could not be judged and why. `scripts/judges.py` makes a table of it, and t
 fails for a format that no judge from outside has seen.
 """
 
-import warnings
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -85,17 +83,3 @@ def covered(request: pytest.FixtureRequest) -> set[str]:
     if silent:
         pytest.skip(f"only some judges were heard; not {', '.join(sorted(silent))}")
     return request.config.stash.get(COVERED, set())
-
-
-@pytest.fixture
-def quiet_torch_ao() -> Iterator[None]:
-    """torch.ao announces its own deprecation, and tells where it leaves out infinite values."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"torch\.ao\.quantization is deprecated")
-        warnings.filterwarnings("ignore", message=r"torch\.inf detected in input tensor")
-        yield
-
-
-@pytest.fixture
-def rng() -> np.random.Generator:
-    return np.random.default_rng(20250101)

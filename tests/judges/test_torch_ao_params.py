@@ -62,19 +62,11 @@ def assert_same(p, judged):
 @pytest.mark.parametrize("values", CASES)
 @pytest.mark.parametrize("per_channel", [False, True])
 @pytest.mark.parametrize("name", ["int8", "uint8"])
-def test_affine_parameters_are_those_of_the_minmax_observers(values, per_channel, name):
+@pytest.mark.parametrize(("scheme", "qschemes"), [("affine", AFFINE), ("symmetric", SYMMETRIC)])
+def test_parameters_are_those_of_the_minmax_observers(values, per_channel, name, scheme, qschemes):
     dtype = torch.qint8 if name == "int8" else torch.quint8
-    judged = theirs(values, per_channel, dtype=dtype, qscheme=AFFINE[per_channel])
-    assert_same(ours(values, name, "affine", per_channel), judged)
-
-
-@pytest.mark.parametrize("values", CASES)
-@pytest.mark.parametrize("per_channel", [False, True])
-@pytest.mark.parametrize("name", ["int8", "uint8"])
-def test_full_span_parameters_are_those_of_the_minmax_observers(values, per_channel, name):
-    dtype = torch.qint8 if name == "int8" else torch.quint8
-    judged = theirs(values, per_channel, dtype=dtype, qscheme=SYMMETRIC[per_channel])
-    assert_same(ours(values, name, "symmetric", per_channel, "full_span"), judged)
+    judged = theirs(values, per_channel, dtype=dtype, qscheme=qschemes[per_channel])
+    assert_same(ours(values, name, scheme, per_channel, "full_span"), judged)
 
 
 @pytest.mark.parametrize("values", CASES)

@@ -306,7 +306,7 @@ def test_a_study_is_run_by_mouse(qtbot: QtBot, open_window: Open, tmp_path: Path
     qtbot.mouseClick(panel.run_button, LEFT)
     qtbot.waitUntil(lambda: not window.jobs.unfinished, timeout=60_000)
     assert not window.failure
-    assert [line.status for line in panel.table.cells.lines] == ["done", "done"]
+    assert [line.status for line in panel.table.lines.shown] == ["done", "done"]
     assert "2 runs done" in panel.remark
     assert len(window.parts.history.runs()) == 2
     type_text(panel.findChild(Field, "study_file"), str(tmp_path / "none.toml"))

@@ -1,6 +1,5 @@
 """Why a model that computes in a narrower type is faster than the float one, or is not: in a sentence."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from qexplorer.engine.backends import ENGINES
@@ -49,7 +48,8 @@ def _reason(result: RunResult, row: Row, slow: list[str]) -> str:
     elif device != "cpu":
         return f"it was timed on {device}, and the float model on the CPU"
     else:
-        done = f"its layers compute in {dtype}" + _but(result.spec.kept or ())
+        kept = result.spec.kept or ()
+        done = f"its layers compute in {dtype}" + (f", but for {len(kept)} in float32" if kept else "")
     processor, native = _processor(dtype, result.versions.get("isa", ""))
     if not slow:
         return f"{done}, whose weights take {'a quarter' if dtype == 'int8' else 'half'} of the bytes, and {processor}"
@@ -66,10 +66,6 @@ def _int8_layers(result: RunResult, row: Row) -> str:
     specs = [layer.spec for layer in result.layers if layer.row == row.name]
     int8 = len(specs) - specs.count(FLOAT)
     return f"{int8} of its {len(specs)} layers compute in int8" if specs else "its layers compute in int8"
-
-
-def _but(kept: Sequence[str]) -> str:
-    return f", but for {len(kept)} in float32" if kept else ""
 
 
 def _processor(dtype: str, isa: str) -> tuple[str, bool]:

@@ -98,7 +98,8 @@ def _replace(root: nn.Module, node: fx.Node) -> None:
     before = root.get_submodule(owner)
     values = {name: getattr(before, name) for name in nodes}
     more = any(getattr(before, name, None) is not None for name in TENSORS if name not in values)
-    layer = layer_for(node.target, {**arguments, **values, "dimensions": _dimensions(arguments["input"])})
+    dimensions = getattr(arguments["input"].meta.get("val"), "ndim", 0)  # 0 where the program does not say it
+    layer = layer_for(node.target, {**arguments, **values, "dimensions": dimensions})
     if layer is None or more or type(before) not in (nn.Module, type(root)):  # they are another layer's
         return
     name = owner or node.name  # a program that is a single layer has no name for it
@@ -113,11 +114,6 @@ def _replace(root: nn.Module, node: fx.Node) -> None:
         result.replace_all_uses_with(call)
     for old in dict.fromkeys([*node.users, node]):
         node.graph.erase_node(old)
-
-
-def _dimensions(node: fx.Node) -> int:
-    """How many dimensions a tensor has; 0 where the program does not say it."""
-    return getattr(node.meta.get("val"), "ndim", 0)
 
 
 def _results(node: fx.Node) -> list[fx.Node] | None:

@@ -61,9 +61,12 @@ class Observer(Plugin):
         del spec
         return ""
 
-    @abstractmethod
     def update(self, stats: Any, rows: Floats) -> Any:
-        """Fold a block of values `[G, N]` into the statistics; `None` stands for nothing seen yet."""
+        """Fold a block of values `[G, N]` into the statistics; `None` stands for nothing seen yet.
+
+        Without an own one the statistics are a `Sample` of the values.
+        """
+        return Sample.of(rows) if stats is None else stats.and_also(rows)
 
     def of_sample(self, sample: Sample) -> Any:
         """The statistics of values that count more than once each."""

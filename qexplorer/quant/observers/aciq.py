@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from qexplorer.quant.arrays import Doubles, Floats
+from qexplorer.quant.arrays import Doubles
 from qexplorer.quant.observers import Ends, Observer, Target, extremes, observers, zero_if_empty
 from qexplorer.quant.weighted import Sample, weighted_mean
 from qexplorer.settings import Choice, setting
@@ -29,9 +29,6 @@ class Aciq(Observer):
     title: ClassVar[str] = "ACIQ"
     help: ClassVar[str] = "From the spread alone, as if values were normal (gauss) or Laplace distributed."
     order: ClassVar[int] = 36
-
-    def update(self, stats: Any, rows: Floats) -> Any:
-        return Sample.of(rows) if stats is None else stats.and_also(rows)
 
     def range(self, stats: Any, target: Target) -> Ends:
         sample: Sample = stats

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from qexplorer.progress import Progress, Steps, finish
-from qexplorer.quant.arrays import Counts, Doubles, Floats
+from qexplorer.quant.arrays import Counts, Doubles
 from qexplorer.quant.observers import Ends, Observer, Target, extremes, observers, zero_if_empty
 from qexplorer.quant.weighted import Sample
 
@@ -40,9 +40,6 @@ class Entropy(Observer):
         if not spec.format.uniform or spec.format.storage_bits > 8:
             return "The entropy observer knows only evenly spaced integers of at most 8 bits."
         return ""
-
-    def update(self, stats: Any, rows: Floats) -> Any:
-        return Sample.of(rows) if stats is None else stats.and_also(rows)
 
     def range(self, stats: Any, target: Target) -> Ends:
         return finish(self.search(stats, target))

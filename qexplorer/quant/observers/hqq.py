@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from qexplorer.quant.arrays import Doubles, Floats
+from qexplorer.quant.arrays import Doubles
 from qexplorer.quant.observers import Ends, Observer, Target, as_float32, extremes, observers, zero_if_empty
 from qexplorer.quant.weighted import Sample, weighted_mean
 
@@ -32,9 +32,6 @@ class Hqq(Observer):
         if "scheme" in spec.format.applies and spec.scheme != "symmetric":
             return ""
         return "HQQ moves the zero point, and this scheme has none."
-
-    def update(self, stats: Any, rows: Floats) -> Any:
-        return Sample.of(rows) if stats is None else stats.and_also(rows)
 
     def range(self, stats: Any, target: Target) -> Ends:
         sample: Sample = stats

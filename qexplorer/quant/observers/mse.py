@@ -25,9 +25,6 @@ class BestShare(Observer):
     def power(self) -> float:
         """The power of the error that is summed."""
 
-    def update(self, stats: Any, rows: Floats) -> Any:
-        return Sample.of(rows) if stats is None else stats.and_also(rows)
-
     def range(self, stats: Any, target: Target) -> Ends:
         return finish(self.search(stats, target))
 

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from qexplorer.quant.arrays import Doubles, Floats
+from qexplorer.quant.arrays import Doubles
 from qexplorer.quant.observers import Ends, Observer, Target, extremes, observers, zero_if_empty
 from qexplorer.quant.weighted import Sample, weighted_mean
 
@@ -24,9 +24,6 @@ class Octav(Observer):
     title: ClassVar[str] = "OCTAV"
     help: ClassVar[str] = "Newton's method on the values: nearly the best symmetric clip, within a few passes."
     order: ClassVar[int] = 38
-
-    def update(self, stats: Any, rows: Floats) -> Any:
-        return Sample.of(rows) if stats is None else stats.and_also(rows)
 
     def range(self, stats: Any, target: Target) -> Ends:
         sample: Sample = stats

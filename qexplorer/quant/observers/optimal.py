@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from qexplorer.progress import Steps, finish, within
-from qexplorer.quant.arrays import Doubles, Floats
+from qexplorer.quant.arrays import Doubles
 from qexplorer.quant.observers import Ends, Observer, Target, observers
 from qexplorer.quant.observers.sweep import best_scales
 from qexplorer.quant.weighted import Sample
@@ -40,9 +40,6 @@ class Optimal(Observer):
         if spec.scale_dtype.name != "float32":
             return "The exact optimum is worked out for float32 scales."
         return ""
-
-    def update(self, stats: Any, rows: Floats) -> Any:
-        return Sample.of(rows) if stats is None else stats.and_also(rows)
 
     def range(self, stats: Any, target: Target) -> Ends:
         return finish(self.search(stats, target))

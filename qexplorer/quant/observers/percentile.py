@@ -22,9 +22,6 @@ class Percentile(Observer):
     help: ClassVar[str] = "Leaves out the rarest extremes at both ends. Below 99.999 % it can ruin transformers."
     order: ClassVar[int] = 10
 
-    def update(self, stats: Any, rows: Floats) -> Any:
-        return Sample.of(rows) if stats is None else stats.and_also(rows)
-
     def range(self, stats: Any, target: Target) -> tuple[Floats, Floats]:
         sample: Sample = stats
         if not sample.values.shape[1]:
