@@ -1,8 +1,11 @@
 """What is drawn or listed of a result, whoever draws it: bars, curves, points and tables, without Qt."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,33 @@ class FrontPoint:
     top1_ci95: tuple[float, float] | None = None
     overrides: str = ""
     chosen: bool = False
+
+
+@dataclass(frozen=True)
+class Paired:
+    """On how many samples both models are right, one alone, or neither; `p` is McNemar's, exact and two-sided.
+
+    `changed` are the places of the samples on which the two say different classes, [k].
+    """
+
+    both: int
+    only_first: int
+    only_second: int
+    neither: int
+    p: float
+    changed: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What is wrong, in a sentence with its figures; a remedy in a few words, empty where nothing can be done.
+
+    `picture` names the panel in which it is to be seen.
+    """
+
+    sentence: str
+    remedy: str = ""
+    picture: str = field(default="result", kw_only=True)
 
 
 @dataclass(frozen=True)

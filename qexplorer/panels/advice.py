@@ -9,8 +9,8 @@ from qexplorer.engine.advice import JobAdvice, advise_on
 from qexplorer.errors import UserError
 from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.quant import Analysis
-from qexplorer.quant.advice import Advice, advise
-from qexplorer.widgets.advice_list import AdviceList, Hint
+from qexplorer.quant.advice import SpecAdvice, advise
+from qexplorer.widgets.advice_list import AdviceList
 
 NOTHING = (
     "Nothing to mend: of this tensor under this spec, and of the run that is looked at, no rule has anything to say."
@@ -44,9 +44,7 @@ class AdvicePanel(Panel):
         result = self.parts.runs.result
         of_tensor = advise(self._analysis) if self._analysis is not None else []
         of_run = advise_on(result) if result is not None else []
-        hints = [Hint(a, a.sentence, a.remedy, a.picture) for a in of_tensor]
-        hints += [Hint(a, a.sentence, a.remedy, "result") for a in of_run]
-        self.list.show_hints(hints, NOTHING)
+        self.list.show_advice([*of_tensor, *of_run], NOTHING)
 
     def _on_analyzed(self, analysis: Analysis) -> None:
         self._analysis = analysis
@@ -54,7 +52,7 @@ class AdvicePanel(Panel):
 
     def _on_applied(self, advice: object) -> None:
         self.banner.clear()
-        if isinstance(advice, Advice):
+        if isinstance(advice, SpecAdvice):
             self.parts.store.update(spec=advice.spec)
         elif isinstance(advice, JobAdvice):
             self._set_job(advice)

@@ -12,17 +12,18 @@ from PySide6.QtGui import QPalette
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QSizePolicy, QStackedLayout, QVBoxLayout, QWidget
 
 from qexplorer.engine.datasets import Data, open_dataset
-from qexplorer.engine.runs.compare import Candidate, Paired, candidate, paired
+from qexplorer.engine.runs.compare import Candidate, candidate, paired
 from qexplorer.engine.runs.findings import TrainingFindings
 from qexplorer.engine.runs.history import History
 from qexplorer.engine.runs.results import SIMULATED, Row, RunResult
 from qexplorer.errors import UserError
 from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.panels.titles import job_title, row_title
+from qexplorer.presentation import Paired
 from qexplorer.progress import Progress, Steps
 from qexplorer.state.chosen_runs import SHOWN, Line
 from qexplorer.state.runner import Done, Failed
-from qexplorer.widgets.contingency import PairedCounts, PairedTest
+from qexplorer.widgets.contingency import PairedTest
 from qexplorer.widgets.controls import Button, caption
 from qexplorer.widgets.elided import subject
 from qexplorer.widgets.flips_grid import Flip, FlipsGrid
@@ -169,9 +170,7 @@ class ComparePanel(Panel):
         first, second, found = self._found = pair
         a, b = self._name(first), self._name(second)
         names = (a, b) if a != b else (f"{a} (1)", f"{b} (2)")
-        self.test.show_test(
-            PairedCounts(*names, found.both, found.only_first, found.only_second, found.neither, found.p)
-        )
+        self.test.show_test(*names, found)
         n = len(found.changed)
         self._show_subject(f"{n} of {len(first.labels)} predictions differ")
         self._images.setVisible(n > 0)

@@ -1,11 +1,12 @@
 """Rules that see a problem of a tensor under a spec, say it in a sentence, and name the remedy."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from qexplorer.errors import UserError
+from qexplorer.presentation import Advice
 from qexplorer.quant.analysis import Analysis
 from qexplorer.quant.granularity import PerChannel, PerGroup
 from qexplorer.quant.observers.minmax import MinMax
@@ -24,16 +25,10 @@ GROUP = 32
 
 
 @dataclass(frozen=True)
-class Advice:
-    """What is wrong, in a sentence with its figures; a remedy in a few words, and the spec that it is.
+class SpecAdvice(Advice):
+    """Advice of which the remedy is another spec."""
 
-    `picture` names the panel in which it is to be seen.
-    """
-
-    sentence: str
-    remedy: str
-    spec: QuantSpec
-    picture: str
+    spec: QuantSpec = field(kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -60,12 +55,12 @@ class Shape:
         return Shape(mean, sigma, mean - analysis.data_lo, analysis.data_hi - mean)
 
 
-def advise(analysis: Analysis) -> list[Advice]:
+def advise(analysis: Analysis) -> list[SpecAdvice]:
     """All that is to be said of a tensor as it is quantized now, the most helpful first."""
     shape = Shape.of(analysis)
     if shape is None or "granularity" not in analysis.spec.format.applies:
         return []
-    found: list[Advice] = []
+    found: list[SpecAdvice] = []
     for rule in RULES:
         try:
             found += rule(analysis, shape)
@@ -74,45 +69,45 @@ def advise(analysis: Analysis) -> list[Advice]:
     return found
 
 
-def _channels(analysis: Analysis, shape: Shape) -> Iterator[Advice]:
+def _channels(analysis: Analysis, shape: Shape) -> Iterator[SpecAdvice]:
     del shape
     spec, sqnr = analysis.spec, analysis.channel_sqnr_db[np.isfinite(analysis.channel_sqnr_db)]
     if not spec.granularity.shared or len(sqnr) < 4:
         return
     worst, middle = np.percentile(sqnr, 10), np.median(sqnr)
     if middle - worst >= SPREAD_DB:
-        yield Advice(
+        yield SpecAdvice(
             f"Channels have ranges that are far apart: a tenth of them are {middle - worst:.1f} dB or more below the "
             "median channel, because all share one scale.",
-            "One scale per channel", spec.adopt("granularity", PerChannel(0)), "error",
+            "One scale per channel", spec=spec.adopt("granularity", PerChannel(0)), picture="error",
         )  # fmt: skip
 
 
-def _tail(analysis: Analysis, shape: Shape) -> Iterator[Advice]:
+def _tail(analysis: Analysis, shape: Shape) -> Iterator[SpecAdvice]:
     spec = analysis.spec
     reach = max(shape.below, shape.above) / shape.sigma
     coarse = spec.format.uniform and spec.format.code_bits <= 8
     if coarse and spec.granularity.shared and isinstance(spec.observer, MinMax) and reach > TAIL_SIGMAS:
-        yield Advice(
+        yield SpecAdvice(
             f"A long tail: the farthest value is {reach:.1f} standard deviations out, and to cover it every step is "
             "wider than most values need.",
-            "Clip for the least squared error", spec.adopt("observer", Mse()), "observers",
+            "Clip for the least squared error", spec=spec.adopt("observer", Mse()), picture="observers",
         )  # fmt: skip
 
 
-def _shift(analysis: Analysis, shape: Shape) -> Iterator[Advice]:
+def _shift(analysis: Analysis, shape: Shape) -> Iterator[SpecAdvice]:
     spec = analysis.spec
     if spec.scheme != "symmetric" or "scheme" not in spec.format.applies:
         return
     if abs(shape.mean) > SHIFT_SIGMAS * shape.sigma:
-        yield Advice(
+        yield SpecAdvice(
             f"The mean is {abs(shape.mean) / shape.sigma:.1f} standard deviations from zero, and a symmetric grid "
             "spends as many codes on the side where little is.",
-            "Affine, with a zero point", spec.adopt("scheme", "affine"), "distribution",
+            "Affine, with a zero point", spec=spec.adopt("scheme", "affine"), picture="distribution",
         )  # fmt: skip
 
 
-def _skew(analysis: Analysis, shape: Shape) -> Iterator[Advice]:
+def _skew(analysis: Analysis, shape: Shape) -> Iterator[SpecAdvice]:
     spec = analysis.spec
     if spec.scheme != "symmetric" or "scheme" not in spec.format.applies or not spec.granularity.shared:
         return
@@ -121,24 +116,24 @@ def _skew(analysis: Analysis, shape: Shape) -> Iterator[Advice]:
     shifted = abs(shape.mean) > SHIFT_SIGMAS * shape.sigma
     if long > SKEW * short and not shifted:
         unused = 50 * (1 - short / long)
-        yield Advice(
+        yield SpecAdvice(
             f"Skew: one side reaches {long / max(short, 1e-30):.1f} times as far as the other, so {unused:.0f} % of a "
             "symmetric grid is never used.",
-            "Affine, with a zero point", spec.adopt("scheme", "affine"), "distribution",
+            "Affine, with a zero point", spec=spec.adopt("scheme", "affine"), picture="distribution",
         )  # fmt: skip
 
 
-def _coarse(analysis: Analysis, shape: Shape) -> Iterator[Advice]:
+def _coarse(analysis: Analysis, shape: Shape) -> Iterator[SpecAdvice]:
     del shape
     spec = analysis.spec
     per_channel = spec.granularity.per_channel
     if per_channel and spec.format.code_bits <= FEW_BITS and analysis.metrics.sqnr_db < POOR_DB:
-        yield Advice(
+        yield SpecAdvice(
             f"{analysis.metrics.sqnr_db:.1f} dB with one scale a channel: {spec.format.code_bits} bits are few for so "
             "many values under one scale.",
-            f"One scale for {GROUP} values", spec.adopt("granularity", PerGroup(GROUP)), "error",
+            f"One scale for {GROUP} values", spec=spec.adopt("granularity", PerGroup(GROUP)), picture="error",
         )  # fmt: skip
 
 
-Rule = Callable[[Analysis, Shape], Iterator[Advice]]
+Rule = Callable[[Analysis, Shape], Iterator[SpecAdvice]]
 RULES: tuple[Rule, ...] = (_channels, _tail, _shift, _skew, _coarse)

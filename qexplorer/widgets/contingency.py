@@ -1,13 +1,13 @@
 """Two models on the same images: how often both, one or neither is right, and whether that tells them apart."""
 
 import math
-from dataclasses import dataclass
 
 from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QFontMetricsF, QPainter, QPaintEvent, QPalette, QPen, QResizeEvent
 from PySide6.QtWidgets import QGridLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from qexplorer.numbers import count, figure, percent
+from qexplorer.presentation import Paired
 from qexplorer.text import plain
 from qexplorer.widgets.controls import RADIUS, caption
 from qexplorer.widgets.theme import LIGHT, Theme, scaled
@@ -18,47 +18,23 @@ NOTHING = "Two models that were tested on the same images are compared here."
 SIDES = ("✓ right", "✗ wrong", "all")
 
 
-@dataclass(frozen=True)
-class PairedCounts:
-    """On how many images both are right, only the first, only the second, or neither; and McNemar's exact p."""
+def _table(found: Paired) -> tuple[tuple[int, int, int], ...]:
+    """The table with its totals: the first model's answers downwards, the second's to the right."""
+    rows = [(a, b, a + b) for a, b in ((found.both, found.only_first), (found.only_second, found.neither))]
+    return (*rows, (rows[0][0] + rows[1][0], rows[0][1] + rows[1][1], rows[0][2] + rows[1][2]))
 
-    first: str
-    second: str
-    both: int
-    only_first: int
-    only_second: int
-    neither: int
-    p: float
 
-    @property
-    def n(self) -> int:
-        """All images."""
-        return self.both + self.only_first + self.only_second + self.neither
-
-    @property
-    def rows(self) -> tuple[tuple[int, int, int], ...]:
-        """The table with its totals: the first model's answers downwards, the second's to the right."""
-        inner = ((self.both, self.only_first), (self.only_second, self.neither))
-        full = [(a, b, a + b) for a, b in inner]
-        return (*full, (full[0][0] + full[1][0], full[0][1] + full[1][1], self.n))
-
-    @property
-    def sentence(self) -> str:
-        """What the table says, in words."""
-        if not self.n:
-            return NOTHING
-        a, b = self.first, self.second
-        if not self.only_first + self.only_second:
-            return f"{a} and {b} are right on the same images: there is nothing that tells them apart."
-        text = (
-            f"{b} is right on {images(self.only_second)} on which {a} is wrong, and wrong on {count(self.only_first)}"
-        )
-        if not math.isfinite(self.p):
-            return f"{text}: not tested."
-        better = "better" if self.only_second > self.only_first else "worse"
-        found = f"evidence that {b} is {better}" if self.p < LEVEL else "no evidence of a difference"
-        p = "p < 0.001" if self.p < 0.001 else f"p = {figure(self.p, 2)}"
-        return f"{text}: {found} (McNemar, exact, {p})."
+def _sentence(a: str, b: str, found: Paired) -> str:
+    """What the table says of models of these names."""
+    if not found.only_first + found.only_second:
+        return f"{a} and {b} are right on the same images: there is nothing that tells them apart."
+    text = f"{b} is right on {images(found.only_second)} on which {a} is wrong, and wrong on {count(found.only_first)}"
+    if not math.isfinite(found.p):
+        return f"{text}: not tested."
+    better = "better" if found.only_second > found.only_first else "worse"
+    evidence = f"evidence that {b} is {better}" if found.p < LEVEL else "no evidence of a difference"
+    p = "p < 0.001" if found.p < 0.001 else f"p = {figure(found.p, 2)}"
+    return f"{text}: {evidence} (McNemar, exact, {p})."
 
 
 class Grid(QWidget):
@@ -92,17 +68,14 @@ class Grid(QWidget):
         for cell in (self.cells[0][1], self.cells[1][0]):
             cell.setFont(scaled(1.0, bold=True))
 
-    def show_counts(self, counts: PairedCounts) -> None:
+    def show_counts(self, first: str, second: str, found: Paired) -> None:
         """Write the figures, and what each means into its tooltip."""
-        self._names = (counts.first, counts.second)
-        verbs = ("right", "wrong", "")
-        for i, row in enumerate(counts.rows):
+        self._names = (first, second)
+        verbs, table = ("right", "wrong", ""), _table(found)
+        for i, row in enumerate(table):
             for j, (cell, n) in enumerate(zip(self.cells[i], row, strict=True)):
-                told = [
-                    f"{name} {verb}" for name, verb in ((counts.first, verbs[i]), (counts.second, verbs[j])) if verb
-                ]
-                share = f" ({percent(n / counts.n)})" if counts.n else ""
-                meaning = f"{' and '.join(told) or 'All images'}: {images(n)}{share}"
+                told = [f"{name} {verb}" for name, verb in ((first, verbs[i]), (second, verbs[j])) if verb]
+                meaning = f"{' and '.join(told) or 'All images'}: {images(n)} ({percent(n / table[-1][-1])})"
                 cell.setText(count(n))
                 cell.setToolTip(plain(meaning))
                 cell.setAccessibleName(meaning)
@@ -162,7 +135,7 @@ class PairedTest(QWidget):
         column.addWidget(self.grid)
         column.addWidget(self._sentence)
         column.addStretch()
-        self.show_test(None)
+        self.show_test("", "", None)
 
     @property
     def text(self) -> str:
@@ -174,13 +147,13 @@ class PairedTest(QWidget):
         self.grid.theme = theme
         self.grid.update()
 
-    def show_test(self, counts: PairedCounts | None) -> None:
-        """Show a comparison, or that there is none."""
-        known = counts is not None and counts.n > 0
+    def show_test(self, first: str, second: str, found: Paired | None) -> None:
+        """Show a comparison of models of these names, or that there is none."""
+        known = found is not None and _table(found)[-1][-1] > 0
         self.grid.setVisible(known)
-        if counts is not None and known:
-            self.grid.show_counts(counts)
-        self._sentence.setText(counts.sentence if counts is not None else NOTHING)
+        if found is not None and known:
+            self.grid.show_counts(first, second, found)
+        self._sentence.setText(_sentence(first, second, found) if found is not None and known else NOTHING)
         role = QPalette.ColorRole
         self._sentence.setForegroundRole(role.WindowText if known else role.PlaceholderText)
         self.setAccessibleDescription(self._sentence.text())

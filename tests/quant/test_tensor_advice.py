@@ -3,12 +3,12 @@ import pytest
 
 from qexplorer.progress import finish
 from qexplorer.quant import QuantSpec, analyze
-from qexplorer.quant.advice import Advice, advise
+from qexplorer.quant.advice import SpecAdvice, advise
 
 RANDOM = np.random.default_rng(0)
 
 
-def advice_on(values: np.ndarray, spec: str) -> list[Advice]:
+def advice_on(values: np.ndarray, spec: str) -> list[SpecAdvice]:
     return advise(finish(analyze(values.astype(np.float32), QuantSpec.parse(spec))))
 
 

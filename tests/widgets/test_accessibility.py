@@ -10,12 +10,12 @@ from PySide6.QtWidgets import QAbstractScrollArea, QLabel, QMainWindow, QMenu, Q
 from qexplorer.engine.jobs import jobs
 from qexplorer.panels.run_columns import runs_table
 from qexplorer.panels.study_columns import COLUMNS
-from qexplorer.presentation import Bar, Curve, FrontPoint
+from qexplorer.presentation import Advice, Bar, Curve, FrontPoint, Paired
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.settings import Setting
-from qexplorer.widgets.advice_list import AdviceList, Hint
+from qexplorer.widgets.advice_list import AdviceList
 from qexplorer.widgets.bits_chart import BitsChart
-from qexplorer.widgets.contingency import PairedCounts, PairedTest
+from qexplorer.widgets.contingency import PairedTest
 from qexplorer.widgets.curves_plot import CurvesPlot
 from qexplorer.widgets.distribution_plot import DistributionPlot
 from qexplorer.widgets.docks import Dock
@@ -60,7 +60,7 @@ def dock() -> QWidget:
 
 def advice() -> AdviceList:
     shown = AdviceList()
-    shown.show_hints([Hint(i, f"This is wrong with it, {i}.", "Take MSE", "error") for i in range(2)], "")
+    shown.show_advice([Advice(f"This is wrong with it, {i}.", "Take MSE", picture="error") for i in range(2)], "")
     return shown
 
 
@@ -96,7 +96,7 @@ def flips() -> FlipsGrid:
 
 def pair() -> PairedTest:
     shown = PairedTest()
-    shown.show_test(PairedCounts("FP32", "INT4", 90, 6, 2, 2, 0.29))
+    shown.show_test("FP32", "INT4", Paired(90, 6, 2, 2, 0.29))
     return shown
 
 

@@ -6,16 +6,17 @@ from dataclasses import replace
 import pytest
 from hands import accessible_name
 
-from qexplorer.widgets.contingency import PairedCounts, PairedTest
+from qexplorer.presentation import Paired
+from qexplorer.widgets.contingency import PairedTest
 from qexplorer.widgets.theme import DARK, LIGHT
 
-COUNTS = PairedCounts("A", "B", 1948, 20, 12, 20, 0.2153)
+COUNTS = Paired(1948, 20, 12, 20, 0.2153)
 
 
 @pytest.fixture
 def widget(shown):
     widget = shown(PairedTest(), 420, 260)
-    widget.show_test(COUNTS)
+    widget.show_test("A", "B", COUNTS)
     return widget
 
 
@@ -49,16 +50,16 @@ def test_one_sentence_says_what_follows(widget):
     ],
 )
 def test_the_sentence_fits_the_case(widget, changed, words):
-    widget.show_test(replace(COUNTS, **changed))
+    widget.show_test("A", "B", replace(COUNTS, **changed))
     assert words in widget.text
 
 
-@pytest.mark.parametrize("nothing", [None, PairedCounts("A", "B", 0, 0, 0, 0, 1.0)])
+@pytest.mark.parametrize("nothing", [None, Paired(0, 0, 0, 0, 1.0)])
 def test_without_counts_it_says_what_it_is_for(widget, nothing):
-    widget.show_test(nothing)
+    widget.show_test("A", "B", nothing)
     assert not widget.grid.isVisible()
     assert "compared here" in widget.text
-    widget.show_test(COUNTS)
+    widget.show_test("A", "B", COUNTS)
     assert widget.grid.isVisible()
 
 
@@ -72,7 +73,7 @@ def test_every_figure_says_what_it_counts(widget):
 
 def test_long_names_are_cut_off_in_the_table_and_whole_in_its_tooltips(widget, qtbot):
     name = "PTQ static · PyTorch default with a very long name that no table has room for"
-    widget.show_test(replace(COUNTS, first=name, second=name))
+    widget.show_test(name, name, COUNTS)
     for width in (300, 420):
         widget.resize(width, 300)
         qtbot.waitUntil(lambda width=width: widget.width() == width)
@@ -88,7 +89,7 @@ def test_it_is_drawn_in_both_themes_by_the_same_labels(widget, themes):
     for name, theme in (("light", LIGHT), ("dark", DARK)):
         themes.choose(name)
         widget.show_theme(theme)
-        widget.show_test(replace(COUNTS, both=5))
+        widget.show_test("A", "B", replace(COUNTS, both=5))
         pictures.append(widget.grab().toImage())
     assert pictures[0] != pictures[1]
     assert widget.grid.cells is cells

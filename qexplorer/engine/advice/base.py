@@ -10,6 +10,7 @@ from qexplorer.engine.runs.compare import mcnemar
 from qexplorer.engine.runs.results import Row, RunResult
 from qexplorer.engine.simulation.recipe import LayerSpec, Recipe
 from qexplorer.errors import UserError
+from qexplorer.presentation import Advice
 from qexplorer.settings import schema
 
 DROP = 0.005
@@ -18,14 +19,9 @@ CHANCE = 0.05
 
 
 @dataclass(frozen=True)
-class JobAdvice:
-    """What is wrong, in a sentence with its figures; a remedy in a few words, and the job's name and settings.
+class JobAdvice(Advice):
+    """Advice of which the remedy is a job with these settings; those that are not named are the run's."""
 
-    Settings that are not named are those of the run. `remedy` and `job` are empty where nothing can be done.
-    """
-
-    sentence: str
-    remedy: str = ""
     job: str = ""
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from qexplorer.engine.runs.history import History
 from qexplorer.engine.runs.results import RunResult
 from qexplorer.errors import UserError
+from qexplorer.presentation import Paired
 from qexplorer.text import printable
 
 
@@ -24,21 +25,6 @@ class Candidate:
     predictions: NDArray[np.int64]
     labels: NDArray[np.int64]
     data: str
-
-
-@dataclass(frozen=True)
-class Paired:
-    """On how many samples both are right, one alone, or neither; `p` is McNemar's, exact and two-sided.
-
-    `changed` are the places of the samples on which the two say different classes, [k].
-    """
-
-    both: int
-    only_first: int
-    only_second: int
-    neither: int
-    p: float
-    changed: NDArray[np.int64]
 
 
 def candidate(history: History, run_id: str, row: str = "") -> Candidate:
