@@ -10,9 +10,8 @@ from qexplorer.engine.jobs import Job, jobs
 from qexplorer.engine.jobs.job_context import Conversion, JobContext
 from qexplorer.engine.jobs.knapsack import Choice, front
 from qexplorer.engine.jobs.model_sizes import ModelSizes
-from qexplorer.engine.jobs.presentation import FollowUp, Presentation, presentation_of, with_table
-from qexplorer.engine.jobs.simulated_job import SPEC_HELP, SimulatedJob, require_spec
-from qexplorer.engine.jobs.simulations import simulated
+from qexplorer.engine.jobs.presentation import FollowUp, Presentation, presentation_of
+from qexplorer.engine.jobs.simulated_job import SPEC_HELP, SimulatedJob, simulated
 from qexplorer.engine.jobs.weight_only import weight_only_after
 from qexplorer.engine.measuring.row import evaluated
 from qexplorer.engine.runs.findings import Front
@@ -56,17 +55,17 @@ class BitBudget(SimulatedJob):
     title: ClassVar[str] = "Bit budget"
     help: ClassVar[str] = "Bits per layer for a target size, with the whole front of size against error"
     order: ClassVar[int] = 52
+    required: ClassVar[str] = "weight_spec"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_spec(self.weight_spec, "weight_spec")
         least = min(option.format.code_bits for option in self.options())
         if self.budget(1_000_000) < 1_000_000 * least and "bit" in self.target:
             raise UserError(NONE_FITS.format(target=self.target), FIT, field="target")
 
     @classmethod
     def present(cls, result: RunResult) -> Presentation:
-        shown = with_table(presentation_of(result), result)
+        shown = presentation_of(result, "layer")
         found = result.findings
         if not isinstance(found, Front):
             return shown

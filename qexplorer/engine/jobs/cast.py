@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from qexplorer.engine.jobs import jobs
 from qexplorer.engine.jobs.job_context import Conversion, JobContext
 from qexplorer.engine.jobs.model_job import ModelJob, calibration_setting
-from qexplorer.engine.jobs.simulations import simulated
+from qexplorer.engine.jobs.simulated_job import simulated
 from qexplorer.engine.measuring.row import Variant
 from qexplorer.engine.runs.layer_figures import LayerFigures
 from qexplorer.engine.runs.results import REAL

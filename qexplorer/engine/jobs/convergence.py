@@ -7,8 +7,7 @@ import numpy as np
 
 from qexplorer.engine.jobs import jobs
 from qexplorer.engine.jobs.job_context import Conversion, JobContext
-from qexplorer.engine.jobs.simulated_job import ACTIVATION_SPECS, SimulatedJob, require_spec, row_name
-from qexplorer.engine.jobs.simulations import simulated
+from qexplorer.engine.jobs.simulated_job import ACTIVATION_SPECS, SimulatedJob, simulated
 from qexplorer.engine.measuring.row import evaluated
 from qexplorer.engine.runs.curve_points import SamplesPoint
 from qexplorer.engine.runs.run_spec import RunSpec
@@ -35,17 +34,13 @@ class Convergence(SimulatedJob):
     title: ClassVar[str] = "Convergence"
     help: ClassVar[str] = "Ranges and accuracy against the number of calibration samples"
     order: ClassVar[int] = 62
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_spec(self.activation_spec, "activation_spec")
+    required: ClassVar[str] = "activation_spec"
 
     def convert(self, context: JobContext) -> Steps[Conversion]:
         from qexplorer.engine.simulation.simulate import simulate
 
         prepared, plan = self.prepared(context), self.plan(context)
-        every = self.recipe().every
-        name = row_name(every.weights, every.activations)
+        name = self.row_name
         total = sum(map(len, plan.batches))
         numbers = _numbers(total)
         points: list[SamplesPoint] = []

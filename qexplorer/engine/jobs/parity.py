@@ -10,7 +10,7 @@ from qexplorer.engine.backends import BACKEND, ENGINE_CHOICES, Kernel, choose_en
 from qexplorer.engine.jobs import jobs
 from qexplorer.engine.jobs.job_context import Conversion, JobContext
 from qexplorer.engine.jobs.model_job import ModelJob, calibration_setting
-from qexplorer.engine.jobs.presentation import Presentation, presentation_of, with_table
+from qexplorer.engine.jobs.presentation import Presentation, presentation_of
 from qexplorer.engine.jobs.ptq_static import PRESET_CHOICES
 from qexplorer.engine.jobs.real_overrides import REAL_HELP, float_note, real_recipe, real_weights
 from qexplorer.engine.measuring.row import Variant
@@ -61,7 +61,7 @@ class Parity(ModelJob):
 
     @classmethod
     def present(cls, result: RunResult) -> Presentation:
-        shown, found = with_table(presentation_of(result), result), result.findings
+        shown, found = presentation_of(result, "layer"), result.findings
         if not isinstance(found, CodeAgreement):
             return shown
         remark = (f"{percent(found.equal)} of {found.outputs:,} codes are equal; the largest difference is "

@@ -1,6 +1,5 @@
 """What a result looks like, as a value: the window, the command line and reports draw the same one."""
 
-import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -110,14 +109,17 @@ class Presentation:
         return self.rankings.get(row if self.rows else "", ())
 
 
-def presentation_of(result: RunResult) -> Presentation:
-    """The figures of layers and the curves that a result has."""
+def presentation_of(result: RunResult, table: str = "") -> Presentation:
+    """The figures of layers and the curves that a result has, and a `table` of the layers, whose names have that title,
+    for jobs that are about those.
+    """
     rows = list(dict.fromkeys(layer.row for layer in result.layers if layer.row)) or [""]
     rankings = {row: _rankings([layer for layer in result.layers if layer.row == row]) for row in rows}
-    return Presentation(rankings=rankings, curves=curves_of(result.history))
+    listed = table_of(result.layers, table) if table and result.layers else None
+    return Presentation(rankings=rankings, curves=curves_of(result.history), table=listed)
 
 
-def table_of(layers: Sequence[LayerFigures], title: str = "layer") -> Table:
+def table_of(layers: Sequence[LayerFigures], title: str) -> Table:
     """The layers with all figures that any of them has."""
     known = [each for each in FIGURES if each.column and any(each.of(layer) is not None for layer in layers)]
     rows = (tuple(_text(each.of(layer)) for each in known) for layer in layers)
@@ -125,11 +127,6 @@ def table_of(layers: Sequence[LayerFigures], title: str = "layer") -> Table:
         (title, *(each.column for each in known)),
         tuple((layer.name, *row) for layer, row in zip(layers, rows, strict=True)),
     )
-
-
-def with_table(shown: Presentation, result: RunResult, title: str = "layer") -> Presentation:
-    """The same with a table of the layers, for jobs that are about those."""
-    return dataclasses.replace(shown, table=table_of(result.layers, title)) if result.layers else shown
 
 
 def curves_of(points: Sequence[CurvePoint]) -> Curves:

@@ -7,8 +7,7 @@ from qexplorer.engine.backends import BACKEND, ENGINE_CHOICES, choose_engine
 from qexplorer.engine.jobs import jobs
 from qexplorer.engine.jobs.job_context import Conversion, JobContext
 from qexplorer.engine.jobs.real_overrides import float_note
-from qexplorer.engine.jobs.simulated_job import SPEC_HELP, SimulatedJob
-from qexplorer.engine.jobs.simulations import simulated_row
+from qexplorer.engine.jobs.simulated_job import SPEC_HELP, SimulatedJob, simulated_row
 from qexplorer.engine.measuring.row import Variant
 from qexplorer.engine.simulation.recipe import LayerSpec
 from qexplorer.errors import UserError

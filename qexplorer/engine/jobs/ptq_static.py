@@ -6,10 +6,15 @@ from typing import ClassVar
 from qexplorer.engine.backends import BACKEND, ENGINE_CHOICES, choose_engine
 from qexplorer.engine.jobs import jobs
 from qexplorer.engine.jobs.job_context import Conversion, JobContext
-from qexplorer.engine.jobs.real_overrides import REAL_HELP, float_note, real_recipe, real_weights
-from qexplorer.engine.jobs.real_repairs import repair_note, transformed
-from qexplorer.engine.jobs.simulated_job import ACTIVATION_SPECS, SPEC_HELP, WEIGHT_SPECS, SimulatedJob
-from qexplorer.engine.jobs.simulations import simulated_row
+from qexplorer.engine.jobs.real_overrides import (
+    REAL_HELP,
+    float_note,
+    real_recipe,
+    real_weights,
+    repair_note,
+    transformed,
+)
+from qexplorer.engine.jobs.simulated_job import ACTIVATION_SPECS, SPEC_HELP, WEIGHT_SPECS, SimulatedJob, simulated_row
 from qexplorer.engine.measuring.row import Variant
 from qexplorer.engine.runs.layer_figures import LayerFigures
 from qexplorer.engine.runs.run_spec import KernelSpec, RunSpec

@@ -13,15 +13,7 @@ from qexplorer.engine.jobs import jobs
 from qexplorer.engine.jobs.job_context import Conversion, JobContext
 from qexplorer.engine.jobs.presentation import Presentation, presentation_of
 from qexplorer.engine.jobs.real_overrides import OFFERED, float_note, real_recipe, real_weights
-from qexplorer.engine.jobs.simulated_job import (
-    ACTIVATION_SPECS,
-    SPEC_HELP,
-    WEIGHT_SPECS,
-    SimulatedJob,
-    require_spec,
-    row_name,
-)
-from qexplorer.engine.jobs.simulations import ON_DISK
+from qexplorer.engine.jobs.simulated_job import ACTIVATION_SPECS, ON_DISK, SPEC_HELP, WEIGHT_SPECS, SimulatedJob
 from qexplorer.engine.jobs.starts import TAKEN, check_same, earlier_run, enter, offers, settled
 from qexplorer.engine.jobs.training_memory import memory_remark, places_of, training_memory
 from qexplorer.engine.measuring.row import Variant
@@ -82,11 +74,11 @@ class Qat(SimulatedJob):
     title: ClassVar[str] = "QAT"
     help: ClassVar[str] = "Train on with fake quantization, then convert to int8 where possible"
     order: ClassVar[int] = 45
+    required: ClassVar[str] = "weight_spec"
     reported: ClassVar[tuple[str, ...]] = (*SimulatedJob.reported, "epochs", "rate", "start")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_spec(self.weight_spec, "weight_spec")
         if not 0 < self.rate < 10:
             raise UserError(f"The learning rate cannot be {self.rate:g}.", "Take 0.0001 to 0.1.", field="rate")
         if not self.start.strip():
@@ -156,7 +148,7 @@ class Qat(SimulatedJob):
         training = yield from within(trainer.run(), STARTED, TRAINED)
         every = self.recipe().every
         bytes_theoretical, average = model.sizes()
-        name = f"qat-{row_name(every.weights, every.activations)}"
+        name = f"qat-{self.row_name}"
         origin = f"Trained on from the run {self.start}." if start else ""
         spec = RunSpec(layers=self.recipe().to_json(), traced=source.traced, average_bits=average)
         real: list[Variant] = []

@@ -1,11 +1,21 @@
-"""Overrides of single layers where kernels are real: the text of simulations, as far as there are kernels for it."""
+"""Overrides and repairs where kernels are real: those of simulations, as far as there are kernels for them."""
+
+from typing import TYPE_CHECKING
 
 from qexplorer.engine.backends import BACKEND
 from qexplorer.engine.jobs.job_context import JobContext
+from qexplorer.engine.repair import parse_repairs
 from qexplorer.engine.simulation.recipe import FLOAT, LayerSpec, Recipe
+from qexplorer.engine.simulation.repair_step import Repair
 from qexplorer.errors import UserError
+from qexplorer.progress import Steps
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.text import first_few
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from qexplorer.engine.simulation.calibrate import Batches
 
 READS = "uint8 affine"
 """What an int8 kernel reads; the range is found by the preset's observers."""
@@ -54,3 +64,28 @@ def real_weights(overrides: str, context: JobContext) -> dict[str, QuantSpec | N
 def float_note(kept: list[str], between: str = BETWEEN) -> str:
     """Sentences on what stayed float32; empty where nothing did."""
     return " ".join(filter(None, (f"Stayed float32: {first_few(kept, 3)}.", between))) if kept else ""
+
+
+def transformed(text: str, context: JobContext, batches: "Batches") -> "Steps[nn.Module]":
+    """The float model after those of the repairs `text` that only change the float model, which computes the same then,
+    batch norm folded; itself where there are none.
+    """
+    from qexplorer.engine.simulation.prepared import prepare
+
+    steps = [step for step in parse_repairs(text) if _transforms_model(step)]
+    if not steps:
+        return context.module
+    prepared = prepare(context.module, context.example)
+    for step in steps:
+        yield from step.transform_model(prepared, Recipe(LayerSpec()), batches)
+    return prepared.module
+
+
+def repair_note(text: str) -> str:
+    """A sentence on the other repairs `text`; empty where there are none. Kernels have batch norm folded anyway."""
+    others = [step.text for step in parse_repairs(text) if not _transforms_model(step) and step.name != "fold"]
+    return f"Repairs that int8 kernels do not get: {', '.join(others)}." if others else ""
+
+
+def _transforms_model(step: Repair) -> bool:
+    return type(step).transform_model is not Repair.transform_model

@@ -6,8 +6,8 @@ from typing import ClassVar
 from qexplorer.engine.jobs import Job, jobs
 from qexplorer.engine.jobs.job_context import Conversion, JobContext
 from qexplorer.engine.jobs.model_job import calibration_setting
-from qexplorer.engine.jobs.presentation import FollowUp, Presentation, presentation_of, with_table
-from qexplorer.engine.jobs.simulated_job import ACTIVATION_SPECS, SPEC_HELP, WEIGHT_SPECS, SimulatedJob, require_spec
+from qexplorer.engine.jobs.presentation import FollowUp, Presentation, presentation_of
+from qexplorer.engine.jobs.simulated_job import ACTIVATION_SPECS, SPEC_HELP, WEIGHT_SPECS, SimulatedJob
 from qexplorer.engine.jobs.weight_only import weight_only_after
 from qexplorer.engine.repair import parse_repairs, repairs
 from qexplorer.engine.runs.findings import Repaired, RepairStep
@@ -36,14 +36,11 @@ class RepairPreview(SimulatedJob):
     title: ClassVar[str] = "Repair preview"
     help: ClassVar[str] = "What each repair does to one layer's output"
     order: ClassVar[int] = 42
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_spec(self.weight_spec, "weight_spec")
+    required: ClassVar[str] = "weight_spec"
 
     @classmethod
     def present(cls, result: RunResult) -> Presentation:
-        shown, found = with_table(presentation_of(result), result, result.spec.layer), result.findings
+        shown, found = presentation_of(result, result.spec.layer), result.findings
         repaired = trials(str(result.settings["repairs"]))
 
         def with_repair(trial: str, job: Job) -> Job | None:

@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 
 from qexplorer.engine.jobs import jobs
 from qexplorer.engine.jobs.job_context import Conversion, JobContext
-from qexplorer.engine.jobs.presentation import Presentation, presentation_of, with_table
-from qexplorer.engine.jobs.simulated_job import ACTIVATION_SPECS, SPEC_HELP, WEIGHT_SPECS, SimulatedJob, row_name
-from qexplorer.engine.jobs.simulations import simulated
+from qexplorer.engine.jobs.presentation import Presentation, presentation_of
+from qexplorer.engine.jobs.simulated_job import ACTIVATION_SPECS, SPEC_HELP, WEIGHT_SPECS, SimulatedJob, simulated
 from qexplorer.engine.measuring.evaluate import wilson_interval
 from qexplorer.engine.runs.findings import Swaps
 from qexplorer.engine.runs.layer_figures import LayerFigures
@@ -60,14 +59,13 @@ class Sensitivity(SimulatedJob):
 
     @classmethod
     def present(cls, result: RunResult) -> Presentation:
-        return with_table(presentation_of(result), result)
+        return presentation_of(result, "layer")
 
     def convert(self, context: JobContext) -> Steps[Conversion]:
         from qexplorer.engine.simulation.simulate import simulate
 
         prepared, plan = self.prepared(context), self.plan(context)
-        every = self.recipe().every
-        name = row_name(every.weights, every.activations)
+        name = self.row_name
         made = yield from within(simulate(prepared, plan, context.journal, name), 0.0, BUILT)
         local = yield from within(self._local(made, context), BUILT, LOCAL)
         kinds = ("alone", "rest") if self.modes == "both" else (self.modes,)

@@ -1,20 +1,24 @@
-"""The settings of every job that quantizes in float arithmetic, and what they are made into."""
+"""The settings of every job that quantizes in float arithmetic, and what they are made into: a row of the result."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from qexplorer.engine.jobs.job_context import JobContext
+from qexplorer.engine.jobs.job_context import Conversion, JobContext
 from qexplorer.engine.jobs.model_job import ModelJob, calibration_setting
+from qexplorer.engine.measuring.row import Variant
 from qexplorer.engine.repair import parse_repairs, repairs
+from qexplorer.engine.runs.findings import Repaired
+from qexplorer.engine.runs.results import SIMULATED
+from qexplorer.engine.runs.run_spec import RunSpec
 from qexplorer.engine.simulation.recipe import FLOATS, Recipe
 from qexplorer.engine.simulation.repair_step import adapted
 from qexplorer.errors import UserError
-from qexplorer.quant.spec import QuantSpec
-from qexplorer.settings import setting
+from qexplorer.progress import Steps
+from qexplorer.settings import setting, values_of
 
 if TYPE_CHECKING:
     from qexplorer.engine.simulation.prepared import Prepared
-    from qexplorer.engine.simulation.simulate import Plan
+    from qexplorer.engine.simulation.simulate import Plan, Simulated
 
 WEIGHT_SPECS = ("int8 channel:0", "int8", "int6 channel:0", "int4 channel:0", "int4 channel:0 mse", "int4 group:32",
                 "int3 channel:0 mse", "int2 group:32 mse", "nf4 group:64", "fp8_e4m3fn channel:0", "mxfp4", "nvfp4",
@@ -22,6 +26,7 @@ WEIGHT_SPECS = ("int8 channel:0", "int8", "int6 channel:0", "int4 channel:0", "i
 ACTIVATION_SPECS = ("float", "uint8 affine", "uint8 affine mse", "uint8 affine percentile:99.99", "uint4 affine mse",
                     "fp8_e4m3fn", "mxfp8_e4m3")  # fmt: skip
 REPAIRS = tuple(text for step in repairs for text in step.offered)
+ON_DISK = "The file holds float32 stand-ins; packed it takes the theoretical size."
 SPEC_HELP = "a format, then scheme, granularity, observer …, for example “int4 channel:0 mse”"
 
 
@@ -39,16 +44,27 @@ class SimulatedJob(ModelJob):
                              minor=True, empty="none")  # fmt: skip
     calibration: int = calibration_setting()
 
+    required: ClassVar[str] = ""
+    """The spec without which there is nothing to do."""
     reported: ClassVar[tuple[str, ...]] = ("weight_spec", "activation_spec", "overrides", "repairs")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.recipe()
         self.checked_repairs()
+        if self.required and values_of(self)[self.required].strip() in ("", *FLOATS):
+            raise UserError("Nothing would be quantized.", f"Choose {SPEC_HELP}.", field=self.required)
 
     def recipe(self) -> Recipe:
         """The specs of all layers. Raises `UserError` naming the setting at fault."""
         return Recipe.parse(self.weight_spec, self.activation_spec, self.overrides)
+
+    @property
+    def row_name(self) -> str:
+        """W4A8 for a row; 32 where they stay float."""
+        every = self.recipe().every
+        bits = [32 if spec is None else round(spec.format.storage_bits) for spec in (every.weights, every.activations)]
+        return f"w{bits[0]}a{bits[1]}"
 
     def repair_steps(self) -> tuple[str, ...]:
         return tuple(step.text for step in parse_repairs(self.repairs))
@@ -68,13 +84,29 @@ class SimulatedJob(ModelJob):
         return context.prepared(fold=any(step.name == "fold" for step in parse_repairs(self.repairs)))
 
 
-def row_name(weights: QuantSpec | None, activations: QuantSpec | None) -> str:
-    """W4A8 for a row; 32 where they stay float."""
-    bits = [32 if spec is None else round(spec.format.storage_bits) for spec in (weights, activations)]
-    return f"w{bits[0]}a{bits[1]}"
+def simulated_row(
+    job: SimulatedJob, context: JobContext, *, dynamic: bool = False, name: str = ""
+) -> Steps[Conversion]:
+    """Quantize by the settings of a job: one row, SIMULATED."""
+    from qexplorer.engine.simulation.simulate import simulate
+
+    prepared = job.prepared(context)
+    plan = replace(job.plan(context, dynamic=dynamic), always=prepared.traced)  # else it would run anew for each layer
+    name = name or job.row_name
+    made = yield from simulate(prepared, plan, context.journal, name)
+    spec = RunSpec(
+        layers=job.recipe().to_json(),
+        traced=prepared.traced,
+        folded=prepared.folded,
+        average_bits=made.average_bits,
+    )
+    row = simulated(name, made, context, plan.note)
+    layers = tuple(replace(layer, row=name) for layer in made.layers)
+    findings = Repaired(made.repairs) if made.repairs else None
+    return Conversion((row,), spec, layers, plan.decided_by, findings=findings)
 
 
-def require_spec(spec: str, field: str) -> None:
-    """Raise a `UserError` where nothing would be quantized."""
-    if spec.strip() in ("", *FLOATS):
-        raise UserError("Nothing would be quantized.", f"Choose {SPEC_HELP}.", field=field)
+def simulated(name: str, made: "Simulated", context: JobContext, *remarks: str) -> Variant:
+    """The row of a simulation; its note says what stays float, and what its file holds."""
+    note = " ".join(filter(None, (made.float_model.note, *remarks, ON_DISK)))
+    return Variant(name, SIMULATED, str(context.device), made.model.module, made.bytes_theoretical, note)

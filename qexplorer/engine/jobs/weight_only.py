@@ -5,8 +5,7 @@ from typing import Any, ClassVar
 
 from qexplorer.engine.jobs import jobs
 from qexplorer.engine.jobs.job_context import Conversion, JobContext
-from qexplorer.engine.jobs.simulated_job import SimulatedJob, require_spec
-from qexplorer.engine.jobs.simulations import simulated_row
+from qexplorer.engine.jobs.simulated_job import SimulatedJob, simulated_row
 from qexplorer.engine.runs.results import RunResult
 from qexplorer.progress import Steps
 
@@ -24,10 +23,7 @@ class WeightOnly(SimulatedJob):
     help: ClassVar[str] = "Quantize the weights alone, in any format"
     order: ClassVar[int] = 30
     trainable: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_spec(self.weight_spec, "weight_spec")
+    required: ClassVar[str] = "weight_spec"
 
     def convert(self, context: JobContext) -> Steps[Conversion]:
         return (yield from simulated_row(self, context))
