@@ -15,6 +15,7 @@ from qexplorer.quant.observers.mse import Mse
 from qexplorer.quant.observers.percentile import Percentile
 from qexplorer.quant.quantize import quantize
 from qexplorer.quant.rounding import HalfAway, HalfEven, HalfUp, Stochastic, TowardZero
+from qexplorer.settings import values_of
 
 
 def run(values, spec=None, **settings):
@@ -91,7 +92,7 @@ def test_the_result_does_not_depend_on_the_size_of_a_block(spec, block, rng, mon
     for name in ("original", "dequantized", "errors", "levels", "level_counts"):
         np.testing.assert_array_equal(getattr(blocks, name), getattr(whole, name))
     np.testing.assert_allclose(blocks.channel_sqnr_db, whole.channel_sqnr_db, rtol=1e-12)
-    for name, value in vars(whole.metrics).items():
+    for name, value in values_of(whole.metrics).items():
         assert getattr(blocks.metrics, name) == pytest.approx(value, rel=1e-12)
 
 

@@ -13,6 +13,7 @@ from qexplorer.quant.granularity import Granularity, PerBlock, PerChannel, PerGr
 from qexplorer.quant.sketch import sketch
 from qexplorer.quant.subsample import thin
 from qexplorer.quant.tensor_source import Values, widened
+from qexplorer.settings import values_of
 
 BY: list[Granularity] = [PerTensor(), PerChannel(0), PerChannel(1), PerChannel(-1), PerGroup(8), PerGroup(7),
                          PerGroup(64), PerBlock(4, 8), PerBlock(3, 5)]  # fmt: skip
@@ -25,7 +26,7 @@ def same(ours: Analysis, whole: Analysis) -> None:
         np.testing.assert_array_equal(getattr(ours.params, name), getattr(whole.params, name))
     for name in HISTOGRAMS:
         np.testing.assert_array_equal(getattr(ours, name), getattr(whole, name), err_msg=name)
-    for name, value in vars(whole.metrics).items():
+    for name, value in values_of(whole.metrics).items():
         if name != "original_bytes":
             assert getattr(ours.metrics, name) == pytest.approx(value, rel=1e-9, nan_ok=True), name
     for name in ("lo", "hi", "data_lo", "data_hi"):
@@ -91,7 +92,7 @@ def test_without_histograms_the_figures_are_the_same(granularity, words, rng, mo
     monkeypatch.setattr(pieces, "BLOCK", 1000)
     plain, at_once = finish(analyze(x, spec)), finish(analyze(x, spec, bins=0))
     assert not at_once.original.size
-    for name, value in vars(plain.metrics).items():
+    for name, value in values_of(plain.metrics).items():
         assert getattr(at_once.metrics, name) == pytest.approx(value, rel=1e-9), name
     for name in ("lo", "hi", "data_lo", "data_hi"):
         assert getattr(at_once, name) == getattr(plain, name), name

@@ -17,6 +17,7 @@ from qexplorer.quant.analysis import analyze_sketch, unsketched
 from qexplorer.quant.formats import formats
 from qexplorer.quant.sketch import Sketch, sketch
 from qexplorer.quant.tensor_source import Values, widened
+from qexplorer.settings import values_of
 
 FLOATS = hnp.arrays(
     np.float32,
@@ -148,7 +149,7 @@ def test_of_sixteen_bits_the_sketch_says_all_that_an_exact_pass_does(words: str,
     if np.array_equal(ours.params.scale, truth.params.scale):
         for name in ("original", "dequantized", "errors", "level_counts", "levels"):
             np.testing.assert_array_equal(getattr(ours, name), getattr(truth, name), err_msg=name)
-        for name, value in vars(truth.metrics).items():
+        for name, value in values_of(truth.metrics).items():
             if name != "original_bytes":
                 assert getattr(ours.metrics, name) == pytest.approx(value, rel=1e-9), name
 

@@ -4,7 +4,7 @@ import pytest
 from ladder import REAL, SIMULATED, TRAINED, Ladder, bars, mean_of
 
 from qexplorer.engine.measuring.evaluate import wilson_interval
-from qexplorer.engine.runs.results import Row
+from qexplorer.engine.runs.results import Latency, Row
 
 N = 1500
 RIGHT = {"REAL int8 per tensor": 1484, "REAL int8 per channel": 1484, "W4 per tensor": 1100, "W4 per channel": 1470,
@@ -14,7 +14,8 @@ RIGHT = {"REAL int8 per tensor": 1484, "REAL int8 per channel": 1484, "W4 per te
 def a_row(name: str, right: int) -> Row:
     real, fp32 = name.startswith("REAL"), name == "FP32"
     size = 2_300_000 if real else 9_000_000
-    latency = {"64": {"median": 40.0 if real else 100.0}} if real or fp32 else {}
+    ms = 40.0 if real else 100.0
+    latency = {"64": Latency(ms, ms, ms)} if real or fp32 else {}
     kind = "REAL" if real or fp32 else "SIMULATED"
     return Row(name, kind, "cpu", size, size, right / N, (0.0, 1.0), 1.0, N, 1488 - right, latency, 2)
 
@@ -36,7 +37,7 @@ def test_the_mean_has_the_interval_of_one_model_and_the_seconds_of_all() -> None
     assert row.top1 == pytest.approx(4453 / 4500, abs=1e-15)
     assert row.top1_ci95 == wilson_interval(4453 / 3, N)
     assert row.top1_ci95[1] - row.top1_ci95[0] > 0.009  # 0.0054 if the images were 4,500
-    assert (row.flips, row.latency_ms["64"]["median"], mean.seconds["FP32"]) == (4, 100.0, 6.0)
+    assert (row.flips, row.latency_ms["64"].median, mean.seconds["FP32"]) == (4, 100.0, 6.0)
 
 
 def test_the_bars_are_judged_by_the_mean_and_each_can_be_missed() -> None:
