@@ -53,7 +53,9 @@ def test_without_simulated_weights_there_is_nothing_to_try(
     window = open_window()
     window.store.update(job=jobs["ptq-static"]())
     qtbot.mouseClick(link_of(window), LEFT)
-    assert "choose a weight spec" in window.panel(JobsPanel).form.refusal
+    form = window.panel(JobsPanel).form
+    assert form.refusal
+    assert form.controls["weight_spec"].wrong
     assert not window.jobs.tasks
 
 
