@@ -1,7 +1,6 @@
 """Run a study: finished runs are taken from the history, the others run here or on a cluster."""
 
 from qexplorer.cluster.address import LOCAL, NO_TLS, Tls, parse_address
-from qexplorer.cluster.remote import run_on_cluster
 from qexplorer.engine.runs.history import History
 from qexplorer.engine.runs.results import RunResult
 from qexplorer.engine.runs.run import Run
@@ -30,6 +29,8 @@ def run_study(
     if address is None:
         yield from run_locally(status, history, manifest)
     elif status.left:
+        from qexplorer.cluster.remote import run_on_cluster  # asyncio is slow to load, and few need it
+
         yield from run_on_cluster(status, history, manifest, address)
     return status.result()
 

@@ -3,14 +3,14 @@
 import os
 import platform
 
-import psutil
-
 
 def start_token(pid: int) -> str:
     """When process `pid` began, or "" where there is none: a process id alone is used again and again.
 
     In seconds since the boot on Linux, where the clock may be set while a process runs, and since 1970 elsewhere.
     """
+    import psutil  # not before the window is there
+
     if not psutil.pid_exists(pid):
         return ""
     try:
@@ -41,5 +41,7 @@ def host_name() -> str:
 
 def _in_seconds(token: str) -> str:
     """Histories of qexplorer 0.1 have the id of the boot and ticks since then: “0b1f… 12345”."""
+    import psutil
+
     boot, _, ticks = token.partition(" ")
     return f"{int(ticks) / os.sysconf('SC_CLK_TCK'):.2f}" if boot and ticks.isdecimal() and psutil.LINUX else token
