@@ -185,7 +185,7 @@ class StudyClient:
         self._transfers[writer.run.key] = self._group.create_task(guarded())
 
     async def _stop_transfer(self, writer: RunWriter) -> None:
-        """Stop what is sent or fetched for a run; when this returns, there is no half of a file."""
+        """Stop all transfers of a run. When this returns, no partial file is left."""
         transfer = self._transfers.pop(writer.run.key, None)
         if transfer is not None:
             transfer.cancel()

@@ -74,7 +74,7 @@ class Mailbox:
             self._outgoing = None
 
     def read(self, number: int, offset: int, size: int) -> bytes | None:
-        """A chunk of the artifact with that number; None where it is no longer on offer."""
+        """A chunk of the artifact with that number; None if it is no longer available."""
         if self._outgoing is None or self._number != number:
             return None
         return read_chunk(self._outgoing, offset, size)
@@ -140,7 +140,7 @@ MAILBOXES: dict[str, Mailbox] = {}
 
 
 def call(task: str, method: Callable[..., Any], *args: Any) -> dict[str, Any]:
-    """Call a method of a task's mailbox: its `answer`, an `error`, or neither where there is no such task any more."""
+    """Call a method of a task's mailbox: its `answer`, an `error`, or neither if the task has ended."""
     mailbox = MAILBOXES.get(task)
     if mailbox is None:
         return {}

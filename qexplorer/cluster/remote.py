@@ -47,7 +47,7 @@ async def _stop(work: "asyncio.Task[None]") -> None:
     work.cancel()
     await asyncio.wait([work], timeout=CONNECT_S + LEAVE_S)
     if work.done() and not work.cancelled():
-        work.exception()  # or asyncio would warn that nobody looked at it
+        work.exception()  # otherwise asyncio warns that the exception was never retrieved
 
 
 @contextmanager

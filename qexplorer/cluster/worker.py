@@ -24,7 +24,7 @@ STOPPED = ("closing", "closed", "failed")
 
 
 def run_on_worker(job: str, settings_json: str, wanted: Mapping[str, str], topic: str, key: str) -> str:
-    """Run a job on this worker. Returns JSON: `result`, or `error` for what the user can mend.
+    """Run a job on this worker. Returns JSON: `result`, or `error` for what the user can fix.
 
     "" where nobody wants it any more. Messages under `topic` say when it starts, how far it is, and what it offers:
     every finished step, and at the end the files of the models. It keeps no file.

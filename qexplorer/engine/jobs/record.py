@@ -38,7 +38,7 @@ def job_of(run: Run) -> Job:
     """The job that a run was started with. Raises `UserError` where this version has no such job."""
     try:
         return jobs.read({**json.loads(run.config_json), "name": run.job})
-    except (UserError, ValueError, TypeError) as error:  # of json, or of a document that is no table
+    except (UserError, ValueError, TypeError) as error:  # from json, or from a document that is not a table
         what = f"The run “{run.run_id}” was started by another version of this program. {error}"
         raise UserError(what, "Start it anew.", field="run_id") from error
 

@@ -12,7 +12,7 @@ ASKED_TOO = ("engine", "threads", "device", "repairs", "preset", "widths", "laye
 
 
 def decoded(document: Any) -> Any:
-    """A document that JSON was made into; what is no table is left as it is, for `settings.read` to refuse."""
+    """A parsed JSON document. Anything but a table is left as it is, for `settings.read` to refuse."""
     if not isinstance(document, dict):
         return document
     found = dict(document)

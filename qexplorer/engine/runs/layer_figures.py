@@ -53,7 +53,7 @@ class LayerFigures(Sparse):
     largest_lsb: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As `Sparse` has it; null says that there is no scale, or no choice of widths."""
+        """As in `Sparse`; null means that there is no scale, or no choice of widths."""
         own = super().to_json()
         own |= {"scale": None} if self.scale == 0 else {}
         return own | ({"errors": None} if self.errors == () else {})
