@@ -28,7 +28,7 @@ from tests.certificates import make_pems
 from tests.dask_processes import Processes
 from tests.tiny_study import TINY
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(120)
 ONE = Study.parse(TINY)
 SEEDS = Study.parse(TINY + "[grid]\nseed = [0, 1, 2]")
 LONG = TINY + 'repairs = "fold,adaround:{}"\n'
