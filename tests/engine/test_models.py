@@ -1,8 +1,9 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 from qexplorer.engine.datasets import open_dataset
 from qexplorer.engine.measuring.evaluate import evaluate
 from qexplorer.engine.measuring.row import sha256_of
-from qexplorer.engine.models import find_model, models
+from qexplorer.engine.models import Model, find_model, models
 from qexplorer.engine.models.state_dict import load_weights, theoretical_bytes, weight_files
 from qexplorer.errors import UserError
 from qexplorer.progress import finish
@@ -338,3 +339,31 @@ def test_what_is_missing_is_counted_without_the_prefix(tmp_path: Path) -> None:
 
 def test_a_module_without_tensors_takes_a_file_without_tensors(tmp_path: Path) -> None:
     check_loaded(tmp_path, {}, torch.nn.ReLU())
+
+
+@dataclass(frozen=True)
+class TwoLayers(Model):
+    """All that a new model has to say, in one place."""
+
+    name: ClassVar[str] = "two_layers"
+    title: ClassVar[str] = "Two layers"
+
+    def network(self) -> torch.nn.Module:
+        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(1024, 16), torch.nn.Linear(16, 10))
+
+
+def test_a_model_is_one_class_that_builds_its_network(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    saved = {name: value.numpy() for name, value in TwoLayers().network().state_dict().items()}
+    save_file(saved, path)
+    torch.manual_seed(3)
+    net = finish(TwoLayers().load(path))
+    drawn = torch.rand(1)
+    torch.manual_seed(3)
+    assert torch.equal(drawn, torch.rand(1)), "building a network must leave the caller's random numbers alone"
+    assert not net.training
+    assert {name: value.numpy().tobytes() for name, value in net.state_dict().items()} == {
+        name: value.tobytes() for name, value in saved.items()
+    }
+    with pytest.raises(UserError, match="no weights of its own"):
+        finish(TwoLayers().load(None))

@@ -95,10 +95,10 @@ def _picture_errors(path: Path) -> Iterator[None]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(path) from error
     except UnidentifiedImageError as error:
-        raise UserError(f"{path} is not a picture of a known kind.", "Mend or remove it.", field="data") from error
+        raise UserError(f"{path} is not a picture of a known kind.", "Replace or remove it.", field="data") from error
     except _TRIPS as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise UserError(f"{path} cannot be read: {reason}.", "Mend or remove it.", field="data") from error
+        raise UserError(f"{path} cannot be read: {reason}.", "Replace or remove it.", field="data") from error
 
 
 def _too_large(path: Path) -> UserError:

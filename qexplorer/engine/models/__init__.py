@@ -1,6 +1,5 @@
 """The models that jobs can be run on: each file here knows how to build one and fill it with weights."""
 
-from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -54,13 +53,22 @@ class Model(Plugin):
             raise UserError(f"There is no file {path}.", "Choose another file of weights.", field="weights")
         return path
 
-    @abstractmethod
+    def network(self) -> "nn.Module":
+        """A fresh float32 module, which imports torch. Models that bring their own weights have a `load` instead."""
+        raise NotImplementedError
+
     def load(self, weights: Path | None) -> "Steps[nn.Module]":
         """The float32 module in eval mode, filled from `weights`, or else from the shipped ones or its own.
 
         Raises `UserError` where there are none or where they do not fit, and `Untrusted` as `check_trust` does.
         """
-        raise NotImplementedError
+        path = self.resolve(weights)
+        import torch
+
+        with torch.random.fork_rng(devices=[]):  # a fresh network draws random weights; whoever runs this keeps theirs
+            module = self.network()
+        yield from self.fill(module, path)
+        return module.eval()
 
     def fill(self, module: "nn.Module", path: Path | None) -> Steps[None]:
         """Give a module the weights that `resolve` found, if any."""

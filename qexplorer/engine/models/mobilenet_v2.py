@@ -5,29 +5,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from qexplorer.engine.models import Model, models
-from qexplorer.progress import Steps
 from qexplorer.resources import resource
 
 if TYPE_CHECKING:
     from torch import nn
-
-CLASSES = 10
 
 
 @dataclass(frozen=True)
 class MobileNetV2Model(Model):
     """What both have in common."""
 
-    def load(self, weights: Path | None) -> "Steps[nn.Module]":
-        path = self.resolve(weights)
-        import torch
-
+    def network(self) -> "nn.Module":
         from qexplorer.engine.networks.mobilenet_v2 import MobileNetV2
 
-        with torch.random.fork_rng(devices=[]):  # a fresh network draws random weights; whoever runs this keeps theirs
-            net = MobileNetV2(CLASSES)
-        yield from self.fill(net, path)
-        return net.eval()
+        return MobileNetV2()
 
 
 @models.register

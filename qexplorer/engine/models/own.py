@@ -94,7 +94,9 @@ class OwnModel(Model):
             raise self._error(f"failed: {_line(error, self.file.resolve())}") from error
 
     def _error(self, what: str) -> UserError:
-        return UserError(f"{printable(self.file.name)}:{self.factory} {what}.", "Mend that file.", field="model")
+        return UserError(
+            f"{printable(self.file.name)}:{self.factory} {what}.", "Correct the file and try again.", field="model"
+        )
 
 
 def _line(error: BaseException, file: Path) -> str:

@@ -5,13 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from qexplorer.engine.models import Model, models
-from qexplorer.progress import Steps
 from qexplorer.resources import resource
 
 if TYPE_CHECKING:
     from torch import nn
-
-CLASSES = 10
 
 
 @models.register
@@ -27,13 +24,7 @@ class VitDigits(Model):
     def default_weights(self) -> Path:
         return resource("vit_digits.safetensors")
 
-    def load(self, weights: Path | None) -> "Steps[nn.Module]":
-        path = self.resolve(weights)
-        import torch
-
+    def network(self) -> "nn.Module":
         from qexplorer.engine.networks.vit import VisionTransformer
 
-        with torch.random.fork_rng(devices=[]):  # a fresh network draws random weights; whoever runs this keeps theirs
-            net = VisionTransformer(CLASSES)
-        yield from self.fill(net, path)
-        return net.eval()
+        return VisionTransformer()
