@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 from scipy.stats import binomtest
@@ -9,11 +11,17 @@ from qexplorer.engine.runs.results import Row
 from qexplorer.errors import UserError
 from tests.results import a_result
 
+TABLES = [(0, 0), (1, 0), (0, 60), (5, 5), (7, 6), (3, 12), (20, 41), (0, 1000), (5000, 5200), (4000, 6000),
+          (500_000, 500_000), (499_000, 501_000), (490_000, 510_000), (0, 1_000_000)]  # fmt: skip
 
-@pytest.mark.parametrize(("b", "c"), [(0, 0), (1, 0), (5, 5), (3, 12), (20, 41)])
-def test_mcnemar_is_the_binomial_test(b: int, c: int) -> None:
+
+@pytest.mark.parametrize(("b", "c"), TABLES)
+def test_mcnemar_is_the_binomial_test_at_once(b: int, c: int) -> None:
     expected = binomtest(b, b + c, 0.5).pvalue if b + c else 1.0
-    assert mcnemar(b, c) == pytest.approx(expected)
+    start = time.process_time()
+    found = mcnemar(b, c), mcnemar(c, b)
+    assert time.process_time() - start < 0.05
+    assert found == pytest.approx((expected, expected), rel=1e-8, abs=0)
 
 
 def test_two_rows_are_paired_sample_by_sample() -> None:

@@ -32,6 +32,21 @@ def test_top1_counts_the_first_and_top5_the_first_five() -> None:
     assert found.predictions.tolist() == [3, 1, 0]
 
 
+@pytest.mark.parametrize("classes", [3, 10, 1000])
+@pytest.mark.parametrize("batch_size", [1, 7, 64, 1000])
+def test_outputs_that_tie_are_decided_as_argmax_does(classes: int, batch_size: int) -> None:
+    random = np.random.default_rng(classes)
+    x = np.round(random.normal(size=(300, 1, 1, classes)) * 2).astype(np.float32) * np.float32(0.1)  # int8 logits
+    x[:2] = x[0, 0, 0, 0]
+    y = random.integers(0, classes, 300)
+    own = np.array([x[i, 0, 0, label] for i, label in enumerate(y)])[:, None]
+    before = (x[:, 0, 0] > own) | ((x[:, 0, 0] == own) & (np.arange(classes) < y[:, None]))
+    found = finish(evaluate(Echo(), x, y, batch_size=batch_size))
+    assert found.predictions.tolist() == x[:, 0, 0].argmax(axis=1).tolist()
+    assert found.top1 == np.mean(found.predictions == y)
+    assert found.top5 == np.mean(before.sum(axis=1) < 5)
+
+
 def test_every_batch_is_reported_and_none_is_run_in_inference_mode_outside() -> None:
     steps = evaluate(Echo(), logits([[1]] * 5), np.ones(5, np.int64), batch_size=2)
     reports = []

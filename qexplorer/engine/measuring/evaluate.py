@@ -20,7 +20,10 @@ Z95 = 1.959963984540054
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`top1` and `top5` are fractions of `n` samples; `predictions` [n] holds the class with the largest output."""
+    """`top1` and `top5` are fractions of `n` samples; `predictions` [n] holds the class with the largest output.
+
+    Of equal outputs, which int8 gives often, the first class comes first, as with `argmax`.
+    """
 
     top1: float
     top5: float
@@ -49,7 +52,7 @@ def evaluate(
             logits = module(torch.tensor(x[part]).to(device, dtype)).float().cpu()
             if not torch.isfinite(logits).all():
                 raise UserError(f"The model's outputs are not finite at samples {start} to {start + len(logits)}.")
-            best = logits.topk(min(5, logits.shape[1])).indices.numpy()
+            best = logits.sort(dim=1, descending=True, stable=True).indices[:, :5].numpy()
         predictions[part] = best[:, 0]
         first += int((best[:, 0] == y[part]).sum())
         second += int((best == y[part, None]).any(axis=1).sum())

@@ -59,8 +59,16 @@ def paired(first: Candidate, second: Candidate) -> Paired:
 def mcnemar(only_first: int, only_second: int) -> float:
     """The chance, if both are equally often right, of so uneven a split of the samples on which just one is.
 
-    McNemar 1947 in its exact form: twice the binomial tail of n = b + c tries at ½, at most 1.
+    McNemar 1947 in its exact form: twice the binomial tail of n = b + c tries at ½, at most 1. Its terms are summed
+    from the largest down as far as they count in float64: C(n, k − 1) = C(n, k)·k / (n − k + 1).
     """
-    n, least = only_first + only_second, min(only_first, only_second)
-    tail = sum(math.comb(n, k) for k in range(least + 1))
-    return min(1.0, 2 * tail / 2**n) if n else 1.0
+    n, k = only_first + only_second, min(only_first, only_second)
+    if n - k - k <= 1:  # as even as can be
+        return 1.0
+    term = math.exp(math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) - n * math.log(2))
+    tail = 0.0
+    while term > tail * 1e-17:
+        tail += term
+        term *= k / (n - k + 1)
+        k -= 1
+    return min(1.0, 2 * tail)
