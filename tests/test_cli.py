@@ -86,7 +86,8 @@ def test_analyze_json_has_the_promised_keys_and_torchs_figures(
             "metrics"} <= set(tensor)  # fmt: skip
     assert set(tensor["metrics"]) == {
         "mse", "rmse", "mae", "max_abs_error", "sqnr_db", "cosine", "relative_rmse", "clipped_fraction",
-        "code_utilization", "code_entropy_bits", "bits_per_weight", "bytes", "original_bytes",
+        "original_sparsity", "sparsity", "code_utilization", "code_entropy_bits", "bits_per_weight", "bytes",
+        "original_bytes",
     }  # fmt: skip
     assert set(document["totals"]) == {"params", "original_bytes", "bytes", "sqnr_db"}
     x = torch.from_numpy(conv.copy())

@@ -76,6 +76,8 @@ def bounds_of(whole: Sketch, spec: QuantSpec, params: QuantParams, total: PieceS
         "relative_rmse": (math.sqrt(e2[0] / x2[1]) if x2[1] else 0.0, math.sqrt(e2[1] / x2[0]) if x2[0] else math.inf),
         "cosine": _cosine(b, x2, e2),
         "clipped_fraction": (b.sum(outside[:2].all(axis=0)) / n, b.sum(outside.any(axis=0)) / n),
+        "original_sparsity": (b.sum((b.mean == 0) & (b.off == 0)) / n, b.sum((b.low <= 0) & (b.high >= 0)) / n),
+        "sparsity": (b.sum(b.alike & (b.y == 0)) / n, b.sum((b.y_low <= 0) & (b.y_high >= 0)) / n),
         **_codes(b, codes.reshape(3, -1)[2], total, 2**spec.format.code_bits),
     }
 

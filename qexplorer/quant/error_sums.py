@@ -81,6 +81,8 @@ def measure_reference(
         y2=float((often * y * y).sum()),
         xy=float((often * x * y).sum()),
         clipped=float((often * form.outside(np.where(finite, rows, np.float32(0)), params)).sum()),
+        x_zeros=float((often * (finite & (x == 0))).sum()),
+        y_zeros=float((often * (finite & (y == 0))).sum()),
     )
     counted = None if weights is None else weights[finite]
     return PieceSums(

@@ -203,8 +203,9 @@ def _quantize_rows(
 
 @_compiled(types.void(_F4, _F4, _F8, _F8), fastmath={"reassoc", "nsz"})
 def _add_sums(x: Any, y: Any, e: Any, sums: Any) -> None:
-    """Errors to `e`; add Σx², Σe², Σ|e|, Σy² and Σxy to `sums[:5]`."""
+    """Errors to `e`; add Σx², Σe², Σ|e|, Σy² and Σxy to `sums[:5]`, and how many x and y are zero to `sums[8:]`."""
     x2 = e2 = e1 = y2 = xy = 0.0
+    x_zeros = y_zeros = np.int32(0)
     for i in range(x.size):
         a, b = np.float64(x[i]), np.float64(y[i])
         d = b - a
@@ -214,11 +215,15 @@ def _add_sums(x: Any, y: Any, e: Any, sums: Any) -> None:
         e1 += np.abs(d)
         y2 += b * b
         xy += a * b
+        x_zeros += np.int32(x[i] == 0)
+        y_zeros += np.int32(y[i] == 0)
     sums[0] += x2
     sums[1] += e2
     sums[2] += e1
     sums[3] += y2
     sums[4] += xy
+    sums[8] += x_zeros
+    sums[9] += y_zeros
 
 
 @_compiled(types.int64(_I8))
@@ -390,7 +395,7 @@ def _measure_rows(
     true_division: bool, grid: Any, edges: Any, error_edges: Any, counts: Any, sums: Any,
 ) -> None:  # fmt: skip
     """All `groups` rows of `length`, whose scales serve equally many rows each. `counts`: codes, originals,
-    dequantized, errors, the last three only where `edges` has bins. `sums`: `[R / together, 8]`, see `measure`.
+    dequantized, errors, the last three only where `edges` has bins. `sums`: `[R / together, 10]`, see `measure`.
 
     `grid`: qmin, qmax; whether dequantized values are counted by others; how many bins make the cell of a code,
     where the counts of codes are to follow from those of originals, else 0, and the code of the first cell.
@@ -541,7 +546,7 @@ def measure(
     codes = params.qmax - params.qmin + 1
     sizes = (codes, *((0, 0, 0) if bins is None or error_bins is None else (bins.count, bins.count, error_bins.count)))
     counts = tuple(np.zeros(size + 2 * (i > 0), np.int64) for i, size in enumerate(sizes))
-    sums = np.zeros((len(rows) // together, 8))
+    sums = np.zeros((len(rows) // together, 10))
     edges, error_edges = (np.zeros(1) if each is None else each.edges for each in (bins, error_bins))
     alike = len(params.scale) == 1
     per_step, first = _cells(bins, params) if alike and bins is not None else (0, 0)
@@ -558,7 +563,7 @@ def measure(
             return measure(rows, params, Bins(bins.start, bins.width, bins.count), error_bins, together)
         cells = np.clip(first + np.arange(bins.count) // per_step, 0, codes - 1)
         counts[0][:] += np.bincount(cells, counts[1][1:-1], codes).astype(np.int64)
-    x2, e2, e1, y2, xy, clipped, n, e_max = sums.T
+    x2, e2, e1, y2, xy, clipped, n, e_max, x_zeros, y_zeros = sums.T
     dequantized = counts[2][1:-1]
     if alike and bins is not None:
         stand_for = (np.arange(codes) + (params.qmin - params.zero_point[0])).astype(np.float32) * params.scale[0]
@@ -573,6 +578,8 @@ def measure(
             y2=float(y2.sum()),
             xy=float(xy.sum()),
             clipped=float(clipped.sum()),
+            x_zeros=float(x_zeros.sum()),
+            y_zeros=float(y_zeros.sum()),
         ),
         code_counts=counts[0],
         original=counts[1][1:-1],

@@ -22,11 +22,14 @@ class ErrorSums:
     y2: float = 0.0
     xy: float = 0.0
     clipped: float = 0.0
+    x_zeros: float = 0.0
+    y_zeros: float = 0.0
 
     def __add__(self, other: "ErrorSums") -> "ErrorSums":
         return ErrorSums(self.n + other.n, self.e2 + other.e2, self.e1 + other.e1, max(self.e_max, other.e_max),
                          self.x2 + other.x2, self.y2 + other.y2, self.xy + other.xy,
-                         self.clipped + other.clipped)  # fmt: skip
+                         self.clipped + other.clipped, self.x_zeros + other.x_zeros,
+                         self.y_zeros + other.y_zeros)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,8 @@ class Metrics:
 
     `mse`, `rmse`, `mae` and `max_abs_error` are in the tensor's own unit (squared for `mse`), `sqnr_db` in decibels
     (infinite without error), `relative_rmse` = ‖e‖/‖x‖, `clipped_fraction` the share of values beyond the codes
-    before clamping; all of these are NaN where no value is finite. `code_utilization` is the share of codes in use,
+    before clamping, `original_sparsity` and `sparsity` the share of zeros before and after; all of these are NaN where
+    no value is finite. `code_utilization` is the share of codes in use,
     `code_entropy_bits` = −Σ p·log₂ p of the codes, `bytes` the quantized size with scales and zero points,
     `original_bytes` the size as stored.
     """
@@ -50,6 +54,8 @@ class Metrics:
     cosine: float = math.nan
     relative_rmse: float = math.nan
     clipped_fraction: float = math.nan
+    original_sparsity: float = math.nan
+    sparsity: float = math.nan
     code_utilization: float = math.nan
     code_entropy_bits: float = math.nan
     bits_per_weight: float = math.nan
@@ -102,6 +108,10 @@ METRICS = (
            lambda m: m.cosine, form=".6f"),
     Metric("clipped_fraction", "Clipped", "%", "Share of values beyond the codes, before clamping.", "low",
            lambda m: m.clipped_fraction, "clipped", ".3%"),
+    Metric("original_sparsity", "Zeros before", "%", "Share of values that are zero in the file.", "",
+           lambda m: m.original_sparsity, "zeros before", ".2%"),
+    Metric("sparsity", "Zeros after", "%", "Share of values that are zero once quantized: small weights round to it.",
+           "", lambda m: m.sparsity, "zeros after", ".2%"),
     Metric("code_utilization", "Codes used", "%", "Distinct codes in use, of those that the scheme allows.", "high",
            lambda m: m.code_utilization, form=".1%"),
     Metric("code_entropy_bits", "Code entropy", "bits", "−Σ p·log₂ p of the codes: what they carry, and what a perfect "
@@ -170,6 +180,8 @@ def summarize(
         cosine=cosine(sums) if sums.n else math.nan,
         relative_rmse=relative_rmse(sums) if sums.n else math.nan,
         clipped_fraction=sums.clipped / n,
+        original_sparsity=sums.x_zeros / n,
+        sparsity=sums.y_zeros / n,
         code_utilization=int(np.count_nonzero(code_counts)) / codes,
         code_entropy_bits=entropy_bits(code_counts),
         bits_per_weight=quantized_bits / max(size, 1),

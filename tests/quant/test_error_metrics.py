@@ -60,6 +60,7 @@ def test_the_figures_are_those_of_their_definitions(rng):
     assert m.sqnr_db == pytest.approx(-20 * np.log10(m.relative_rmse), rel=1e-12)
     assert m.cosine == pytest.approx(y @ x / np.linalg.norm(y) / np.linalg.norm(x.astype(np.float64)), rel=1e-12)
     assert m.clipped_fraction == np.mean(np.abs(np.rint(x * (np.float32(1) / step))) > 7)
+    assert (m.original_sparsity, m.sparsity) == (0, np.mean(q == 0))
     share = np.unique(q, return_counts=True)[1] / x.size
     assert m.code_entropy_bits == pytest.approx(-(share * np.log2(share)).sum(), rel=1e-12)
     assert m.code_utilization == len(share) / 16
@@ -80,6 +81,12 @@ def test_a_tensor_of_zeros_has_no_error():
     m = metrics(np.zeros((3, 4)))
     assert (m.mse, m.sqnr_db, m.cosine, m.relative_rmse, m.clipped_fraction) == (0, math.inf, 1, 0, 0)
     assert (m.code_entropy_bits, m.code_utilization) == (0, 1 / 256)
+
+
+def test_zeros_are_counted_before_and_after():
+    m = metrics([0.0, -0.0, 0.01, -0.01, 1.0, np.nan, np.inf, 0.5], QuantSpec(formats["int4"]))
+    assert (m.original_sparsity, m.sparsity) == (2 / 6, 4 / 6)
+    assert metrics([0.0, 3.0], QuantSpec(formats["binary"])).sparsity == 0
 
 
 def test_cosine_is_one_for_two_zeros_and_zero_for_one():
