@@ -1,25 +1,26 @@
 import ast
-import configparser
 import errno
 import importlib.util
-import os
 import subprocess
 import sys
 import threading
-import tomllib
 from pathlib import Path
-from xml.etree import ElementTree as ET
 
 import _environment
 import launch
 import pytest
 from _environment import Environment, SetupError, diagnose, os_problem
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+from environments import ROOT, make_environment, posix_only
 
-ROOT = Path(__file__).resolve().parents[2]
+
+@pytest.fixture
+def made(tmp_path):
+    """An environment that is ready, in a checkout of its own, without anything installed."""
+    return make_environment(tmp_path / "a checkout")
+
+
 SCRIPTS = ROOT / "scripts"
-posix_only = pytest.mark.skipif(os.name != "posix", reason="needs programs that are shell scripts")
+
 
 # What pip and venv print, shortened to the lines that matter.
 REFUSED = """\
@@ -35,6 +36,8 @@ establish a new connection: [Errno 111] Connection refused')': /simple/hatchling
       ERROR: ResolutionImpossible: for help visit https://pip.pypa.io/en/latest/topics/dependency-resolution/
 error: subprocess-exited-with-error
 """
+
+
 NO_NAME = """\
 WARNING: Retrying (Retry(total=4, connect=None, read=None, redirect=None, status=None)) after connection broken by \
 'NewConnectionError('<pip._vendor.urllib3.connection.HTTPSConnection object at 0x7f8a>: Failed to establish a new \
@@ -42,6 +45,8 @@ connection: [Errno -3] Temporary failure in name resolution')': /simple/torch/
 ERROR: Could not find a version that satisfies the requirement torch>=2.13 (from qexplorer) (from versions: none)
 ERROR: No matching distribution found for torch>=2.13
 """
+
+
 TIMED_OUT = """\
 Collecting torch==2.13.0
   Downloading torch-2.13.0-cp312-cp312-manylinux_2_28_x86_64.whl (888.1 MB)
@@ -49,29 +54,41 @@ ERROR: Exception:
 pip._vendor.urllib3.exceptions.ReadTimeoutError: HTTPSConnectionPool(host='files.pythonhosted.org', port=443): \
 Read timed out.
 """
+
+
 PROXY = """\
 WARNING: Retrying (Retry(total=4, connect=None, read=None, redirect=None, status=None)) after connection broken by \
 'ProxyError('Cannot connect to proxy.', NewConnectionError('<pip._vendor.urllib3.connection.HTTPSConnection object \
 at 0x7f>: Failed to establish a new connection: [Errno 111] Connection refused'))': /simple/numpy/
 ERROR: No matching distribution found for numpy
 """
+
+
 CERTIFICATE = """\
 WARNING: Retrying (Retry(total=0)) after connection broken by 'SSLError(SSLCertVerificationError(1, '[SSL: \
 CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate in certificate chain (_ssl.c:1002)'))'
 ERROR: No matching distribution found for numba
 """
+
+
 FULL = """\
 Installing collected packages: mpmath, sympy, numpy, torch
 ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device
 """
+
+
 FULL_WINDOWS = (
     "ERROR: Could not install packages due to an OSError: [WinError 112] There is not enough space on the disk\n"
 )
+
+
 NO_WHEEL = """\
 ERROR: Could not find a version that satisfies the requirement numba>=0.61 (from qexplorer) (from versions: 0.57.0, \
 0.58.1, 0.60.0)
 ERROR: No matching distribution found for numba>=0.61
 """
+
+
 NO_PINNED_WHEEL = """\
 ERROR: Cannot install qexplorer==0.1.0 because these package versions have conflicting dependencies.
 
@@ -81,33 +98,18 @@ The conflict is caused by:
 
 ERROR: ResolutionImpossible: for help visit https://pip.pypa.io/en/latest/topics/dependency-resolution/
 """
+
+
 NO_ENSUREPIP = """\
 The virtual environment was not created successfully because ensurepip is not
 available.  On Debian/Ubuntu systems, you need to install the python3-venv
 package using the following command.
 """
+
+
 DENIED = """\
 ERROR: Could not install packages due to an OSError: [Errno 13] Permission denied: '/opt/qexplorer/.venv/lib/numpy'
 """
-
-
-@pytest.fixture
-def made(tmp_path):
-    """An environment that is ready, in a checkout of its own, without anything installed."""
-    return make_environment(tmp_path / "a checkout")
-
-
-def make_environment(root: Path, pip: str = "exit 0", extras: tuple[str, ...] = ()) -> Environment:
-    """A stamped environment whose Python is a shell script: `-c` succeeds, `-m pip` runs the text `pip`."""
-    environment = Environment(root)
-    environment.python.parent.mkdir(parents=True)
-    (root / "pyproject.toml").write_text('[project]\nname = "qexplorer"\n')
-    (root / "constraints.txt").write_text("numpy==2.4.6\n")
-    (environment.folder / "pyvenv.cfg").write_text(f"home = {environment.python.parent}\n")
-    environment.python.write_text(f'#!/bin/sh\n[ "$1" = -c ] && exit 0\necho "$@" >> "{root}/calls"\n{pip}\n')
-    environment.python.chmod(0o755)
-    environment.write_stamp(list(extras))
-    return environment
 
 
 def make_stale(environment: Environment) -> None:
@@ -117,9 +119,6 @@ def make_stale(environment: Environment) -> None:
 def calls(environment: Environment) -> list[str]:
     path = environment.root / "calls"
     return path.read_text().splitlines() if path.exists() else []
-
-
-# --- an old Python
 
 
 @pytest.mark.parametrize("version", [(3, 6, 15), (3, 10, 13), (2, 7, 18)])
@@ -141,9 +140,6 @@ def test_a_python_that_is_new_enough_hears_nothing(version, capsys):
 @pytest.mark.parametrize("name", ["launch.py", "test.py"])
 def test_an_old_python_can_read_the_script_far_enough_to_say_so(name):
     ast.parse((SCRIPTS / name).read_text(encoding="utf-8"), feature_version=(3, 6))
-
-
-# --- what pip says
 
 
 @pytest.mark.parametrize(
@@ -199,9 +195,6 @@ def test_a_python_without_ensurepip_is_told_before_anything_is_made(tmp_path, mo
         Environment(tmp_path).prepare()
 
 
-# --- the stamp
-
-
 def test_a_stamped_environment_is_ready(made):
     assert made.is_ready()
 
@@ -254,9 +247,6 @@ def test_a_torn_stamp_counts_as_none(made, text):
 def test_an_unfinished_install_is_not_ready(made):
     (made.folder / "unfinished").touch()
     assert not made.is_ready()
-
-
-# --- installing
 
 
 @posix_only
@@ -355,9 +345,6 @@ def test_the_log_keeps_what_pip_printed(tmp_path):
     assert "Collecting numpy ✓" in environment.log.read_text(encoding="utf-8")
 
 
-# --- the program
-
-
 def copy_launcher(root: Path) -> Path:
     (root / "scripts").mkdir(parents=True, exist_ok=True)
     for name in ("launch.py", "_environment.py"):
@@ -391,88 +378,3 @@ def test_arguments_reach_the_program_as_they_are(tmp_path):
     command = [sys.executable, script, "analyze", "a b.safetensors", "--tensor", "*"]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     assert answer.stdout.endswith("<-P><-m><qexplorer><analyze><a b.safetensors><--tensor><*>"), answer
-
-
-# --- the desktop
-
-
-ODD = 'it\'s 100% "co$t" `x` \\ dir'
-
-
-def read_entry(text: str) -> configparser.SectionProxy:
-    parser = configparser.ConfigParser(interpolation=None, delimiters="=")
-    parser.optionxform = str  # type: ignore[assignment]
-    parser.read_string(text)
-    return parser["Desktop Entry"]
-
-
-def test_the_desktop_entry_names_what_a_desktop_needs(made):
-    entry = read_entry(launch.desktop_entry(made))
-    assert entry["Type"] == "Application"
-    assert entry["Icon"] == "org.qexplorer.QExplorer"
-    assert entry["StartupWMClass"] == "qexplorer"
-    assert entry["TryExec"] == str(made.python)
-    assert entry["Exec"].endswith(f'"{made.root / "scripts" / "launch.py"}" %F')
-    assert "application/x-safetensors;" in entry["MimeType"]
-    assert entry["MimeType"].endswith(";")
-
-
-@posix_only
-@pytest.mark.parametrize("name", ["plain", "with spaces", ODD])
-def test_the_desktop_entry_starts_a_checkout_at_any_path(tmp_path, name):
-    environment = Environment(tmp_path / name)
-    line = read_entry(launch.desktop_entry(environment))["Exec"].removesuffix(" %F")
-    # A desktop first undoes the escapes of a string, then the quotes, whose rules are those of a shell, then the %%.
-    words = line.replace("\\\\", "\\")
-    shell = subprocess.run(["sh", "-c", f"printf '%s\\n' {words}"], capture_output=True, text=True, check=True)
-    assert shell.stdout.replace("%%", "%").splitlines()[1] == str(tmp_path / name / "scripts" / "launch.py")
-
-
-def test_a_desktop_string_keeps_its_backslashes():
-    assert launch.escaped("C:\\n\n\t") == "C:\\\\n\\n\\t"
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux desktops take such an entry")
-def test_installing_writes_the_entry_the_icon_and_the_file_types(made, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setenv("PATH", "")  # the desktop's own databases are not this test's business
-    (made.root / "resources").mkdir()
-    (made.root / "resources" / "qexplorer.svg").write_text("<svg/>")
-    assert launch.install_desktop(made) == 0
-    files = {path.relative_to(tmp_path / "data").as_posix() for path in (tmp_path / "data").rglob("*.*")}
-    assert files == {
-        "applications/org.qexplorer.QExplorer.desktop",
-        "icons/hicolor/scalable/apps/org.qexplorer.QExplorer.svg",
-        "mime/packages/org.qexplorer.QExplorer.xml",
-    }
-
-
-def test_other_systems_hear_that_there_is_no_desktop_entry(made, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "platform", "darwin")
-    assert launch.install_desktop(made) == 2
-    assert len(capsys.readouterr().err.splitlines()) == 1
-
-
-def test_every_file_type_of_the_entry_is_defined():
-    names = "{http://www.freedesktop.org/standards/shared-mime-info}"
-    types = ET.fromstring(launch.file_type_names()).findall(f"{names}mime-type")  # noqa: S314 - our own text
-    assert [kind.get("type") for kind in types] == list(launch.FILE_TYPES)
-    assert all(glob.get("pattern", "").startswith("*.") for kind in types for glob in kind.iter(f"{names}glob"))
-
-
-# --- the constraints
-
-
-def test_every_dependency_is_pinned_to_a_version_that_pyproject_allows():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    wanted = [
-        *project["project"]["dependencies"],
-        *project["project"]["optional-dependencies"]["test"],
-        *project["build-system"]["requires"],
-    ]
-    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
-    versions = {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in pins}
-    for requirement in map(Requirement, wanted):
-        version = versions[canonicalize_name(requirement.name)]
-        assert requirement.specifier.contains(version), f"{requirement} against {version}"
