@@ -5,6 +5,7 @@ import sys
 
 from qexplorer.commands import say, say_json, say_table, work
 from qexplorer.commands.options import add_options, given
+from qexplorer.engine.advice import advise_on, document
 from qexplorer.engine.jobs import Job, jobs, present
 from qexplorer.engine.jobs.record import job_of, recorded, resumed
 from qexplorer.engine.models.trust import Untrusted, trust
@@ -51,7 +52,7 @@ def run(args: argparse.Namespace) -> None:
     _ask_for_trust(job, yes=args.trust)
     result = work(resumed(args.resume, history) if args.resume else recorded(job, history))
     if args.json:
-        say_json(result.document())
+        say_json(document(result))
     else:
         say_result(result)
 
@@ -94,6 +95,8 @@ def say_result(result: RunResult) -> None:
     for row in result.rows:
         if row.note:
             say(f"{row.name}: {row.note}")
+    for advice in advise_on(result):
+        say(f"advice: {advice.sentence}{f' {advice.remedy}.' if advice.remedy else ''}")
 
 
 SHOWN = 60

@@ -105,5 +105,16 @@ def _json(run: "Run", *, full: bool) -> dict[str, Any]:
         "notes": run.notes,
     }
     if full:
-        document["result"] = json.loads(run.result_json) if run.result_json else None
+        document["result"] = _result(run.result_json) if run.result_json else None
     return document
+
+
+def _result(text: str) -> Any:
+    """A result with the advice on it; as it was written where this version does not understand it."""
+    from qexplorer.engine.advice import document
+    from qexplorer.engine.runs.results import RunResult
+
+    try:
+        return document(RunResult.from_json(text))
+    except UserError:
+        return json.loads(text)

@@ -1,11 +1,12 @@
 import itertools
+import json
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from qexplorer.engine.advice import advise_on
+from qexplorer.engine.advice import advise_on, document
 from qexplorer.engine.jobs import Job, jobs
 from qexplorer.engine.runs.results import Latency, Row, RunResult
 from qexplorer.errors import UserError
@@ -131,6 +132,7 @@ READS = ("float", "uint8 affine mse", "uint2 affine", "mxfp8_e4m3")
 RUNS = ("weight-only", "ptq-static", "ptq-dynamic", "sensitivity", "convergence", "qat", "bit-budget", "cast", "repair")
 DONE = {"cast": {"kept": []}, "ptq-dynamic": {"dynamic": {"weights": "int8", "activations": "uint8"}}}
 """What the results of these jobs say of themselves."""
+KERNELS = ("ptq-static", "ptq-dynamic", "qat", "cast")
 SIMULATIONS = ("weight-only", "ptq-static", "ptq-dynamic")
 LAYERS = [{"name": "head", "output_error": 9.0}, {"name": "b", "output_error": 0.1}, {"name": "c", "output_error": 0.1}]
 SHIFTED = [{"name": "head", "row": "row", "mean_shift": 0.9, "output_sqnr_db": 1.0, "weight_sqnr_db": 9.0}]
@@ -159,7 +161,9 @@ def test_every_remedy_is_a_job_that_can_be_started_and_is_another_than_the_run(n
             continue
         own = write(job)
         spec = {**own, "folded": norms, "average_bits": 4.0, **DONE.get(name, {})}
-        rows = (replace(a_row(0.9 - drop), flips=90), a_row(0.9, "REAL", "x86", (1.2, 12.0)))
+        lost = drop if name in KERNELS else 0.0
+        kernels = replace(a_row(0.9 - lost, "REAL", "x86", (1.2, 12.0)), name="pytorch_default", flips=90)
+        rows = (replace(a_row(0.9 - drop), flips=90), kernels)
         result = a_result(name, *rows, spec=spec, layers=layers, history=history)
         for advice in advise_on(replace(result, versions={"isa": "avx2"})):
             assert bool(advice.remedy) == bool(advice.job)
@@ -167,6 +171,57 @@ def test_every_remedy_is_a_job_that_can_be_started_and_is_another_than_the_run(n
                 after = advice.next_job(own)
                 after.check()
                 assert after != job
+
+
+PRESETS = {"presets": {"pytorch_default": {"weights": "int8 per tensor", "activations": "uint8 per tensor"}}}
+
+
+@pytest.mark.parametrize(
+    ("job", "name", "spec", "job_that_helps", "settings"),
+    [
+        ("ptq-static", "pytorch_default", PRESETS, "ptq-static", {"preset": "x86"}),
+        ("ptq-static", "x86", {}, "sensitivity", {"weight_spec": "int8 channel:0"}),
+        ("ptq-dynamic", "dynamic_int8", DONE["ptq-dynamic"], "sensitivity", {"activation_spec": "uint8 affine mse"}),
+        ("parity", "pytorch_default", {}, "parity", {"preset": "x86"}),
+        ("cast", "fp16", {"to": "fp16", "keep": "", "kept": []}, "cast", {"keep": "first,last,auto:3"}),
+        ("qat", "qat-int8", {}, "", {}),
+    ],
+)
+def test_real_kernels_that_lose_get_advice_as_simulations_do(
+    job: str, name: str, spec: dict[str, Any], job_that_helps: str, settings: dict[str, Any]
+) -> None:
+    real = replace(a_row(0.7, "REAL", "x86", (0.4, 4.0)), name=name, flips=20)
+    result = a_result(job, a_row(0.9), real, spec=spec, versions={"isa": "avx2"})
+    (advice,) = advise_on(result)
+    assert advice.sentence.startswith(f"{name} loses 20.0 points of top-1")
+    assert (advice.job, advice.rows) == (job_that_helps, (name,))
+    assert settings.items() <= advice.settings.items()
+    if advice.job:
+        jobs[advice.job](**advice.settings)
+
+
+def test_what_helps_a_simulation_and_its_kernels_alike_is_said_once() -> None:
+    rows = [
+        replace(a_row(0.7, kind, ms=(0.4, 4.0)), name=name)
+        for kind, name in (("SIMULATED", "qat"), ("REAL", "qat-int8"))
+    ]
+    result = a_result("qat", *rows, history=[an_epoch(0, best=False), an_epoch(1, best=True)], spec={"rate": 5e-4})
+    (advice,) = advise_on(result)
+    assert advice.rows == ("qat", "qat-int8")
+    assert advice.settings == {"epochs": 4}
+    assert "qat still loses 20.0 points" in advice.sentence
+    assert "qat-int8 still loses 20.0 points" in advice.sentence
+
+
+def test_advice_stands_in_the_json_of_a_run_and_of_its_rows() -> None:
+    lossy, fine = replace(a_row(0.7, "REAL", "x86", (0.4, 4.0)), name="x86"), replace(a_row(0.9), name="w8a8")
+    result = a_result("ptq-static", lossy, fine, spec={"weight_spec": "int8"})
+    told = json.loads(json.dumps(document(result)))
+    (advice,) = told["advice"]
+    assert (advice["job"], advice["rows"]) == ("sensitivity", ["x86"])
+    assert advice["sentence"].startswith("x86 loses 20.0 points of top-1")
+    assert [row["advice"] for row in told["rows"]] == [[], [advice], []]
+    assert RunResult.from_json(json.dumps(told)) == result
 
 
 def test_no_remedy_gives_a_layer_what_it_has_or_quantizes_nothing() -> None:

@@ -1,17 +1,19 @@
-"""Accuracy that a simulation or training has lost: whether that is more than chance, what costs it, what helps."""
+"""Accuracy that quantization or training has lost: whether that is more than chance, what costs it, what helps."""
 
 import statistics
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from qexplorer.engine.advice.base import CHANCE, DROP, JobAdvice, chance, drop, recipe_of
+from qexplorer.engine.advice.kernels import of_kernels
 from qexplorer.engine.jobs import jobs
 from qexplorer.engine.jobs.ptq_dynamic import PER_TOKEN
 from qexplorer.engine.repair import parse_repairs
 from qexplorer.engine.runs.curve_points import EpochPoint
 from qexplorer.engine.runs.findings import Front, TrainingFindings
 from qexplorer.engine.runs.layer_figures import LayerFigures
-from qexplorer.engine.runs.results import SIMULATED, Row, RunResult
+from qexplorer.engine.runs.results import REAL, Row, RunResult
 from qexplorer.engine.simulation.recipe import LayerSpec, Recipe
 from qexplorer.engine.simulation.repair_step import adapted
 from qexplorer.errors import UserError
@@ -29,17 +31,17 @@ CHOOSERS = ("adaround", "gptq")
 
 
 def dropped(result: RunResult) -> Iterator[JobAdvice]:
-    """A simulation that is less often right than the float model."""
+    """A row, simulated or of real kernels, that is less often right than the float model."""
     for row in result.rows[1:]:
-        if row.kind != SIMULATED or isinstance(result.findings, TrainingFindings) or drop(result, row) <= DROP:
+        if isinstance(result.findings, TrainingFindings) or drop(result, row) <= DROP:
             continue
-        p = chance(result, row)
+        p, rows = chance(result, row), (row.name,)
         if p < CHANCE:
-            yield _lost(result, row)
+            yield replace(_lost(result, row), rows=rows)
         elif result.settings.get("limit"):
             points = f"{row.name} is {_points(result, row)} below the float model"
             yield JobAdvice(f"{points} on {row.n} samples, which may be chance (McNemar: p up to {p:.2g}).",
-                            "Test on all samples", result.job, {"limit": 0})  # fmt: skip
+                            "Test on all samples", result.job, {"limit": 0}, rows=rows)  # fmt: skip
 
 
 def trained(result: RunResult) -> Iterator[JobAdvice]:
@@ -53,20 +55,27 @@ def trained(result: RunResult) -> Iterator[JobAdvice]:
     if said:
         yield JobAdvice(said, *slower)
         return
-    row = result.rows[1]
-    if drop(result, row) <= DROP or chance(result, row) >= CHANCE:
-        return
+    lossy = [row for row in result.rows[1:] if drop(result, row) > DROP and chance(result, row) < CHANCE]
+    for row in lossy:
+        if row.kind == REAL and result.rows[1] not in lossy:
+            lost = f"{row.name} loses {_points(result, row)} of top-1, which its simulation does not"
+            yield JobAdvice(f"{lost}: int8 kernels also round what lies between the layers.", rows=(row.name,))
+        else:
+            yield replace(_still(result, row, slower), rows=(row.name,))
+
+
+def _still(result: RunResult, row: Row, slower: tuple[str, str, dict[str, Any]]) -> JobAdvice:
+    """What to do about a loss that training has left."""
     epochs = [point for point in result.history if isinstance(point, EpochPoint)]
     lost, twice = f"{row.name} still loses {_points(result, row)} of top-1", 2 * len(epochs)
     steps = _to_start(result)
     if steps:
         sentence = f"{lost}, and it started from weights that were rounded as they are."
-        yield JobAdvice(sentence, "Start from PTQ with repairs", "qat", {"start": "ptq", "repairs": ",".join(steps)})
-    elif epochs and epochs[-1].best:
+        return JobAdvice(sentence, "Start from PTQ with repairs", "qat", {"start": "ptq", "repairs": ",".join(steps)})
+    if epochs and epochs[-1].best:
         more = (f"Train for {twice} epochs", "qat", {"epochs": twice})
-        yield JobAdvice(f"{lost}, and its last epoch was its best.", *more)
-    else:
-        yield JobAdvice(f"{lost}, and later epochs were no better than an earlier one.", *slower)
+        return JobAdvice(f"{lost}, and its last epoch was its best.", *more)
+    return JobAdvice(f"{lost}, and later epochs were no better than an earlier one.", *slower)
 
 
 def _to_start(result: RunResult) -> list[str]:
@@ -87,6 +96,8 @@ def _lost(result: RunResult, row: Row) -> JobAdvice:
     recipe, lost = recipe_of(result), f"{row.name} loses {_points(result, row)} of top-1"
     if result.spec.kept is not None:
         return _of_cast(result, lost)
+    if row.kind == REAL:
+        return of_kernels(result, row, lost)
     if recipe.every == LayerSpec():
         return JobAdvice(f"{lost}.")
     cause = _cause(result, row, recipe)

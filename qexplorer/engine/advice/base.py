@@ -20,10 +20,19 @@ CHANCE = 0.05
 
 @dataclass(frozen=True)
 class JobAdvice(Advice):
-    """Advice of which the remedy is a job with these settings; those that are not named are the run's."""
+    """Advice of which the remedy is a job with these settings; those that are not named are the run's.
+
+    `rows` are those of the run that it is about; none where it is about all of it.
+    """
 
     job: str = ""
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+    rows: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
+
+    def to_json(self) -> dict[str, Any]:
+        """As `qexplorer run --json` prints it."""
+        return {"sentence": self.sentence, "remedy": self.remedy, "job": self.job, "settings": dict(self.settings),
+                "rows": list(self.rows)}  # fmt: skip
 
     def next_job(self, own: Mapping[str, Any]) -> Job:
         """The job that helps, after a run with these settings of its `own`."""

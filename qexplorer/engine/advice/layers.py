@@ -31,9 +31,10 @@ def no_faster(result: RunResult) -> Iterator[JobAdvice]:
             continue
         other = OTHER_ENGINE.get(row.engine)
         if other and "engine" in settings and "avx2" in result.versions.get("isa", "").split():
-            yield JobAdvice(f"{row.name}: {sentence}", f"Try the engine {other}", result.job, {"engine": other})
+            yield JobAdvice(f"{row.name}: {sentence}", f"Try the engine {other}", result.job, {"engine": other},
+                            rows=(row.name,))  # fmt: skip
         else:
-            yield JobAdvice(f"{row.name}: {sentence}")
+            yield JobAdvice(f"{row.name}: {sentence}", rows=(row.name,))
 
 
 def one_layer(result: RunResult) -> Iterator[JobAdvice]:
