@@ -26,7 +26,7 @@ import numba as nb
 import numpy as np
 from numba import types
 
-from qexplorer.quant.arrays import AnyArray, Doubles, Floats
+from qexplorer.quant.arrays import AnyArray, Counts, Doubles, Floats
 from qexplorer.quant.bins import Bins
 from qexplorer.quant.buckets import LOW_BITS, ZEROS
 from qexplorer.quant.metrics import ErrorSums
@@ -296,6 +296,17 @@ def _count(
                         codes[np.int64(q[i]) - qmin] += 1
     for i in range(values.size):
         counts[places[i]] += 1
+
+
+@_compiled(types.void(types.Array(types.float32, 1, "C", readonly=True), _F8, _I8))
+def _histogram(values: Any, edges: Any, counts: Any) -> None:
+    places, doubtful, codes = np.empty(STRIP, np.uint32), np.empty(STRIP, np.uint8), np.empty(0, np.int64)
+    strip = np.empty(STRIP, np.float32)
+    for start in range(0, values.size, STRIP):
+        n = min(STRIP, values.size - start)
+        for i in range(n):
+            strip[i] = values[start + i]
+        _count(strip[:n], edges, places, doubtful, counts, 0, 0, strip, 0, codes)
 
 
 @_compiled(types.void(_F4, types.int32, _U4, _I8))
@@ -629,6 +640,13 @@ def extremes(rows: AnyArray) -> tuple[Floats, Floats]:
     bits = (ends ^ ((ends >> 15) & 0x7FFF)).astype(np.uint16)
     lo, hi = widened(bits.view(rows.dtype))
     return np.where(ends[0] > ends[1], np.float32(np.inf), lo), np.where(ends[0] > ends[1], -np.float32(np.inf), hi)
+
+
+def histogram(values: Floats, bins: Bins) -> Counts:
+    """How many finite values `[N]` lie in each bin, as `Bins.counts` has it."""
+    counts = np.zeros(bins.count + 2, np.int64)
+    _histogram(np.ascontiguousarray(values), bins.edges, counts)
+    return counts[1:-1]
 
 
 def tally(values: AnyArray, table: AnyArray) -> None:

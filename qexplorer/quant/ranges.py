@@ -8,6 +8,7 @@ import numpy as np
 from qexplorer.progress import Progress, Steps, finish, within
 from qexplorer.quant.error_sums import ends_of
 from qexplorer.quant.grid_target import target
+from qexplorer.quant.many_values import ManyValues
 from qexplorer.quant.observers import Ends, no_ends
 from qexplorer.quant.params import QuantParams
 from qexplorer.quant.pieces import blocks, rows_of, size_of
@@ -19,7 +20,9 @@ from qexplorer.quant.tensor_source import Values, widened
 from qexplorer.quant.tiling import Piece
 
 SKETCHED = 1 << 22
-"""Where more values share one scale, an observer that asks all of them is given their sketch."""
+"""Where more values share one scale they are not looked at together any more: an observer counts them in passes of its
+own or, where it cannot, is given their sketch.
+"""
 
 
 def extremes_of(values: Values, spec: QuantSpec) -> Steps[Ends]:
@@ -61,8 +64,7 @@ def params_of(values: Values, spec: QuantSpec, ends: Ends) -> Steps[tuple[QuantP
     if not form.scaled or spec.observer.asks != "values":
         lo, hi = ranges_of(spec, ends, lambda: None)
     elif groups == 1 and values.n > SKETCHED:
-        whole = yield from within(sketch(values), 0.0, 0.5)
-        stats, ranged = spec.observer.of_sample(whole.sample), "values" if whole.exact else "sketch"
+        stats, ranged = yield from within(_stats_of_many(values, spec, ends), 0.0, 0.5)
         search = spec.observer.search(stats, target(spec, reach_of(spec, ends)))
         lo, hi = yield from within(search, 0.5, 1.0)
     else:
@@ -88,6 +90,16 @@ def params_of(values: Values, spec: QuantSpec, ends: Ends) -> Steps[tuple[QuantP
     pieces = blocks(values, spec, whole=True, searched=True)
     yield from each("Learning levels", pieces, fit, lambda _, params: learned.append(params), size_of, values.n)
     return (learned[0].join(learned[1:]) if learned else form.choose(lo, hi, spec.choices)), ranged
+
+
+def _stats_of_many(values: Values, spec: QuantSpec, ends: Ends) -> Steps[tuple[Any, str]]:
+    """What the observer knows of one group of very many values, and what from."""
+    halves = values.dtype.itemsize == 2  # their sketch holds every value as it is
+    passes = None if halves else spec.observer.by_passes(ManyValues(values, spec, ends))
+    if passes is not None:
+        return (yield from passes), "values"
+    whole = yield from sketch(values)
+    return spec.observer.of_sample(whole.sample), "values" if whole.exact else "sketch"
 
 
 def params_of_sketch(whole: Sketch, spec: QuantSpec) -> QuantParams:

@@ -99,8 +99,8 @@ def test_without_histograms_the_figures_are_the_same(granularity, words, rng, mo
     np.testing.assert_array_equal(at_once.params.scale, plain.params.scale)
 
 
-@pytest.mark.parametrize("observer", ["mse", "percentile:99", "entropy"])
-def test_an_observer_of_very_many_values_is_given_their_sketch(observer, rng, monkeypatch):
+@pytest.mark.parametrize("observer", ["mse", "octav"])
+def test_an_observer_that_tries_ranges_on_very_many_values_is_given_their_sketch(observer, rng, monkeypatch):
     x = rng.normal(size=50_000).astype(np.float32)
     spec = QuantSpec.from_json({"format": "int4", "observer": observer})
     whole = finish(analyze(x, spec))

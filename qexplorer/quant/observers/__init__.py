@@ -6,13 +6,14 @@ The same one serves one tensor (one `update`) and a calibration stream (many).
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
 from qexplorer.plugins import Plugin, Registry
 from qexplorer.progress import Progress, Steps
-from qexplorer.quant.arrays import Doubles, Floats
+from qexplorer.quant.arrays import AnyArray, Counts, Doubles, Floats
+from qexplorer.quant.bins import Bins
 from qexplorer.quant.weighted import Sample
 
 Asks = Literal["nothing", "extremes", "values"]
@@ -47,6 +48,27 @@ class Target:
     grids: Callable[[], tuple[Grid, ...]]
 
 
+class Passes(Protocol):
+    """One group of more values than are looked at together: they come piece by piece, on all cores."""
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The least and greatest finite value; +∞ and −∞ for none."""
+        ...
+
+    def sum(self, of: Callable[[Floats], AnyArray]) -> Steps[AnyArray]:
+        """The sum of `of(piece)`, an array, over pieces that hold each finite value once."""
+        ...
+
+    def magnitudes(self, bins: Bins) -> Steps[Counts]:
+        """How many |x| lie in each bin."""
+        ...
+
+    def quantiles(self, *shares: float) -> Steps[Floats]:
+        """Quantiles of the values, interpolated as `Sample.quantile` has them; NaN for no values."""
+        ...
+
+
 class Observer(Plugin):
     """A way to choose the range. NaN and infinite values are left out by every observer."""
 
@@ -71,6 +93,13 @@ class Observer(Plugin):
     def of_sample(self, sample: Sample) -> Any:
         """The statistics of values that count more than once each."""
         return sample
+
+    def by_passes(self, passes: Passes) -> Steps[Any] | None:
+        """The statistics of one group of very many values, just as `update` has them; `None` where a few passes over
+        the values do not give them, so that the observer has to make do with their sketch.
+        """
+        del passes
+        return None
 
     @abstractmethod
     def range(self, stats: Any, target: Target) -> Ends:

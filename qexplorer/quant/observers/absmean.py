@@ -5,8 +5,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from qexplorer.progress import Steps
 from qexplorer.quant.arrays import Floats
-from qexplorer.quant.observers import Observer, Target, observers
+from qexplorer.quant.observers import Observer, Passes, Target, observers
 from qexplorer.quant.weighted import Sample
 
 
@@ -30,6 +31,10 @@ class AbsMean(Observer):
         finite = np.isfinite(sample.values)
         often = finite.astype(np.float64) if sample.weights is None else np.where(finite, sample.weights, 0)
         return (np.abs(np.where(finite, sample.doubles, 0)) * often).sum(axis=1), often.sum(axis=1)
+
+    def by_passes(self, passes: Passes) -> Steps[Any]:
+        total, seen = yield from passes.sum(lambda x: np.array([np.abs(x).sum(dtype=np.float64), x.size]))
+        return np.array([total]), np.array([seen])
 
     def range(self, stats: Any, target: Target) -> tuple[Floats, Floats]:
         total, seen = stats

@@ -7,12 +7,23 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from qexplorer.quant.arrays import Doubles
-from qexplorer.quant.observers import Ends, Observer, Target, extremes, observers, zero_if_empty
+from qexplorer.progress import Steps
+from qexplorer.quant.arrays import Doubles, Floats
+from qexplorer.quant.observers import Ends, Observer, Passes, Target, extremes, observers, zero_if_empty
 from qexplorer.quant.weighted import Sample, weighted_mean
 from qexplorer.settings import Choice, setting
 
 SHAPES = (Choice("gauss", "Normal"), Choice("laplace", "Laplace"))
+
+
+@dataclass(frozen=True)
+class Moments:
+    """The ends of each group, its mean, and the mean square or the mean magnitude of what is left without it: `[G]`."""
+
+    lo: Floats
+    hi: Floats
+    mean: Doubles
+    deviation: Doubles
 
 
 @observers.register
@@ -30,17 +41,27 @@ class Aciq(Observer):
     help: ClassVar[str] = "From the spread alone, as if values were normal (gauss) or Laplace distributed."
     order: ClassVar[int] = 36
 
+    def by_passes(self, passes: Passes) -> Steps[Any]:
+        total, n = yield from passes.sum(lambda x: np.array([x.sum(dtype=np.float64), x.size]))
+        mean = float(total / max(n, 1))
+        away = yield from passes.sum(lambda x: self._deviations(x.astype(np.float64) - mean).sum())
+        lo, hi = zero_if_empty(*(np.array([end], np.float32) for end in passes.ends))
+        return Moments(lo, hi, np.array([mean]), np.array([away / max(n, 1)]))
+
     def range(self, stats: Any, target: Target) -> Ends:
-        sample: Sample = stats
-        lo, hi = zero_if_empty(*extremes(sample.values))
-        mean = weighted_mean(sample, sample.doubles)
-        away = sample.doubles - mean[:, None]
-        if self.distribution == "gauss":
-            spread: Doubles = np.sqrt(weighted_mean(sample, away * away))
-        else:
-            spread = weighted_mean(sample, np.abs(away))
+        found: Moments = stats if isinstance(stats, Moments) else self._moments(stats)
+        spread = np.sqrt(found.deviation) if self.distribution == "gauss" else found.deviation
         reach = best_clip(self.distribution, target.bits) * spread
-        return (np.maximum(lo, mean - reach).astype(np.float32), np.minimum(hi, mean + reach).astype(np.float32))
+        return (np.maximum(found.lo, found.mean - reach).astype(np.float32),
+                np.minimum(found.hi, found.mean + reach).astype(np.float32))  # fmt: skip
+
+    def _moments(self, sample: Sample) -> Moments:
+        mean = weighted_mean(sample, sample.doubles)
+        away = self._deviations(sample.doubles - mean[:, None])
+        return Moments(*zero_if_empty(*extremes(sample.values)), mean, weighted_mean(sample, away))
+
+    def _deviations(self, away: Doubles) -> Doubles:
+        return away * away if self.distribution == "gauss" else np.abs(away)
 
 
 @lru_cache(maxsize=64)

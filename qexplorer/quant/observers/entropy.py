@@ -7,7 +7,8 @@ import numpy as np
 
 from qexplorer.progress import Progress, Steps, finish
 from qexplorer.quant.arrays import Counts, Doubles
-from qexplorer.quant.observers import Ends, Observer, Target, extremes, observers, zero_if_empty
+from qexplorer.quant.bins import Bins
+from qexplorer.quant.observers import Ends, Observer, Passes, Target, extremes, observers, zero_if_empty
 from qexplorer.quant.weighted import Sample
 
 BINS = 2048
@@ -15,6 +16,28 @@ TOGETHER = 512
 """So many numbers of kept bins are compared at once."""
 ROUNDING = 1e-12
 """Divergences below this differ from 0 by rounding only."""
+
+
+@dataclass(frozen=True)
+class Magnitudes:
+    """How often |x| falls into each of `BINS` bins of a `width`, for values from `lo` to `hi`."""
+
+    lo: float
+    hi: float
+    counts: Doubles
+    width: float
+
+    @staticmethod
+    def of(sample: Sample, g: int, lo: float, hi: float) -> "Magnitudes":
+        """Those of group `g`."""
+        finite = np.isfinite(sample.values[g])
+        magnitude = np.abs(sample.values[g][finite]).astype(np.float64)
+        weights = None if sample.weights is None else sample.weights[g][finite]
+        most = max(-lo, hi)
+        if not most:
+            return Magnitudes(lo, hi, np.zeros(BINS), 0.0)
+        counts = np.histogram(magnitude, BINS, (0.0, most), weights=weights)[0].astype(np.float64)
+        return Magnitudes(lo, hi, counts, most / BINS)
 
 
 @observers.register
@@ -44,26 +67,27 @@ class Entropy(Observer):
     def range(self, stats: Any, target: Target) -> Ends:
         return finish(self.search(stats, target))
 
+    def by_passes(self, passes: Passes) -> Steps[Any]:
+        lo, hi = passes.ends if passes.ends[0] <= passes.ends[1] else (0.0, 0.0)
+        bins = Bins(0.0, max(-lo, hi) / BINS, BINS)
+        if not bins.width:
+            yield Progress("Finding the range")
+            return Magnitudes(lo, hi, np.zeros(BINS), 0.0)
+        counts = yield from passes.magnitudes(bins)
+        return Magnitudes(lo, hi, counts.astype(np.float64), bins.width)
+
     def search(self, stats: Any, target: Target) -> Steps[Ends]:
-        sample: Sample = stats
-        lo, hi = zero_if_empty(*extremes(sample.values))
-        for g in range(len(lo)):
-            counts, width = _magnitudes(sample, g)
-            clip = np.float32((yield from _best_clip(counts, max(target.levels // 2, 1))) * width)
-            if width:
+        if isinstance(stats, Magnitudes):
+            groups = [stats]
+        else:
+            ends = zip(*zero_if_empty(*extremes(stats.values)), strict=True)
+            groups = [Magnitudes.of(stats, g, float(lo), float(hi)) for g, (lo, hi) in enumerate(ends)]
+        lo, hi = (np.array([getattr(group, end) for group in groups], np.float32) for end in ("lo", "hi"))
+        for g, group in enumerate(groups):
+            clip = np.float32((yield from _best_clip(group.counts, max(target.levels // 2, 1))) * group.width)
+            if group.width:
                 lo[g], hi[g] = max(lo[g], -clip), min(hi[g], clip)
         return lo, hi
-
-
-def _magnitudes(sample: Sample, g: int) -> tuple[Doubles, float]:
-    """How often |x| of group `g` falls into each bin, and the width of a bin."""
-    finite = np.isfinite(sample.values[g])
-    magnitude = np.abs(sample.values[g][finite]).astype(np.float64)
-    weights = None if sample.weights is None else sample.weights[g][finite]
-    most = float(magnitude.max(initial=0.0))
-    if not most:
-        return np.zeros(BINS), 0.0
-    return np.histogram(magnitude, BINS, (0.0, most), weights=weights)[0].astype(np.float64), most / BINS
 
 
 def _best_clip(counts: Doubles, levels: int) -> Steps[float]:

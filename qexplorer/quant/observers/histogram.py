@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from qexplorer.progress import Progress, Steps
 from qexplorer.quant.arrays import AnyArray, Doubles, Floats
-from qexplorer.quant.observers import Observer, Target, extremes, observers
+from qexplorer.quant.observers import Observer, Passes, Target, extremes, observers
 from qexplorer.quant.weighted import Sample
 
 BINS = 2048
@@ -61,6 +62,14 @@ class Histogram(Observer):
         found = values.astype(np.float32)
         return Bins(found[0], found[-1], _count(found, found[0], found[-1], weights))
 
+    def by_passes(self, passes: Passes) -> Steps[Any]:
+        yield Progress("Finding the range")
+        lo, hi = (np.float32(end) for end in passes.ends)
+        if lo > hi:
+            return None
+        counts = yield from passes.sum(lambda x: _places(x, lo, hi))
+        return Bins(lo, hi, counts.astype(np.float32))
+
     def range(self, stats: Any, target: Target) -> tuple[Floats, Floats]:
         if stats is None:
             return np.zeros(1, np.float32), np.zeros(1, np.float32)
@@ -80,12 +89,16 @@ def _wide(lo: np.floating[Any], hi: np.floating[Any]) -> np.floating[Any]:
 
 
 def _count(values: Floats, lo: np.float32, hi: np.float32, weights: Doubles | None = None) -> Floats:
+    return _places(values, lo, hi, weights).astype(np.float32)
+
+
+def _places(values: Floats, lo: np.float32, hi: np.float32, weights: Doubles | None = None) -> AnyArray:
     if lo == hi:
         room = np.maximum(np.float32(1), np.abs(lo) * np.float32(2.0**-20))  # of large values 1 is no part
         lo, hi = lo - room, hi + room
     width = _wide(lo, hi)
     place = ((values.astype(width.dtype) - lo) * np.float32(BINS) / width).astype(np.int64)
-    return np.bincount(np.minimum(place, BINS - 1), weights, BINS).astype(np.float32)
+    return np.bincount(np.minimum(place, BINS - 1), weights, BINS)
 
 
 def _rebin(old: Bins, lo: np.float32, hi: np.float32) -> Floats:

@@ -5,8 +5,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from qexplorer.progress import Steps
 from qexplorer.quant.arrays import Floats
-from qexplorer.quant.observers import Observer, Target, observers
+from qexplorer.quant.observers import Observer, Passes, Target, observers
 from qexplorer.quant.weighted import Sample
 from qexplorer.settings import setting
 
@@ -22,10 +23,19 @@ class Percentile(Observer):
     help: ClassVar[str] = "Leaves out the rarest extremes at both ends. Below 99.999 % it can ruin transformers."
     order: ClassVar[int] = 10
 
+    def by_passes(self, passes: Passes) -> Steps[Any]:
+        return (yield from passes.quantiles(*self._shares))
+
     def range(self, stats: Any, target: Target) -> tuple[Floats, Floats]:
-        sample: Sample = stats
-        if not sample.values.shape[1]:
-            return np.zeros(len(sample.values), np.float32), np.zeros(len(sample.values), np.float32)
+        if isinstance(stats, Sample):
+            groups = len(stats.values)
+            found = [stats.quantile(q) if stats.values.shape[1] else np.zeros(groups) for q in self._shares]
+        else:
+            found = [stats[:1], stats[1:]]
+        lo, hi = (np.nan_to_num(each, nan=0.0).astype(np.float32) for each in found)
+        return lo, hi
+
+    @property
+    def _shares(self) -> tuple[float, float]:
         cut = (100 - self.percentile) / 200
-        lo, hi = sample.quantile(cut), sample.quantile(1 - cut)
-        return np.where(np.isnan(lo), np.float32(0), lo), np.where(np.isnan(hi), np.float32(0), hi)
+        return cut, 1 - cut
