@@ -62,14 +62,19 @@ def measure_reference(
     rows: Floats, form: Format, params: QuantParams, bins: Bins | None = None, error_bins: Bins | None = None,
     weights: Counts | None = None, together: int = 1,
 ) -> PieceSums:  # fmt: skip
-    """What `measure` is held to, written for reading; each value counts once, or `weights` times `[R, N]`."""
+    """What `measure` is held to, written for reading; each value counts once, or `weights` times `[R, N]`.
+
+    A value that becomes no number, as zero times an infinite scale, errs infinitely.
+    """
     codes = form.quantize(rows, params)
     y32 = form.dequantize(codes, params)
     finite = np.isfinite(rows)
     often = np.ones(1, np.int64) if weights is None else weights
     x = np.where(finite, rows, 0).astype(np.float64)
-    y = np.where(finite, y32, 0).astype(np.float64)
+    y = np.where(finite, np.where(np.isnan(y32), np.float32(np.inf), y32), 0).astype(np.float64)
     error = y - x
+    with np.errstate(invalid="ignore"):  # infinite values of both signs have no sum
+        xy = float((often * x * y).sum())
     e2 = (often * error * error).sum(axis=1)
     x2 = (often * x * x).sum(axis=1)
     sums = ErrorSums(
@@ -79,7 +84,7 @@ def measure_reference(
         e_max=float(np.abs(error).max(initial=0.0)),
         x2=float(x2.sum()),
         y2=float((often * y * y).sum()),
-        xy=float((often * x * y).sum()),
+        xy=xy,
         clipped=float((often * form.outside(np.where(finite, rows, np.float32(0)), params)).sum()),
         x_zeros=float((often * (finite & (x == 0))).sum()),
         y_zeros=float((often * (finite & (y == 0))).sum()),

@@ -12,7 +12,7 @@ import numpy as np
 
 from qexplorer.quant.arrays import AnyArray, Codes, Floats
 from qexplorer.quant.rounding import HALF_EVEN, Rounding
-from qexplorer.quant.scale_dtypes import EPS, FLOAT32, ScaleDtype, ScaleRequest, exact_scale
+from qexplorer.quant.scale_dtypes import FLOAT32, ScaleDtype, ScaleRequest, exact_scale
 from qexplorer.settings import Choice
 
 Scheme = Literal["symmetric", "affine", "affine_float"]
@@ -35,7 +35,7 @@ DIVISIONS = (
     Choice("true", "x / S", "A true division, as ONNX and ONNX Runtime do. Differs only at ties."),
 )
 
-__all__ = ["CONVENTIONS", "DIVISIONS", "EPS", "SCHEMES", "Choices", "Convention", "Division", "QuantParams", "Scheme",
+__all__ = ["CONVENTIONS", "DIVISIONS", "SCHEMES", "Choices", "Convention", "Division", "QuantParams", "Scheme",
            "choose_params", "largest_to", "quotient"]  # fmt: skip
 
 

@@ -14,8 +14,10 @@ from qexplorer.plugins import Instances
 from qexplorer.quant.arrays import AnyArray, Codes, Doubles, Floats
 from qexplorer.quant.minifloat import BF16, E4M3FN, FP16, Minifloat
 
-EPS = np.float32(np.finfo(np.float32).eps)
-"""The smallest scale, 2⁻²³, as in PyTorch: a group of zeros then has a scale that can be inverted."""
+LEAST = float(np.finfo(np.float32).tiny)
+"""2⁻¹²⁶, the least float32 with all its digits: a group of zeros then has a scale that can be inverted."""
+TORCH_EPS = float(np.finfo(np.float32).eps)
+"""2⁻²³, below which torch.ao's observers let no scale fall."""
 LARGEST = np.finfo(np.float32).max
 LEAST_E4M3 = 2.0**-6
 DOUBLE_BLOCK = 256
@@ -39,14 +41,15 @@ class ScaleRequest:
 class ScaleDtype:
     """`bits` a group, `bits_together` for so many groups together, `tensor_bits` once for the tensor.
 
-    `power` is set where scales are powers of two; `signed` where a scale may be negative; `late` where values are
-    divided by the scale before it is rounded.
+    `least` is the least scale, which a group of zeros has. `power` is set where scales are powers of two; `signed`
+    where a scale may be negative; `late` where values are divided by the scale before it is rounded.
     """
 
     name: str
     title: str
     help: str
     order: int = field(default=100, kw_only=True)
+    least: float = field(default=LEAST, kw_only=True)
     bits: ClassVar[int]
     signed: ClassVar[bool] = False
     power: ClassVar[bool] = False
@@ -76,11 +79,11 @@ class ScaleDtype:
 scale_dtypes: Instances[ScaleDtype] = Instances("scale dtype")
 
 
-def exact_scale(request: ScaleRequest) -> Floats:
-    """The scale in float32, never below `EPS`."""
+def exact_scale(request: ScaleRequest, least: float = LEAST) -> Floats:
+    """The scale in float32, not below `least`."""
     with np.errstate(over="ignore"):
         scale = request.reach / np.asarray(request.level, np.float32)
-    return np.clip(scale, EPS, LARGEST).astype(np.float32)
+    return np.clip(scale, np.float32(least), LARGEST).astype(np.float32)
 
 
 class Float32(ScaleDtype):
@@ -90,7 +93,7 @@ class Float32(ScaleDtype):
     signed: ClassVar[bool] = True
 
     def scale_for(self, request: ScaleRequest) -> Floats:
-        return self.stored(exact_scale(request))
+        return self.stored(exact_scale(request, self.least))
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,7 @@ class PowerOfTwo(ScaleDtype):
     """
 
     mode: Literal["floor", "ceil", "rceil", "even", "round"]
+    least: float = field(default=2.0**-127, kw_only=True)
     bits: ClassVar[int] = 8
     power: ClassVar[bool] = True
 
@@ -156,7 +160,10 @@ class TwoLevel(ScaleDtype):
 
 
 class DoubleQuantized(ScaleDtype):
-    """Scales that are quantized themselves, 256 together."""
+    """Scales that are quantized themselves, 256 together. One that is far below the mean of all may be restored as zero
+    or below, as bitsandbytes restores it; values are divided by the scale before, and come back as zero or with the
+    other sign.
+    """
 
     bits: ClassVar[int] = 8
     late: ClassVar[bool] = True
@@ -181,7 +188,7 @@ def double_quantized(scale: Floats) -> Floats:
     middles = (table[1:].astype(np.float64) + table[:-1]) / 2
     codes: Codes = np.searchsorted(middles, shares).astype(np.int32)
     restored: Floats = (table[codes] * largest).reshape(-1)[: len(rest)] + mean
-    return np.maximum(restored, EPS).astype(np.float32)
+    return restored.astype(np.float32)
 
 
 def _dynamic_map() -> Floats:
@@ -197,7 +204,13 @@ def _dynamic_map() -> Floats:
 FLOAT32 = Float32("float32", "FP32", "32 bits a scale: as exact as the arithmetic.")
 scale_dtypes.register(
     FLOAT32,
-    SmallFloat("float16", "FP16", "16 bits a scale.", FP16),
+    Float32(
+        "float32_eps",
+        "FP32, torch's least",
+        "32 bits a scale, never below 2⁻²³: as torch.ao's observers do.",
+        least=TORCH_EPS,
+    ),
+    SmallFloat("float16", "FP16", "16 bits a scale, from 2⁻²⁴ on; below 2⁻¹⁴ they lose digits.", FP16, least=2.0**-24),
     SmallFloat("bfloat16", "BF16", "16 bits a scale, with the range of float32 and eight bits of precision.", BF16),
     PowerOfTwo("e8m0", "E8M0, floor", "A power of two, chosen as MX defines it; the extreme may be clipped.", "floor"),
     PowerOfTwo("e8m0_ceil", "E8M0, ceil", "A power of two, from the power of two above the extreme.", "ceil"),
@@ -207,5 +220,9 @@ scale_dtypes.register(
     ),
     PowerOfTwo("e8m0_round", "E8M0, nearest", "The power of two nearest to the exact scale.", "round"),
     TwoLevel("e4m3", "E4M3 · FP32", "A float8 a group and one float32 for the tensor: NVFP4's two levels."),
-    DoubleQuantized("double", "Double quantized", "8 bits a scale, 256 scales together quantized again: QLoRA."),
+    DoubleQuantized(
+        "double",
+        "Double quantized",
+        "8 bits a scale, 256 scales together quantized again: QLoRA. As in bitsandbytes, small ones may turn negative.",
+    ),
 )

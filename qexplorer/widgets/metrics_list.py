@@ -11,7 +11,6 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVB
 from qexplorer.numbers import count, decibels, figure, percent, size
 from qexplorer.quant.analysis import Analysis
 from qexplorer.quant.metrics import METRICS, Metric
-from qexplorer.quant.params import EPS
 from qexplorer.widgets.bands import band_of
 from qexplorer.widgets.controls import caption
 from qexplorer.widgets.theme import scaled
@@ -45,7 +44,7 @@ def _scale(a: Analysis) -> str:
     if not a.spec.format.scaled or a.params.levels is not None:
         return "none"
     scales = np.abs(a.params.scale)
-    floor = " (least possible)" if float(scales.max(initial=0.0)) == float(EPS) else ""
+    floor = " (least possible)" if float(scales.max(initial=0.0)) == a.spec.scale_dtype.least else ""
     return _spread([float(s) for s in a.params.scale]) + floor
 
 
@@ -86,7 +85,7 @@ SCALES = (
     Line(
         "Scale S",
         _scale,
-        "The step between two levels; of many, the least and greatest. Never below 2⁻²³, as in torch.",
+        "The step between two levels; of many, the least and greatest.",
     ),
     Line("Zero point Z", _zero_point, "The code that stands for exactly 0."),
 )

@@ -7,7 +7,6 @@ from torch.ao.quantization.observer import HistogramObserver
 
 from qexplorer.errors import UserError
 from qexplorer.quant import QuantSpec
-from qexplorer.quant.formats import formats
 from qexplorer.quant.granularity import PerChannel, PerGroup
 from qexplorer.quant.observers.histogram import Histogram
 from qexplorer.quant.quantize import params_for, target
@@ -55,7 +54,7 @@ def judged(blocks, scheme, bits=8):
 
 def found(blocks, scheme, bits=8):
     convention = "restricted" if scheme == "affine" else "full_span"
-    spec = QuantSpec(format=formats[f"int{bits}"], scheme=scheme, convention=convention, observer=Histogram())
+    spec = QuantSpec.parse(f"int{bits} {scheme} {convention} float32_eps histogram")
     stats = None
     for block in blocks:
         stats = spec.observer.update(stats, block[None])

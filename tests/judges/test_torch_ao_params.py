@@ -10,6 +10,7 @@ from qexplorer.quant.formats import formats
 from qexplorer.quant.granularity import PerChannel
 from qexplorer.quant.params import Choices, choose_params
 from qexplorer.quant.quantize import find_range, params_for
+from qexplorer.quant.scale_dtypes import scale_dtypes
 
 JUDGE = "PyTorch observers, published and live"
 
@@ -39,6 +40,7 @@ def ours(values, name, scheme, per_channel=False, convention="restricted"):
         format=formats[name],
         scheme=scheme,
         convention=convention if scheme == "symmetric" else "restricted",
+        scale_dtype=scale_dtypes["float32_eps"],
         **({"granularity": PerChannel(0)} if per_channel else {}),
     )
     rows = spec.granularity.rows(values)

@@ -17,7 +17,8 @@ MAPPINGS = {
     ("symmetric", "no_clipping"): ao.MappingType.SYMMETRIC_NO_CLIPPING_ERR,
     ("affine", "restricted"): ao.MappingType.ASYMMETRIC,
 }
-EPS = 2.0**-23
+EPS = float(torch.finfo(torch.float32).smallest_normal)
+"""torchao's own least scale where none is given."""
 
 
 def theirs(x: np.ndarray, block: tuple[int, ...], scheme: str, convention: str, bits: int, signed: bool):

@@ -11,7 +11,7 @@ from qexplorer.quant.arrays import Doubles, Floats
 from qexplorer.quant.grid_target import target
 from qexplorer.quant.params import QuantParams
 from qexplorer.quant.quantize import tensor_reach
-from qexplorer.quant.scale_dtypes import EPS
+from qexplorer.quant.scale_dtypes import LEAST
 from qexplorer.quant.spec import QuantSpec
 
 
@@ -59,7 +59,7 @@ class Calibration:
         """The same with the scales with which LSQ starts: 2·mean|x|/√Q_P."""
         params = self.params()
         mean = self._magnitudes / np.maximum(self._counts, 1)
-        scale = np.maximum(2 * mean / np.sqrt(positive_levels(params)), EPS)
+        scale = np.maximum(2 * mean / np.sqrt(positive_levels(params)), LEAST)
         return replace(params, scale=scale.astype(np.float32))
 
 

@@ -16,7 +16,7 @@ from qexplorer.quant.arrays import Floats
 from qexplorer.quant.lsq import lsq_refusal
 from qexplorer.quant.params import QuantParams
 from qexplorer.quant.quantize import params_for
-from qexplorer.quant.scale_dtypes import EPS
+from qexplorer.quant.scale_dtypes import LEAST
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.quant.tiling import Tiling
 
@@ -161,7 +161,7 @@ class FakeQuantize(nn.Module):
                 tensors(self.spec.format, params, rows.device),
             )
         elif self.learn_scale:
-            self.scale.data.clamp_(min=float(EPS))  # a step of the optimizer may have gone below
+            self.scale.data.clamp_(min=LEAST)  # a step of the optimizer may have gone below
         return Plan.of(self.spec.format, plain, parts)
 
     def _gain(self, values: float) -> Tensor | float:

@@ -64,8 +64,8 @@ class Codebook(Format):
         return largest_to(1.0, 0, lo, hi, len(self.levels), choices)
 
     def reach(self, params: QuantParams) -> tuple[Doubles, Doubles]:
-        scale = params.scale.astype(np.float64)
-        return float(self._table.min()) * scale, float(self._table.max()) * scale
+        ends = [float(end) * params.scale.astype(np.float64) for end in (self._table.min(), self._table.max())]
+        return np.minimum(*ends), np.maximum(*ends)
 
     def quantize(self, rows: Floats, params: QuantParams) -> Codes:
         with np.errstate(over="ignore"):
@@ -83,7 +83,7 @@ class Codebook(Format):
 
     def half_step(self, params: QuantParams, largest: float) -> float:
         widest = float(np.diff(self._table[self._ascending]).max())
-        return widest / 2 * float(params.scale.max(initial=0.0))
+        return widest / 2 * float(np.abs(params.scale).max(initial=0.0))
 
 
 class Binary(Codebook):

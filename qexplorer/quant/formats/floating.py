@@ -21,7 +21,10 @@ class Float(Format):
     applies: ClassVar[Fields] = frozenset()
     scaled: ClassVar[bool] = False
     kind: ClassVar[str] = "is a plain cast: it has no scale"
-    help: ClassVar[str] = "A plain cast: no scale, steps that grow with the value; overflow becomes infinity."
+    help: ClassVar[str] = (
+        "A plain cast: no scale, steps that grow with the value; overflow becomes infinity. FP16 is coarse below "
+        "6·10⁻⁵ and zero below 6·10⁻⁸."
+    )
 
     @property
     def rule(self) -> LevelRule:
@@ -35,7 +38,7 @@ class Float(Format):
         return QuantParams(np.ones_like(lo), np.zeros(lo.shape, np.int32), 0, 2**self.number.bits - 1)
 
     def reach(self, params: QuantParams) -> tuple[Doubles, Doubles]:
-        most = self.number.largest * params.scale.astype(np.float64)
+        most = self.number.largest * np.abs(params.scale.astype(np.float64))
         return -most, most
 
     def quantize(self, rows: Floats, params: QuantParams) -> Codes:
@@ -79,7 +82,7 @@ class ScaledFloat(Float):
             return super().outside(quotient(rows, params), params)
 
     def half_step(self, params: QuantParams, largest: float) -> float:
-        scale = float(params.scale.max(initial=0.0))
+        scale = float(np.abs(params.scale).max(initial=0.0))
         if not scale:
             return 0.0
         half = self.number.half_ulp(min(largest / scale, self.number.largest)) * scale

@@ -19,9 +19,7 @@ from qexplorer.quant.level_rules import NO_LEVEL, LevelEnds, LevelRule, WholeNum
 from qexplorer.quant.params import Choices, QuantParams, quotient
 from qexplorer.quant.rounding import HalfAway, Rounding, ShiftedHalfUp
 
-LARGEST = np.float32(np.finfo(np.float16).max)
-BEYOND = np.float32(65520)
-"""The least magnitude that float16 rounds to infinity: half a step above its largest."""
+LARGEST = np.finfo(np.float32).max
 TOGETHER = 1 << 20
 """Values in one step of the work."""
 
@@ -41,7 +39,10 @@ class GgufBlock(Format):
     order: int = 40
     applies: ClassVar[Fields] = frozenset()
     kind: ClassVar[str] = "has blocks and a rule of its own, which are ggml's"
-    help: ClassVar[str] = "Blocks as in GGUF files, to the bit as llama.cpp's reference quantizes them."
+    help: ClassVar[str] = (
+        "Blocks as in GGUF files, to the bit as llama.cpp's reference quantizes them. Steps are float16: zero below "
+        "about 6·10⁻⁸, and infinite from 65,520 on."
+    )
 
     @property
     def rule(self) -> LevelRule:
@@ -65,7 +66,8 @@ class GgufBlock(Format):
         """The parameters of blocks with such steps and, for a format with an offset, lowest values: `[G]` each.
 
         A step without a finite reciprocal divides as infinity would: every code is that of zero, as ggml has it for
-        a step of 0.
+        a step of 0. One that float16 cannot hold is infinite, as it is in the file: its values are then infinite or,
+        for the code 0, no numbers.
         """
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             divides = np.isfinite(np.float32(1) / step)
@@ -89,17 +91,22 @@ class GgufBlock(Format):
         return (whole < self.least) | (whole > self.most)
 
     def half_step(self, params: QuantParams, largest: float) -> float:
-        """Half the step that values are divided by, and what the stored step and offset have lost."""
+        """Half the step that values are divided by, and what the stored step and offset have lost, where these are
+        finite.
+        """
         scale, step = params.scale.astype(np.float64), _divisor(params).astype(np.float64)
         step = np.where(np.isfinite(step), step, scale)
         error = np.abs(step) / 2 + np.abs(step - scale) * max(-self.least, self.most)
         if params.offset is not None and params.subtrahend is not None:
             error += np.abs(params.offset.astype(np.float64) - params.subtrahend)
-        return float(error.max(initial=0.0))
+        return float(error.max(initial=0.0, where=np.isfinite(error)))
 
     def reach(self, params: QuantParams) -> tuple[Doubles, Doubles]:
-        ends = [q * params.scale.astype(np.float64) for q in (self.least, self.most)]
-        offset = 0.0 if params.offset is None else params.offset.astype(np.float64)
+        scale, offset = (
+            np.where(np.isfinite(part), part, 0.0).astype(np.float64)
+            for part in (params.scale, np.zeros(1) if params.offset is None else params.offset)
+        )
+        ends = [q * scale for q in (self.least, self.most)]
         return np.minimum(*ends) + offset, np.maximum(*ends) + offset
 
     def _unclamped(self, rows: Floats, params: QuantParams) -> Floats:
@@ -127,7 +134,7 @@ class SignedExtreme(GgufBlock):
         known = np.where(np.isfinite(rows), rows, np.float32(0))
         first = np.abs(known).argmax(axis=1)[:, None]
         extreme: Floats = np.take_along_axis(known, first, axis=1)[:, 0]
-        return _storable(extreme / np.float32(self.least))
+        return extreme / np.float32(self.least)
 
 
 class Span(GgufBlock):
@@ -136,7 +143,7 @@ class Span(GgufBlock):
     def choose(self, lo: Floats, hi: Floats, choices: Choices) -> QuantParams:
         with np.errstate(over="ignore"):
             step = (hi - lo) / np.float32(self.most)
-        return self.params(_storable(step), _storable(lo))
+        return self.params(np.minimum(step, LARGEST), lo)  # by infinity an infinite difference could not be divided
 
 
 class Absmax(GgufBlock):
@@ -144,16 +151,11 @@ class Absmax(GgufBlock):
 
     def choose(self, lo: Floats, hi: Floats, choices: Choices) -> QuantParams:
         reach: Floats = np.maximum(np.abs(lo), np.abs(hi))
-        return self.params(_storable(reach / np.float32(self.most)))
+        return self.params(reach / np.float32(self.most))
 
 
 def _divisor(params: QuantParams) -> Floats:
     return params.scale if params.divisor is None else params.divisor
-
-
-def _storable(values: Floats) -> Floats:
-    """Values that float16 rounds to infinity become its largest; the others stay as they are."""
-    return np.where(np.abs(values) < BEYOND, values, np.copysign(LARGEST, values))
 
 
 B = TypeVar("B", bound=GgufBlock)

@@ -80,8 +80,10 @@ class Integer(Format):
 
     @staticmethod
     def _code_of_zero(params: QuantParams) -> Doubles:
-        offset = 0.0 if params.offset is None else params.offset.astype(np.float64)
-        return np.rint(-offset / params.scale.astype(np.float64)) + params.zero_point.astype(np.float64)
+        zero_point = params.zero_point.astype(np.float64)
+        if params.offset is None:
+            return zero_point
+        return np.rint(-params.offset.astype(np.float64) / params.scale.astype(np.float64)) + zero_point
 
 
 class Ternary(Integer):
