@@ -37,9 +37,11 @@ class Plugin:
 
     @property
     def text(self) -> str:
-        """The plugin and its settings as one word, e.g. `percentile:99.99`."""
-        values = [getattr(self, each.name) for each in schema(type(self))]
-        return self.name + (":" + self.separator.join(_write(v) for v in values) if values else "")
+        """The plugin and its settings as one word, e.g. `percentile:99.99`; empty ones at its end are left out."""
+        words = [_write(getattr(self, each.name)) for each in schema(type(self))]
+        while words and not words[-1]:
+            words.pop()
+        return self.name + (":" + self.separator.join(words) if words else "")
 
 
 class Named(Protocol):
@@ -148,11 +150,8 @@ class Registry(Classes[P]):
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """How each is written, its settings in capitals: `percentile:PERCENTILE`."""
-        return tuple(
-            cls.name + (":" if schema(cls) else "") + cls.separator.join(each.name.upper() for each in schema(cls))
-            for cls in self
-        )
+        """How each is written, its settings in capitals: `percentile:PERCENTILE`; what may be left out in brackets."""
+        return tuple(_form(cls) for cls in self)
 
     def read(self, value: Any) -> P:
         """A plugin from its text form, or from a mapping of `name` and settings. Raises `UserError`."""
@@ -182,6 +181,14 @@ class Registry(Classes[P]):
             return cls(**own)
         except UserError as error:
             raise UserError(f"“{text}” is not possible. {error.what}", error.remedy, field=self.field) from error
+
+
+def _form(cls: type[Plugin]) -> str:
+    form = cls.name
+    for i, each in enumerate(schema(cls)):
+        word = (cls.separator if i else ":") + each.name.upper()
+        form += f"[{word}]" if each.default == "" else word
+    return form
 
 
 def _write(value: object) -> str:

@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from qexplorer.engine.advice import advise_on
@@ -20,6 +21,9 @@ from qexplorer.engine.jobs.report import export
 from qexplorer.engine.runs.history import History
 from qexplorer.engine.runs.results import RunResult
 from qexplorer.engine.studies.manifest import Manifest
+from qexplorer.quant import QuantSpec
+from qexplorer.quant.analysis import size_bits
+from qexplorer.quant.layer_kinds import TRANSPOSED
 from qexplorer.settings import values_of
 from qexplorer.state.session import load_session, save_session
 
@@ -60,7 +64,35 @@ def test_a_session_opens_and_is_kept_as_it_was(name: str, tmp_path: Path) -> Non
     )
     for dropped in jobs[name].dropped:
         del before["state"]["job"][dropped]
+    before["version"] = 2
+    for spec in (before["state"]["spec"], *before["state"]["compared"]):
+        spec["granularity"] = (
+            spec["granularity"].replace("group:", "last_axis:").replace("block:16x32", "block:16x32x0")
+        )
     assert after == before
+
+
+@pytest.mark.parametrize("written", ["channel", "channel:0", "channel:1", "group:32", "tensor", "block:3x16"])
+def test_a_granularity_of_an_old_session_divides_a_tensor_as_it_did(written: str, tmp_path: Path) -> None:
+    document = json.loads((OLD / "sessions" / "cast.json").read_text(encoding="utf-8"))
+    document["state"] |= {"spec": {"format": "int4", "granularity": written}, "compared": []}
+    (tmp_path / "old.json").write_text(json.dumps(document), encoding="utf-8")
+    state = load_session(tmp_path / "old.json")
+    assert state is not None
+    up = np.arange(3 * 64 * 9, dtype=np.float32).reshape(3, 64, 3, 3)
+    lines = {"channel": up.reshape(3, -1), "channel:0": up.reshape(3, -1), "group:32": up.reshape(-1, 3),
+             "channel:1": up.swapaxes(0, 1).reshape(64, -1), "tensor": up.reshape(1, -1),
+             "block:3x16": up.reshape(3, 36, 16).swapaxes(0, 1).reshape(36, 48)}  # fmt: skip
+    np.testing.assert_array_equal(state.spec.for_kind(TRANSPOSED).granularity.rows(up), lines[written])
+
+
+@pytest.mark.parametrize("run_id", DONE)
+def test_the_layers_of_an_old_run_have_the_bits_that_their_specs_mean_now(history: History, run_id: str) -> None:
+    for layer in result_of(history, run_id).layers:
+        if SHOWN[run_id]["job"] == "weight-only" and layer.bits != 32:
+            spec = QuantSpec.parse(layer.spec.partition(" / ")[0])
+            groups = spec.granularity.tiling(layer.shape).groups
+            assert size_bits(spec, math.prod(layer.shape), groups) / math.prod(layer.shape) == pytest.approx(layer.bits)
 
 
 @pytest.mark.parametrize("run_id", SHOWN)

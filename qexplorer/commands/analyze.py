@@ -23,7 +23,7 @@ from qexplorer.weights import Checkpoint, TensorInfo, open_checkpoint
 
 EXAMPLES = """examples:
   qexplorer analyze model.safetensors --tensor conv1.weight --format int4 --observer mse
-  qexplorer analyze model.safetensors --all --granularity channel:0 --json
+  qexplorer analyze model.safetensors --all --granularity channel --json
   qexplorer analyze model.safetensors --tensor conv1.weight --codes codes.npy --scale scale.npy"""
 ARRAYS = ("dequantized", "codes", "scale", "zero_point")
 
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> None:
         raise UserError("Arrays can be written of one tensor only.", "Take --tensor NAME.", field="tensor")
     checkpoint = work(open_checkpoint(args.path))
     chosen = [checkpoint.tensor(args.tensor)] if args.tensor else list(checkpoint.tensors)
-    reasons = [_skipped(t, spec) if args.all else "" for t in chosen]
+    reasons = [_skipped(t, spec.for_kind(checkpoint.kind(t).kind)) if args.all else "" for t in chosen]
     skipped = [(t, reason) for t, reason in zip(chosen, reasons, strict=True) if reason]
     results = [
         (t, _analyze(checkpoint, t, spec, args.histogram, files))
@@ -90,7 +90,7 @@ def _analyze(checkpoint: Checkpoint, tensor: TensorInfo, spec: QuantSpec, bins: 
     values = work(checkpoint.values_steps(tensor))
     analysis = work(analyze(values, spec, bins=bins or 400, original_bytes=tensor.nbytes))
     if files:
-        codes, dequantized, params = quantize(widened(narrowed(values.all())), spec, analysis.params)
+        codes, dequantized, params = quantize(widened(narrowed(values.all())), analysis.applied, analysis.params)
         arrays: dict[str, Any] = {"dequantized": dequantized, "codes": codes, "scale": params.scale}
         arrays["zero_point"] = params.zero_point if params.offset is None else params.offset
         for name, path in files.items():
@@ -122,7 +122,7 @@ def _json(tensor: TensorInfo, a: Analysis, bins: int | None) -> dict[str, Any]:
         "dtype": tensor.dtype,
         "n": n,
         "nonfinite": nonfinite,
-        "spec": a.spec.to_json(),
+        "spec": a.applied.to_json(),
         "coverage": a.coverage,
         "coverage_n": a.coverage_n,
         "ranged": a.ranged,

@@ -33,6 +33,8 @@ def run(args: argparse.Namespace) -> None:
                 "file": t.file.name,
                 "tied_to": t.tied_to or None,
                 "unsupported": t.unsupported or None,
+                "kind": checkpoint.kind(t).text,
+                "output_axis": checkpoint.kind(t).kind.output_axis(len(t.shape)),
             }
             for t in checkpoint.tensors
         ]

@@ -70,13 +70,14 @@ class SchemePanel(Panel):
         if inner is not None:
             self._area.setMinimumWidth(inner.minimumSizeHint().width() + 12)
 
-    def _shape(self) -> tuple[int, ...] | None:
-        checkpoint = self.parts.preview.checkpoint
-        tensor = checkpoint.by_name.get(self.parts.store.state.tensor) if checkpoint else None
-        return tensor.shape if tensor else None
-
     def _show(self) -> None:
-        self._form.show_spec(self.parts.store.state.spec, self._shape())
+        checkpoint, state = self.parts.preview.checkpoint, self.parts.store.state
+        tensor = checkpoint.by_name.get(state.tensor) if checkpoint else None
+        if checkpoint is None or tensor is None:
+            self._form.show_spec(state.spec, None)
+        else:
+            guess = checkpoint.kind(tensor)
+            self._form.show_spec(state.spec, tensor.shape, guess.kind, guess.text)
 
     def _on_edited(self, spec: QuantSpec) -> None:
         before = self.parts.store.state

@@ -14,6 +14,8 @@ from qexplorer.quant.axes import Axes
 from qexplorer.quant.bins import Bins, even_bins
 from qexplorer.quant.bounds import NO_BOUNDS, Bounds, bounds_of
 from qexplorer.quant.error_sums import WORTH_LOADING, measure_reference
+from qexplorer.quant.layer_kinds import VECTOR, LayerKind
+from qexplorer.quant.matrices import by_channel, kind_of, matrix_of
 from qexplorer.quant.metrics import ErrorSums, Metrics, channels_db, summarize
 from qexplorer.quant.params import QuantParams
 from qexplorer.quant.passes import Seen, at_once, measure_at_once, measure_pieces
@@ -29,7 +31,10 @@ class Analysis:
     """The result. `lo`, `hi`: the least and greatest representable value over all groups; `data_lo`, `data_hi`:
     those of the finite data. Where all values share one scale and there are at most 256 levels, `levels` are those in
     use, `level_widths` their cells and `level_counts` how many values each has. `channel_sqnr_db` has one figure for
-    each channel: of axis 0, or of the axis that the spec divides; none where channels were not told apart.
+    each channel: of the output axis of the layer's kind, or of the axis that the spec divides; none where channels
+    were not told apart.
+
+    `spec` is what was asked for, `applied` the same with the axis of the layer's kind.
 
     `coverage` says what was counted: `exact` every value, `sketch` every value as the mean of its bucket, `sampled`
     some; `coverage_n` of them. `bounds` hold the true figures of a sketch. `ranged` says whether the range was found
@@ -37,6 +42,7 @@ class Analysis:
     """
 
     spec: QuantSpec
+    applied: QuantSpec
     shape: tuple[int, ...]
     params: QuantParams
     metrics: Metrics
@@ -72,20 +78,21 @@ def analyze(tensor: AnyArray | Values, spec: QuantSpec, *, bins: int = 400, orig
     """
     start = time.perf_counter()
     values = tensor if isinstance(tensor, Values) else Values.of(tensor)
-    spec.granularity.check(values.shape)
+    matrix, own = yield from within(matrix_of(values, spec), 0.0, 0.0)
     if values.n >= WORTH_LOADING:
         yield Progress("Loading kernels")
         importlib.import_module("qexplorer.quant.kernels")
     ranged = "values"
-    if bins or not at_once(values, spec):
-        ends = yield from within(extremes_of(values, spec), 0.0, 0.2)
-        params, ranged = yield from within(params_of(values, spec, ends), 0.2, 0.5)
-        axes = Axes.of(spec, params, ends, bins)
-        seen = yield from within(measure_pieces(values, spec, params, axes), 0.5, 1.0)
+    if bins or not at_once(matrix, own):
+        ends = yield from within(extremes_of(matrix, own), 0.0, 0.2)
+        params, ranged = yield from within(params_of(matrix, own, ends), 0.2, 0.5)
+        axes = Axes.of(own, params, ends, bins)
+        seen = yield from within(measure_pieces(matrix, own, params, axes), 0.5, 1.0)
     else:
-        params, axes, seen = yield from measure_at_once(values, spec)
+        params, axes, seen = yield from measure_at_once(matrix, own)
     n = values.nbytes if original_bytes is None else original_bytes
-    return _analysis(spec, values.shape, params, axes, seen, n, start, coverage_n=values.n, ranged=ranged)
+    return _analysis(spec, values.shape, params, axes, seen, n, start, kind_of(values), coverage_n=values.n,
+                     ranged=ranged)  # fmt: skip
 
 
 def analyze_sketch(whole: Sketch, shape: tuple[int, ...], spec: QuantSpec, *, bins: int = 400,
@@ -103,7 +110,7 @@ def analyze_sketch(whole: Sketch, shape: tuple[int, ...], spec: QuantSpec, *, bi
     kind = ("exact", "values") if whole.exact else ("sketch", "sketch")
     n = math.prod(shape)
     return _analysis(spec, shape, params, axes, Seen(total, np.zeros(0), np.zeros(0)),
-                     n * 4 if original_bytes is None else original_bytes, start, coverage=kind[0], coverage_n=n,
+                     n * 4 if original_bytes is None else original_bytes, start, VECTOR, coverage=kind[0], coverage_n=n,
                      ranged=kind[1], bounds=bounds_of(whole, spec, params, total))  # fmt: skip
 
 
@@ -115,7 +122,7 @@ def for_all(
     `ends` are the least and greatest finite value of all, where they are known.
     """
     data_lo, data_hi = ends or (part.data_lo, part.data_hi)
-    spec, n = part.spec, math.prod(shape)
+    spec, n = part.applied, math.prod(shape)
     bits = size_bits(spec, n, spec.granularity.tiling(shape).groups)
     times = n / max(part.metrics.n, 1)
     more = {name: np.rint(getattr(part, name) * times).astype(np.int64)
@@ -143,20 +150,21 @@ def unsketched(spec: QuantSpec) -> str:
 
 def _analysis(
     spec: QuantSpec, shape: tuple[int, ...], params: QuantParams, axes: Axes, seen: Seen, original_bytes: int,
-    start: float, *, coverage: str = "exact", coverage_n: int, ranged: str, bounds: Bounds = NO_BOUNDS,
+    start: float, kind: LayerKind, *, coverage: str = "exact", coverage_n: int, ranged: str, bounds: Bounds = NO_BOUNDS,
 ) -> Analysis:  # fmt: skip
-    total, size = seen.total, math.prod(shape)
+    total, size, applied = seen.total, math.prod(shape), spec.for_kind(kind)
     levels, widths, counts = _levels(spec, params, total)
     metrics = summarize(
         total.sums,
         total.code_counts,
         size=size,
         codes=2**spec.format.code_bits,
-        quantized_bits=size_bits(spec, size, spec.granularity.tiling(shape).groups),
+        quantized_bits=size_bits(applied, size, applied.granularity.tiling(shape).groups),
         original_bytes=original_bytes,
     )
     return Analysis(
         spec=spec,
+        applied=applied,
         shape=shape,
         params=params,
         metrics=metrics,
@@ -173,7 +181,7 @@ def _analysis(
         levels=levels,
         level_widths=widths,
         level_counts=counts,
-        channel_sqnr_db=channels_db(seen.x2, seen.e2),
+        channel_sqnr_db=channels_db(*(by_channel(sums, applied, shape, kind) for sums in (seen.x2, seen.e2))),
         seconds=time.perf_counter() - start,
         coverage=coverage,
         coverage_n=coverage_n,

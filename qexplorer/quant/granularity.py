@@ -1,19 +1,23 @@
 """How many values share one scale: all, those of a channel, of a group, or of a block."""
 
-import math
 from abc import abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from qexplorer.errors import UserError
 from qexplorer.plugins import Plugin, Registry
 from qexplorer.quant.arrays import AnyArray, Floats
+from qexplorer.quant.layer_kinds import ROWS, LayerKind, Matrix, axis_of
 from qexplorer.quant.tiling import Tiling
 from qexplorer.settings import setting
 
 
 class Granularity(Plugin):
-    """A way to divide a tensor into groups that each have a scale of their own: all that differs is the `tiling`."""
+    """A way to divide a tensor into groups that each have a scale of their own: all that differs is the `tiling`.
+
+    Without an axis of its own it goes by the output axis of the layer's kind, which `for_kind` fills in; where no kind
+    is known that is axis 0.
+    """
 
     order: ClassVar[int]
     shared: ClassVar[bool] = False
@@ -26,6 +30,21 @@ class Granularity(Plugin):
     @abstractmethod
     def tiling(self, shape: tuple[int, ...]) -> Tiling:
         """How a tensor of this shape, for which there is no `refusal`, is divided."""
+
+    def for_kind(self, kind: LayerKind) -> "Granularity":
+        """The same, with the output axis of a kind of layer where it has none of its own."""
+        del kind
+        return self
+
+    @property
+    def without_axis(self) -> "Granularity":
+        """The same with none of its own."""
+        return self
+
+    @property
+    def of_matrix(self) -> "Granularity":
+        """The same for the matrix that the tiling of a tensor is cut from."""
+        return self
 
     def rows(self, tensor: AnyArray) -> Floats:
         """The tensor as float32 rows, one a group: `[G, N]`. A short last group is filled up with NaN."""
@@ -43,23 +62,8 @@ class Granularity(Plugin):
 
     @property
     def separates_channels(self) -> bool:
-        """Whether every output channel, the indices of axis 0, has scales of its own."""
+        """Whether no two indices of axis 0 share a scale."""
         return False
-
-    def channel_axis(self, axes: int) -> int:
-        """The axis of channels in a tensor of so many axes."""
-        del axes
-        return 0
-
-    @property
-    def neighbours(self) -> int:
-        """How many values along the last axis belong together."""
-        return 1
-
-    @property
-    def lines(self) -> int | None:
-        """How many output channels belong together; `None` where that is of no account."""
-        return None
 
     def refusal(self, shape: tuple[int, ...]) -> str:
         """Why a tensor of this shape cannot be divided so; empty if it can."""
@@ -73,6 +77,40 @@ class Granularity(Plugin):
 
 
 granularities: Registry[Granularity] = Registry("granularity")
+FIRST = ("", "0", ROWS)
+"""The axes by which groups follow each other as values do."""
+
+
+def _axis() -> Any:
+    return setting("", "Axis", f"The axis of the channels, below 0 counted from the last; {ROWS}: all but the last",
+                   empty="output axis", minor=True)  # fmt: skip
+
+
+class Along(Granularity):
+    """What is divided along the channels of an `axis`, that of the layer's kind where it is empty."""
+
+    axis: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "axis", axis_of(self.axis))
+
+    def for_kind(self, kind: LayerKind) -> Granularity:
+        return self if self.axis or kind.output in ("", "0") else replace(self, axis=kind.output)
+
+    @property
+    def without_axis(self) -> Granularity:
+        return replace(self, axis="")
+
+    @property
+    def of_matrix(self) -> Granularity:
+        return replace(self, axis="0") if self.axis else self
+
+    def refusal(self, shape: tuple[int, ...]) -> str:
+        if self.axis in ("", ROWS) or -len(shape) <= int(self.axis) < len(shape):
+            return ""
+        axes = f"axes 0 to {len(shape) - 1}" if shape else "no axes"
+        return f"Axis {self.axis} is not there: the tensor has {axes}."
 
 
 @granularities.register
@@ -86,82 +124,104 @@ class PerTensor(Granularity):
     shared: ClassVar[bool] = True
 
     def tiling(self, shape: tuple[int, ...]) -> Tiling:
-        high, wide = _matrix(shape)
-        return Tiling(shape, high, wide, high, wide, channels=high, cut=shape, loose=True)
+        matrix = Matrix.of(shape, "")
+        return Tiling(shape, matrix, matrix.high, matrix.wide, loose=True)
 
 
 @granularities.register
 @dataclass(frozen=True)
-class PerChannel(Granularity):
-    """One scale for each index of `axis`: `[32, 16, 3, 3]`, axis 0 → rows `[32, 144]`."""
+class PerChannel(Along):
+    """One scale for each output channel, or each index of `axis`: `[32, 16, 3, 3]`, axis 0 → rows `[32, 144]`."""
 
-    axis: int = setting(0, "Axis", "The axis whose every index has a scale; below 0 it counts from the last")
+    axis: str = _axis()
     name: ClassVar[str] = "channel"
     title: ClassVar[str] = "Channel"
-    help: ClassVar[str] = "One scale for each output channel (axis 0 of a convolution or linear weight)."
+    help: ClassVar[str] = "One scale for each output channel of the layer; with an axis, for each index of that."
     order: ClassVar[int] = 1
     per_channel: ClassVar[bool] = True
 
     def tiling(self, shape: tuple[int, ...]) -> Tiling:
-        axis = self.axis % len(shape)
-        high, wide = shape[axis], math.prod(shape[:axis]) * math.prod(shape[axis + 1 :])
-        return Tiling(shape, high, wide, 1, wide, channels=high, cut=shape, axis=axis, loose=True)
+        matrix = Matrix.of(shape, self.axis)
+        return Tiling(shape, matrix, 1, matrix.wide, loose=True)
+
+    def for_kind(self, kind: LayerKind) -> Granularity:
+        return self if self.axis else replace(self, axis=kind.output)
 
     @property
     def separates_channels(self) -> bool:
-        return self.axis == 0
-
-    def channel_axis(self, axes: int) -> int:
-        return self.axis % axes if axes and -axes <= self.axis < axes else 0
-
-    def refusal(self, shape: tuple[int, ...]) -> str:
-        if -len(shape) <= self.axis < len(shape):
-            return ""
-        axes = f"axes 0 to {len(shape) - 1}" if shape else "no axes"
-        return f"Axis {self.axis} is not there: the tensor has {axes}."
+        return self.axis in FIRST
 
 
 @granularities.register
 @dataclass(frozen=True)
-class PerGroup(Granularity):
-    """One scale for each `size` neighbours along the last axis: `[4, 70]`, size 32 → rows `[12, 32]`.
+class PerGroup(Along):
+    """One scale for each `size` neighbours among the flattened inputs of each output channel, as GPTQ and torchao have
+    it: `[4, 70]`, size 32 → rows `[12, 32]`; `[4, 70, 1, 1]` likewise.
 
-    The last group of each line may be short (ONNX allows it, and so does `[4, 70]`: 32 + 32 + 6). A line shorter than
-    a group is one group.
+    The last group of each channel may be short (ONNX allows it, and so does `[4, 70]`: 32 + 32 + 6). A channel shorter
+    than a group is one group.
     """
 
-    size: int = setting(32, "Group size", "Neighbours along the last axis that share a scale", minimum=1, unit="values")
+    size: int = setting(32, "Group size", "Inputs of one output channel that share a scale", minimum=1, unit="values")
+    axis: str = _axis()
     name: ClassVar[str] = "group"
     title: ClassVar[str] = "Group"
-    help: ClassVar[str] = "One scale for each run of neighbours along the last axis. Precise; scales cost bits."
+    help: ClassVar[str] = "One scale for each run of inputs of one output channel. Precise; scales cost bits."
     order: ClassVar[int] = 2
     within_channels: ClassVar[bool] = True
 
     def tiling(self, shape: tuple[int, ...]) -> Tiling:
-        wide = max(shape[-1], 1) if shape else 1
-        channels = shape[0] if len(shape) > 1 else 1
-        return Tiling(shape, math.prod(shape) // wide, wide, 1, min(self.size, wide), channels=channels, cut=shape)
+        return _groups(shape, self.axis, self.size)
+
+    def for_kind(self, kind: LayerKind) -> Granularity:
+        return LastAxis(self.size) if not self.axis and kind.output == ROWS else super().for_kind(kind)
+
+    @property
+    def separates_channels(self) -> bool:
+        return self.axis in FIRST
+
+    def remark(self, shape: tuple[int, ...]) -> str:
+        wide = self.tiling(shape).wide
+        return "" if wide >= self.size else f"An output channel has {_values(wide)}, fewer than a group: each is one."
+
+
+@granularities.register
+@dataclass(frozen=True)
+class LastAxis(Granularity):
+    """One scale for each `size` neighbours along the last axis, whatever it counts: `[5, 4, 3, 3]` → rows `[60, 3]`.
+
+    The last group of each line may be short, and a line shorter than a group is one group. ONNX's blocked quantization
+    and version 0.1 of this program read groups so.
+    """
+
+    size: int = setting(32, "Group size", "Neighbours along the last axis that share a scale", minimum=1, unit="values")
+    name: ClassVar[str] = "last_axis"
+    title: ClassVar[str] = "Last-axis group"
+    help: ClassVar[str] = "One scale for each run of neighbours along the last axis, whatever it counts."
+    order: ClassVar[int] = 3
+    within_channels: ClassVar[bool] = True
+
+    def tiling(self, shape: tuple[int, ...]) -> Tiling:
+        return _groups(shape, ROWS, self.size)
+
+    @property
+    def of_matrix(self) -> Granularity:
+        return PerGroup(self.size)
 
     @property
     def separates_channels(self) -> bool:
         return True
 
-    @property
-    def neighbours(self) -> int:
-        return self.size
-
     def remark(self, shape: tuple[int, ...]) -> str:
-        tiling = self.tiling(shape)
-        if tiling.width == self.size:
-            return ""
-        values = "1 value" if tiling.wide == 1 else f"{tiling.wide} values"
-        return f"A line along the last axis has {values}: each is a group, and scales cost more bits than they save."
+        wide = self.tiling(shape).wide
+        short = f"A line along the last axis has {_values(wide)}: each is a group, and scales cost more than they save."
+        return "" if wide >= self.size else short
 
 
 @granularities.register
 @dataclass(frozen=True)
-class PerBlock(Granularity):
-    """One scale for each block of `height` × `width` of the matrix “axis 0 × all others”.
+class PerBlock(Along):
+    """One scale for each block of `height` × `width` of the matrix “output channel × all its inputs”.
 
     `[5, 70]` in blocks of 2 × 32 → rows `[9, 64]`.
 
@@ -170,32 +230,39 @@ class PerBlock(Granularity):
     """
 
     height: int = setting(128, "Block height", "Output channels that share a scale", minimum=1, unit="channels")
-    width: int = setting(128, "Block width", "Values of each channel that share a scale", minimum=1, unit="values")
+    width: int = setting(128, "Block width", "Inputs of each channel that share a scale", minimum=1, unit="values")
+    axis: str = _axis()
     name: ClassVar[str] = "block"
     title: ClassVar[str] = "Block"
     separator: ClassVar[str] = "x"
-    help: ClassVar[str] = "One scale for each rectangle of the matrix “output channel × all its weights”."
-    order: ClassVar[int] = 3
+    help: ClassVar[str] = "One scale for each rectangle of the matrix “output channel × all its inputs”."
+    order: ClassVar[int] = 4
     within_channels: ClassVar[bool] = True
 
     def tiling(self, shape: tuple[int, ...]) -> Tiling:
-        high, wide = _matrix(shape)
-        cut = (high, wide) if len(shape) > 1 else shape
-        height, width = max(min(self.height, high), 1), max(min(self.width, wide), 1)
-        return Tiling(shape, high, wide, height, width, channels=high, cut=cut, lines=True)
+        matrix = _within(shape, self.axis)
+        height, width = max(min(self.height, matrix.high), 1), max(min(self.width, matrix.wide), 1)
+        return Tiling(shape, matrix, height, width, lines=True)
 
     @property
-    def lines(self) -> int:
-        return self.height
+    def separates_channels(self) -> bool:
+        return self.height == 1 and self.axis in FIRST
 
     def remark(self, shape: tuple[int, ...]) -> str:
-        tiling = self.tiling(shape)
-        if tiling.width == self.width:
-            return ""
-        values = "1 value" if tiling.wide == 1 else f"{tiling.wide} values"
-        return f"An output channel has {values}, fewer than a block: scales cost more bits than usual."
+        wide = self.tiling(shape).wide
+        short = f"An output channel has {_values(wide)}, fewer than a block: scales cost more bits than usual."
+        return "" if wide >= self.width else short
 
 
-def _matrix(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Height and width of the matrix “axis 0 × all others”; a tensor of one axis is a single row."""
-    return (shape[0], math.prod(shape[1:])) if len(shape) > 1 else (1, math.prod(shape))
+def _groups(shape: tuple[int, ...], axis: str, size: int) -> Tiling:
+    matrix = _within(shape, axis)
+    return Tiling(shape, matrix, 1, max(min(size, matrix.wide), 1))
+
+
+def _within(shape: tuple[int, ...], axis: str) -> Matrix:
+    """The matrix for what is divided within channels, of which a tensor of one axis has one."""
+    return Matrix.of(shape, axis if len(shape) > 1 else "")
+
+
+def _values(n: int) -> str:
+    return "1 value" if n == 1 else f"{n:,} values"

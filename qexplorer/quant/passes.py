@@ -21,7 +21,7 @@ from qexplorer.quant.tiling import Piece
 
 @dataclass
 class Seen:
-    """All that was measured so far: the pieces together, and Σx² and Σe² of each channel, `[C]`."""
+    """All that was measured so far: the pieces together, and Σx² and Σe² of each row of the matrix, `[C]`."""
 
     total: PieceSums
     x2: Doubles
@@ -31,7 +31,7 @@ class Seen:
     def nothing(values: Values, spec: QuantSpec, params: QuantParams, axes: Axes | None = None) -> "Seen":
         bins, error_bins = (None, None) if axes is None else (axes.bins, axes.error_bins)
         empty = measure_reference(np.zeros((0, 1), np.float32), spec.format, params.take(0, 0), bins, error_bins)
-        channels = spec.granularity.tiling(values.shape).channels
+        channels = spec.granularity.tiling(values.shape).high
         return Seen(empty, np.zeros(channels), np.zeros(channels))
 
     def add(self, spec: QuantSpec, piece: Piece, more: PieceSums) -> None:
@@ -48,7 +48,7 @@ def _in_channels(rows: AnyArray, spec: QuantSpec, piece: Piece) -> AnyArray:
 
 
 def measure_pieces(values: Values, spec: QuantSpec, params: QuantParams, axes: Axes) -> Steps[Seen]:
-    """Quantize and measure all pieces."""
+    """Quantize and measure all pieces of a matrix."""
     seen = Seen.nothing(values, spec, params, axes)
 
     def work(piece: Piece) -> Steps[PieceSums]:
@@ -58,9 +58,7 @@ def measure_pieces(values: Values, spec: QuantSpec, params: QuantParams, axes: A
         together = spec.granularity.tiling(piece.shape).together
         return measure(rows, spec.format, part, axes.bins, axes.error_bins, together)
 
-    # Chance goes by the place of a value among the rows.
-    whole = params.rounding.by_place and not spec.granularity.tiling(values.shape).in_order
-    pieces = blocks(values, spec, whole=whole, searched=not plain(spec.format, params))
+    pieces = blocks(values, spec, searched=not plain(spec.format, params))
     yield from each("Measuring", pieces, work, lambda piece, more: seen.add(spec, piece, more), size_of, values.n)
     return seen
 

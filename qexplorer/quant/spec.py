@@ -1,12 +1,13 @@
 """How to quantize: one frozen value that validates itself."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from qexplorer.errors import UserError
 from qexplorer.quant.formats import Format, formats
 from qexplorer.quant.granularity import Granularity, PerTensor, granularities
+from qexplorer.quant.layer_kinds import LayerKind
 from qexplorer.quant.observers import Observer, observers
 from qexplorer.quant.observers.minmax import MinMax
 from qexplorer.quant.params import CONVENTIONS, DIVISIONS, SCHEMES, Choices, Convention, Division, Scheme
@@ -63,6 +64,11 @@ class QuantSpec:
             if reason:
                 raise UserError(reason, field=name)
 
+    def for_kind(self, kind: LayerKind) -> "QuantSpec":
+        """The spec as it is applied to weights of a kind of layer: with the axis of their output channels."""
+        by = self.granularity.for_kind(kind)
+        return self if by == self.granularity else replace(self, granularity=by)
+
     @property
     def choices(self) -> Choices:
         """What decides how a scale follows from a range."""
@@ -78,8 +84,8 @@ class QuantSpec:
         """Why the field `name` cannot have this value beside the fields before it; empty if it can."""
         unused = self.applies(name)
         if unused:
-            title = name.replace("_", " ")
-            return "" if value == self.default(name) else f"{unused} So {title} “{_text(value)}” does not apply."
+            title, plain = name.replace("_", " "), value.without_axis if name == "granularity" else value
+            return "" if plain == self.default(name) else f"{unused} So {title} “{_text(value)}” does not apply."
         reason = self.format.refusal(name, value)
         if not reason and name == "scale_dtype":
             reason = self._scale_refusal(value)

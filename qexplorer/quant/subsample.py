@@ -1,16 +1,17 @@
-"""A part of a tensor that stands for all of it: whole channels, or runs of neighbours along its last axis."""
+"""A part of a tensor that stands for all of it: whole channels, or runs of neighbours among their inputs."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from qexplorer.quant.arrays import AnyArray, Codes
+from qexplorer.quant.matrices import division, kind_of
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.quant.tensor_source import Values
 
 RUN = 256
-"""So many neighbours along the last axis stay together; every block of a format fits in whole."""
+"""So many neighbours stay together; every block of a format fits in whole."""
 FEWEST = 16
 """At least so many channels are looked at, each in part where whole ones would be too many values."""
 READ = 1 << 20
@@ -19,22 +20,34 @@ SEED = 0
 
 
 def thin(values: Values, spec: QuantSpec, limit: int) -> Values:
-    """At most about `limit` values of a tensor, in memory, in as many axes; the same ones every time.
+    """At most about `limit` values of a tensor, in memory, that the spec divides like all of them; the same ones every
+    time.
 
-    Channels (of axis 0, or of the axis that the spec divides) stay whole as long as `FEWEST` of them fit; along the
-    last axis neighbours stay together. Only what is needed is read.
+    Channels stay whole as long as `FEWEST` of them fit, and where they are divided and are not the first axis; else
+    neighbours stay together. Only what is needed is read.
     """
     if values.n <= limit or not values.shape:
         return values
-    part = _gather(values, values.shape, 0, _places(values.shape, spec, limit))
+    own = spec.for_kind(kind_of(values))
+    own.granularity.check(values.shape)
+    matrix, by = division(values, own), own.granularity.tiling(values.shape)
+    if matrix.axis:
+        shape, runs = values.shape, dict[int, int]()
+        others = [a for a in range(len(shape)) if a != matrix.axis]
+        rest = sorted(others, key=lambda a: -shape[a]) if by.loose else []
+    else:
+        width = 1 if by.loose else by.width
+        shape, rest = (matrix.high, matrix.wide), [1]
+        runs = {1: -(-RUN // width) * width, 0: by.height if by.lines else max(RUN // max(matrix.wide, 1), 1)}
+    part = _gather(values, shape, 0, _places(shape, matrix.axis, rest, runs, limit))
     flat = part.reshape(-1)
-    return Values(part.shape, values.dtype, lambda start, stop: flat[start:stop])
+    return Values(part.shape, values.dtype, lambda start, stop: flat[start:stop], values.kind)
 
 
-def _places(shape: tuple[int, ...], spec: QuantSpec, limit: int) -> dict[int, Codes]:
-    """Which places are kept along the axes that lose some."""
-    axis, runs = _division(shape, spec)
-    rest = sorted((a for a in range(len(shape)) if a != axis), key=lambda a: -shape[a])
+def _places(
+    shape: tuple[int, ...], axis: int, rest: Sequence[int], runs: Mapping[int, int], limit: int
+) -> dict[int, Codes]:
+    """Which places are kept along the axes that lose some: that of the channels, and the rest."""
     rng = np.random.default_rng(SEED)
     left, places = list(shape), dict[int, Codes]()
     for a in (axis, *rest):
@@ -65,15 +78,6 @@ def _gather(values: Values, shape: tuple[int, ...], offset: int, places: Mapping
                 part = part.take(kept, axis=axis + 1)
             parts.append(part)
     return np.concatenate(parts)
-
-
-def _division(shape: tuple[int, ...], spec: QuantSpec) -> tuple[int, dict[int, int]]:
-    """The axis of channels, and how many neighbours along an axis stay together."""
-    by = spec.granularity
-    runs = {len(shape) - 1: -(-RUN // by.neighbours) * by.neighbours}
-    if len(shape) > 1:
-        runs[0] = by.lines or max(RUN // max(math.prod(shape[1:]), 1), 1)  # each run is read by itself
-    return by.channel_axis(len(shape)), runs
 
 
 def _spread(length: int, run: int, wanted: int, rng: np.random.Generator) -> Codes:

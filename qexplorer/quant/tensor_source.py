@@ -9,6 +9,7 @@ import numpy as np
 
 from qexplorer.errors import UserError
 from qexplorer.quant.arrays import AnyArray, Floats
+from qexplorer.quant.layer_kinds import LINEAR, LayerKind
 
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -16,27 +17,30 @@ LARGEST = float(np.finfo(np.float32).max)
 @dataclass(frozen=True)
 class Values:
     """`read(start, stop)` gives the values of these places in C order: `[stop − start]` of float32, float16, float64,
-    or uint16 for the bits of bfloat16. Any thread may call it, several at once.
+    or uint16 for the bits of bfloat16. Any thread may call it, several at once. `kind` is that of the layer that they
+    are weights of.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype[np.generic]
     read: Callable[[int, int], AnyArray]
+    kind: LayerKind = LINEAR
 
     @staticmethod
-    def of(array: AnyArray, dtype: str = "") -> "Values":
+    def of(array: AnyArray, dtype: str = "", kind: LayerKind = LINEAR) -> "Values":
         """An array in memory; one of uint16 is bfloat16 where `dtype` says so. Raises `UserError` for whole numbers."""
         native = array.astype(array.dtype.newbyteorder("="), copy=False)
         flat = np.ascontiguousarray(native).reshape(-1)
-        return Values.reading(array.shape, flat.dtype, dtype, lambda start, stop: flat[start:stop])
+        return Values.reading(array.shape, flat.dtype, dtype, lambda start, stop: flat[start:stop], kind)
 
     @staticmethod
     def reading(
-        shape: tuple[int, ...], raw: np.dtype[Any], dtype: str, read: Callable[[int, int], AnyArray]
-    ) -> "Values":
+        shape: tuple[int, ...], raw: np.dtype[Any], dtype: str, read: Callable[[int, int], AnyArray],
+        kind: LayerKind = LINEAR,
+    ) -> "Values":  # fmt: skip
         """Values that `read` gives as `raw`, of the stored type `dtype`. Raises `UserError` for whole numbers."""
         require_floating(raw, dtype)
-        return Values(shape, raw, read)
+        return Values(shape, raw, read, kind)
 
     def all(self) -> AnyArray:
         """All of them at once, in their shape."""

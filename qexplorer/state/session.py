@@ -2,13 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from qexplorer.errors import UserError
 from qexplorer.folders import write_whole
+from qexplorer.quant.formats import formats
 from qexplorer.state.app_state import AppState
 
-VERSION = 1
+VERSION = 2
+"""In version 1 a file's tensors were quantized in groups along the last axis, and `channel` alone was axis 0."""
 STARTED = "A new session was started."
 
 
@@ -31,11 +33,37 @@ def load_session(path: Path) -> AppState | None:
         raise UserError(f"The session {path} cannot be read.", STARTED) from error
     try:
         document: Any = json.loads(text)
-        if not isinstance(document, dict) or document.get("version") != VERSION:  # pyright: ignore[reportUnknownMemberType]
+        if not isinstance(document, dict) or document.get("version") not in (1, VERSION):  # pyright: ignore[reportUnknownMemberType]
             raise UserError(f"The session {path} was written by another version.", STARTED)
         try:
-            return AppState.from_json(document["state"])  # pyright: ignore[reportUnknownArgumentType]
+            return AppState.from_json(_state_of(cast("dict[str, Any]", document)))
         except UserError as error:
             raise UserError(f"The saved session could not be used. {error}", STARTED) from error
     except (ValueError, KeyError, AttributeError, RecursionError) as error:
         raise UserError(f"The session {path} is damaged.", STARTED) from error
+
+
+def _state_of(document: dict[str, Any]) -> Any:
+    """The state in a document, as this version writes it. The specs of jobs mean what they meant: a job has always
+    taken groups from the flattened inputs.
+    """
+    state: Any = document["state"]
+    if document["version"] == VERSION or not isinstance(state, dict):
+        return cast("Any", state)
+    known = cast("dict[str, Any]", state)
+    compared: Any = known.get("compared", ())
+    own = {"spec": _literal(known["spec"])} if "spec" in known else {}
+    if isinstance(compared, list):
+        own["compared"] = [_literal(each) for each in cast("list[Any]", compared)]
+    return {**known, **own}
+
+
+def _literal(spec: Any) -> Any:
+    """A spec of version 1 with the axes that its words stood for; blocks that belong to a format stay its own."""
+    if not isinstance(spec, dict):
+        return spec
+    fields = cast("dict[str, Any]", spec)
+    name, colon, rest = str(fields.get("granularity", "")).partition(":")
+    new = {"group": f"last_axis{colon}{rest}", "channel": f"channel:{rest or 0}", "block": f"block:{rest}x0"}.get(name)
+    own = name == "block" and "granularity" not in formats[str(fields["format"])].applies
+    return {**fields, "granularity": new} if new and not own else fields

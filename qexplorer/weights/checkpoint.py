@@ -18,6 +18,7 @@ from qexplorer.progress import Progress, Steps, finish
 from qexplorer.quant.tensor_source import Values, require_floating
 from qexplorer.text import first_few, printable
 from qexplorer.weights.dtypes import DTYPES
+from qexplorer.weights.kinds import Guess, guess_kind
 
 BLOCK_BYTES = 64 << 20
 """The most bytes that are held at once while a tensor is read in blocks."""
@@ -106,7 +107,11 @@ class Checkpoint(ABC):
         if tensor.dtype in DTYPES:
             require_floating(DTYPES[tensor.dtype].compact, tensor.dtype)
         array = yield from _gathered(tensor, self.compact_blocks(tensor))
-        return Values.of(array, tensor.dtype)
+        return Values.of(array, tensor.dtype, self.kind(tensor).kind)
+
+    def kind(self, tensor: TensorInfo) -> Guess:
+        """What kind of layer it is the weights of, as far as names and shapes tell."""
+        return guess_kind(tensor.name, tensor.shape, self.by_name)
 
     def identity(self, tensor: TensorInfo) -> str:
         """What says that a tensor of some file is this very one: path, size, time and place; empty where unknown."""

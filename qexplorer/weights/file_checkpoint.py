@@ -57,7 +57,7 @@ class FileCheckpoint(Checkpoint):
                 file.require_unchanged()
             return dtype.compacted(raw)
 
-        return Values.reading(tensor.shape, dtype.compact, tensor.dtype, read)
+        return Values.reading(tensor.shape, dtype.compact, tensor.dtype, read, self.kind(tensor).kind)
 
     def identity(self, tensor: TensorInfo) -> str:
         place = None if tensor.unsupported else self.place(tensor)

@@ -38,7 +38,7 @@ class PlotData:
 
 def about(analysis: Analysis) -> str:
     """What the numbers are of: the shape, every field of the spec, and how much was counted."""
-    spec = ", ".join(f"{name} {value}" for name, value in analysis.spec.to_json().items())
+    spec = ", ".join(f"{name} {value}" for name, value in analysis.applied.to_json().items())
     return f"{shape(analysis.shape)}, {count(analysis.metrics.n)} values ({analysis.coverage})\n{spec}"
 
 

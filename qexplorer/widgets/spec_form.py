@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QGridLayout, QLabel, QWidget
 
 from qexplorer.errors import UserError
 from qexplorer.quant.formats import Format, formats
+from qexplorer.quant.layer_kinds import LINEAR, LayerKind
 from qexplorer.quant.observers.fixed import Fixed
 from qexplorer.quant.spec import DEFAULTS, QuantSpec
 from qexplorer.settings import Setting, schema
@@ -43,6 +44,7 @@ class SpecForm(QWidget):
         super().__init__(parent)
         self._spec = QuantSpec()
         self._shape: tuple[int, ...] | None = None
+        self._kind, self._told = LINEAR, ""
         self._wanted: dict[str, Any] = {}
         self._last_of: dict[str, Format] = {}
         self._limits = Fixed()
@@ -66,11 +68,15 @@ class SpecForm(QWidget):
                 self._add_settings(name)
         self.show_spec(self._spec, None)
 
-    def show_spec(self, spec: QuantSpec, shape: tuple[int, ...] | None) -> None:
-        """Show a spec, and what else is possible for a tensor of this shape."""
+    def show_spec(
+        self, spec: QuantSpec, shape: tuple[int, ...] | None, kind: LayerKind = LINEAR, told: str = ""
+    ) -> None:
+        """Show a spec, and what else is possible for a tensor of this shape, the weights of a `kind` of layer; `told`
+        is how the kind is known.
+        """
         if spec != self._made:  # undone, or from a file: what was wanted beside another spec is forgotten
             self._wanted.clear()
-        self._spec, self._shape = spec, shape
+        self._spec, self._shape, self._kind, self._told = spec, shape, kind, told
         self._last_of[spec.format.family] = spec.format
         self.controls["format"].show_value(spec.format.family)
         self._bits.show_options(_members(spec))
@@ -98,8 +104,12 @@ class SpecForm(QWidget):
         """What is to be said below a field, and whether it is an error."""
         if name != "granularity" or self._shape is None:
             return "", False
-        reason = self._spec.granularity.refusal(self._shape)
-        return (reason, True) if reason else (self._spec.granularity.remark(self._shape), False)
+        asked, by = self._spec.granularity, self._spec.for_kind(self._kind).granularity
+        reason = by.refusal(self._shape)
+        if reason:
+            return reason, True
+        told = f"{self._told[:1].upper()}{self._told[1:]}." if by != asked and self._kind.output != "0" else ""
+        return " ".join(filter(None, (told, by.remark(self._shape)))), False
 
     def _show_remark(self, name: str, text: str, wrong: bool) -> None:
         remark = self._remarks[name]
@@ -147,7 +157,7 @@ class SpecForm(QWidget):
         for value, (candidate, text) in self._candidates(name).items():
             reason = self._spec.refusal(name, candidate)
             if name == "granularity" and self._shape is not None and not reason:
-                reason = candidate.refusal(self._shape)
+                reason = candidate.for_kind(self._kind).refusal(self._shape)
             reasons[value], helps[value] = reason, text
         unused = self._spec.applies(name) if name != "bits" else ""
         control.setEnabled(not unused)
@@ -164,7 +174,8 @@ class SpecForm(QWidget):
         label = self._labels[name]
         title = FIELDS[name].title if name in FIELDS else "Bits" if self._spec.format.uniform else "Type"
         label.setText(_with_key(name, title) + (" •" if changed else ""))
-        label.setToolTip("Changed from its default" if changed else "")
+        told = self._told if name == "granularity" else ""
+        label.setToolTip("\n".join(filter(None, ("Changed from its default" if changed else "", told))))
 
     def _show_code_ranges(self) -> None:
         """Write the codes that each convention uses beside its name."""

@@ -10,7 +10,6 @@ from small_nets import batches, input_of, inputs_of, output, randn, same_bits, s
 
 from qexplorer.engine.models.state_dict import theoretical_bytes
 from qexplorer.engine.simulation.layers import (
-    as_matrix,
     layer_bits,
     ratio_db,
 )
@@ -32,9 +31,9 @@ def test_the_weights_of_every_layer_are_those_of_the_reference(traced: Prepared,
     found, spec = simulated(traced, text), QuantSpec.parse(text)
     for figure in found.layers:
         before = weight_of(traced, figure.name)
-        _, wanted, _ = quantize(as_matrix(before, spec).numpy(), spec)
+        _, wanted, _ = quantize(before.numpy(), spec)
         after = weight_of(found.model, figure.name)
-        np.testing.assert_array_equal(after.flatten(1).numpy(), wanted.reshape(len(before), -1))
+        np.testing.assert_array_equal(after.numpy(), wanted)
         noise, signal = float((before - after).double().square().sum()), float(before.double().square().sum())
         assert figure.weight_sqnr_db == pytest.approx(10 * np.log10(signal / noise), abs=1e-6)
         assert figure.spec == text

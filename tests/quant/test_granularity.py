@@ -9,7 +9,8 @@ from hypothesis.extra import numpy as hnp
 from qexplorer.errors import UserError
 from qexplorer.quant import QuantSpec
 from qexplorer.quant.formats import formats
-from qexplorer.quant.granularity import PerChannel, PerGroup, PerTensor
+from qexplorer.quant.granularity import LastAxis, PerChannel, PerGroup, PerTensor, granularities
+from qexplorer.quant.layer_kinds import EXPERTS, KERNEL, LINEAR, TRANSPOSED, VECTOR
 from qexplorer.quant.quantize import quantize
 
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=7)
@@ -41,12 +42,61 @@ def test_each_channel_is_a_row_and_comes_back(shape, data):
 @given(SHAPES, st.integers(1, 9))
 def test_groups_run_along_the_last_axis_and_come_back(shape, size):
     x = numbered(shape)
-    rows = PerGroup(size).rows(x)
+    rows = LastAxis(size).rows(x)
     np.testing.assert_array_equal(rows[~np.isnan(rows)], x.ravel())
     if x.size:
         line = shape[-1] if shape else 1
         assert len(rows) == x.size // line * -(-line // size)
-    np.testing.assert_array_equal(PerGroup(size).restore(rows, shape), x)
+    np.testing.assert_array_equal(LastAxis(size).restore(rows, shape), x)
+
+
+@given(SHAPES, st.integers(1, 9), st.sampled_from([LINEAR, TRANSPOSED, EXPERTS]))
+def test_groups_run_along_the_flattened_inputs_of_each_output_channel(shape, size, kind):
+    x = numbered(shape)
+    by = PerGroup(size).for_kind(kind if len(shape) > 1 else VECTOR)
+    rows = by.rows(x)
+    if x.size:
+        channels = channels_of(x, kind)
+        assert len(rows) == len(channels) * -(-channels.shape[1] // size)
+        parts = [channel[i : i + size] for channel in channels for i in range(0, len(channel), size)]
+        for row, expected in zip(rows, parts, strict=True):
+            np.testing.assert_array_equal(row[~np.isnan(row)], expected)
+    np.testing.assert_array_equal(by.restore(rows, shape), x)
+
+
+def channels_of(x, kind):
+    """Each output channel's values, as the kind of layer says what a channel is."""
+    if x.ndim < 2:
+        return x.reshape(1, -1)
+    if kind is EXPERTS:
+        return np.array([line.ravel() for line in x.reshape(-1, x.shape[-1])])
+    axis = int(kind is TRANSPOSED)
+    return np.array([np.take(x, c, axis).ravel() for c in range(x.shape[axis])])
+
+
+@given(SHAPES, st.sampled_from([LINEAR, TRANSPOSED, EXPERTS]))
+def test_a_channel_is_one_of_the_output_axis_of_the_kind(shape, kind):
+    x = numbered(shape)
+    by = PerChannel().for_kind(kind if len(shape) > 1 else VECTOR)
+    rows = by.rows(x)
+    if x.size:
+        np.testing.assert_array_equal(rows, channels_of(x, kind))
+    np.testing.assert_array_equal(by.restore(rows, shape), x)
+
+
+@pytest.mark.parametrize("text", ["channel", "group:32", "block:4x16", "channel:1", "channel:-1", "group:32,0",
+                                  "last_axis:7", "tensor"])  # fmt: skip
+@pytest.mark.parametrize("kind", [LINEAR, TRANSPOSED, EXPERTS, VECTOR, KERNEL], ids=lambda kind: kind.name)
+def test_what_was_done_is_a_text_that_reads_back_whatever_the_kind(text, kind):
+    applied = granularities.parse(text).for_kind(kind)
+    assert granularities.parse(applied.text) == applied
+    assert applied.for_kind(kind) == applied
+
+
+@pytest.mark.parametrize("text", ["channel", "channel:1", "group:32", "group:32,1", "block:4x16", "block:4x16x1",
+                                  "block:4x16xrows", "channel:rows", "last_axis:32"])  # fmt: skip
+def test_a_text_is_what_is_written_again(text):
+    assert granularities.parse(text).text == text
 
 
 def test_the_last_group_of_a_line_may_be_short():

@@ -9,14 +9,14 @@ from qexplorer.progress import finish
 from qexplorer.quant import Analysis, QuantSpec, analyze, kernels, pieces, ranges
 from qexplorer.quant import error_sums as measuring
 from qexplorer.quant.analysis import analyze_sketch, for_all, unsketched
-from qexplorer.quant.granularity import Granularity, PerBlock, PerChannel, PerGroup, PerTensor
+from qexplorer.quant.granularity import Granularity, LastAxis, PerBlock, PerChannel, PerGroup, PerTensor
 from qexplorer.quant.sketch import sketch
 from qexplorer.quant.subsample import thin
 from qexplorer.quant.tensor_source import Values, widened
 from qexplorer.settings import values_of
 
 BY: list[Granularity] = [PerTensor(), PerChannel(0), PerChannel(1), PerChannel(-1), PerGroup(8), PerGroup(7),
-                         PerGroup(64), PerBlock(4, 8), PerBlock(3, 5)]  # fmt: skip
+                         PerGroup(64), PerGroup(8, "1"), LastAxis(7), PerBlock(4, 8), PerBlock(3, 5)]  # fmt: skip
 SHAPES = [(6, 40), (40, 6), (5, 4, 3, 3), (3, 50, 7), (1, 257), (257, 1)]
 HISTOGRAMS = ("original", "dequantized", "errors", "level_counts")
 

@@ -163,10 +163,9 @@ def thinned(x, spec, limit):
     [((1000, 700), PerTensor()), ((100_000,), PerTensor()), ((100_003,), PerGroup(48)), ((3, 200_000), PerTensor()),
      ((200, 900), PerChannel(1)), ((4, 5, 6000), PerChannel(-2)), ((1400, 700), PerBlock(4, 64)), ((1, 1, 90_000, 2),
      PerTensor()), ((300, 64, 3, 3), PerGroup(3))], ids=str)  # fmt: skip
-def test_a_tensor_is_thinned_out_to_its_limit_in_order_and_with_as_many_axes(shape, granularity):
+def test_a_tensor_is_thinned_out_to_its_limit_in_order(shape, granularity):
     x = np.arange(math.prod(shape), dtype=np.float64).reshape(shape)
     part = thinned(x, QuantSpec(formats["int4"], granularity=granularity), 20_000)
-    assert part.ndim == x.ndim
     assert 5_000 <= part.size <= 20_000
     flat = part.ravel()
     assert (np.diff(flat) > 0).all()
@@ -177,8 +176,8 @@ def test_a_tensor_is_thinned_out_to_its_limit_in_order_and_with_as_many_axes(sha
 def test_whole_channels_are_taken_where_enough_of_them_fit():
     x = np.arange(4000 * 90, dtype=np.float32).reshape(4000, 10, 9)
     part = thinned(x, QuantSpec(granularity=PerChannel(0)), 9_000)
-    assert part.shape == (100, 10, 9)
-    np.testing.assert_array_equal(part[7], x[int(part[7, 0, 0]) // 90])
+    assert part.shape == (100, 90)
+    np.testing.assert_array_equal(part[7], x[int(part[7, 0]) // 90].ravel())
     assert thinned(x.reshape(9, 40_000), QuantSpec(granularity=PerChannel(0)), 90_000).shape[0] == 9
 
 

@@ -129,7 +129,7 @@ def test_an_unknown_theme_follows_the_system():
         {"spec": {"observer": "fixed:1,-1"}},
         {"spec": {"granularity": "channel:x"}},
         {"spec": {"granularity": "group:0"}},
-        {"spec": {"granularity": "group:1,2"}},
+        {"spec": {"granularity": "group:1,2,3"}},
         {"spec": {"colour": "red"}},
         {"spec": {"format": "fp16", "scheme": "affine"}},
         {"job": None},

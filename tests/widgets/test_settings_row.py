@@ -22,7 +22,7 @@ def test_each_field_of_the_plugin_has_a_control_with_its_value(row):
     row.show_plugin(Fixed(-0.25, 1.5))
     assert {name: field.text() for name, field in row.fields.items()} == {"lo": "-0.25", "hi": "1.5"}
     row.show_plugin(PerGroup(64))
-    assert {name: field.text() for name, field in row.fields.items()} == {"size": "64"}
+    assert {name: field.text() for name, field in row.fields.items()} == {"size": "64", "axis": ""}
     assert row.isVisible()
 
 

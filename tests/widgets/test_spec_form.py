@@ -1,11 +1,12 @@
 import pytest
-from hands import pick, tooltip_at, type_text
+from hands import pick, type_text
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QLabel
 
 from qexplorer.quant.formats import formats
 from qexplorer.quant.granularity import PerChannel, PerGroup, PerTensor
+from qexplorer.quant.layer_kinds import TRANSPOSED
 from qexplorer.quant.observers.fixed import Fixed
 from qexplorer.quant.observers.minmax import MinMax
 from qexplorer.quant.scale_dtypes import FLOAT32
@@ -95,7 +96,7 @@ def test_a_family_comes_back_with_the_format_that_was_last_chosen_of_it(driver):
         ("bits", "int3", {"format": "int3"}),
         ("scheme", "affine", {"scheme": "affine"}),
         ("convention", "signed_extreme", {"convention": "signed_extreme"}),
-        ("granularity", "channel", {"granularity": "channel:0"}),
+        ("granularity", "channel", {"granularity": "channel"}),
         ("granularity", "group", {"granularity": "group:32"}),
         ("observer", "mse", {"observer": "mse"}),
         ("observer", "percentile", {"observer": "percentile:99.99"}),
@@ -150,12 +151,15 @@ def test_the_histogram_observer_is_greyed_out_where_there_are_many_scales(driver
     assert driver.spec == before
 
 
-def test_channels_that_the_tensor_has_not_cannot_be_chosen_and_say_why(driver):
-    driver.show(QuantSpec(), ())
-    control = driver.form.controls["granularity"]
-    driver.choose("granularity", "channel")
-    assert driver.edits == []
-    assert "no axes" in tooltip_at(control, control.rect_of("channel").center().toPoint())
+def test_the_output_axis_is_told_with_its_reason_where_it_is_not_the_first(driver):
+    told = "output axis 1: transposed convolution, by its name"
+    driver.form.show_spec(QuantSpec(granularity=PerChannel()), (3, 64, 3, 3), TRANSPOSED, told)
+    assert driver.said() == ["Output axis 1: transposed convolution, by its name."]
+    driver.form.show_spec(QuantSpec(granularity=PerChannel(0)), (3, 64, 3, 3), TRANSPOSED, told)
+    assert driver.said() == []
+    driver.form.show_spec(QuantSpec(granularity=PerGroup(32)), (3, 64, 2, 2), TRANSPOSED, told)
+    (said,) = driver.said()
+    assert said.endswith("by its name. An output channel has 12 values, fewer than a group: each is one.")
 
 
 def test_an_axis_that_the_tensor_has_not_is_told_beside_the_field_until_it_is_mended(driver):

@@ -18,7 +18,7 @@ def tiling_for(granularity: Granularity, x: Tensor) -> Tiling:
 
 def rows_of(x: Tensor, by: Tiling) -> Tensor:
     """A tensor with at least one value as rows `[G, N]`."""
-    matrix = (x.movedim(by.axis, 0) if by.axis else x).reshape(by.high, by.wide)
+    matrix = x.movedim(by.matrix.axis, 0).reshape(by.high, by.wide) if by.matrix.axis else x.reshape(by.high, by.wide)
     below, right = by.down * by.height - by.high, by.across * by.width - by.wide
     if below or right:
         matrix = pad(matrix, (0, right, 0, below), value=math.nan)
@@ -30,7 +30,8 @@ def restore(rows: Tensor, by: Tiling) -> Tensor:
     """Undo `rows`: `[G, N]` → the tensor's shape."""
     tiles = rows.reshape(by.down, by.across, by.height, by.width).transpose(1, 2)
     matrix = tiles.reshape(by.down * by.height, by.across * by.width)[: by.high, : by.wide]
-    if not by.axis:
+    axis = by.matrix.axis
+    if not axis:
         return matrix.reshape(by.shape)
-    others = (*by.shape[: by.axis], *by.shape[by.axis + 1 :])
-    return matrix.reshape(by.shape[by.axis], *others).movedim(0, by.axis)
+    others = (*by.shape[:axis], *by.shape[axis + 1 :])
+    return matrix.reshape(by.shape[axis], *others).movedim(0, axis)

@@ -9,6 +9,7 @@ from qexplorer.engine.simulation.recipe import FLOAT, LayerSpec, Recipe
 from qexplorer.engine.simulation.repair_step import Repair
 from qexplorer.errors import UserError
 from qexplorer.progress import Steps
+from qexplorer.quant.layer_kinds import LINEAR
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.text import first_few
 
@@ -33,7 +34,8 @@ def real_recipe(overrides: str) -> Recipe:
     recipe = Recipe.parse("", READS, overrides)
     for pattern, spec in recipe.overrides:
         usual = spec.activations == recipe.every.activations
-        if spec == LayerSpec() or (usual and spec.weights in OFFERED):
+        own = spec.weights.for_kind(LINEAR) if spec.weights else None  # the axis of convolutions as well
+        if spec == LayerSpec() or (usual and own in OFFERED):
             continue
         parts = (spec.weights,) if usual and spec.weights else (spec.weights, spec.activations)
         asked = " / ".join(part.short if part else FLOAT for part in parts)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
 from qexplorer.engine.fake_quant import FakeQuantize
-from qexplorer.engine.simulation.layers import as_matrix, quantized_input
+from qexplorer.engine.simulation.layers import quantized_input
 from qexplorer.engine.simulation.recipe import LayerSpec
 from qexplorer.quant.params import QuantParams
 
@@ -69,7 +69,7 @@ class QatLayer(nn.Module):
     def weight(self) -> Tensor:
         """The weights that the layer computes with."""
         weight, fake = self.folded(), self.weight_fake
-        return weight if fake is None else fake(as_matrix(weight, fake.spec)).reshape(weight.shape)
+        return weight if fake is None else fake(weight)
 
     def bias(self) -> Tensor | None:
         """The bias with batch norm in it."""
@@ -83,7 +83,7 @@ class QatLayer(nn.Module):
         """Choose the weights' parameters anew from what they are now."""
         if self.weight_fake is not None:
             with torch.no_grad():
-                self.weight_fake.calibrate([as_matrix(self.folded(), self.weight_fake.spec)])
+                self.weight_fake.calibrate([self.folded()])
 
     def plain(self) -> nn.Module:
         """The layer without batch norm and without quantizers: its weights are the quantized values."""

@@ -12,6 +12,7 @@ from qexplorer.engine.fake_quant import FakeQuantize
 from qexplorer.engine.qat.layer import QatLayer
 from qexplorer.engine.simulation.calibrate import Batches, watcher
 from qexplorer.engine.simulation.folding import foldable
+from qexplorer.engine.simulation.layers import applied
 from qexplorer.engine.simulation.prepared import Prepared
 from qexplorer.engine.simulation.recipe import LayerSpec, Recipe
 from qexplorer.engine.simulation.simulate import Plan, Simulated, sizes_of
@@ -56,11 +57,15 @@ class QatModel:
                 found[name] = float(layer.weight_fake.scale.detach().abs().mean())
         return found
 
+    def spec_of(self, name: str) -> LayerSpec:
+        """The specs of a layer, with its own axes."""
+        return applied(self.recipe.of(name), self.layers[name].layer)
+
     def observe(self, batches: Batches) -> Steps[None]:
         """Choose the parameters of weights and of inputs anew, from what they are now."""
         for layer in self.layers.values():
             layer.observe_weights()
-        specs = {n: s for n in self.layers if (s := self.recipe.of(n).activations) is not None}
+        specs = {n: s for n in self.layers if (s := self.spec_of(n).activations) is not None}
         watchers = {name: watcher(spec) for name, spec in specs.items()}
         fakes = {name: self.layers[name].input_fake for name in specs}
         for name in specs:
@@ -103,7 +108,7 @@ class QatModel:
     def sizes(self) -> tuple[int, float]:
         """Bytes in theory, and the average bits of a weight."""
         plain = self.plain()
-        specs = {name: self.recipe.of(name) for name in self.layers}
+        specs = {name: self.spec_of(name) for name in self.layers}
         inputs = {n: layer.input_fake for n, layer in self.layers.items() if layer.input_fake is not None}
         return sizes_of(plain, specs, inputs)
 
@@ -122,7 +127,7 @@ def qat_model(
     after = {str(layer.target): str(norm.target) for layer, norm in pairs}
     layers: dict[str, QatLayer] = {}
     for name, layer in copy.layers.items():
-        spec = recipe.of(name)
+        spec = applied(recipe.of(name), layer)
         if spec.weights is None and spec.activations is None:
             continue
         norm = copy.module.get_submodule(after[name]) if name in after else None

@@ -69,10 +69,8 @@ class _Ranges:
     """The min/max ranges of a layer's weights, to be narrowed."""
 
     def __init__(self, task: LayerTask) -> None:
-        from qexplorer.engine.simulation.layers import as_matrix
-
         self.spec, self._device = task.quantizer.spec, task.weight.device
-        self._rows = self.spec.granularity.rows(as_matrix(task.weight.detach(), self.spec).cpu().float().numpy())
+        self._rows = self.spec.granularity.rows(task.weight.detach().cpu().float().numpy())
         self._ends = zero_if_empty(*extremes(self._rows))
         own = self.spec.granularity
         self.by_channel = own.separates_channels

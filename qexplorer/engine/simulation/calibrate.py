@@ -59,7 +59,8 @@ class Folded:
 
     def see(self, x: Tensor) -> None:
         by = self._quantizer.spec.granularity
-        if by.per_channel and not by.refusal(tuple(x.shape)) and by.channel_axis(x.ndim) == 0:
+        shape = tuple(x.shape)
+        if by.per_channel and not by.refusal(shape) and by.tiling(shape).matrix.axis == 0:
             raise UserError("Axis 0 counts the samples, of which the next batch may have others.")
         self._quantizer.observe(x)
 

@@ -9,15 +9,13 @@ from qexplorer.engine.fake_quant import FakeQuantize
 from qexplorer.engine.fake_quant.executor import StraightThrough
 from qexplorer.engine.fake_quant.plan import Plan
 from qexplorer.engine.fake_quant.tiles import restore, tiling_for
-from qexplorer.engine.simulation.layers import as_matrix
 
 
 class WeightGrid:
     """Weights [out, …] as a matrix [out, K] whose every entry knows the scale of its group."""
 
     def __init__(self, weight: Tensor, quantizer: FakeQuantize) -> None:
-        own = as_matrix(weight, quantizer.spec)
-        tiling = tiling_for(quantizer.spec.granularity, own)
+        tiling = tiling_for(quantizer.spec.granularity, weight)
         places = torch.arange(tiling.groups, device=weight.device)[:, None]
         places = places.expand(-1, tiling.height * tiling.width)
         self.groups = restore(places, tiling).reshape(len(weight), -1)

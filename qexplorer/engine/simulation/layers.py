@@ -1,22 +1,44 @@
 """One layer quantized: its weights on a grid, its input through a fake-quantize, and what both take."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from qexplorer.engine.fake_quant import FakeQuantize
+from qexplorer.engine.simulation.recipe import LayerSpec
 from qexplorer.engine.simulation.watching import input_of
 from qexplorer.errors import UserError
 from qexplorer.quant import metrics
 from qexplorer.quant.analysis import size_bits
+from qexplorer.quant.granularity import PerChannel
+from qexplorer.quant.layer_kinds import CONV1D, CONVOLUTION, EMBEDDING, INPUTS, LINEAR, TRANSPOSED, LayerKind
 from qexplorer.quant.spec import QuantSpec
 
+CONVOLUTIONS = nn.Conv1d | nn.Conv2d | nn.Conv3d
 
-def as_matrix(weight: Tensor, spec: QuantSpec) -> Tensor:
-    """Weights as they are cut into groups: [out, the rest], unless the spec names an axis."""
-    return weight if spec.granularity.per_channel or weight.ndim < 2 else weight.flatten(1)
+
+def kind_of(layer: nn.Module) -> LayerKind:
+    """Where the output channels lie in a layer's weights."""
+    if isinstance(layer, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d):
+        return TRANSPOSED
+    if isinstance(layer, nn.Embedding):
+        return EMBEDDING
+    if type(layer).__name__ == "Conv1D":  # that of transformers, which is not imported
+        return CONV1D
+    return LINEAR if isinstance(layer, nn.Linear) else CONVOLUTION
+
+
+def applied(spec: LayerSpec, layer: nn.Module) -> LayerSpec:
+    """The specs of a layer with the axes of its own: weights have channels by its kind, and of what it reads they are
+    those that it sums over, in groups for each place alone.
+    """
+    weights, reads = spec.weights, spec.activations
+    if reads is not None and reads.granularity == PerChannel():
+        reads = replace(reads, granularity=PerChannel("1" if isinstance(layer, CONVOLUTIONS) else "-1"))
+    return LayerSpec(weights and weights.for_kind(kind_of(layer)), reads and reads.for_kind(INPUTS))
 
 
 def weight_quantizer(name: str, weight: Tensor, spec: QuantSpec) -> FakeQuantize:
@@ -25,7 +47,7 @@ def weight_quantizer(name: str, weight: Tensor, spec: QuantSpec) -> FakeQuantize
     Raises `UserError` naming the layer where its shape does not fit the spec.
     """
     try:
-        return FakeQuantize(spec).calibrate([as_matrix(weight.detach(), spec)])
+        return FakeQuantize(spec).calibrate([weight.detach()])
     except UserError as error:
         what = f"The weights of {name} {list(weight.shape)} do not fit {spec.short}: {error.what}"
         raise UserError(what, "Give this layer another spec in Overrides, or “float”.", field="weight_spec") from error
@@ -34,15 +56,14 @@ def weight_quantizer(name: str, weight: Tensor, spec: QuantSpec) -> FakeQuantize
 def dequantized(weight: Tensor, quantizer: FakeQuantize) -> Tensor:
     """The values that the weights have after quantization, in their shape."""
     with torch.no_grad():
-        return quantizer(as_matrix(weight, quantizer.spec)).reshape(weight.shape)
+        return quantizer(weight)
 
 
 def layer_bits(weight: Tensor, spec: QuantSpec | None) -> int:
     """The bits of a layer's weights: codes, scales and zero points, or 32 each where it stays float."""
     if spec is None:
         return weight.numel() * 32
-    shape = tuple(as_matrix(weight, spec).shape)
-    return size_bits(spec, weight.numel(), spec.granularity.tiling(shape).groups)
+    return size_bits(spec, weight.numel(), spec.granularity.tiling(tuple(weight.shape)).groups)
 
 
 def by_channel(layer: nn.Module, y: Tensor) -> Tensor:

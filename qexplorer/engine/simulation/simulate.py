@@ -15,6 +15,7 @@ from qexplorer.engine.runs.journal import Journal
 from qexplorer.engine.runs.layer_figures import LayerFigures
 from qexplorer.engine.simulation.calibrate import Batches, calibrate
 from qexplorer.engine.simulation.layers import (
+    applied,
     dequantized,
     input_bits,
     layer_bits,
@@ -122,7 +123,7 @@ def simulate(source: Prepared, plan: Plan, journal: Journal | None = None, key: 
     transforming = [repair.transform_model(model, plan.recipe, plan.batches) for repair in plan.repairs]
     for i, steps in enumerate(transforming):
         done += yield from within(steps, TRANSFORMED * i / len(transforming), TRANSFORMED * (i + 1) / len(transforming))
-    specs = {name: plan.of(name) for name in model.layers}
+    specs = {name: applied(plan.of(name), layer) for name, layer in model.layers.items()}
     reads = {name: spec.activations for name, spec in specs.items() if spec.activations is not None}
     steps = calibrate(model, reads, plan.batches, dynamic=plan.dynamic)
     inputs = (yield from within(steps, TRANSFORMED, CALIBRATED)) if reads else {}

@@ -64,7 +64,8 @@ class _ShardedCheckpoint(Checkpoint):
         return self.shards[tensor.file].identity(tensor)
 
     def values_steps(self, tensor: TensorInfo) -> Steps[Values]:
-        return (yield from self.shards[tensor.file].values_steps(tensor))
+        values = yield from self.shards[tensor.file].values_steps(tensor)
+        return replace(values, kind=self.kind(tensor).kind)  # the bias that tells it may lie in another file
 
 
 def _entry_points(folder: Path) -> list[Path]:

@@ -1,0 +1,80 @@
+"""What kind of layer a tensor is the weights of: a guess from its shape, its bias and its name, with the reason."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from qexplorer.quant.layer_kinds import (
+    CONV1D,
+    CONVOLUTION,
+    EMBEDDING,
+    EXPERTS,
+    KERNEL,
+    LINEAR,
+    TOKENS,
+    TRANSPOSED,
+    VECTOR,
+    LayerKind,
+)
+
+WEIGHT = re.compile(r"\.?(parametrizations\.weight\.original\d?|weight(_v|_orig)?|kernel)$")
+"""The end of a weight's name; before it stands that of its layer, and beside it the layer's bias."""
+CONV1DS = re.compile(r"(^|\.)h\.\d+\.((cross)?attention|attn|crossattn|mlp)\.(c_attn|q_attn|c_proj|c_fc)$")
+UP = re.compile(
+    r"ups?|up_?\d+|up_?conv\w*|\w*deconv\w*|t_?conv\w*|trans_?conv\w*|transposed?\w*|conv_?t|\w*conv\d?d?_?tr(ans\w*)?"
+)
+EMBED = re.compile(r"\w*embe?d(d|s|ding|dings|_tokens|_positions)?|embed_\w+|wte|wpe|\w*_emb|emb")
+STACKED = re.compile(r"(^|[._])(experts|exps)([._]|$)")
+TOKEN = re.compile(r"(^|[._])(\w*embed\w*|\w*token)$")
+
+
+class Shaped(Protocol):
+    """A tensor of which the shape is known."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its axes."""
+        ...
+
+
+@dataclass(frozen=True)
+class Guess:
+    """The kind, and what it was told by."""
+
+    kind: LayerKind
+    by: str
+
+    @property
+    def text(self) -> str:
+        """As it is shown, e.g. `output axis 1: transposed convolution, by its name`."""
+        return f"{self.kind.where}: {self.kind.name}, by its {self.by}"
+
+
+def guess_kind(name: str, shape: tuple[int, ...], others: Mapping[str, Shaped]) -> Guess:
+    """The kind of layer that a tensor belongs to; `others` are all tensors of the file by their names."""
+    if len(shape) < 2:
+        return Guess(VECTOR, "shape")
+    layer = WEIGHT.sub("", name)
+    if name.endswith("kernel"):
+        return Guess(KERNEL, "name")
+    usual, flipped = (LINEAR, CONV1D) if len(shape) == 2 else (CONVOLUTION, TRANSPOSED)
+    named = _named(layer, shape)
+    if named in (EXPERTS, TOKENS, EMBEDDING):
+        return Guess(named, "name")
+    bias = others.get(f"{layer}.bias") if layer != name else None
+    if bias is not None and len(bias.shape) == 1 and shape[0] != shape[1] and bias.shape[0] in shape[:2]:
+        return Guess(usual if bias.shape[0] == shape[0] else flipped, "bias")
+    return Guess(named, "name") if named else Guess(usual, "shape")
+
+
+def _named(layer: str, shape: tuple[int, ...]) -> LayerKind | None:
+    """The kind that the name of a layer says, if it does."""
+    last = re.sub(r"(\.\d+)+$", "", layer).rsplit(".", 1)[-1].lower()
+    if len(shape) == 2:
+        return CONV1D if CONV1DS.search(layer) else EMBEDDING if EMBED.fullmatch(last) else None
+    if len(shape) == 3 and STACKED.search(layer):
+        return EXPERTS
+    if len(shape) == 3 and shape[0] == 1 and TOKEN.search(layer):
+        return TOKENS
+    return TRANSPOSED if UP.fullmatch(last) else None
