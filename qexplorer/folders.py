@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,6 +11,7 @@ from pathlib import Path
 import platformdirs
 
 from qexplorer.errors import UserError
+from qexplorer.text import printable
 
 APP = "qexplorer"
 REMEDIES = {
@@ -18,6 +20,10 @@ REMEDIES = {
     errno.EACCES: "Make that folder writable, or choose another folder.",
     errno.EROFS: "That disk is read-only; choose another folder.",
 }
+
+MOST_NAME = 200
+ELSEWHERE = re.compile(r'[/\\:\x00-\x1f\x7f*?"<>|]|^[. ]|[. ]$|^(con|prn|aux|nul|com\d|lpt\d)(\.|$)', re.IGNORECASE)
+"""What no name of a single file has on any system: separators, drives, devices, and names of other folders."""
 
 
 def data_folder() -> Path:
@@ -36,6 +42,17 @@ def state_folder() -> Path:
 def cache_folder() -> Path:
     """The folder of what can be fetched again (`XDG_CACHE_HOME` on Linux); made if it is missing."""
     return _made(platformdirs.user_cache_path(APP, appauthor=False))
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The path of a file or folder of that name directly in `folder`.
+
+    Every path that is made from stored text is made here. Raises `UserError` for a name that could lead elsewhere.
+    """
+    if not name or len(name) > MOST_NAME or not name.isprintable() or ELSEWHERE.search(name):
+        what = f"“{printable(name, 80)}” is not the name of a file in {folder}."
+        raise UserError(what, "Nothing was read or written there: the entry that has this name is damaged.")
+    return folder / name
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> int:

@@ -23,6 +23,11 @@ def say(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
+def warn(text: str) -> None:
+    """Write a line to stderr, beside what a command answers."""
+    sys.stderr.write(text + "\n")
+
+
 def say_json(document: Any) -> None:
     """Write one JSON document to stdout; numbers that JSON lacks become the strings "inf", "-inf" and "nan"."""
     say(json.dumps(_plain(document), indent=1, allow_nan=False))

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qexplorer.commands import say, say_json, say_table
+from qexplorer.commands import say, say_json, say_table, warn
 from qexplorer.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,7 +36,12 @@ def run(args: argparse.Namespace) -> None:
     from qexplorer.engine.runs.history import History
 
     history = History()
-    history.mark_interrupted()
+    try:
+        history.mark_interrupted()
+    except UserError as error:  # what can be read is shown all the same
+        warn(str(error))
+    if history.note:
+        warn(history.note)
     if not args.run_id and (args.note is not None or args.delete or args.compare):
         raise UserError("Which run?", "Name it: `qexplorer runs RUN_ID …`.", field="run_id")
     runs = [history.get(args.run_id)] if args.run_id else history.runs()

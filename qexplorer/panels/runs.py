@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QHBoxLayout, QInputDialog, QMenu, QMessageBox, QSt
 from qexplorer.engine.jobs.report import export
 from qexplorer.engine.jobs.starts import origin
 from qexplorer.engine.runs.history import RESUMABLE
-from qexplorer.engine.runs.run import Run
+from qexplorer.engine.runs.run import DAMAGED, Run
 from qexplorer.errors import UserError
 from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.panels.run_columns import Line, run_title, runs_table
@@ -88,7 +88,8 @@ class RunsPanel(Panel):
         result = known.results.get(run.run_id)
         if result is not None:
             return [Line(number, run, result, row) for row in result.rows]
-        return [Line(number, run)] if run in self._unfinished or run.run_id in known.results else []
+        shown = run in self._unfinished or run.run_id in known.results or run.status == DAMAGED
+        return [Line(number, run)] if shown else []
 
     def _show_chosen(self) -> None:
         """Select what is looked at, whoever chose it."""

@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from qexplorer.engine.runs.history import History
 from qexplorer.errors import UserError
 
 
-def change(history: History, sql: str, *values: str) -> None:
+def change(history: History, sql: str, *values: Any) -> None:
     with closing(sqlite3.connect(history.path)) as database, database:
         database.execute(sql, values)
 

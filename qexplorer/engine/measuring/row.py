@@ -18,6 +18,7 @@ from qexplorer.engine.runs.artifacts import save_state
 from qexplorer.engine.runs.journal import EVALUATED, Journal
 from qexplorer.engine.runs.results import Latency, Row
 from qexplorer.errors import UserError
+from qexplorer.folders import inside
 from qexplorer.progress import Steps
 from qexplorer.text import printable
 
@@ -59,7 +60,7 @@ class Measured:
 
 def measure(variant: Variant, test: Test, folder: Path, journal: Journal) -> Steps[Measured]:
     """Save the model under `folder` as `NAME.pt`, and evaluate it on the test images and labels."""
-    file = folder / f"{variant.name}.pt"
+    file = inside(folder, f"{variant.name}.pt")
     state = variant.module.state_dict()
     saved = save_state(state, file)
     evaluation = yield from evaluated(variant.name, variant.module, test, journal)

@@ -4,6 +4,7 @@ import json
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from qexplorer.engine.runs.database import Database
 from qexplorer.engine.runs.journal import EVALUATED, POINT
 from qexplorer.engine.runs.process import host_name, is_alive, own_token
-from qexplorer.engine.runs.run import Run
+from qexplorer.engine.runs.run import Run, run_of
 from qexplorer.engine.runs.run_journal import RunJournal
 from qexplorer.errors import UserError
 from qexplorer.folders import data_folder
@@ -40,6 +41,7 @@ class History(Database):
         """Enter a run as running, by this process, and return its id."""
         now = datetime.now(UTC)
         run_id = run_id or self.new_id(job)
+        self.folder(run_id)  # refuses an id that is none
         values = (run_id, job, "running", now.isoformat(), json.dumps(dict(config)), *own_token(), host_name())
         with self.open() as database:
             database.execute(
@@ -52,6 +54,7 @@ class History(Database):
     def resume(self, run_id: str) -> Run:
         """Take a run up again in this process. Raises `UserError` where it is running or was done."""
         run = self.get(run_id)
+        self.folder(run_id)  # refuses an id that is none
         if run.status == "running" and self.mark_interrupted():
             run = self.get(run_id)
         query = "UPDATE runs SET status = 'running', ended = NULL, error = NULL, pid = ?, token = ?, host = ? "
@@ -69,7 +72,7 @@ class History(Database):
 
     def steps_done(self) -> dict[str, int]:
         """How many finished steps are kept of each run that has any."""
-        with self.open() as database:
+        with self.read() as database:
             return dict(database.execute("SELECT run_id, count(*) FROM steps GROUP BY run_id"))
 
     def annotate(self, run_id: str, notes: str) -> None:
@@ -135,23 +138,23 @@ class History(Database):
         """All runs, or the newest `limit` of them, with their `results` or without; the newest first."""
         columns = COLUMNS if results else COLUMNS.replace("result_json", "NULL")
         query = f"SELECT {columns} FROM runs ORDER BY started DESC, rowid DESC LIMIT ?"  # noqa: S608
-        with self.open() as database:
-            return [Run(*row) for row in database.execute(query, (-1 if limit is None else limit,))]
+        with self.read() as database:
+            return [run_of(row) for row in database.execute(query, (-1 if limit is None else limit,))]
 
     def get(self, run_id: str) -> Run:
         """One run; a `UserError` where there is none of that id."""
         run_id = printable(run_id)  # one that cannot be encoded is none of ours
-        with self.open() as database:
+        with self.read() as database:
             found = database.execute(f"SELECT {COLUMNS} FROM runs WHERE run_id = ?", (run_id,)).fetchone()  # noqa: S608
         if found is None:
             raise UserError(f"There is no run “{run_id}”.", "`qexplorer runs` lists them.", field="run_id")
-        return Run(*found)
+        return run_of(found)
 
     def results(self, run_ids: Sequence[str]) -> dict[str, str]:
         """The results of these runs as JSON, of those that are done."""
         among = ", ".join("?" * len(run_ids))
         query = f"SELECT run_id, result_json FROM runs WHERE run_id IN ({among}) AND result_json IS NOT NULL"  # noqa: S608
-        with self.open() as database:
+        with self.read() as database:
             return dict(database.execute(query, tuple(run_ids)))
 
     def mark_interrupted(self) -> list[str]:
@@ -161,7 +164,7 @@ class History(Database):
         processes cannot be seen from here. Returns the ids.
         """
         query = "SELECT run_id, pid, token FROM runs WHERE status = 'running' AND host IN ('', ?)"  # '': of version 1
-        with self.open() as database:
+        with self.read() as database:
             rows = database.execute(query, (host_name(),)).fetchall()
         stale = [(run_id, pid, token) for run_id, pid, token in rows if not is_alive(pid, token)]
         marked = [run_id for run_id, pid, token in stale if self._interrupt(run_id, pid, token)]
@@ -178,8 +181,9 @@ class History(Database):
 
     def tidy(self, run_id: str) -> None:
         """Remove the files of a run that is not done, but for those of its finished steps."""
-        folder, steps = self.folder(run_id), self.steps_folder(run_id)
-        if not self._safe(folder):
+        try:
+            folder, steps = self.folder(run_id), self.steps_folder(run_id)
+        except UserError:  # a damaged id has no files
             return
         if not steps.is_dir():
             shutil.rmtree(folder, ignore_errors=True)
@@ -189,12 +193,8 @@ class History(Database):
                 path.unlink(missing_ok=True) if path.is_file() else shutil.rmtree(path, ignore_errors=True)
 
     def _remove_files(self, run_id: str) -> None:
-        if self._safe(self.folder(run_id)):
+        with suppress(UserError):  # a damaged id has no files
             shutil.rmtree(self.folder(run_id), ignore_errors=True)
-
-    def _safe(self, folder: Path) -> bool:
-        """Whether it is a folder of a run, whatever the history's file may say."""
-        return folder.parent == self.path.parent / "runs" and folder.name not in ("", ".", "..")
 
     def _end(
         self,

@@ -1,7 +1,9 @@
 """What a run has finished so far: after a crash, a power cut or a cancel it goes on from there."""
 
+import hashlib
 import io
 import json
+import secrets
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -12,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qexplorer.engine.runs.curve_points import CurvePoint, read_point
-from qexplorer.folders import write_whole
+from qexplorer.folders import inside, write_whole
 
 EVALUATED, POINT = "evaluated/", "point/"
 """What keys begin with: of rows that were evaluated, and of points of curves that are shown while the run goes on."""
@@ -62,17 +64,32 @@ class Journal:
         return tuple(read_point(self.get(key)) for key in self.keys(POINT))
 
 
-def save_arrays(path: Path, arrays: Arrays) -> None:
-    """Write arrays so that they are found whole or not at all. Raises `UserError` where the disk does not let it."""
+def save_arrays(folder: Path, arrays: Arrays) -> Path:
+    """Write arrays to a new file whose name ends in its own SHA-256, and return its path.
+
+    Raises `UserError` where the disk does not let it.
+    """
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
+    path = inside(folder, arrays_name(hashlib.sha256(buffer.getbuffer()).hexdigest()))
     write_whole(path, buffer.getbuffer())
+    return path
+
+
+def arrays_name(sha256: str) -> str:
+    """A name for a file of arrays with that digest; no two steps share a file."""
+    return f"{secrets.token_hex(8)}-{sha256}.npz"
 
 
 def load_arrays(path: Path) -> dict[str, NDArray[Any]] | None:
-    """What `save_arrays` wrote; None where it is gone or damaged."""
+    """What `save_arrays` wrote; None where it is gone or damaged. Before version 0.2 no digest was kept."""
     try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        with path.open("rb") as raw:
+            sha256 = path.stem.partition("-")[2]
+            if sha256 and hashlib.file_digest(raw, "sha256").hexdigest() != sha256:
+                return None
+            raw.seek(0)
+            with np.load(raw, allow_pickle=False) as file:
+                return {name: file[name] for name in file.files}
     except DAMAGE:
         return None

@@ -1,19 +1,19 @@
 """The finished steps of a recorded run."""
 
+import hashlib
 import json
 import re
-import secrets
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from qexplorer.engine.runs.database import Database
-from qexplorer.engine.runs.journal import Arrays, Journal, load_arrays, save_arrays
-from qexplorer.folders import disk_errors
+from qexplorer.engine.runs.journal import Arrays, Journal, arrays_name, load_arrays, save_arrays
+from qexplorer.folders import disk_errors, inside
 
-ARRAYS = re.compile(r"[0-9a-f]{16}\.npz", re.ASCII)
-"""What the files of steps are called."""
+ARRAYS = re.compile(r"[0-9a-f]{16}(-[0-9a-f]{64})?\.npz", re.ASCII)
+"""What the files of steps are called; before version 0.2 without a digest."""
 
 
 class RunJournal(Journal):
@@ -26,7 +26,7 @@ class RunJournal(Journal):
 
     def get(self, key: str) -> Any:
         query = "SELECT value_json FROM steps WHERE run_id = ? AND key = ?"
-        with self._database.open() as database:
+        with self._database.read() as database:
             found = database.execute(query, (self._run_id, key)).fetchone()
         return None if found is None else json.loads(found[0])
 
@@ -39,7 +39,7 @@ class RunJournal(Journal):
 
     def keys(self, prefix: str) -> list[str]:
         query = "SELECT key FROM steps WHERE run_id = ? AND substr(key, 1, ?) = ? ORDER BY rowid"
-        with self._database.open() as database:
+        with self._database.read() as database:
             return [key for (key,) in database.execute(query, (self._run_id, len(prefix), prefix))]
 
     def file_of(self, key: str) -> Path | None:
@@ -47,7 +47,7 @@ class RunJournal(Journal):
         name = self.get(key)
         if not isinstance(name, str) or not ARRAYS.fullmatch(name):
             return None
-        return self._database.steps_folder(self._run_id) / name
+        return inside(self._database.steps_folder(self._run_id), name)
 
     def arrays(self, key: str) -> dict[str, NDArray[Any]] | None:
         file = self.file_of(key)
@@ -55,20 +55,17 @@ class RunJournal(Journal):
 
     def put_arrays(self, key: str, arrays: Arrays) -> None:
         """Each entry has a file of its own, so that the earlier one is whole until the new one is."""
-        file = self._new_file()
-        save_arrays(file, arrays)
-        self._enter(key, file)
+        self._enter(key, save_arrays(self._database.steps_folder(self._run_id), arrays))
 
     def adopt(self, key: str, file: Path) -> None:
         """Enter a step as done, with the arrays in a file that `save_arrays` wrote; it is moved here."""
-        own = self._new_file()
-        with disk_errors(own):
-            own.parent.mkdir(parents=True, exist_ok=True)
+        folder = self._database.steps_folder(self._run_id)
+        with disk_errors(file):
+            with file.open("rb") as content:
+                own = inside(folder, arrays_name(hashlib.file_digest(content, "sha256").hexdigest()))
+            folder.mkdir(parents=True, exist_ok=True)
             file.replace(own)
         self._enter(key, own)
-
-    def _new_file(self) -> Path:
-        return self._database.steps_folder(self._run_id) / f"{secrets.token_hex(8)}.npz"
 
     def _enter(self, key: str, file: Path) -> None:
         before = self.file_of(key)

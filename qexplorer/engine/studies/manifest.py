@@ -39,8 +39,8 @@ class Manifest:
     @classmethod
     def open(cls, study_id: str, history: History) -> Self:
         """The manifest of an earlier study. Raises `UserError` where there is none, or it cannot be read."""
-        path = _folder(history) / f"{study_id}.json"
-        if not ID.fullmatch(study_id) or not path.is_file():
+        path = _folder(history) / f"{study_id}.json" if ID.fullmatch(study_id) else None
+        if path is None or not path.is_file():
             known = sorted((p.stem for p in _folder(history).glob("*.json")), reverse=True)
             remedy = f"Studies, newest first: {first_few(known)}." if known else "No study has been started yet."
             raise UserError(f"There is no study “{printable(study_id, 80)}”.", remedy, field="resume")
