@@ -48,7 +48,7 @@ def _scan(path: Path, quick: bool) -> Figure:
     say(f"comparing with {peer_name}")
     rows = _rows(path, QuantSpec.from_json(peer.spec))
     for row, error in zip(rows, _errors(path, peer, len(rows)), strict=True):
-        require_close(f"{peer_name}, MSE of {row.name}", row.figures[0].mse, error, TOLERANCE)
+        require_close(f"{peer_name}, MSE of {row.name}", row.figures[0].metrics.mse, error, TOLERANCE)
     spec = QuantSpec.from_json({"format": "int4", "granularity": f"group:{GROUP}"})
     seconds = alternate(
         {
