@@ -126,6 +126,8 @@ def _json(tensor: TensorInfo, a: Analysis, bins: int | None) -> dict[str, Any]:
         "coverage": a.coverage,
         "coverage_n": a.coverage_n,
         "ranged": a.ranged,
+        "bounds": a.bounds,
+        "bounds_for": "this range" if a.for_this_range else "values",
         "scale": span(a.params.scale, float) if scaled else None,
         "zero_point": zero_point,
         "range": {"min": a.lo, "max": a.hi},

@@ -136,7 +136,7 @@ class DistributionPanel(Panel):
         n = analysis.metrics.n
         facts = f"{shape(analysis.shape)} · {count(n)} value{'s' if n != 1 else ''} · {dtype}"
         self.head.show_text(printable(state.tensor), facts)
-        self.head.show_coverage(analysis.coverage, analysis.coverage_n, sqnr_bound(analysis))
+        self.head.show_coverage(analysis.coverage, analysis.coverage_n, sqnr_bound(analysis), analysis.for_this_range)
         self.plot.show_analysis(analysis, (state.path, state.tensor))
         self.plot.menu.subject = self.subject_text
 

@@ -37,8 +37,9 @@ class Analysis:
     `spec` is what was asked for, `applied` the same with the axis of the layer's kind.
 
     `coverage` says what was counted: `exact` every value, `sketch` every value as the mean of its bucket, `sampled`
-    some; `coverage_n` of them. `bounds` hold the true figures of a sketch. `ranged` says whether the range was found
-    from all `values` or from their `sketch`.
+    some; `coverage_n` of them. `ranged` says whether the range is that of all `values`, or was found from their
+    `sketch`, so that the values themselves might have another. `bounds` hold what every value would give: with the
+    range that the observer would choose, or only `for_this_range`.
     """
 
     spec: QuantSpec
@@ -65,6 +66,11 @@ class Analysis:
     coverage_n: int = 0
     ranged: str = "values"
     bounds: Bounds = field(default_factory=dict[str, tuple[float, float]])
+
+    @property
+    def for_this_range(self) -> bool:
+        """Whether figures and bounds hold for the range that is shown, but the exact range may be another."""
+        return self.ranged == "sketch"
 
 
 def analyze(tensor: AnyArray | Values, spec: QuantSpec, *, bins: int = 400, original_bytes: int | None = None,
@@ -104,14 +110,15 @@ def analyze_sketch(whole: Sketch, shape: tuple[int, ...], spec: QuantSpec, *, bi
     if reason:
         raise UserError(reason, "Analyze the tensor itself.")
     ends = ends_of_sketch(whole)
-    params = params_of_sketch(whole, spec)
+    params, possible = params_of_sketch(whole, spec)
     axes = Axes.of(spec, params, ends, bins)
     total = measure_reference(whole.values[None], spec.format, params, axes.bins, axes.error_bins, whole.counts[None])
-    kind = ("exact", "values") if whole.exact else ("sketch", "sketch")
+    bounds = bounds_of(whole, spec, possible or (params,))
     n = math.prod(shape)
+    coverage = "exact" if whole.exact else "sketch"
     return _analysis(spec, shape, params, axes, Seen(total, np.zeros(0), np.zeros(0)),
-                     n * 4 if original_bytes is None else original_bytes, start, VECTOR, coverage=kind[0], coverage_n=n,
-                     ranged=kind[1], bounds=bounds_of(whole, spec, params, total))  # fmt: skip
+                     n * 4 if original_bytes is None else original_bytes, start, VECTOR, coverage=coverage,
+                     coverage_n=n, ranged="values" if possible else "sketch", bounds=bounds)  # fmt: skip
 
 
 def for_all(

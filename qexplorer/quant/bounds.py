@@ -9,7 +9,7 @@ their mean squared error is within √v of |e(μ)|. With other roundings |e| is 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -18,7 +18,6 @@ import numpy as np
 from qexplorer.quant.arrays import AnyArray, Doubles, Mask
 from qexplorer.quant.metrics import entropy_bits, sqnr_db
 from qexplorer.quant.params import QuantParams
-from qexplorer.quant.piece_sums import PieceSums
 from qexplorer.quant.sketch import Sketch
 from qexplorer.quant.spec import QuantSpec
 
@@ -52,10 +51,15 @@ class _Buckets:
         return float((self.counts * figures).sum())
 
 
-def bounds_of(whole: Sketch, spec: QuantSpec, params: QuantParams, total: PieceSums) -> Bounds:
-    """The bounds of every figure that follows from a sketch; none where it is exact."""
+def bounds_of(whole: Sketch, spec: QuantSpec, possible: Sequence[QuantParams]) -> Bounds:
+    """The bounds of every figure that follows from a sketch with any of the parameters; none where it is exact."""
     if whole.exact or not whole.n:
         return NO_BOUNDS
+    each = [_bounds_with(whole, spec, params) for params in possible]
+    return {name: (min(b[name][0] for b in each), max(b[name][1] for b in each)) for name in each[0]}
+
+
+def _bounds_with(whole: Sketch, spec: QuantSpec, params: QuantParams) -> Bounds:
     ends = np.stack([whole.low, whole.high, whole.values])
     codes = spec.format.quantize(ends.reshape(1, -1), params)
     y_low, y_high, y = spec.format.dequantize(codes, params).reshape(3, -1).astype(np.float64)
@@ -78,7 +82,7 @@ def bounds_of(whole: Sketch, spec: QuantSpec, params: QuantParams, total: PieceS
         "clipped_fraction": (b.sum(outside[:2].all(axis=0)) / n, b.sum(outside.any(axis=0)) / n),
         "original_sparsity": (b.sum((b.mean == 0) & (b.off == 0)) / n, b.sum((b.low <= 0) & (b.high >= 0)) / n),
         "sparsity": (b.sum(b.alike & (b.y == 0)) / n, b.sum((b.y_low <= 0) & (b.y_high >= 0)) / n),
-        **_codes(b, codes.reshape(3, -1)[2], total, 2**spec.format.code_bits),
+        **_codes(b, codes.reshape(3, -1)[2], 2**spec.format.code_bits),
     }
 
 
@@ -101,22 +105,27 @@ def _errors(b: _Buckets, *, nearest: bool) -> tuple[tuple[float, float], tuple[f
 
 def _cosine(b: _Buckets, x2: tuple[float, float], e2: tuple[float, float]) -> tuple[float, float]:
     """Each Σ over a bucket lies between those of its ends; and the sine is at most ‖e‖/‖x‖."""
+    ends = np.stack([b.y_low**2, b.y_high**2])
+    crossing = np.where((b.y_low < 0) & (b.y_high > 0), 0.0, ends.min(axis=0))
+    y2 = b.sum(crossing), b.sum(ends.max(axis=0))
+    if not 0 < y2[1] < math.inf:
+        return (-1.0, 1.0) if y2[1] else (0.0, 0.0)
     corners = np.stack([x * y for x in (b.low, b.high) for y in (b.y_low, b.y_high)])
     xy = [
         b.sum(np.where(b.alike, b.mean * b.y + sign * b.off * np.abs(b.y), corner))
         for sign, corner in ((-1, corners.min(axis=0)), (1, corners.max(axis=0)))
     ]
-    ends = np.stack([b.y_low**2, b.y_high**2])
-    crossing = np.where((b.y_low < 0) & (b.y_high > 0), 0.0, ends.min(axis=0))
-    y2 = b.sum(crossing), b.sum(ends.max(axis=0))
+    wide, narrow = math.sqrt(x2[1] * y2[1]), math.sqrt(x2[0] * y2[0])
     low, high = (
-        s / math.sqrt(x * y) if x * y > 0 else math.nan for s, x, y in zip(xy, x2[::-1], y2[::-1], strict=True)
+        s / by if by else math.copysign(1.0, s)
+        for s, by in ((xy[0], wide if xy[0] > 0 else narrow), (xy[1], narrow if xy[1] > 0 else wide))
     )
     sine2 = e2[1] / x2[0] if x2[0] else math.inf
-    return max(low, -1.0, math.sqrt(1 - sine2) if sine2 < 1 else -1.0), min(high, 1.0)
+    high = min(high, 1.0)
+    return min(max(low, -1.0, math.sqrt(1 - sine2) if sine2 < 1 else -1.0), high), high
 
 
-def _codes(b: _Buckets, codes: AnyArray, total: PieceSums, all_codes: int) -> Bounds:
+def _codes(b: _Buckets, codes: AnyArray, all_codes: int) -> Bounds:
     """Utilization: codes that are certainly in use, and one more for each value that may have another. Entropy: a
     share t of values with other codes changes it by t·log₂(K − 1) + h(t) at most (Audenaert 2007).
     """
@@ -127,7 +136,7 @@ def _codes(b: _Buckets, codes: AnyArray, total: PieceSums, all_codes: int) -> Bo
     change = math.log2(max(k, 1))
     if t < 1 - 1 / max(k, 1):
         change = t * math.log2(max(k - 1, 1)) + (-t * math.log2(t) - (1 - t) * math.log2(1 - t) if t > 0 else 0.0)
-    entropy = entropy_bits(total.code_counts)
+    entropy = entropy_bits(np.bincount(codes - codes.min(), weights=b.counts))
     return {
         "code_utilization": used,
         "code_entropy_bits": (max(entropy - change, 0.0), min(entropy + change, math.log2(max(k, 1)))),

@@ -102,10 +102,14 @@ def _stats_of_many(values: Values, spec: QuantSpec, ends: Ends) -> Steps[tuple[A
     return spec.observer.of_sample(whole.sample), "values" if whole.exact else "sketch"
 
 
-def params_of_sketch(whole: Sketch, spec: QuantSpec) -> QuantParams:
-    """The parameters of one group with the values of a sketch."""
+def params_of_sketch(whole: Sketch, spec: QuantSpec) -> tuple[QuantParams, tuple[QuantParams, ...]]:
+    """The parameters of one group with the values of a sketch, and all that the values themselves can have; none where
+    that is unknown, because the observer might choose any other range.
+    """
     lo, hi = ranges_of(spec, ends_of_sketch(whole), lambda: spec.observer.of_sample(whole.sample))
-    return spec.format.choose(lo, hi, spec.choices)
+    nearby = spec.observer.nearby(lo, hi) if spec.format.scaled and not whole.exact else ((lo, hi),)
+    chosen, *possible = (spec.format.choose(*ends, spec.choices) for ends in ((lo, hi), *nearby))
+    return chosen, tuple(possible)
 
 
 def ends_of_sketch(whole: Sketch) -> Ends:

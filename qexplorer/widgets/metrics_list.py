@@ -15,6 +15,8 @@ from qexplorer.widgets.bands import band_of
 from qexplorer.widgets.controls import caption
 from qexplorer.widgets.theme import scaled
 
+SOURCES = {"sketch": "sketch", "sampled": "sample"}
+
 
 @dataclass(frozen=True)
 class Line:
@@ -31,7 +33,9 @@ class Line:
             return self.meaning
         metrics = (replace(a.metrics, **{self.metric: end}) for end in a.bounds[self.metric])
         low, high = (self.value(replace(a, metrics=each)) for each in metrics)
-        return f"{self.meaning} Estimated from a sketch; the exact value lies between {low} and {high}."
+        which = " for this range" if a.for_this_range else ""
+        estimate = f"Estimated from a {SOURCES[a.coverage]}; the exact value{which} lies between {low} and {high}."
+        return f"{self.meaning} {estimate}"
 
 
 def _spread(values: list[float]) -> str:

@@ -12,6 +12,16 @@ SKETCH = (
     "Measured at once from a sketch: values that agree in sign, exponent and 8 bits of mantissa were taken together "
     "as their mean. The true SQNR is certainly within the bound. The exact figures follow."
 )
+SKETCH_FOR_THIS_RANGE = (
+    "Measured at once from a sketch: values that agree in sign, exponent and 8 bits of mantissa were taken together "
+    "as their mean. The bound holds for the range that is shown; from the values themselves the observer may choose "
+    "another one. The exact figures follow."
+)
+EXACT_FOR_THIS_RANGE = (
+    "Every value of the tensor was quantized and measured, with the range that is shown. The observer tries many "
+    "ranges; of so many values it was given a sketch: those that agree in sign, exponent and 8 bits of mantissa count "
+    "as their mean."
+)
 SAMPLED = "Values spread evenly over the tensor stand for all: the same ones every time."
 
 
@@ -27,7 +37,7 @@ class TensorHead(QWidget):
         self.name.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.facts = caption("")
         self.badge = Badge()
-        self._coverage = ("", 0, "")
+        self._coverage = ("", 0, "", False)
         self._theme = LIGHT
         row = QHBoxLayout(self)
         row.setContentsMargins(12, 2, 12, 0)
@@ -47,13 +57,16 @@ class TensorHead(QWidget):
         self.name.setText(name)
         self.facts.setText(facts)
 
-    def show_coverage(self, coverage: str, n: int, bound: str = "") -> None:
+    def show_coverage(self, coverage: str, n: int, bound: str = "", for_this_range: bool = False) -> None:
         """Say that `n` values were counted: all of them (`exact`), all in a `sketch`, whose figure has a `bound`, or
-        some (`sampled`); empty for nothing yet.
+        some (`sampled`); empty for nothing yet. `for_this_range`: the exact range may be another.
         """
-        self._coverage = (coverage, n, bound)
+        self._coverage = (coverage, n, bound, for_this_range)
         texts = {"exact": "exact", "sketch": f"sketch {bound}".rstrip(), "sampled": f"sample of {many(n)}", "": ""}
         meanings = {"exact": EXACT, "sketch": SKETCH, "sampled": SAMPLED, "": ""}
+        if for_this_range:
+            texts[coverage] += " for this range"
+            meanings |= {"exact": EXACT_FOR_THIS_RANGE, "sketch": SKETCH_FOR_THIS_RANGE}
         color = self._theme.color("good" if coverage == "exact" else "warn")
         self.badge.show_badge(texts[coverage], color, meanings[coverage])
 

@@ -101,6 +101,10 @@ class Observer(Plugin):
         del passes
         return None
 
+    def nearby(self, lo: Floats, hi: Floats) -> tuple[Ends, ...]:
+        """All ranges that the true values can have where their sketch has `lo`..`hi`; empty where that is unknown."""
+        return ((lo, hi),) if self.asks != "values" else ()
+
     @abstractmethod
     def range(self, stats: Any, target: Target) -> Ends:
         """The lowest and highest value to cover, `[G]` float32 each; both 0 for a group without finite values."""

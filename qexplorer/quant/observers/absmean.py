@@ -7,8 +7,10 @@ import numpy as np
 
 from qexplorer.progress import Steps
 from qexplorer.quant.arrays import Floats
-from qexplorer.quant.observers import Observer, Passes, Target, observers
+from qexplorer.quant.observers import Ends, Observer, Passes, Target, observers
 from qexplorer.quant.weighted import Sample
+
+STEPS = 2
 
 
 @observers.register
@@ -35,6 +37,14 @@ class AbsMean(Observer):
     def by_passes(self, passes: Passes) -> Steps[Any]:
         total, seen = yield from passes.sum(lambda x: np.array([np.abs(x).sum(dtype=np.float64), x.size]))
         return np.array([total]), np.array([seen])
+
+    def nearby(self, lo: Floats, hi: Floats) -> tuple[Ends, ...]:
+        """The mean of a sketch is off by a rounding of each bucket's mean to float32, and so by 2 steps at most."""
+        del lo
+        steps = (hi.view(np.int32) + step for step in range(-STEPS, STEPS + 1))
+        return tuple(
+            (-near, near) for near in (np.maximum(bits, 0).astype(np.int32).view(np.float32) for bits in steps)
+        )
 
     def range(self, stats: Any, target: Target) -> tuple[Floats, Floats]:
         total, seen = stats
