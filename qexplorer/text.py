@@ -4,6 +4,7 @@ import re
 
 NAME_SHOWN = 512
 """So many characters of a name are shown."""
+FORMULA = re.compile(r"[=+\-@\t\r]")
 NUMBERS = re.compile(r"(\d{1,9})")
 
 
@@ -38,6 +39,20 @@ def _escape(character: str) -> str:
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def cell(text: str) -> str:
+    """A text as a cell of a table for spreadsheets: one that would be taken for a formula begins with an apostrophe.
+
+    Numbers stay as they are.
+    """
+    if not FORMULA.match(text):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text
 
 
 def plain(text: str) -> str:

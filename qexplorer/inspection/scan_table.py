@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from qexplorer.inspection.rows import LayerRow, Totals
 from qexplorer.quant import QuantSpec
 from qexplorer.quant.metrics import METRICS
-from qexplorer.text import printable
+from qexplorer.text import cell, printable
 
 NAME_LIMIT = 10_000
 """Longer names are shortened in their middle."""
@@ -50,7 +50,7 @@ def as_csv(rows: Sequence[LayerRow], specs: Sequence[QuantSpec], subject: str) -
     header, lines = table(rows, specs)
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows(lines)
+    writer.writerows([cell(text) for text in line] for line in lines)
     return out.getvalue()
 
 

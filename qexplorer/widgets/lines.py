@@ -10,7 +10,7 @@ from PySide6.QtGui import QPainter
 from PySide6.QtWidgets import QStyleOptionViewItem
 
 from qexplorer.numbers import MINUS
-from qexplorer.text import plain
+from qexplorer.text import cell, plain
 from qexplorer.widgets.theme import LIGHT, Theme, scaled
 from qexplorer.widgets.views import RIGHT, Index
 
@@ -240,5 +240,5 @@ def as_tsv(columns: Sequence[Column[T]], lines: Sequence[T]) -> str:
     """Tab-separated text under titles, for a spreadsheet: empty where there is no figure, with plain minus signs."""
     columns = [column for column in columns if not column.picture]
     rows = [[column.title for column in columns], *([column.text(line) for column in columns] for line in lines)]
-    cells = [["" if cell == NONE else cell.replace(MINUS, "-") for cell in row] for row in rows]
+    cells = [["" if text == NONE else cell(text.replace(MINUS, "-")) for text in row] for row in rows]
     return "\n".join("\t".join(row) for row in cells)

@@ -290,6 +290,15 @@ def test_the_histogram_is_numpys_up_to_the_values_at_an_edge(scale, dtype):
     assert np.abs(picture.counts - expected).sum() <= 2 * near + 100
 
 
+def test_no_name_in_the_table_is_a_formula_for_a_spreadsheet(tmp_path):
+    name = '=HYPERLINK("http://there","here")'
+    save_file({name: np.ones((8, 8), np.float32)}, tmp_path / "w.safetensors")
+    scan = Scan(Analyses(finish(open_checkpoint(tmp_path / "w.safetensors"))), (INT4,))
+    text = as_csv(finish(scan.steps()), scan.specs, "w.safetensors")
+    body = io.StringIO("".join(f"{line}\n" for line in text.splitlines() if not line.startswith("# ")))
+    assert [line["tensor"] for line in csv.DictReader(body)] == [f"'{name}"]
+
+
 def test_the_table_can_be_read_back(tmp_path):
     scan = Scan(Analyses(mixed(tmp_path)), (INT4, CHANNELS))
     rows = finish(scan.steps())

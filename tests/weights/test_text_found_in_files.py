@@ -1,6 +1,6 @@
 import pytest
 
-from qexplorer.text import elide, first_few, printable
+from qexplorer.text import cell, elide, first_few, printable
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,13 @@ def test_a_short_text_is_kept() -> None:
 def test_a_list_of_names_says_how_many_more_there_are() -> None:
     assert first_few(["a", "b"]) == "a, b"
     assert first_few([str(n) for n in range(1005)]) == "0, 1, 2, 3, 4 and 1,000 more"
+
+
+@pytest.mark.parametrize("text", ['=HYPERLINK("http://a")', "+cmd", "-cmd|x", "@SUM(A1)", "\t=1", "-1+2", "+"])
+def test_what_a_spreadsheet_would_compute_is_a_text(text: str) -> None:
+    assert cell(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("text", ["", "layer.weight", "-1.5", "+3", "-1e-9", "-inf", "4 = 4", "a-b", "'=x"])
+def test_numbers_and_other_texts_stay_as_they_are(text: str) -> None:
+    assert cell(text) == text

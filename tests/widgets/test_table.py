@@ -184,14 +184,14 @@ def test_one_click_chooses_where_the_table_is_made_so(shown, qtbot):
 
 
 def test_ctrl_c_copies_all_lines_without_pictures_and_with_plain_signs(table):
-    table.lines.show_lines((Thing("a", -1.0), Thing("b", None)))
+    table.lines.show_lines((Thing("a", -1.0), Thing("=b()", None)))
     table.setFocus()
     QTest.keyClick(table, Qt.Key.Key_C, CONTROL)
-    assert QGuiApplication.clipboard().text() == "Name\tSize\tKind\na\t-1\t\nb\t\t"
+    assert QGuiApplication.clipboard().text() == "Name\tSize\tKind\n'=b()\t\t\na\t-1\t", "no formula"
     table.setColumnHidden(2, True)
-    assert table.as_text() == "Name\tSize\na\t-1\nb\t"
+    assert table.as_text() == "Name\tSize\n'=b()\t\na\t-1"
     table.show_columns(COLUMNS, copied=[SIZE])
-    assert table.as_text() == "Size\n-1\n"
+    assert table.as_text() == "Size\n\n-1"
 
 
 def test_ctrl_c_copies_the_selected_lines_where_the_table_is_made_so(shown, qtbot):

@@ -12,6 +12,7 @@ from qexplorer.engine.runs.results import Latency, Row, RunResult
 from qexplorer.engine.runs.run import Run
 from qexplorer.errors import UserError
 from qexplorer.folders import write_whole
+from qexplorer.text import cell
 
 Results = Sequence[tuple[Run, RunResult]]
 BATCHES = ("1", "64")
@@ -81,7 +82,7 @@ def as_csv(runs: Results) -> str:
     for run, result in runs:
         for row in result.rows:
             cells = _cells(run, result, row)
-            writer.writerow([_harmless(cells.get(name, "")) for name in columns])
+            writer.writerow([cell(each) if isinstance(each := cells.get(name, ""), str) else each for name in columns])
     return buffer.getvalue()
 
 
@@ -144,11 +145,6 @@ def _cells(run: Run, result: RunResult, row: Row) -> dict[str, object]:
             "train_n": "" if result.data.train_n is None else result.data.train_n,
             "weights_sha256": result.model.sha256,
             "data_sha256": result.data.sha256, "versions": _versions(result), "seconds": result.seconds}  # fmt: skip
-
-
-def _harmless(value: object) -> object:
-    """A text that a spreadsheet would take for a formula gets an apostrophe."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
 
 
 def _text(value: object) -> str:
