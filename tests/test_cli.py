@@ -1,6 +1,7 @@
 """The command line, run as a person runs it."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -71,7 +72,8 @@ def test_list_names_every_tensor_with_the_totals(capsys: pytest.CaptureFixture[s
     assert by_name[CONV]["shape"] == [576, 96, 1, 1]
     assert by_name[CONV]["dtype"] == "float32"
     assert by_name[CONV]["bytes"] == 4 * by_name[CONV]["params"] == 4 * 576 * 96
-    assert document["totals"]["params"] == sum(t["params"] for t in document["tensors"])
+    learned = {"weight", "bias", "norm"}
+    assert document["totals"]["params"] == sum(t["params"] for t in document["tensors"] if t["role"] in learned)
     assert main(["list", SAMPLE]) == 0
     assert CONV in capsys.readouterr().out
 
@@ -131,16 +133,59 @@ def test_histograms_count_every_value(capsys: pytest.CaptureFixture[str]) -> Non
 def test_infinite_decibels_are_the_string_inf_and_stdout_is_one_document(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    np.save(tmp_path / "zeros.npy", np.zeros((3, 4), np.float32))
-    document = run_json(capsys, "analyze", str(tmp_path / "zeros.npy"), "--all", "--json")
+    np.save(tmp_path / "halves.npy", np.full((3, 4), 0.5, np.float32))
+    document = run_json(capsys, "analyze", str(tmp_path / "halves.npy"), "--all", "--json")
     assert document["tensors"][0]["metrics"]["sqnr_db"] == "inf"
+    assert document["tensors"][0]["flags"] == ["constant"]
 
 
 def test_nonfinite_values_are_counted_and_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    np.save(tmp_path / "bad.npy", np.array([1.0, np.nan, np.inf, -2.0], np.float32))
+    np.save(tmp_path / "bad.npy", np.array([1.0, np.nan, np.inf, -2.0, np.nan], np.float32))
     (tensor,) = run_json(capsys, "analyze", str(tmp_path / "bad.npy"), "--all", "--json")["tensors"]
-    assert tensor["nonfinite"] == 2
-    assert tensor["n"] == 4
+    assert (tensor["nonfinite"], tensor["nan"], tensor["inf"]) == (3, 2, 1)
+    assert tensor["flags"] == ["nan", "inf"]
+    assert tensor["n"] == 5
+
+
+def test_nothing_is_perfect_where_nothing_was_measured(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    np.save(tmp_path / "zeros.npy", np.zeros((3, 4), np.float32))
+    document = run_json(capsys, "analyze", str(tmp_path / "zeros.npy"), "--all", "--json")
+    (tensor,) = document["tensors"]
+    assert tensor["flags"] == ["zero"]
+    assert tensor["metrics"]["sqnr_db"] is tensor["metrics"]["cosine"] is document["totals"]["sqnr_db"] is None
+    assert tensor["metrics"]["mse"] == 0
+    assert main(["analyze", str(tmp_path / "zeros.npy"), "--all"]) == 0
+    told = capsys.readouterr().out
+    assert "all zero" in told
+    assert "SQNR – dB" in told
+    assert "inf" not in told
+
+
+def test_totals_are_over_weights_and_a_tensor_that_fails_is_a_row(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    torch.manual_seed(3)
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8), torch.nn.Linear(40, 8))
+    adam = torch.optim.Adam(net.parameters())
+    net[2](torch.randn(4, 40)).square().mean().backward()
+    adam.step()
+    huge = torch.tensor([1e300, -1e300, 1.0, 2.0], dtype=torch.float64)
+    torch.save({"model": net.state_dict(), "optimizer": adam.state_dict(), "huge": huge}, tmp_path / "c.pt")
+    document = run_json(capsys, "analyze", str(tmp_path / "c.pt"), "--all", "--format", "int4", "--json")
+    rows = {each["name"]: each for each in document["tensors"]}
+    assert rows["huge"]["flags"] == ["beyond_float32"]
+    assert "float32 cannot hold" in rows["huge"]["trouble"]
+    assert rows["model.1.running_var"]["role"] == "statistic"
+    assert rows["optimizer.state.4.exp_avg"]["role"] == "optimizer"
+    x2 = e2 = 0.0
+    for weight in (net[0].weight, net[2].weight):
+        scale = weight.abs().max() / 7
+        error = torch.fake_quantize_per_tensor_affine(weight, scale.item(), 0, -7, 7) - weight
+        x2, e2 = x2 + weight.double().square().sum().item(), e2 + error.double().square().sum().item()
+    totals = document["totals"]
+    assert totals["sqnr_db"] == pytest.approx(10 * math.log10(x2 / e2), rel=1e-4)
+    assert (totals["params"], totals["original_bytes"]) == (8 * 27 + 8 * 40, 4 * (8 * 27 + 8 * 40))
+    assert main(["analyze", str(tmp_path / "c.pt"), "--tensor", "huge"]) == 2
 
 
 @pytest.mark.parametrize(

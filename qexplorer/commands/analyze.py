@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import io
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,33 @@ from qexplorer.commands.options import add_options, given
 from qexplorer.errors import UserError
 from qexplorer.folders import write_whole
 from qexplorer.quant import Analysis, QuantSpec, analyze
-from qexplorer.quant.metrics import METRICS, sqnr_db
+from qexplorer.quant.flags import NO_FLAGS, Flags, flags_of
+from qexplorer.quant.metrics import METRICS, Metric, sqnr_db
 from qexplorer.quant.quantize import quantize
-from qexplorer.quant.tensor_source import narrowed, widened
+from qexplorer.quant.tensor_source import Values, narrowed, widened
 from qexplorer.settings import schema
 from qexplorer.text import printable
 from qexplorer.weights import Checkpoint, TensorInfo, open_checkpoint
+from qexplorer.weights.roles import WEIGHTS, Role
 
 EXAMPLES = """examples:
   qexplorer analyze model.safetensors --tensor conv1.weight --format int4 --observer mse
   qexplorer analyze model.safetensors --all --granularity channel --json
   qexplorer analyze model.safetensors --tensor conv1.weight --codes codes.npy --scale scale.npy"""
+NONE = "–"
 ARRAYS = ("dequantized", "codes", "scale", "zero_point")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """A tensor with its analysis, or with the `trouble` that is in the way of one; totals are over those `counted`."""
+
+    tensor: TensorInfo
+    role: Role
+    counted: bool
+    flags: Flags
+    analysis: Analysis | None
+    trouble: str = ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,17 +77,18 @@ def run(args: argparse.Namespace) -> None:
     reasons = [_skipped(t, spec.for_kind(checkpoint.kind(t).kind)) if args.all else "" for t in chosen]
     skipped = [(t, reason) for t, reason in zip(chosen, reasons, strict=True) if reason]
     results = [
-        (t, _analyze(checkpoint, t, spec, args.histogram, files))
+        _look(checkpoint, t, spec, args.histogram, files, strict=not args.all)
         for t, reason in zip(chosen, reasons, strict=True)
         if not reason
     ]
     if args.json:
-        document: dict[str, Any] = {"tensors": [_json(t, a, args.histogram) for t, a in results]}
+        document: dict[str, Any] = {"tensors": [_json(found, args.histogram) for found in results]}
         document["totals"] = _totals(results)
+        document["totals_over"] = WEIGHTS if args.all else [args.tensor]
         document["skipped"] = [{"name": t.name, "reason": reason} for t, reason in skipped]
         say_json(document)
     else:
-        _print(results)
+        _print(results, spec)
         if skipped:
             say(f"{len(skipped)} tensors were skipped, the first: {printable(skipped[0][0].name)}: {skipped[0][1]}")
 
@@ -85,9 +102,23 @@ def _skipped(tensor: TensorInfo, spec: QuantSpec) -> str:
     return spec.granularity.refusal(tensor.shape)
 
 
-def _analyze(checkpoint: Checkpoint, tensor: TensorInfo, spec: QuantSpec, bins: int | None,
+def _look(checkpoint: Checkpoint, tensor: TensorInfo, spec: QuantSpec, bins: int | None, files: dict[str, Path], *,
+          strict: bool) -> _Found:  # fmt: skip
+    """Analyze a tensor; unless `strict`, what is wrong with it is said in its row and the others go on."""
+    role, flags = checkpoint.roles[tensor.name], NO_FLAGS
+    counted = strict or (role.weighs and not tensor.tied_to)
+    try:
+        values = work(checkpoint.values_steps(tensor))
+        flags = work(flags_of(values))
+        return _Found(tensor, role, counted, flags, _analyze(values, tensor, spec, bins, files))
+    except UserError as error:
+        if strict:
+            raise
+        return _Found(tensor, role, counted, flags, None, str(error))
+
+
+def _analyze(values: Values, tensor: TensorInfo, spec: QuantSpec, bins: int | None,
              files: dict[str, Path]) -> Analysis:  # fmt: skip
-    values = work(checkpoint.values_steps(tensor))
     analysis = work(analyze(values, spec, bins=bins or 400, original_bytes=tensor.nbytes))
     if files:
         codes, dequantized, params = quantize(widened(narrowed(values.all())), analysis.applied, analysis.params)
@@ -104,7 +135,25 @@ def _write(path: Path, array: Any) -> None:
     write_whole(path, buffer.getbuffer())
 
 
-def _json(tensor: TensorInfo, a: Analysis, bins: int | None) -> dict[str, Any]:
+def _json(found: _Found, bins: int | None) -> dict[str, Any]:
+    tensor, flags = found.tensor, found.flags
+    about = {
+        "name": tensor.name,
+        "shape": tensor.shape,
+        "dtype": tensor.dtype,
+        "n": tensor.n,
+        "role": found.role.name,
+        "role_reason": found.role.reason,
+        "flags": flags.names,
+        "nan": flags.nan,
+        "inf": flags.inf,
+    }
+    if found.analysis is None:
+        return {**about, "metrics": None, "trouble": found.trouble}
+    return {**about, **_figures(found.analysis, bins)}
+
+
+def _figures(a: Analysis, bins: int | None) -> dict[str, Any]:
     def span(values: Any, kind: Callable[[Any], Any]) -> dict[str, Any]:
         ends = {"min": kind(values.min()), "max": kind(values.max())} if values.size else {"min": None, "max": None}
         return {"n": int(values.size), **ends}
@@ -113,14 +162,10 @@ def _json(tensor: TensorInfo, a: Analysis, bins: int | None) -> dict[str, Any]:
     zero_point = span(a.params.zero_point, int) if scaled and a.spec.scheme == "affine" else None
     if a.params.offset is not None:
         zero_point = span(a.params.offset, float)
-    metrics = dataclasses.asdict(a.metrics)
+    metrics = {name: None if value != value else value for name, value in dataclasses.asdict(a.metrics).items()}
     nonfinite = metrics.pop("nonfinite")
-    n = metrics.pop("n")
+    del metrics["n"]
     document = {
-        "name": tensor.name,
-        "shape": tensor.shape,
-        "dtype": tensor.dtype,
-        "n": n,
         "nonfinite": nonfinite,
         "spec": a.applied.to_json(),
         "coverage": a.coverage,
@@ -143,22 +188,39 @@ def _json(tensor: TensorInfo, a: Analysis, bins: int | None) -> dict[str, Any]:
     return document
 
 
-def _totals(results: list[tuple[TensorInfo, Analysis]]) -> dict[str, Any]:
+def _totals(results: list[_Found]) -> dict[str, Any]:
+    """The sums over weights, or over the one tensor that was asked for; what else was analyzed stands apart."""
+    counted = [found.analysis for found in results if found.counted and found.analysis is not None]
+    x2, e2 = sum(a.sums.x2 for a in counted), sum(a.sums.e2 for a in counted)
     return {
-        "params": sum(a.metrics.n for _, a in results),
-        "original_bytes": sum(a.metrics.original_bytes for _, a in results),
-        "bytes": sum(a.metrics.bytes for _, a in results),
-        "sqnr_db": sqnr_db(sum(a.sums.x2 for _, a in results), sum(a.sums.e2 for _, a in results)),
+        "params": sum(a.metrics.n for a in counted),
+        "original_bytes": sum(a.metrics.original_bytes for a in counted),
+        "bytes": sum(a.metrics.bytes for a in counted),
+        "sqnr_db": sqnr_db(x2, e2) if x2 else None,
     }
 
 
-def _print(results: list[tuple[TensorInfo, Analysis]]) -> None:
+def _print(results: list[_Found], spec: QuantSpec) -> None:
     shown = [metric for metric in METRICS if metric.column]
-    rows = [(printable(t.name), f"{a.metrics.n:,}", *(metric.text(a.metrics) for metric in shown)) for t, a in results]
-    titles = ("tensor", "values", *(metric.column for metric in shown))
-    say_table(titles, rows, right=range(1, len(titles)))
-    totals = _totals(results)
+    odd = ("flags",) if any(each.flags.text for each in results) else ()
+    rows = [
+        (printable(each.tensor.name), each.role.name, f"{each.tensor.n:,}", *_texts(each.analysis, shown),
+         *(each.flags.text for _ in odd))
+        for each in results
+    ]  # fmt: skip
+    titles = ("tensor", "role", "values", *(metric.column for metric in shown), *odd)
+    say_table(titles, rows, right=range(2, 3 + len(shown)))
+    for each in results:
+        if each.trouble:
+            say(f"{printable(each.tensor.name)} was not measured: {each.trouble}")
+    totals, n = _totals(results), sum(each.counted for each in results)
+    db = NONE if totals["sqnr_db"] is None else f"{totals['sqnr_db']:.2f}"
     say(
-        f"{results[0][1].spec.title if results else 'nothing'}: {totals['params']:,} values, "
-        f"{totals['original_bytes']:,} -> {totals['bytes']:,} bytes, SQNR {totals['sqnr_db']:.2f} dB (exact)"
+        f"{spec.title if results else 'nothing'}: {n:,} weight{'s' if n != 1 else ''}, {totals['params']:,} values, "
+        f"{totals['original_bytes']:,} -> {totals['bytes']:,} bytes, SQNR {db} dB (exact)"
     )
+
+
+def _texts(a: Analysis | None, shown: list[Metric]) -> list[str]:
+    """The figures of a row; a dash for each that there is none of."""
+    return [NONE if a is None or math.isnan(metric.read(a.metrics)) else metric.text(a.metrics) for metric in shown]

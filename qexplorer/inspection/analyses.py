@@ -13,6 +13,7 @@ from qexplorer.progress import Progress, Steps, within
 from qexplorer.quant import Analysis, QuantSpec, analyze
 from qexplorer.quant.analysis import analyze_sketch, for_all, unsketched
 from qexplorer.quant.error_sums import WORTH_LOADING
+from qexplorer.quant.flags import Flags, flags_of
 from qexplorer.quant.sketch import Sketch, sketch
 from qexplorer.quant.subsample import thin
 from qexplorer.quant.tensor_source import Values
@@ -51,6 +52,8 @@ class Analyses:
         self._analyses: Recent[tuple[str, QuantSpec], Analysis] = Recent(ANALYSES_BYTES, weight)
         self.thumbnails: dict[str, Thumbnail] = {}
         """Those of the tensors that were measured, by name."""
+        self.flags: dict[str, Flags] = {}
+        """Those of the tensors that were looked at, by name."""
         self._figures: Recent[QuantSpec, dict[str, LayerFigures]] = Recent(SPECS)
 
     def known(self, name: str, spec: QuantSpec) -> Analysis | None:
@@ -128,6 +131,7 @@ class Analyses:
     def forget(self) -> None:
         """Measure again what is asked for next, whatever was found of it."""
         self.thumbnails.clear()
+        self.flags.clear()
         self._figures.clear()
 
     def measure(self, name: str, specs: Sequence[QuantSpec], *, whole: QuantSpec | None = None) -> Steps[Measured]:
@@ -137,12 +141,18 @@ class Analyses:
         """
         part = 1 / (len(specs) + 1)
         values = yield from self.values(name, keep=False)
-        multiset = yield from within(sketch(values), 0.0, part)
+        multiset = yield from within(self._inspected(name, values), 0.0, part)
         found: dict[QuantSpec, LayerFigures] = {}
         for i, spec in enumerate(specs, 1):
             steps = self._measure_under(name, spec, values, multiset, whole=spec == whole)
             found[spec] = yield from within(steps, i * part, (i + 1) * part)
         return thumbnail_of(multiset), found
+
+    def _inspected(self, name: str, values: Values) -> Steps[Sketch]:
+        """The sketch of a tensor, which tells its flags; these are known where there can be no sketch, too."""
+        whole = (yield from sketch(values)) if values.dtype.itemsize <= 4 else None
+        self.flags[name] = yield from flags_of(values, whole)
+        return whole or (yield from sketch(values))
 
     def _measure_under(
         self, name: str, spec: QuantSpec, values: Values, multiset: Sketch, *, whole: bool

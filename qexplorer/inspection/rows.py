@@ -6,8 +6,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from qexplorer.quant.arrays import Counts
+from qexplorer.quant.flags import NO_FLAGS, Flags
 from qexplorer.quant.metrics import ErrorSums, Metrics, sqnr_db
 from qexplorer.quant.sketch import Sketch
+from qexplorer.weights.roles import Role
 
 BINS = 48
 """Bins of a thumbnail."""
@@ -44,6 +46,7 @@ class LayerRow:
 
     `share` is its part of the checkpoint's bytes, 0 where it is `tied_to` another that is counted already. `trouble`
     is empty, or says why there are no figures at all: what cannot be read, or holds no finite floating-point value.
+    `flags` are those of its values, as far as they were looked at.
     """
 
     name: str
@@ -56,16 +59,28 @@ class LayerRow:
     histogram: Counts
     lo: float
     hi: float
+    role: Role
+    flags: Flags = NO_FLAGS
     tied_to: str = ""
     trouble: str = ""
+
+    @property
+    def counted(self) -> bool:
+        """Whether totals are over it."""
+        return self.role.weighs and not self.tied_to
+
+    @property
+    def first(self) -> bool:
+        """Whether something is so odd that it comes before all that is ranked."""
+        return self.flags.broken or (self.role.weighs and bool({"zero", "constant"} & set(self.flags.names)))
 
 
 @dataclass(frozen=True)
 class Totals:
-    """All tensors so far under one spec; tied ones are counted once.
+    """All weights so far under one spec; tied ones are counted once, and what is no weight not at all.
 
-    `bytes` is what they take: quantized where the spec serves, else as stored. `done` tensors were looked at, of them
-    `quantized` are; x2 and e2 are Σx² and Σe² over those.
+    `bytes` is what they take: quantized where the spec serves, else as stored. `done` tensors were looked at, of whose
+    weights so many are `quantized`; x2 and e2 are Σx² and Σe² over those.
     """
 
     n: int = 0
@@ -82,17 +97,17 @@ class Totals:
 
     @property
     def sqnr_db(self) -> float:
-        """The SQNR of all tensors together in dB: 10·log₁₀(Σx²/Σe²); NaN before the first one is quantized."""
-        return sqnr_db(self.x2, self.e2) if self.quantized else math.nan
+        """The SQNR of all weights together in dB: 10·log₁₀(Σx²/Σe²); NaN while there is no signal."""
+        return sqnr_db(self.x2, self.e2) if self.x2 > 0 else math.nan
 
     def error_share(self, row: LayerRow, figures: LayerFigures) -> float:
         """The tensor's part of Σe²; NaN where it has none of its own, or there is no error to share."""
-        own = not row.tied_to and 0 < self.e2 < math.inf
+        own = row.counted and 0 < self.e2 < math.inf
         return figures.sums.e2 / self.e2 if own else math.nan
 
     def plus(self, row: LayerRow, figures: LayerFigures) -> "Totals":
         """These and one more tensor."""
-        if row.tied_to:
+        if not row.counted:
             return replace(self, done=self.done + 1)
         if math.isnan(figures.sums.e2):
             return replace(self, n=self.n + row.n, bytes=self.bytes + row.original_bytes, done=self.done + 1)

@@ -10,6 +10,7 @@ from qexplorer.inspection.analyses import Analyses
 from qexplorer.inspection.rows import EMPTY, LayerFigures, LayerRow, Thumbnail, Totals
 from qexplorer.progress import Progress, Steps, mapped
 from qexplorer.quant import QuantSpec
+from qexplorer.quant.flags import NO_FLAGS
 from qexplorer.weights import TensorInfo
 
 
@@ -85,7 +86,8 @@ class Scan:
         """Measure a tensor, unless it is known. What goes wrong with it is said in its row."""
         first = self._by_name.get(tensor.tied_to) if tensor.tied_to else None
         if first is not None:
-            return replace(first, name=tensor.name, share=0.0, tied_to=tensor.tied_to)
+            role = self.checkpoint.roles[tensor.name]
+            return replace(first, name=tensor.name, role=role, share=0.0, tied_to=tensor.tied_to)
         refusal = _refusal(tensor)
         if refusal:
             return self._describe(tensor, {}, EMPTY, refusal)
@@ -124,6 +126,8 @@ class Scan:
             histogram=picture.counts,
             lo=picture.lo,
             hi=picture.hi,
+            role=self.checkpoint.roles[tensor.name],
+            flags=self._analyses.flags.get(tensor.name, NO_FLAGS),
             tied_to=tensor.tied_to,
             trouble=trouble,
         )

@@ -31,13 +31,14 @@ def table(rows: Sequence[LayerRow], specs: Sequence[QuantSpec]) -> tuple[list[st
     of_specs = [f"{title}_{letter(i)}" for i in range(len(specs)) for title in COLUMNS]
     lines: list[list[str]] = []
     for row in rows:
-        cells = [printable(row.name, NAME_LIMIT), "×".join(map(str, row.shape)), row.dtype, str(row.n),
-                 str(row.original_bytes), _text(row.share)]  # fmt: skip
+        cells = [printable(row.name, NAME_LIMIT), row.role.name, " ".join(row.flags.names),
+                 "×".join(map(str, row.shape)), row.dtype, str(row.n), str(row.original_bytes),
+                 _text(row.share)]  # fmt: skip
         for total, figures in zip(totals, row.figures, strict=True):
             share = total.error_share(row, figures)
             cells += [_text(share if title == "error_share" else READ[title](figures.metrics)) for title in COLUMNS]
         lines.append([*cells, _note(row)])
-    return ["tensor", "shape", "dtype", "values", "stored_bytes", "share", *of_specs, "note"], lines
+    return ["tensor", "role", "flags", "shape", "dtype", "values", "stored_bytes", "share", *of_specs, "note"], lines
 
 
 def as_csv(rows: Sequence[LayerRow], specs: Sequence[QuantSpec], subject: str) -> str:

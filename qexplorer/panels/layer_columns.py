@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from PySide6.QtGui import QPainter
@@ -15,12 +15,14 @@ from qexplorer.inspection.scan_table import letter
 from qexplorer.quant.metrics import METRICS, Metric
 from qexplorer.text import natural, printable
 from qexplorer.widgets.cell_pictures import paint_border, paint_histogram, paint_share
+from qexplorer.widgets.filter_field import marks_of
 from qexplorer.widgets.lines import NONE, Column, Paint
 from qexplorer.widgets.theme import Theme
 
 ERROR_SHARE = "Error share"
 WRITTEN = {"dB": numbers.decibels, "%": numbers.percent, "B": numbers.size}
 """How figures of a unit are written."""
+ZEROS = "There is no signal to compare an error with: it has no SQNR."
 MENU = "A right click chooses columns."
 
 
@@ -53,9 +55,27 @@ class Layer:
 
     @property
     def notes(self) -> list[str]:
-        """Why some or all of its figures are missing."""
-        tied = f"Tied to {printable(self.row.tied_to)}: its size and its error are counted there."
-        return [note for note in (tied if self.row.tied_to else "", self.row.trouble) if note]
+        """What it is, and why some or all of its figures are missing."""
+        row = self.row
+        found = [
+            f"Role: {row.role.name}. {row.role.reason}",
+            "" if row.role.weighs else "It is no weight: ranking, totals and shares of the error leave it out.",
+            f"Its values: {row.flags.text}." if row.flags.text else "",
+            ZEROS if "zero" in row.flags.names else "",
+            f"Tied to {printable(row.tied_to)}: its size and its error are counted there." if row.tied_to else "",
+            row.trouble,
+        ]
+        return list(filter(None, found))
+
+    @property
+    def tier(self) -> int:
+        """What is odd comes first, then weights, then all else."""
+        return 0 if self.row.first else 1 if self.row.role.weighs else 2
+
+    @property
+    def marks(self) -> frozenset[str]:
+        """What a filter can ask for."""
+        return marks_of(self.row.role.name, self.row.flags, weighs=self.row.role.weighs)
 
     def error_share(self, spec: int) -> float:
         """Its part of Σe² under the spec of that number; NaN where it has none of its own."""
@@ -66,14 +86,22 @@ class Layer:
         return math.nan if self.row.tied_to else value
 
 
-def columns_of(titles: Sequence[str], current: str, fresh: Scan | None) -> tuple[Column[Layer], ...]:
+def columns_of(titles: Sequence[str], current: str, fresh: Scan | None, *, flagged: bool = False,
+               ) -> tuple[Column[Layer], ...]:  # fmt: skip
     """The columns for the specs of these titles. The `current` tensor is marked, and greyed out is what another scan
-    than the `fresh` one found.
+    than the `fresh` one found. Where some are `flagged`, that column never gives way.
     """
-    return (*_facts(current), *(c for i, t in enumerate(titles) for c in _figures(i, t, len(titles) > 1, fresh)))
+    return (
+        *_facts(current, flagged),
+        *(c for i, t in enumerate(titles) for c in _figures(i, t, len(titles) > 1, fresh)),
+    )
 
 
-def _facts(current: str) -> tuple[Column[Layer], ...]:
+def _quiet(layer: Layer) -> str:
+    return "" if layer.row.role.weighs else "muted"
+
+
+def _facts(current: str, flagged: bool) -> tuple[Column[Layer], ...]:
     def tip(layer: Layer) -> str:
         row = layer.row
         ends = "" if math.isnan(row.lo) else f"from {numbers.figure(row.lo)} to {numbers.figure(row.hi)}"
@@ -86,9 +114,18 @@ def _facts(current: str) -> tuple[Column[Layer], ...]:
     def paint_values(painter: QPainter, option: QStyleOptionViewItem, layer: Layer, theme: Theme) -> None:
         paint_histogram(painter, option, layer.row.histogram, theme)
 
-    return (
+    def flag_color(layer: Layer) -> str:
+        return "clip" if layer.row.flags.broken else "warn" if layer.row.first else "muted"
+
+    columns = (
         Column("Tensor", f"Name in the file\n{MENU}", "features.12.conv.0.1.running_mean", lambda layer: layer.shown,
                lambda layer: layer.order, right=False, tip=tip, bold=lambda layer: layer.row.name == current),
+        Column("Flags", f"What is odd about its values: NaN, infinite, all zero …\n{MENU}", "00 NaN, 00 infinite ",
+               lambda layer: layer.row.flags.text, lambda layer: -len(layer.row.flags.names), right=False, tip=tip,
+               color=flag_color, rank=0 if flagged else 10),
+        Column("Role", "What it is in the model, told by its name, type and shape. Totals and the ranking are over "
+               f"weights.\n{MENU}", "embedding ", lambda layer: layer.row.role.name,
+               lambda layer: layer.row.role.name, right=False, tip=tip, rank=4),
         Column("Shape", f"Shape\n{MENU}", "4096×11008 ", lambda layer: numbers.shape(layer.row.shape),
                lambda layer: layer.row.shape, right=False, tip=tip, rank=6),
         Column("Values", f"Number of values\n{MENU}", "409.6 M ", lambda layer: numbers.many(layer.n),
@@ -105,6 +142,7 @@ def _facts(current: str) -> tuple[Column[Layer], ...]:
                "48 bins of it ", lambda layer: "", lambda layer: layer.row.hi - layer.row.lo, right=False, tip=tip,
                paint=paint_values, rank=2, picture=True),
     )  # fmt: skip
+    return tuple(column if column.color else replace(column, color=_quiet) for column in columns)
 
 
 def _figures(spec: int, title: str, lettered: bool, fresh: Scan | None) -> tuple[Column[Layer], ...]:
@@ -119,11 +157,12 @@ def _figures(spec: int, title: str, lettered: bool, fresh: Scan | None) -> tuple
         def tip(layer: Layer) -> str:
             stale = [] if layer.scan is fresh else ["For the previous spec: scan again."]
             refusal = layer.row.figures[spec].refusal
-            return "\n".join([*stale, *(layer.notes or filter(None, [refusal])), meaning])
+            return "\n".join([*stale, *layer.notes, *([refusal] if refusal != layer.row.trouble else []), meaning])
 
         return Column(f"{letter(spec)} {name}" if lettered else name, f"{meaning}\n{title}\n{MENU}", sample, text,
                       sort, tip=tip, rank=rank, group=name,
-                      color=lambda layer: "" if layer.scan is fresh else "edge", paint=paint)  # fmt: skip
+                      color=lambda layer: _quiet(layer) if layer.scan is fresh else "edge", paint=paint,
+                      tiered=True)  # fmt: skip
 
     def of(metric: Metric) -> Column[Layer]:
         sample = "999.99 MB  " if metric.unit == "B" else f"A {metric.header} ↑"
@@ -136,7 +175,7 @@ def _figures(spec: int, title: str, lettered: bool, fresh: Scan | None) -> tuple
                       paint_border if metric is METRICS[0] else None)  # fmt: skip
 
     first, *others = (of(metric) for metric in METRICS if metric.header)
-    share = column(ERROR_SHARE, "Its share of the squared error Σe² of all tensors: large tensors and large values "
+    share = column(ERROR_SHARE, "Its share of the squared error Σe² of all weights: large tensors and large values "
                    "weigh more.", "long bar 100.00 % ", 1, lambda layer: _share(layer.error_share(spec)),
                    lambda layer: layer.own(layer.row.figures[spec].sums.e2), paint_error)  # fmt: skip
     return (first, share, *others)

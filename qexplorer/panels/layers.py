@@ -1,5 +1,6 @@
 """Layers: what one or more specs do to every tensor of the file, and which tensors are hurt most."""
 
+import math
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,9 +18,11 @@ from qexplorer.state.layer_scan import MOST
 from qexplorer.state.runner import Done, Failed
 from qexplorer.text import printable
 from qexplorer.weights import Checkpoint
+from qexplorer.weights.roles import WEIGHTS
 from qexplorer.widgets.controls import Button, caption
 from qexplorer.widgets.filter_field import NO_MATCH, FilterField, fitting
 from qexplorer.widgets.growing_table import GrowingTable
+from qexplorer.widgets.lines import NONE
 from qexplorer.widgets.messages import Placeholder
 from qexplorer.widgets.save_dialog import ask_where
 from qexplorer.widgets.spec_rows import SpecLine, SpecRows
@@ -49,9 +52,12 @@ class LayersPanel(Panel):
         super().__init__(parts, parent)
         self.layers, self._taken, self._in_sight = parts.layers, 0, True
         self._specs: tuple[QuantSpec, ...] = ()
-        self._marks: tuple[tuple[QuantSpec, ...], str, Scan | None] = ((), "", None)
+        self._marks: tuple[tuple[QuantSpec, ...], str, Scan | None, bool] = ((), "", None, False)
         self.specs = SpecRows()
-        self.table = GrowingTable[Layer]("Layers", columns_of((), "", None), lambda layer: layer.row.name, LEAST)
+        self._flagged = False
+        self.table = GrowingTable[Layer](
+            "Layers", columns_of((), "", None), lambda layer: layer.row.name, LEAST, tier=lambda layer: layer.tier
+        )
         self._add_controls()
         self.body.addWidget(self.specs)
         self.body.addLayout(self._controls())
@@ -136,7 +142,7 @@ class LayersPanel(Panel):
     # -- what follows from the scan
 
     def _on_restarted(self) -> None:
-        scan, self._taken = self.layers.scan, 0
+        scan, self._taken, self._flagged = self.layers.scan, 0, False
         if scan is not None:
             self.banner.clear()
         if scan is None or len(scan.specs) != len(self._specs):  # no line has figures of so many specs
@@ -151,10 +157,13 @@ class LayersPanel(Panel):
     def _show_columns(self) -> None:
         """Grey out what is not of the specs that are chosen, and mark the tensor that the other panels show."""
         fresh = None if self.layers.outdated else self.layers.scan
-        marks = (self._specs, self.parts.store.state.tensor, fresh)
-        if marks != self._marks:
-            self._marks = marks
-            self.table.show_columns(columns_of([title_of(spec) for spec in self._specs], *marks[1:]))
+        tensor, flagged = self.parts.store.state.tensor, self._flagged
+        before, self._marks = self._marks, (self._specs, tensor, fresh, flagged)
+        if before != self._marks:
+            titles = [title_of(spec) for spec in self._specs]
+            self.table.show_columns(columns_of(titles, tensor, fresh, flagged=flagged))
+        if before[-1] != flagged:
+            self.table.show_widths()
 
     def _on_grew(self) -> None:
         scan = self.layers.scan
@@ -162,6 +171,7 @@ class LayersPanel(Panel):
             return
         rows = scan.new_rows(self._taken)
         self._taken += len(rows)
+        self._flagged = self._flagged or any(row.first for row in rows)
         self.table.put([Layer(row, scan) for row in rows])
         self.table.viewport().update()  # their shares of the whole have changed
         if not self.layers.running:
@@ -215,11 +225,13 @@ class LayersPanel(Panel):
         checkpoint = self.parts.preview.checkpoint
         if totals is None or checkpoint is None or not totals.done:
             return "", "", "", ""
+        there = sum(checkpoint.by_role[role].tensors for role in WEIGHTS if role in checkpoint.by_role)
+        measured = not math.isnan(totals.sqnr_db)
         return (
             size(totals.bytes),
-            f"{totals.bits_per_weight:.2f} bits",
-            f"{decibels(totals.sqnr_db)} dB" if totals.quantized else "–",
-            f"{count(totals.quantized)} of {count(len(checkpoint.tensors))} tensors",
+            f"{totals.bits_per_weight:.2f} bits" if totals.n else NONE,
+            f"{decibels(totals.sqnr_db)} dB" if measured else NONE,
+            f"{count(totals.quantized)} of {count(there)} weights",
         )
 
     def _show_progress(self) -> None:
@@ -271,7 +283,7 @@ class LayersPanel(Panel):
         self.parts.store.update(tensor=layer.row.name)
 
     def _on_filter(self, text: str) -> None:
-        self.table.show_fitting(fitting(text, first_sqnr))
+        self.table.show_fitting(fitting(text, first_sqnr, lambda layer: layer.marks))
 
     def _on_export(self) -> None:
         ask_where(self, "Export the layers", {"Comma-separated values (*.csv)": "csv"}, self.save)

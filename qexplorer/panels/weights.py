@@ -5,7 +5,7 @@ from typing import ClassVar
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QStackedLayout, QWidget
 
-from qexplorer.numbers import many, size
+from qexplorer.numbers import count, many, size
 from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.state.app_state import AppState
 from qexplorer.state.runner import Failed
@@ -61,6 +61,7 @@ class WeightsPanel(Panel):
         parts.preview.opened.connect(self.show_checkpoint)
         parts.preview.refused.connect(self.show_refused)
         parts.layers.measured.connect(self._tree.tensors.show_sqnr)
+        parts.layers.flagged.connect(self._tree.tensors.show_flags)
         parts.layers.cleared.connect(self._tree.tensors.clear_sqnr)
         parts.store.changed.connect(self._on_changed)
         parts.themes.changed.connect(self._tree.show_theme)
@@ -79,8 +80,11 @@ class WeightsPanel(Panel):
         """Show the tensors of an opened file."""
         self.banner.clear()
         self._tree.show_tensors(
-            TensorRow(t.name, printable(t.name), t.shape, t.dtype, t.n, t.unsupported) for t in checkpoint.tensors
-        )
+            TensorRow(t.name, printable(t.name), t.shape, t.dtype, t.n, t.unsupported, role.name, role.reason,
+                      role.weighs)
+            for t in checkpoint.tensors
+            for role in [checkpoint.roles[t.name]]
+        )  # fmt: skip
         self._stack.setCurrentWidget(self._tree)
         self._tree.show_chosen(self.parts.store.state.tensor)
         if self.focusWidget() is None or not self._filter.text():
@@ -109,7 +113,11 @@ class WeightsPanel(Panel):
             return
         n, left = len(checkpoint.tensors), self._tree.filter.tensors_left
         tensors = f"{left:,} of {n:,} tensors" if left < n else f"{n:,} tensors" if n != 1 else "1 tensor"
-        self._totals.setText(f"{tensors} · {many(checkpoint.n)} values · {size(checkpoint.nbytes)}")
+        self._totals.setText(f"{tensors} · {many(checkpoint.parameters)} parameters · {size(checkpoint.nbytes)}")
+        roles = sorted(checkpoint.by_role.items(), key=lambda each: -each[1].values)
+        self._totals.setToolTip(
+            "\n".join(f"{role}: {count(n.values)} values in {count(n.tensors)} tensors" for role, n in roles)
+        )
 
     def _on_matches(self) -> None:
         """Say so where nothing matches, whether the filter or the figures that it compares have changed."""

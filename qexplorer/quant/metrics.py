@@ -39,7 +39,8 @@ class Metrics:
     `mse`, `rmse`, `mae` and `max_abs_error` are in the tensor's own unit (squared for `mse`), `sqnr_db` in decibels
     (infinite without error), `relative_rmse` = ‖e‖/‖x‖, `clipped_fraction` the share of values beyond the codes
     before clamping, `original_sparsity` and `sparsity` the share of zeros before and after; all of these are NaN where
-    no value is finite. `code_utilization` is the share of codes in use,
+    no value is finite; `sqnr_db`, `cosine` and `relative_rmse` also where none of them is other than zero.
+    `code_utilization` is the share of codes in use,
     `code_entropy_bits` = −Σ p·log₂ p of the codes, `bytes` the quantized size with scales and zero points,
     `original_bytes` the size as stored.
     """
@@ -135,26 +136,25 @@ def sqnr_db(x2: float, e2: float) -> float:
 
 
 def channels_db(x2: Doubles, e2: Doubles) -> Doubles:
-    """`sqnr_db` of many channels, `[C]`."""
+    """`sqnr_db` of many channels, `[C]`; NaN where a channel has no signal to compare its error with."""
     with np.errstate(divide="ignore", invalid="ignore"):
         found = 10 * np.log10(x2 / e2)
-    found[(x2 <= 0) | ~np.isfinite(e2)] = -np.inf
+    found[~np.isfinite(e2)] = -np.inf
     found[e2 == 0] = np.inf
+    found[x2 <= 0] = np.nan
     return found
 
 
 def cosine(sums: ErrorSums) -> float:
-    """Σxy/(‖x‖·‖y‖); 1 where both are zero, 0 where one is zero or infinite."""
+    """Σxy/(‖x‖·‖y‖); 0 where one is zero or infinite."""
     if sums.x2 == 0 or sums.y2 == 0:
-        return 1.0 if sums.x2 == sums.y2 else 0.0
+        return 0.0
     return sums.xy / math.sqrt(sums.x2 * sums.y2) if math.isfinite(sums.y2) else 0.0
 
 
 def relative_rmse(sums: ErrorSums) -> float:
-    """‖e‖/‖x‖; 0 without error, infinite where there is nothing but error."""
-    if sums.e2 == 0:
-        return 0.0
-    return math.sqrt(sums.e2 / sums.x2) if sums.x2 else math.inf
+    """‖e‖/‖x‖ of what is not zero throughout."""
+    return math.sqrt(sums.e2 / sums.x2)
 
 
 def entropy_bits(counts: Counts) -> float:
@@ -169,6 +169,7 @@ def summarize(
 ) -> Metrics:
     """The metrics of a tensor of `size` values; `quantized_bits` counts values, scales and zero points."""
     n = sums.n or math.nan
+    signal = sums.x2 > 0  # without one no error is small or large
     return Metrics(
         n=size,
         nonfinite=size - sums.n,
@@ -176,9 +177,9 @@ def summarize(
         rmse=math.sqrt(sums.e2 / n),
         mae=sums.e1 / n,
         max_abs_error=sums.e_max,
-        sqnr_db=sqnr_db(sums.x2, sums.e2) if sums.n else math.nan,
-        cosine=cosine(sums) if sums.n else math.nan,
-        relative_rmse=relative_rmse(sums) if sums.n else math.nan,
+        sqnr_db=sqnr_db(sums.x2, sums.e2) if signal else math.nan,
+        cosine=cosine(sums) if signal else math.nan,
+        relative_rmse=relative_rmse(sums) if signal else math.nan,
         clipped_fraction=sums.clipped / n,
         original_sparsity=sums.x_zeros / n,
         sparsity=sums.y_zeros / n,

@@ -69,8 +69,8 @@ def narrowed(raw: AnyArray) -> AnyArray:
     if raw.dtype.itemsize <= 4:
         return raw
     if np.any(np.isfinite(raw) & (np.abs(raw) > LARGEST)):
-        raise UserError(f"The tensor holds {raw.dtype} values that float32 cannot.", "Convert them first.",
-                        field="tensor")  # fmt: skip
+        raise UserError(f"The tensor holds {raw.dtype} values beyond ±3.4e38, which float32 cannot hold.",
+                        "Keep it as it is stored, or save it scaled down.", field="tensor")  # fmt: skip
     return raw.astype(np.float32)
 
 

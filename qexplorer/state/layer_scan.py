@@ -40,6 +40,7 @@ class LayerScan(QObject):
     failed = Signal(object)  # Failed: a bug, for what is wrong with a tensor is said in its row
     saved = Signal(object)  # Done | Failed
     measured = Signal(str, float)  # tensor name, its SQNR in dB under the spec in use
+    flagged = Signal(str, object)  # tensor name, its Flags
     cleared = Signal()  # the SQNRs are no longer those of the spec in use
 
     def __init__(self, store: Store, preview: Preview, runner: Runner, parent: QObject | None = None) -> None:
@@ -189,6 +190,7 @@ class LayerScan(QObject):
         at, rows = scan.specs.index(spec), scan.new_rows(self._told)
         self._told += len(rows)
         for row in rows:
+            self.flagged.emit(row.name, row.flags)
             if row.n > 1 and not row.trouble and not row.figures[at].refusal:
                 self.measured.emit(row.name, row.figures[at].metrics.sqnr_db)
 

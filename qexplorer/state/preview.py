@@ -148,7 +148,7 @@ class Preview(QObject):
         checkpoint: Checkpoint = outcome.result
         self._opened, self.analyses, self.analysis = path, Analyses(checkpoint, self._cache), None
         known = state.tensor in checkpoint.by_name
-        tensor = state.tensor if known else _most_telling(checkpoint.tensors)
+        tensor = state.tensor if known else _most_telling(checkpoint)
         self.opened.emit(checkpoint)
         if path != state.path:
             self._store.update(path=path, tensor=tensor)
@@ -163,8 +163,11 @@ def worth_scanning(tensor: TensorInfo) -> bool:
     return not tensor.unsupported and tensor.n > 1 and tensor.dtype.startswith(("float", "bfloat"))
 
 
-def _most_telling(tensors: tuple[TensorInfo, ...]) -> str:
-    """The tensor that a newcomer should see first: the median one by size of those that are worth a scan."""
+def _most_telling(checkpoint: Checkpoint) -> str:
+    """The tensor that a newcomer should see first: the median one by size of the weights that are worth a scan, or of
+    whatever else there is.
+    """
+    tensors = [t for t in checkpoint.tensors if checkpoint.roles[t.name].weighs] or checkpoint.tensors
     worth = [(t.n, i) for i, t in enumerate(tensors) if worth_scanning(t)]
     matrices = [(n, i) for n, i in worth if n >= 4096 and len(tensors[i].shape) > 1]
     candidates = sorted(matrices or worth)

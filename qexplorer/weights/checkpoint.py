@@ -19,6 +19,7 @@ from qexplorer.quant.tensor_source import Values, require_floating
 from qexplorer.text import first_few, printable
 from qexplorer.weights.dtypes import DTYPES
 from qexplorer.weights.kinds import Guess, guess_kind
+from qexplorer.weights.roles import PARAMETERS, Role, role_of
 
 BLOCK_BYTES = 64 << 20
 """The most bytes that are held at once while a tensor is read in blocks."""
@@ -57,6 +58,19 @@ class TensorInfo:
     def n(self) -> int:
         """How many values it has."""
         return math.prod(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """So many tensors, their values, and their bytes in the file."""
+
+    tensors: int = 0
+    values: int = 0
+    bytes: int = 0
+
+    def plus(self, tensor: TensorInfo) -> "Amount":
+        """This and one more tensor."""
+        return Amount(self.tensors + 1, self.values + tensor.n, self.bytes + tensor.nbytes)
 
 
 @dataclass(frozen=True)
@@ -132,8 +146,28 @@ class Checkpoint(ABC):
         raise UserError(f"{printable(self.path.name)} has no tensor “{printable(name)}”.", remedy, field="tensor")
 
     @cached_property
+    def roles(self) -> dict[str, Role]:
+        """What each tensor is in its model, by its name."""
+        return {t.name: role_of(t.name, t.dtype, t.shape, self.by_name) for t in self.tensors}
+
+    @cached_property
+    def by_role(self) -> dict[str, "Amount"]:
+        """How much there is of each role that occurs; tied tensors are counted once."""
+        found: dict[str, Amount] = {}
+        for t in self.tensors:
+            if not t.tied_to:
+                role = self.roles[t.name].name
+                found[role] = found.get(role, Amount()).plus(t)
+        return found
+
+    @property
+    def parameters(self) -> int:
+        """How many values the model learns; tied tensors are counted once."""
+        return sum(self.by_role[role].values for role in PARAMETERS if role in self.by_role)
+
+    @cached_property
     def n(self) -> int:
-        """The number of parameters; tied tensors are counted once."""
+        """The number of values; tied tensors are counted once."""
         return sum(t.n for t in self.tensors if not t.tied_to)
 
     @cached_property

@@ -1,5 +1,7 @@
 """The error, dequantized − original: a histogram with ±S/2 marked, and SQNR channel by channel."""
 
+import math
+
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPointF, Qt
@@ -106,7 +108,7 @@ class ChannelPlot(Plot):
         self.mean.label.setColor(theme.color("text"))
 
     def show_analysis(self, analysis: Analysis | None) -> None:
-        """Draw a result; a channel without error has no bar but reaches the top."""
+        """Draw a result; a channel without error reaches the top, one of zeros has no bar."""
         self._sqnr = np.zeros(0) if analysis is None else analysis.channel_sqnr_db
         if not self._sqnr.size or analysis is None:
             self.bars.setData([0, 1], [0])
@@ -116,7 +118,7 @@ class ChannelPlot(Plot):
         self.menu.data = PlotData(about(analysis), columns)
         finite = self._sqnr[np.isfinite(self._sqnr)]
         top = float(finite.max(initial=1.0)) * 1.15
-        heights = np.clip(np.nan_to_num(self._sqnr, posinf=top, neginf=0.0), 0.0, top)
+        heights = np.clip(np.nan_to_num(self._sqnr, nan=0.0, posinf=top, neginf=0.0), 0.0, top)
         self.bars.setData(np.arange(len(heights) + 1) - 0.5, heights)
         mean = analysis.metrics.sqnr_db
         self.mean.setVisible(bool(np.isfinite(mean)))
@@ -124,9 +126,12 @@ class ChannelPlot(Plot):
         home = (-0.5, len(heights) - 0.5, 0.0, nice(top))
         if home != self.home:
             self.show_home(*home)
-        worst = int(np.argmin(self._sqnr))
+        worst = int(np.argmin(np.nan_to_num(self._sqnr, nan=np.inf, posinf=np.inf)))
         self.setAccessibleDescription(f"{len(heights)} channels; the worst is {worst}, {figure(self._sqnr[worst])} dB.")
 
     def reading(self, at: QPointF) -> str:
         channel = round(self.getViewBox().mapSceneToView(at).x())
-        return f"channel {channel}: {figure(float(self._sqnr[channel]))} dB" if 0 <= channel < len(self._sqnr) else ""
+        if not 0 <= channel < len(self._sqnr):
+            return ""
+        db = float(self._sqnr[channel])
+        return f"channel {channel}: " + ("all its values are zero" if math.isnan(db) else f"{figure(db)} dB")

@@ -26,8 +26,9 @@ class GrowingTable(Table[T]):
     """
 
     def __init__(self, name: str, columns: Sequence[Column[T]], key: Callable[[T], Hashable], least: str,
-                 parent: QWidget | None = None) -> None:  # fmt: skip
-        super().__init__(name, columns, key, parent, filtered=True, copy_selected=True, height=7, margin=3)
+                 parent: QWidget | None = None, *, tier: Callable[[T], int] | None = None) -> None:  # fmt: skip
+        super().__init__(name, columns, key, parent, tier=tier, filtered=True, copy_selected=True, height=7,
+                         margin=3)  # fmt: skip
         self._least = least
         self._asked: dict[str, bool] = {}
         self.setSelectionMode(self.SelectionMode.ExtendedSelection)

@@ -32,7 +32,7 @@ class Column(Generic[T]):
     `across`, it stands in place of all columns from this one on. `color` names a colour of the theme, "" for the usual
     one. `paint` draws over the text, `indent` pixels beside which are its own. `rank` says which columns give way where
     there is no room for all: those of rank 0 never do. Columns of one `group` are shown and hidden together. A
-    `picture` has nothing to copy.
+    `picture` has nothing to copy. Where it is `tiered`, lines of a lower tier come first in either order.
     """
 
     title: str
@@ -51,17 +51,20 @@ class Column(Generic[T]):
     rank: int = 0
     group: str = ""
     picture: bool = False
+    tiered: bool = False
 
 
 class Lines(QAbstractTableModel, Generic[T]):
     """Lines under columns, in the order they were given in or in that of a column; `key` tells lines apart.
 
-    `enabled` says which lines can be selected.
+    `enabled` says which lines can be selected; `tier` is that of a line, for columns that are tiered.
     """
 
     def __init__(self, columns: Sequence[Column[T]], key: Callable[[T], Hashable], parent: QObject | None = None, *,
-                 enabled: Callable[[T], bool] | None = None) -> None:  # fmt: skip
+                 enabled: Callable[[T], bool] | None = None, tier: Callable[[T], int] | None = None,
+                 ) -> None:  # fmt: skip
         super().__init__(parent)
+        self._tier = tier
         self.columns = tuple(columns)
         self.theme = LIGHT
         self.key = key
@@ -155,10 +158,17 @@ class Lines(QAbstractTableModel, Generic[T]):
     def _in_order(self) -> list[int]:
         """The lines' places in the order they were given in, as they follow on screen."""
         column, descending = self._sorted
-        sort = self.columns[column].sort if 0 <= column < len(self.columns) else None
-        if sort is None:
+        chosen = self.columns[column] if 0 <= column < len(self.columns) else None
+        if chosen is None or chosen.sort is None:
             return list(range(len(self._lines)))
-        values = [sort(line) for line in self._lines]
+        order = self._by(list(map(chosen.sort, self._lines)), descending=descending)
+        if chosen.tiered and self._tier is not None:
+            tiers = [self._tier(line) for line in self._lines]
+            order.sort(key=tiers.__getitem__)
+        return order
+
+    @staticmethod
+    def _by(values: list[Any], *, descending: bool) -> list[int]:
         if all(isinstance(value, float | int | None) for value in values):
             figures = np.array(values, np.float64)  # where None is NaN, which stays last
             return np.argsort(-figures if descending else figures, kind="stable").tolist()

@@ -13,6 +13,7 @@ from qexplorer.quant.analysis import Analysis
 from qexplorer.quant.metrics import METRICS, Metric
 from qexplorer.widgets.bands import band_of
 from qexplorer.widgets.controls import caption
+from qexplorer.widgets.lines import NONE
 from qexplorer.widgets.theme import scaled
 
 SOURCES = {"sketch": "sketch", "sampled": "sample"}
@@ -80,8 +81,9 @@ WRITTEN: Mapping[str, Callable[[Analysis], str]] = {
 
 
 def _line(metric: Metric) -> Line:
-    write = percent if metric.unit == "%" else figure
-    return Line(metric.title, WRITTEN.get(metric.key) or (lambda a: write(metric.read(a.metrics))), metric.help,
+    plain = percent if metric.unit == "%" else figure
+    write = WRITTEN.get(metric.key) or (lambda a: plain(metric.read(a.metrics)))
+    return Line(metric.title, lambda a: NONE if math.isnan(metric.read(a.metrics)) else write(a), metric.help,
                 metric.key)  # fmt: skip
 
 
@@ -110,12 +112,19 @@ def sqnr_bound(a: Analysis) -> str:
     return f"± {figure(max(high - db, db - low, 0.001), 2)} dB" if math.isfinite(low) else f"≤ {high:.1f} dB"
 
 
+def _nothing(a: Analysis) -> str:
+    """Why there is no SQNR."""
+    return (
+        "all values are zero: nothing to measure" if a.metrics.nonfinite < a.metrics.n else "no finite value to measure"
+    )
+
+
 class MetricsList(QWidget):
     """Value in: an `Analysis`. It keeps its lines and changes only their figures."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._sqnr = QLabel("–")
+        self._sqnr = QLabel(NONE)
         self._sqnr.setFont(scaled(2.2, bold=True))
         self._sqnr.setAccessibleName("SQNR in decibels")
         self._sqnr.setToolTip(METRICS[0].help)
@@ -164,7 +173,7 @@ class MetricsList(QWidget):
         self._values[-1].setVisible(bool(bad))
         self._bad_label.setVisible(bool(bad))
         if analysis is None:
-            self._sqnr.setText("–")
+            self._sqnr.setText(NONE)
             self._band.setText("Not measured" if len(why_not) > 24 else why_not)
             self._band.setToolTip(why_not)
             for value in self._values:
@@ -172,8 +181,8 @@ class MetricsList(QWidget):
             return
         sqnr = analysis.metrics.sqnr_db
         known = not math.isnan(sqnr)
-        self._sqnr.setText(decibels(sqnr) if known else "–")
-        word, reach = (band_of(sqnr).word, band_of(sqnr).reach) if known else ("no finite value to measure", "")
+        self._sqnr.setText(decibels(sqnr) if known else NONE)
+        word, reach = (band_of(sqnr).word, band_of(sqnr).reach) if known else (_nothing(analysis), "")
         rough = {"sketch": f" · {sqnr_bound(analysis)}", "sampled": " · of a sample"}
         self._band.setText(word + rough.get(analysis.coverage, reach))
         for line, value in zip((*LINES, NONFINITE), self._values, strict=True):

@@ -10,10 +10,10 @@ from qexplorer.widgets.controls import GlyphButton, caption
 from qexplorer.widgets.elided import Elided
 from qexplorer.widgets.theme import scaled
 
-FIGURES = ("Size of all tensors: quantized where the spec serves, else as stored; tied ones counted once",
-           "Bits per value over all tensors, scales and zero points included",
-           "SQNR of all tensors together, 10·log₁₀(Σx²/Σe²): large values weigh more",
-           "Tensors that are quantized, of all in the file; the others stay as they are stored")  # fmt: skip
+FIGURES = ("Size of all weights: quantized where the spec serves, else as stored; tied ones counted once",
+           "Bits per value over all weights, scales and zero points included",
+           "SQNR of all weights together, 10·log₁₀(Σx²/Σe²): large values weigh more",
+           "Weights that are quantized, of all in the file; the others stay as they are stored")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -50,13 +50,14 @@ class Table(QTableView, Generic[T]):
 
     def __init__(self, name: str, columns: Sequence[Column[T]], key: Callable[[T], Hashable],
                  parent: QWidget | None = None, *, enabled: Callable[[T], bool] | None = None,
+                 tier: Callable[[T], int] | None = None,
                  starts: Callable[[T], bool] = lambda line: False, filtered: bool = False, one_click: bool = False,
                  copy_selected: bool = False, height: int = 9, slack: int = 12, margin: int = 0) -> None:  # fmt: skip
         """Rows are `height` pixels higher than their text, columns `slack` wider than their samples, and text stands
         `margin` farther from the edges than Qt would put it.
         """
         super().__init__(parent)
-        self.lines = Lines(columns, key, self, enabled=enabled)
+        self.lines = Lines(columns, key, self, enabled=enabled, tier=tier)
         self.filter = LineFilter(self.lines) if filtered else None
         self.starts = starts
         self.margin, self._slack, self._copy_selected = margin, slack, copy_selected

@@ -10,19 +10,24 @@ from PySide6.QtCore import QAbstractItemModel, QModelIndex, QSortFilterProxyMode
 from PySide6.QtWidgets import QWidget
 
 from qexplorer import numbers
+from qexplorer.quant.flags import NO_FLAGS, Flags
 from qexplorer.text import natural, plain
-from qexplorer.widgets.filter_field import fitting
+from qexplorer.widgets.filter_field import fitting, marks_of
 from qexplorer.widgets.views import RIGHT, Index
 
 COLUMNS = ("Tensor", "Shape", "Type", "Values", "SQNR")
 HELPS = ("Name in the file", "Shape", "Stored type", "Number of values", "SQNR in dB under the current scheme")
 NAME, SHAPE, TYPE, VALUES, SQNR = range(5)
 SORT = Qt.ItemDataRole.UserRole
+WEIGHS, MARK = SORT + 1, SORT + 2
+"""Whether it is a weight, or has one; and what spoils its figure."""
 
 
 @dataclass(frozen=True)
 class TensorRow:
-    """What the tree shows of a tensor; `shown` is its name made safe for the screen, `note` why it cannot be read."""
+    """What the tree shows of a tensor; `shown` is its name made safe for the screen, `note` why it cannot be read. Its
+    `role` comes with the `reason` for it; those that do not `weigh` stand back.
+    """
 
     name: str
     shown: str
@@ -30,6 +35,9 @@ class TensorRow:
     dtype: str
     n: int
     note: str = ""
+    role: str = "weight"
+    reason: str = ""
+    weighs: bool = True
 
 
 @dataclass(eq=False)
@@ -55,12 +63,14 @@ class TensorModel(QAbstractItemModel):
         self._root = _Node("", None, folded=False)
         self._leaves: dict[str, _Node] = {}
         self._sqnr: dict[str, float] = {}
+        self._flags: dict[str, Flags] = {}
         self.rows: list[TensorRow] = []
 
     def show_tensors(self, rows: Iterable[TensorRow]) -> None:
         """Show other tensors."""
         self.beginResetModel()
         self._sqnr.clear()
+        self._flags.clear()
         self._leaves.clear()
         self._root, self.rows = _Node("", None, folded=False), list(rows)
         groups: dict[str, _Node] = {}
@@ -80,6 +90,20 @@ class TensorModel(QAbstractItemModel):
         if name in self._leaves:
             self._sqnr[name] = db
             self._changed(name)
+
+    def show_flags(self, name: str, flags: Flags) -> None:
+        """Mark a tensor whose values are odd."""
+        if name in self._leaves and flags.names:
+            self._flags[name] = flags
+            self._changed(name)
+
+    def flags_of(self, name: str) -> Flags:
+        """What is known to be odd about a tensor."""
+        return self._flags.get(name, NO_FLAGS)
+
+    def marks_of(self, row: TensorRow) -> frozenset[str]:
+        """What a filter can ask for."""
+        return marks_of(row.role, self.flags_of(row.name), weighs=row.weighs)
 
     def _changed(self, name: str) -> None:
         index = self.index_of(name).siblingAtColumn(SQNR)
@@ -144,15 +168,29 @@ class TensorModel(QAbstractItemModel):
             return self.key(node, index.column())
         if role == Qt.ItemDataRole.ToolTipRole and node.row:
             row = node.row
-            note = f"\n{row.note}" if row.note else ""
-            return plain(f"{row.shown}\n{numbers.tensor(row.shape, row.dtype, row.n)}{note}")
+            what = f"Role: {row.role}. {row.reason}" if row.reason else ""
+            notes = (row.note, what, self.flags_of(row.name).text)
+            lines = (row.shown, numbers.tensor(row.shape, row.dtype, row.n), *notes)
+            return plain("\n".join(filter(None, lines)))
+        if role == WEIGHS:
+            return any(row.weighs for row in _rows(node))
+        if role == MARK:
+            return self._mark(node)
         if role == Qt.ItemDataRole.TextAlignmentRole and index.column() == VALUES:
             return RIGHT
         return None
 
+    def _mark(self, node: _Node) -> str:
+        """What spoils the figure of a tensor, or of one of a layer's: NaN anywhere, zeros where they should weigh."""
+        for row in _rows(node):
+            flags = self._flags.get(row.name)
+            if flags is not None and (flags.broken or row.weighs) and flags.mark:
+                return flags.mark
+        return ""
+
     def _worst(self, node: _Node) -> float | None:
         """A tensor's SQNR, or that of a layer's worst weight; `None` while it is not known."""
-        rows = [row for row in _rows(node) if len(row.shape) > 1] or _rows(node)  # biases and statistics stay float
+        rows = [row for row in _rows(node) if row.weighs] or _rows(node)
         known = [self._sqnr.get(row.name) for row in rows]
         return min((db for db in known if db is not None and not math.isnan(db)), default=None)
 
@@ -160,8 +198,8 @@ class TensorModel(QAbstractItemModel):
         if column == NAME:
             return node.label
         if column == SQNR:
-            db = self._worst(node)
-            return "" if db is None else numbers.decibels(db, 1)
+            db, mark = self._worst(node), self._mark(node)
+            return mark or ("" if db is None else numbers.decibels(db, 1))
         if column == VALUES:
             return numbers.many(sum(row.n for row in _rows(node)))
         return "" if node.row is None else (numbers.shape(node.row.shape), node.row.dtype)[column - SHAPE]
@@ -171,8 +209,8 @@ class TensorModel(QAbstractItemModel):
         if column == NAME:
             return natural(node.label)
         if column == SQNR:
-            db = self._worst(node)
-            return (math.inf if db is None else db,)
+            db, tier = self._worst(node), 0 if self._mark(node) else 1 if any(r.weighs for r in _rows(node)) else 2
+            return tier, math.inf if db is None else db
         if column == TYPE:
             return (_rows(node)[0].dtype,)
         return (sum(row.n for row in _rows(node)),)
@@ -215,7 +253,8 @@ class TensorFilter(QSortFilterProxyModel):
     def show_filter(self, text: str) -> None:
         """Show only the tensors that fit the words."""
         self.beginFilterChange()
-        self._fits = fitting(text, lambda row: self._model().sqnr(row.name))
+        model = self._model()
+        self._fits = fitting(text, lambda row: model.sqnr(row.name), model.marks_of)
         self.endFilterChange(QSortFilterProxyModel.Direction.Rows)
 
     @property

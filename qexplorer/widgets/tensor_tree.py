@@ -11,12 +11,14 @@ from qexplorer.collector import collector_paused
 from qexplorer.widgets.bands import band_of
 from qexplorer.widgets.tensor_model import (
     COLUMNS,
+    MARK,
     NAME,
     SHAPE,
     SORT,
     SQNR,
     TYPE,
     VALUES,
+    WEIGHS,
     TensorFilter,
     TensorModel,
     TensorRow,
@@ -31,13 +33,23 @@ FULL_SCALE_DB = 60.0
 
 
 class TensorDelegate(RowDelegate):
-    """Draws SQNR as a bar with its figure."""
+    """Draws SQNR as a bar with its figure, in red what spoils it, and paler what is no weight."""
 
     theme = LIGHT
 
+    def initStyleOption(self, option: QStyleOptionViewItem, index: Index) -> None:
+        super().initStyleOption(option, index)
+        marked = index.column() == SQNR and index.data(MARK)
+        if marked or not index.data(WEIGHS):
+            color = self.theme.color("clip" if marked else "muted")
+            for role in (QPalette.ColorRole.Text, QPalette.ColorRole.HighlightedText):
+                option.palette.setColor(role, color)
+        if index.column() == SQNR:
+            option.displayAlignment = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
         text = index.data()
-        if index.column() != SQNR or not text:
+        if index.column() != SQNR or not text or index.data(MARK) or not index.data(WEIGHS):
             super().paint(painter, option, index)
             return
         self.initStyleOption(option, index)
@@ -49,7 +61,7 @@ class TensorDelegate(RowDelegate):
         bar = QRectF(option.rect).adjusted(6, 0, -figures - 4, 0)
         bar.setTop(option.rect.center().y() - 3)
         bar.setHeight(7)
-        db = float(index.data(SORT)[0])
+        db = float(index.data(SORT)[-1])
         painter.fillRect(bar, self.theme.color("hairline"))
         share = max(0.0, min(db / FULL_SCALE_DB, 1.0))
         painter.fillRect(QRectF(bar.left(), bar.top(), bar.width() * share, bar.height()),

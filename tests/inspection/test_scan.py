@@ -83,19 +83,21 @@ def test_every_row_has_the_figures_of_analyze(sample):
             assert asdict(figures.sums) == pytest.approx(asdict(sums), rel=1e-12)
 
 
-def test_totals_are_sums_over_the_rows(sample):
+def test_totals_are_over_weights_and_not_over_statistics_and_biases(sample):
     scan = Scan(Analyses(sample), (INT4,))
     rows = finish(scan.steps())
     (totals,) = scan.totals
-    served = [row for row in rows if not row.trouble]
-    left = sum(row.original_bytes for row in rows if row.trouble)
-    x2, e2 = (
-        math.fsum(each) for each in zip(*((s.x2, s.e2) for s in (r.figures[0].sums for r in served)), strict=True)
-    )
-    assert totals.bytes == sum(row.figures[0].metrics.bytes for row in served) + left
-    assert totals.bits_per_weight == pytest.approx(8 * totals.bytes / sample.n)
-    assert totals.sqnr_db == pytest.approx(10 * math.log10(x2 / e2))
-    assert (totals.done, totals.quantized) == (len(rows), len(served))
+    weights = [t for t in sample.tensors if len(t.shape) > 1]  # of this model: convolutions and one linear layer
+    x2 = e2 = 0.0
+    for tensor in weights:
+        x = sample.read(tensor).astype(np.float64)
+        scale = np.float32(np.abs(x).max() / 7)
+        x2, e2 = x2 + np.square(x).sum(), e2 + np.square(np.rint(x / scale).clip(-7, 7) * scale - x).sum()
+    assert (totals.x2, totals.e2) == pytest.approx((x2, e2), rel=1e-5)
+    assert totals.bytes == sum(t.n // 2 + t.n % 2 + 4 for t in weights)
+    assert totals.bits_per_weight == pytest.approx(8 * totals.bytes / sum(t.n for t in weights))
+    assert totals.sqnr_db == pytest.approx(10 * math.log10(x2 / e2), rel=1e-5)
+    assert (totals.done, totals.quantized) == (len(rows), len(weights))
     assert sum(row.share for row in rows) == pytest.approx(1)
 
 
@@ -224,8 +226,9 @@ def test_tied_tensors_are_listed_and_counted_once(tmp_path):
     assert rows["head.weight"].tied_to == "embed.weight"
     assert rows["head.weight"].figures == rows["embed.weight"].figures
     assert rows["head.weight"].share == 0
-    assert scan.totals[0].n == 650
-    assert scan.totals[0].x2 == rows["embed.weight"].figures[0].sums.x2 + 10
+    assert (rows["embed.weight"].role.name, rows["head.weight"].role.name) == ("embedding", "weight")
+    assert scan.totals[0].n == 640
+    assert scan.totals[0].x2 == rows["embed.weight"].figures[0].sums.x2
     assert math.isnan(scan.totals[0].error_share(rows["head.weight"], rows["head.weight"].figures[0]))
     assert scan.totals[0].error_share(rows["embed.weight"], rows["embed.weight"].figures[0]) > 0.9
     assert "tied to embed.weight" in as_csv(scan.rows, scan.specs, "tied.pt")

@@ -15,14 +15,16 @@ from PySide6.QtTest import QTest
 from qexplorer.inspection.rows import LayerFigures, LayerRow, Totals
 from qexplorer.panels.layer_columns import Layer, columns_of
 from qexplorer.panels.layers import LEAST, first_sqnr
+from qexplorer.quant.flags import NO_FLAGS, Flags
 from qexplorer.quant.metrics import ErrorSums, Metrics
+from qexplorer.weights.roles import role_of
 from qexplorer.widgets.filter_field import fitting
 from qexplorer.widgets.growing_table import GrowingTable
 from qexplorer.widgets.theme import DARK, LIGHT
 
 LEFT = Qt.MouseButton.LeftButton
 ASCENDING, DESCENDING = Qt.SortOrder.AscendingOrder, Qt.SortOrder.DescendingOrder
-FACTS = ("Tensor", "Shape", "Values", "Type", "Size", "Share", "Histogram")
+FACTS = ("Tensor", "Flags", "Role", "Shape", "Values", "Type", "Size", "Share", "Histogram")
 OF_SPEC = ("SQNR, dB", "Error share", "Rel. RMSE", "Quantized")
 
 
@@ -35,7 +37,7 @@ FIRST = scan(10.0)
 
 
 def layer(name: str, *sqnr: float, n: int = 100, e2: float = 1.0, note: str = "", tied: str = "",
-          of: Any = FIRST) -> Layer:  # fmt: skip
+          of: Any = FIRST, flags: Flags = NO_FLAGS) -> Layer:  # fmt: skip
     figures = tuple(
         LayerFigures(Metrics(sqnr_db=db, relative_rmse=10 ** (-db / 20), bytes=n / 2), ErrorSums(e2=e2))
         if not math.isnan(db)
@@ -43,7 +45,9 @@ def layer(name: str, *sqnr: float, n: int = 100, e2: float = 1.0, note: str = ""
         for db in sqnr
     )
     counts = np.bincount(np.arange(n) % 48, minlength=48)
-    row = LayerRow(name, (n,), "float32", n, 4 * n, 0.0 if tied else 0.25, figures, counts, -1.0, n / 9, tied, note)
+    role = role_of(name, "int64" if name == "counter" else "float32", (n, 1), {name})
+    share = 0.0 if tied else 0.25
+    row = LayerRow(name, (n,), "float32", n, 4 * n, share, figures, counts, -1.0, n / 9, role, flags, tied, note)
     return Layer(row, of)
 
 
@@ -78,7 +82,8 @@ def opened() -> list[str]:
 
 @pytest.fixture
 def table(shown: Any, opened: list[str]) -> Table:
-    table = GrowingTable[Layer]("Layers", columns_of(["INT4"], "", FIRST), lambda layer: layer.row.name, LEAST)
+    columns = columns_of(["INT4"], "", FIRST)
+    table = GrowingTable[Layer]("Layers", columns, lambda layer: layer.row.name, LEAST, tier=lambda layer: layer.tier)
     table.opened.connect(lambda layer: opened.append(layer.row.name))
     table.setSortingEnabled(True)
     table.sortByColumn(column(table, "Error share"), DESCENDING)
@@ -88,7 +93,7 @@ def table(shown: Any, opened: list[str]) -> Table:
 
 
 def show_filter(table: Table, text: str) -> None:
-    table.show_fitting(fitting(text, first_sqnr))
+    table.show_fitting(fitting(text, first_sqnr, lambda layer: layer.marks))
 
 
 def names(table: Table) -> list[str]:
@@ -126,36 +131,68 @@ def test_the_models_keep_qts_rules_while_everything_changes(table: Table, qtmode
 
 
 def test_what_hurts_most_comes_first_and_what_has_no_figure_last(table: Table) -> None:
-    assert names(table)[:4] == ["layer.10.weight", "layer.2.weight", "layer.1.weight", "layer.2.bias"]
-    assert set(names(table)[4:]) == {"head.weight", "counter"}
+    assert names(table)[:3] == ["layer.10.weight", "layer.2.weight", "layer.1.weight"]
+    assert names(table)[3:] == ["head.weight", "layer.2.bias", "counter"]
 
 
 @pytest.mark.parametrize(
     ("title", "ascending"),
     [
-        ("SQNR, dB", ["layer.2.weight", "layer.10.weight", "head.weight", "layer.1.weight", "layer.2.bias", "counter"]),
-        (
-            "Error share",
-            ["layer.2.bias", "layer.1.weight", "layer.2.weight", "layer.10.weight", "head.weight", "counter"],
-        ),
-        (
-            "Rel. RMSE",
-            ["layer.2.bias", "layer.1.weight", "layer.10.weight", "head.weight", "layer.2.weight", "counter"],
-        ),
+        ("SQNR, dB", ["layer.2.weight", "layer.10.weight", "layer.1.weight"]),
+        ("Error share", ["layer.1.weight", "layer.2.weight", "layer.10.weight"]),
+        ("Rel. RMSE", ["layer.1.weight", "layer.10.weight", "layer.2.weight"]),
     ],
 )
-def test_numbers_sort_as_numbers_and_rows_without_figures_stay_last(
+def test_numbers_sort_as_numbers_and_what_is_no_weight_stays_last(
     table: Table, title: str, ascending: list[str]
 ) -> None:
-    at = column(table, title)
-    table.sortByColumn(at, ASCENDING)
-    last = 2 if title == "Error share" else 1  # a tied tensor has no share of its own
-    expected = [name for name in ascending if name not in ("counter", "head.weight")]
-    assert [name for name in names(table) if name not in ("counter", "head.weight")] == expected
-    assert "counter" in names(table)[-last:]
-    table.sortByColumn(at, DESCENDING)
-    assert [name for name in names(table) if name not in ("counter", "head.weight")] == expected[::-1]
-    assert "counter" in names(table)[-last:]
+    for order, expected in ((ASCENDING, ascending), (DESCENDING, ascending[::-1])):
+        table.sortByColumn(column(table, title), order)
+        assert [name for name in names(table) if name in ascending] == expected
+        assert names(table)[-2:] == ["layer.2.bias", "counter"]
+
+
+@pytest.mark.parametrize("order", [ASCENDING, DESCENDING])
+def test_what_is_odd_comes_before_all_that_is_ranked(table: Table, order: Qt.SortOrder) -> None:
+    odd = [
+        layer("nan.weight", 20.0, flags=Flags(100, nan=2)),
+        layer("zero.weight", math.nan, flags=Flags(100, lo=0.0, hi=0.0)),
+        layer("inf.running_var", 12.0, flags=Flags(100, inf=1)),
+        layer("zero.bias", math.nan, flags=Flags(100, lo=0.0, hi=0.0)),  # as biases often are
+    ]
+    table.put(odd)
+    table.sortByColumn(column(table, "SQNR, dB"), order)
+    assert set(names(table)[:3]) == {"nan.weight", "zero.weight", "inf.running_var"}
+    assert "zero.bias" in names(table)[-3:]
+    assert cell(table, "nan.weight", "Flags") == "2 NaN"
+    assert cell(table, "nan.weight", "Flags", Qt.ItemDataRole.ForegroundRole) == LIGHT.color("clip")
+    assert cell(table, "zero.weight", "SQNR, dB") == "–"
+    assert "no SQNR" in cell(table, "zero.weight", "SQNR, dB", Qt.ItemDataRole.ToolTipRole)
+    show_filter(table, "is:nan")
+    assert names(table) == ["nan.weight"]
+    show_filter(table, "is:flagged is:bias")
+    assert names(table) == ["zero.bias"]
+    show_filter(table, "is:other is:statistic")
+    assert names(table) == ["inf.running_var"]
+
+
+def test_a_role_is_told_with_its_reason_and_pales_what_is_no_weight(table: Table) -> None:
+    assert (cell(table, "layer.2.bias", "Role"), cell(table, "layer.2.weight", "Role")) == ("bias", "weight")
+    tip = cell(table, "layer.2.bias", "Tensor", Qt.ItemDataRole.ToolTipRole)
+    assert "“bias” is the name of a bias." in tip
+    assert "ranking, totals and shares of the error leave it out" in tip
+    colors = [
+        cell(table, name, "Tensor", Qt.ItemDataRole.ForegroundRole) for name in ("layer.2.bias", "layer.2.weight")
+    ]
+    assert colors == [LIGHT.color("muted"), None]
+
+
+def test_the_column_of_flags_is_always_seen_once_there_are_any(table: Table) -> None:
+    table.resize(500, 320)
+    assert table.isColumnHidden(column(table, "Flags"))
+    table.show_columns(columns_of(["INT4"], "", FIRST, flagged=True))
+    table.show_widths()
+    assert not table.isColumnHidden(column(table, "Flags"))
 
 
 def test_a_click_on_a_title_sorts_by_it(table: Table) -> None:
@@ -270,7 +307,7 @@ def test_columns_give_way_to_the_important_ones_where_there_is_no_width(table: T
     def seen() -> set[str]:
         return {c.title for i, c in enumerate(table.lines.columns) if not table.isColumnHidden(i)}
 
-    assert seen() == {*FACTS, *OF_SPEC}
+    assert seen() == {*FACTS, *OF_SPEC} - {"Flags"}
     table.resize(600, 320)
     assert {"Tensor", "SQNR, dB", "Error share", "Histogram"} <= seen() < {*FACTS, *OF_SPEC}
     qtbot.waitUntil(lambda: table.horizontalScrollBar().maximum() == 0)
@@ -310,7 +347,7 @@ def test_ctrl_c_copies_the_selected_rows_with_their_titles(table: Table) -> None
         QTest.mouseClick(table.viewport(), LEFT, keys, at)
     QTest.keyClick(table, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
     lines = [each.split("\t") for each in QGuiApplication.clipboard().text().split("\n")]
-    assert lines[0][:2] == ["Tensor", "Shape"]
+    assert lines[0][:3] == ["Tensor", "Role", "Shape"]
     assert "Histogram" not in lines[0]
     assert [each[0] for each in lines[1:]] == ["layer.2.weight", "counter"]
     assert dict(zip(lines[0], lines[1], strict=True))["SQNR, dB"] == "9.50"

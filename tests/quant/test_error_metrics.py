@@ -77,9 +77,10 @@ def test_nothing_but_error_is_a_sqnr_of_minus_infinity():
     assert sqnr_db(0.0, 0.0) == math.inf
 
 
-def test_a_tensor_of_zeros_has_no_error():
+def test_a_tensor_of_zeros_has_no_error_and_nothing_to_compare_it_with():
     m = metrics(np.zeros((3, 4)))
-    assert (m.mse, m.sqnr_db, m.cosine, m.relative_rmse, m.clipped_fraction) == (0, math.inf, 1, 0, 0)
+    assert (m.mse, m.max_abs_error, m.clipped_fraction) == (0, 0, 0)
+    assert np.isnan([m.sqnr_db, m.cosine, m.relative_rmse]).all()
     assert (m.code_entropy_bits, m.code_utilization) == (0, 1 / 256)
 
 
@@ -89,8 +90,15 @@ def test_zeros_are_counted_before_and_after():
     assert metrics([0.0, 3.0], QuantSpec(formats["binary"])).sparsity == 0
 
 
-def test_cosine_is_one_for_two_zeros_and_zero_for_one():
-    assert cosine(ErrorSums(n=2)) == 1
+def test_a_channel_of_zeros_has_no_sqnr():
+    rows = np.array([[0, 0, 0], [1.0, -0.3, 0.77], [127, -127, 0]], np.float32)
+    found = finish(analyze(rows, QuantSpec.from_json({"granularity": "channel:0"}))).channel_sqnr_db
+    assert np.isnan(found[0])
+    assert found[2] == math.inf
+    assert 40 < found[1] < 60
+
+
+def test_cosine_is_zero_where_one_is_zero():
     assert cosine(ErrorSums(n=2, x2=1.0)) == 0
     assert cosine(ErrorSums(n=2, x2=1.0, y2=math.inf, xy=math.inf)) == 0
     assert cosine(ErrorSums(n=1, x2=4.0, y2=9.0, xy=-6.0)) == -1

@@ -431,10 +431,13 @@ def test_each_channel_has_a_bar_of_its_sqnr(shown, bell):
 def test_a_channel_without_error_reaches_the_top(shown):
     plot = shown(ChannelPlot(), 300, 200)
     values = np.array([[0, 0, 0], [1.0, -0.3, 0.77], [127, -127, 0]], np.float32)
-    plot.show_analysis(analysis_of(values))
+    plot.show_analysis(analysis_of(values, granularity="channel:0"))
     finite = heights(plot.bars)
-    assert np.isfinite(finite).all()
-    assert finite[0] == finite.max()
+    assert finite[2] == finite.max() > finite[1] > 0
+    assert finite[0] == 0
+    assert "the worst is 1" in plot.accessibleDescription()
+    QTest.qWait(1)
+    assert plot.reading(QPointF(pixel(plot, 0))) == "channel 0: all its values are zero"
 
 
 @pytest.mark.parametrize(
