@@ -3,13 +3,16 @@
 What the options do not need is imported in functions, so that `--help` and mistyped arguments are answered at once.
 """
 
+import ctypes
 import json
 import math
+import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -41,6 +44,22 @@ def say_table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: Seque
         say("  ".join(cells).rstrip())
 
 
+@contextmanager
+def _others_on_stderr() -> Iterator[None]:
+    """Inside, whatever a model or a library writes to stdout goes to stderr: stdout is for the command's own answer."""
+    sys.stdout.flush()
+    own = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        with suppress(Exception):  # what C code has written, but not yet sent; Windows has no such name
+            ctypes.CDLL(None).fflush(None)
+        os.dup2(own, 1)
+        os.close(own)
+
+
 def work(steps: Steps[T]) -> T:
     """Run a generator, with a bar on stderr where that is a terminal.
 
@@ -65,7 +84,8 @@ def work(steps: Steps[T]) -> T:
         return finish(steps, report)
     before = signal.signal(signal.SIGINT, on_interrupt)
     try:
-        return finish(steps, report)
+        with _others_on_stderr():
+            return finish(steps, report)
     finally:
         signal.signal(signal.SIGINT, before)
         if bar is not None:

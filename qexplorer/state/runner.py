@@ -60,6 +60,17 @@ class Cancelled:
 
 
 Outcome = Done | Failed | Cancelled
+
+
+def _alone(error: BaseException) -> BaseException:
+    """The error without the calls that led to it, whose variables would be held as long as it is."""
+    chain: list[BaseException] = [error]
+    for each in chain:
+        each.__traceback__ = None
+        chain += [e for e in (each.__cause__, each.__context__) if e is not None and e not in chain]
+    return error
+
+
 _numbers = itertools.count(1)
 
 
@@ -251,7 +262,8 @@ class Runner(QObject):
         except StopIteration as end:
             return Done(end.value)
         except BaseException as error:  # noqa: BLE001  even SystemExit is an outcome, and must not end the thread
-            return Failed(error, traceback.format_exc())
+            report = traceback.format_exc()
+            return Failed(_alone(error), report)
         finally:
             self._note_timed(False)
         return Cancelled()

@@ -1,6 +1,7 @@
 import gc
 import threading
 import time
+import weakref
 
 import pytest
 from PySide6.QtCore import QObject, QTimer, Slot
@@ -266,3 +267,28 @@ def test_a_result_is_not_kept_alive_by_the_runner(qtbot, runner):
 def test_a_task_tells_the_time_left_that_its_progress_says(qtbot, runner, log):
     task = ended(qtbot, runner, log.short("result"))
     assert task.seconds_left is None
+
+
+def test_work_that_fails_leaves_nothing_of_what_it_held(qtbot, runner):
+    class Held:
+        pass
+
+    seen = []
+
+    def fails():
+        held = Held()
+        seen.append(weakref.ref(held))
+        yield Progress("a")
+        try:
+            raise MemoryError
+        except MemoryError as error:
+            inner = held
+            raise ValueError("none left") from error
+        finally:
+            del inner
+
+    task = ended(qtbot, runner, fails())
+    assert isinstance(task.outcome, Failed)
+    assert "none left" in task.outcome.report
+    gc.collect()
+    assert seen[0]() is None

@@ -180,10 +180,12 @@ def _check_fit(module: "nn.Module", data: Data) -> None:
     try:
         with torch.inference_mode():
             out = module(torch.tensor(data.x_test[:2]))
+    except MemoryError:
+        raise
     except Exception as error:  # whatever a person's own forward raises
         reason = ": ".join(filter(None, (type(error).__name__, str(error).split("\n")[0][:160].rstrip("."))))
         what = f"The model, {type(module).__name__}, does not take images of {shape}: its forward raised {reason}."
-        raise UserError(what, "Choose other data, or mend the model.", field="data") from error
+        raise UserError(what, "Choose other data, or correct the model.", field="data") from error
     most = int(max(data.y_train.max(), data.y_test.max())) + 1
     if not isinstance(out, torch.Tensor) or out.ndim != 2 or out.shape[1] < most:
         found = list(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__

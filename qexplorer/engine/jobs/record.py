@@ -56,12 +56,28 @@ def _course(job: Job, history: History, run_id: str) -> Steps[RunResult]:
             history.cancel(run_id)
         raise
     except BaseException as error:
+        said = _for_the_person(error)
         with suppress(Exception):  # what went wrong first is what the person has to hear of
-            history.fail(run_id, str(error) or type(error).__name__)
-        raise
+            history.fail(run_id, str(said) or type(said).__name__)
+        if said is error:
+            raise
+        raise said from None
     finally:
         clean(history, run_id, done=done)
     return result
+
+
+def _for_the_person(error: BaseException) -> BaseException:
+    """The error, or the `UserError` that stands for what is no mistake of this program."""
+    match error:
+        case SystemExit():
+            what = f"The model's own code ended the program with sys.exit({error.code!r})."
+            return UserError(what, "Take that call out of its code.", field="model")
+        case MemoryError():
+            what = f"Not enough memory: {error}." if str(error) else "Not enough memory for this job."
+            return UserError(what, "Use fewer samples or a smaller model, or close other programs.")
+        case _:
+            return error
 
 
 def clean(history: History, run_id: str, *, done: bool) -> None:
