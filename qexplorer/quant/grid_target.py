@@ -10,10 +10,11 @@ from qexplorer.quant.arrays import Doubles, Floats
 from qexplorer.quant.error_sums import compiled, plain
 from qexplorer.quant.observers import Ends, Grid, Target, as_float32
 from qexplorer.quant.rounding import HALF_EVEN
-from qexplorer.quant.scale_dtypes import FLOAT32
+from qexplorer.quant.scale_dtypes import FLOAT32, Float32
 from qexplorer.quant.spec import QuantSpec
 
 MOST_LEVELS = 256
+FEW_BITS = 2
 AFFINE_BITS = 4
 """An affine grid of more bits has too many zero points to try them all."""
 
@@ -40,7 +41,17 @@ def target(spec: QuantSpec, tensor_reach: float | None = None) -> Target:
         return np.einsum("gn,gn,gn->g", off, off, weights, dtype=np.float64)
 
     bits = spec.format.code_bits
-    return Target(levels=2**bits, bits=bits, error=error, grids=lambda: grids(spec))
+    uneven = not spec.format.uniform or (spec.scheme == "symmetric" and bits <= FEW_BITS)
+    swept = bool(uneven and isinstance(dtype, Float32) and dtype.bits == FLOAT32.bits
+                 and rounding.to_nearest and grids(spec))  # fmt: skip
+    return Target(
+        levels=2**bits,
+        bits=bits,
+        error=error,
+        grids=lambda: grids(spec),
+        swept=swept,
+        two_ended=spec.scheme != "symmetric",
+    )
 
 
 @lru_cache(maxsize=8)

@@ -97,7 +97,7 @@ class Metric:
 METRICS = (
     Metric("sqnr_db", "SQNR", "dB", "Signal-to-quantization-noise ratio, 10·log₁₀(Σx²/Σe²): one more bit is worth "
            "about 6 dB.", "high", lambda m: m.sqnr_db, "SQNR dB", ".2f", "SQNR, dB"),
-    Metric("mse", "Mean squared error", "", "Σe²/n, in the square of the weights' unit. The MSE observer minimizes it.",
+    Metric("mse", "Mean squared error", "", "Σe²/n, in the square of the weights' unit. “Optimal” minimizes it.",
            "low", lambda m: m.mse, "MSE", ".3e"),
     Metric("rmse", "RMS error", "", "√(Σe²/n). Rounding alone gives about S/√12 ≈ 0.29 S.", "low", lambda m: m.rmse),
     Metric("mae", "Mean absolute error", "", "Σ|e|/n, the average distance from the original.", "low", lambda m: m.mae),

@@ -3,24 +3,49 @@
 Every other executor (compiled kernels, torch's fake-quantize) is held to these results by tests.
 """
 
+from typing import Any
+
 import numpy as np
 
 from qexplorer.progress import Steps, finish
 from qexplorer.quant.arrays import AnyArray, Codes, Floats
+from qexplorer.quant.error_sums import measure_reference
 from qexplorer.quant.grid_target import target
-from qexplorer.quant.observers import Ends, extremes
+from qexplorer.quant.observers import Ends, extremes, zero_if_empty
 from qexplorer.quant.params import QuantParams
 from qexplorer.quant.spec import QuantSpec
+from qexplorer.quant.weighted import Sample
 
 
 def find_range(spec: QuantSpec, rows: Floats) -> tuple[Floats, Floats]:
     """The range that the spec's observer chooses for each row of `[G, N]`: `[G]`, `[G]`."""
-    return finish(range_steps(spec, rows, tensor_reach(spec, rows)))
+    return finish(range_of_stats(spec, spec.observer.update(None, rows), tensor_reach(spec, rows)))
 
 
 def range_steps(spec: QuantSpec, rows: Floats, reach: float | None = None) -> Steps[tuple[Floats, Floats]]:
     """`find_range` as work that may be stopped between its steps; `reach` is that of the tensor, see `tensor_reach`."""
     return (yield from spec.observer.search(spec.observer.update(None, rows), target(spec, reach)))
+
+
+def range_of_stats(spec: QuantSpec, stats: Any, reach: float | None) -> Steps[Ends]:
+    """The range of each group from what the observer knows of all of them."""
+    found = yield from spec.observer.search(stats, target(spec, reach))
+    if not settles(spec):
+        return found
+    sample: Sample = stats
+    plain = zero_if_empty(*extremes(sample.values))
+    errors = [
+        measure_reference(sample.values, spec.format, params_for(spec, *ends), weights=sample.weights).sums.e2
+        for ends in (found, plain)
+    ]
+    return found if errors[0] <= errors[1] else plain
+
+
+def settles(spec: QuantSpec) -> bool:
+    """Whether the extremes are to be kept where the ranges of all groups together err more: scales that are quantized
+    together are restored with errors that no group's own search can know.
+    """
+    return spec.scale_dtype.late and spec.observer.least_squares
 
 
 def tensor_reach(spec: QuantSpec, rows: Floats) -> float | None:

@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 
 from qexplorer.progress import Progress, Steps, finish, within
-from qexplorer.quant.error_sums import ends_of
+from qexplorer.quant.error_sums import ends_of, measure
 from qexplorer.quant.grid_target import target
 from qexplorer.quant.many_values import ManyValues
-from qexplorer.quant.observers import Ends, no_ends
+from qexplorer.quant.observers import Ends, no_ends, zero_if_empty
 from qexplorer.quant.params import QuantParams
 from qexplorer.quant.pieces import blocks, rows_of, size_of
 from qexplorer.quant.pool import each
-from qexplorer.quant.quantize import range_steps, reach_of
+from qexplorer.quant.quantize import range_steps, reach_of, settles
 from qexplorer.quant.sketch import Sketch, sketch
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.quant.tensor_source import Values, widened
@@ -79,6 +79,8 @@ def params_of(values: Values, spec: QuantSpec, ends: Ends) -> Steps[tuple[QuantP
 
         pieces = blocks(values, spec, whole=True, searched=True)
         yield from each("Finding the range", pieces, find, take, size_of, values.n)
+        if settles(spec):
+            lo, hi = yield from _settled(values, spec, (lo, hi), zero_if_empty(*ends))
     if not form.learns:
         return form.choose(lo, hi, spec.choices), ranged
     learned: list[QuantParams] = []
@@ -90,6 +92,24 @@ def params_of(values: Values, spec: QuantSpec, ends: Ends) -> Steps[tuple[QuantP
     pieces = blocks(values, spec, whole=True, searched=True)
     yield from each("Learning levels", pieces, fit, lambda _, params: learned.append(params), size_of, values.n)
     return (learned[0].join(learned[1:]) if learned else form.choose(lo, hi, spec.choices)), ranged
+
+
+def _settled(values: Values, spec: QuantSpec, found: Ends, plain: Ends) -> Steps[Ends]:
+    """Of two ranges for each group those that err less in sum."""
+    errors = [0.0, 0.0]
+    params = [spec.format.choose(*ends, spec.choices) for ends in (found, plain)]
+
+    def work(piece: Piece) -> Steps[list[float]]:
+        yield Progress("Finding the range")
+        rows = rows_of(values, spec, piece)
+        return [measure(rows, spec.format, p.take(piece.groups.start, piece.groups.stop)).sums.e2 for p in params]
+
+    def take(piece: Piece, more: list[float]) -> None:
+        del piece
+        errors[:] = np.add(errors, more)
+
+    yield from each("Finding the range", blocks(values, spec, whole=True), work, take, size_of, values.n)
+    return found if errors[0] <= errors[1] else plain
 
 
 def _stats_of_many(values: Values, spec: QuantSpec, ends: Ends) -> Steps[tuple[Any, str]]:

@@ -90,7 +90,7 @@ def _torchao() -> Peer:
     def mse(x: Tensor) -> float:
         x = x.float()
         scale, zero = ao.choose_qparams_affine(
-            x, ao.MappingType.SYMMETRIC, block, kind, -8, 7, 2.0**-23, torch.float32, torch.int32
+            x, ao.MappingType.SYMMETRIC, block, kind, -8, 7, 2.0**-126, torch.float32, torch.int32
         )
         codes = ao.quantize_affine(x, block, scale, zero, kind, -8, 7)
         return mean_square(ao.dequantize_affine(codes, block, scale, zero, kind, -8, 7).sub_(x))

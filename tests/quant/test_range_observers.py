@@ -141,4 +141,4 @@ def test_every_observer_gives_zero_ranges_and_finite_scales_for_groups_of_zeros(
     lo, hi = fold(cls(), np.zeros((1, 8), np.float32))
     p = params_for(QuantSpec(), lo, hi)
     assert abs(lo[0]) + abs(hi[0]) < 1e-6
-    assert p.scale[0] == np.finfo(np.float32).eps
+    assert p.scale[0] == np.finfo(np.float32).smallest_normal

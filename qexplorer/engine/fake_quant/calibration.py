@@ -8,9 +8,8 @@ import numpy as np
 from qexplorer.errors import UserError
 from qexplorer.progress import finish
 from qexplorer.quant.arrays import Doubles, Floats
-from qexplorer.quant.grid_target import target
 from qexplorer.quant.params import QuantParams
-from qexplorer.quant.quantize import tensor_reach
+from qexplorer.quant.quantize import range_of_stats, tensor_reach
 from qexplorer.quant.scale_dtypes import LEAST
 from qexplorer.quant.spec import QuantSpec
 
@@ -51,7 +50,7 @@ class Calibration:
         """The parameters for all that was seen; for a single block they are those of `quant.quantize`."""
         if not self.groups:
             raise UserError("Nothing was observed yet.", "Run values through it first.")
-        lo, hi = finish(self.spec.observer.search(self._stats, target(self.spec, self._reach)))
+        lo, hi = finish(range_of_stats(self.spec, self._stats, self._reach))
         rows = np.concatenate(self._kept, axis=1) if self._kept else np.zeros((self.groups, 0), np.float32)
         return finish(self.spec.format.fit(rows, lo, hi, self.spec.choices))
 

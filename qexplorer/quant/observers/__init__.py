@@ -39,13 +39,17 @@ class Target:
     `levels` is the number of codes, of `bits` bits. `error(rows, lo, hi, weights, power)` is the sum of |e|^power of
     each group, `[G]`, when values `[G, N]` are quantized with the ranges `lo`..`hi`, each `[G]`, each value counting
     `weights` times `[G, N]` (once if `None`). `grids()` are the tables among which the spec can choose; none where
-    there are too many of them, or too many levels.
+    there are too many of them, or too many levels. `swept` says whether the best of all scales is worth a sweep over
+    them: levels are few or unevenly spaced, values go to the nearest one, and scales are float32. `two_ended`: the
+    range need not be symmetric.
     """
 
     levels: int
     bits: int
     error: Callable[[Floats, Floats, Floats, Doubles | None, float], Doubles]
     grids: Callable[[], tuple[Grid, ...]]
+    swept: bool = False
+    two_ended: bool = False
 
 
 class Passes(Protocol):
@@ -77,6 +81,8 @@ class Observer(Plugin):
     """What of a tensor the range depends on."""
     nearest_only: ClassVar[str] = ""
     """Empty, or the reason why the observer serves only roundings to the nearest level."""
+    least_squares: ClassVar[bool] = False
+    """Whether the range is meant to err no more than the extremes would, in Σe²."""
 
     def refusal(self, spec: Any) -> str:
         """Why the observer cannot serve this spec; empty if it can."""

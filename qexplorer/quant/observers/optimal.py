@@ -1,19 +1,12 @@
 """The observer that every other can be measured against: the exact optimum."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
-from qexplorer.progress import Steps, finish, within
-from qexplorer.quant.arrays import Doubles
+from qexplorer.progress import Steps, finish
 from qexplorer.quant.observers import Ends, Observer, Target, observers
-from qexplorer.quant.observers.sweep import best_scales
-from qexplorer.quant.weighted import Sample
+from qexplorer.quant.observers.sweep import best_ranges
 
-TOGETHER = 1 << 17
-"""Values whose groups are searched together; a group of more is searched alone, each distinct value once."""
 MOST_BITS, MOST_AFFINE_BITS = 8, 4
 
 
@@ -45,30 +38,4 @@ class Optimal(Observer):
         return finish(self.search(stats, target))
 
     def search(self, stats: Any, target: Target) -> Steps[Ends]:
-        sample: Sample = stats
-        grids, groups = target.grids(), len(sample.values)
-        lo, hi = np.zeros(groups, np.float32), np.zeros(groups, np.float32)
-        for part, x, weights in _parts(sample) if grids else ():
-            steps = best_scales(x, weights, grids)
-            best = yield from within(steps, part.start / groups, part.stop / groups)
-            ends = [grid.ends(best.scales) for grid in grids]
-            for out, end in ((lo, 0), (hi, 1)):
-                chosen = np.stack([each[end] for each in ends])[best.tables, np.arange(len(x))]
-                out[part] = np.where(x.any(axis=1), chosen, 0)
-        return lo, hi
-
-
-def _parts(sample: Sample) -> Iterator[tuple[slice, Doubles, Doubles]]:
-    """Groups to search together: which, their values `[G, N]` without gaps, and how often each counts."""
-    groups, length = sample.values.shape
-    together = max(TOGETHER // max(length, 1), 1)
-    for start in range(0, groups, together):
-        part = slice(start, min(start + together, groups))
-        if length > TOGETHER // 2:
-            x, weights = sample.counted(start)
-            yield part, x[None], weights[None]
-            continue
-        values = sample.values[part]
-        finite = np.isfinite(values)
-        counts = np.ones(values.shape) if sample.weights is None else sample.weights[part]
-        yield part, np.where(finite, values, 0).astype(np.float64), np.where(finite, counts, 0.0)
+        return (yield from best_ranges(stats, target.grids()))

@@ -8,15 +8,18 @@ Two bounds leave out most scales, without loss: at a scale too small clipping al
 rounded to zero alone cost more than a scale that was tried already.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from qexplorer.progress import Progress, Steps
+from qexplorer.progress import Progress, Steps, within
 from qexplorer.quant.arrays import AnyArray, Doubles
-from qexplorer.quant.observers import Grid
+from qexplorer.quant.observers import Ends, Grid
+from qexplorer.quant.weighted import Sample
 
+TOGETHER = 1 << 17
+"""Values whose groups are searched together; a group of more is searched alone, each distinct value once."""
 EVENTS = 1 << 18
 """Changes of level that are looked at together; a search takes up to about 60 MB."""
 SHARES = 0.75 ** np.arange(12)
@@ -44,6 +47,36 @@ class Best:
         less = errors <= self.errors * TIE
         return Best(np.minimum(errors, self.errors), np.where(less, scales, self.scales),
                     np.where(less, table, self.tables))  # fmt: skip
+
+
+def best_ranges(sample: Sample, grids: Sequence[Grid]) -> Steps[Ends]:
+    """The range of each group with the least Σe² of all scales and tables; 0 … 0 for a group of zeros."""
+    groups = len(sample.values)
+    lo, hi = np.zeros(groups, np.float32), np.zeros(groups, np.float32)
+    for part, x, weights in _parts(sample) if grids else ():
+        steps = best_scales(x, weights, grids)
+        best = yield from within(steps, part.start / groups, part.stop / groups)
+        ends = [grid.ends(best.scales) for grid in grids]
+        for out, end in ((lo, 0), (hi, 1)):
+            chosen = np.stack([each[end] for each in ends])[best.tables, np.arange(len(x))]
+            out[part] = np.where(x.any(axis=1), chosen, 0)
+    return lo, hi
+
+
+def _parts(sample: Sample) -> Iterator[tuple[slice, Doubles, Doubles]]:
+    """Groups to search together: which, their values `[G, N]` without gaps, and how often each counts."""
+    groups, length = sample.values.shape
+    together = max(TOGETHER // max(length, 1), 1)
+    for start in range(0, groups, together):
+        part = slice(start, min(start + together, groups))
+        if length > TOGETHER // 2:
+            x, weights = sample.counted(start)
+            yield part, x[None], weights[None]
+            continue
+        values = sample.values[part]
+        finite = np.isfinite(values)
+        counts = np.ones(values.shape) if sample.weights is None else sample.weights[part]
+        yield part, np.where(finite, values, 0).astype(np.float64), np.where(finite, counts, 0.0)
 
 
 def best_scales(x: Doubles, weights: Doubles, grids: Sequence[Grid]) -> Steps[Best]:
