@@ -44,7 +44,6 @@ def judged(blocks, scheme, bits=8):
     qscheme = torch.per_tensor_affine if scheme == "affine" else torch.per_tensor_symmetric
     half = 2 ** (bits - 1)
     observer = HistogramObserver(dtype=torch.qint8, qscheme=qscheme, quant_min=-half, quant_max=half - 1)
-    observer.dst_nbins = 2**bits
     for block in blocks:
         observer(torch.from_numpy(block))
     lo, hi = observer._non_linear_param_search()
@@ -69,10 +68,12 @@ def test_the_range_and_the_parameters_are_torchs(blocks, scheme):
     assert found(blocks, scheme) == judged(blocks, scheme)
 
 
-@pytest.mark.parametrize("bits", [2, 4, 6])
-def test_fewer_levels_clip_as_torch_does(bits, rng):
-    blocks = [rng.normal(size=20_000).astype(np.float32)]
-    assert found(blocks, "affine", bits) == judged(blocks, "affine", bits)
+@pytest.mark.parametrize("scheme", ["affine", "symmetric"])
+@pytest.mark.parametrize("bits", [2, 4, 6, 8])
+def test_fewer_bits_have_the_range_of_torch_as_it_comes(bits, scheme, rng):
+    for x in (rng.normal(size=20_000), rng.standard_t(3, size=20_000), np.maximum(rng.normal(size=20_000), 0)):
+        blocks = [x.astype(np.float32)]
+        assert found(blocks, scheme, bits) == judged(blocks, scheme, bits)
 
 
 @pytest.mark.parametrize("seed", range(12))
