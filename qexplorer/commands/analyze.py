@@ -18,9 +18,10 @@ from qexplorer.quant import Analysis, QuantSpec, analyze
 from qexplorer.quant.flags import NO_FLAGS, Flags, flags_of
 from qexplorer.quant.metrics import METRICS, Metric, sqnr_db
 from qexplorer.quant.quantize import quantize
+from qexplorer.quant.remarks import remarks
 from qexplorer.quant.tensor_source import Values, narrowed, widened
 from qexplorer.settings import schema
-from qexplorer.text import printable
+from qexplorer.text import first_few, printable
 from qexplorer.weights import Checkpoint, TensorInfo, open_checkpoint
 from qexplorer.weights.roles import WEIGHTS, Role
 
@@ -150,7 +151,8 @@ def _json(found: _Found, bins: int | None) -> dict[str, Any]:
     }
     if found.analysis is None:
         return {**about, "metrics": None, "trouble": found.trouble}
-    return {**about, **_figures(found.analysis, bins)}
+    said = remarks(found.analysis.applied, found.analysis.shape, tensor.dtype)
+    return {**about, "remarks": said, **_figures(found.analysis, bins)}
 
 
 def _figures(a: Analysis, bins: int | None) -> dict[str, Any]:
@@ -213,12 +215,24 @@ def _print(results: list[_Found], spec: QuantSpec) -> None:
     for each in results:
         if each.trouble:
             say(f"{printable(each.tensor.name)} was not measured: {each.trouble}")
+    for text, names in _remarks(results).items():
+        say(f"{first_few(names, 3)}: {text}")
     totals, n = _totals(results), sum(each.counted for each in results)
     db = NONE if totals["sqnr_db"] is None else f"{totals['sqnr_db']:.2f}"
     say(
         f"{spec.title if results else 'nothing'}: {n:,} weight{'s' if n != 1 else ''}, {totals['params']:,} values, "
         f"{totals['original_bytes']:,} -> {totals['bytes']:,} bytes, SQNR {db} dB (exact)"
     )
+
+
+def _remarks(results: list[_Found]) -> dict[str, list[str]]:
+    """What is to be said beside the figures, and of which tensors."""
+    said: dict[str, list[str]] = {}
+    for each in results:
+        if each.analysis is not None:
+            for text in remarks(each.analysis.applied, each.analysis.shape, each.tensor.dtype):
+                said.setdefault(text, []).append(printable(each.tensor.name))
+    return said
 
 
 def _texts(a: Analysis | None, shown: list[Metric]) -> list[str]:

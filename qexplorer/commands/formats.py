@@ -53,6 +53,7 @@ def _row(form: "Format") -> dict[str, Any]:
     return {
         "name": form.name,
         "family": form.family,
+        "help": form.help,
         "bits": form.storage_bits,
         "min": None if learned else low,
         "max": None if learned else high,

@@ -134,7 +134,8 @@ class DistributionPanel(Panel):
         checkpoint = self.parts.preview.checkpoint
         dtype = checkpoint.by_name[state.tensor].dtype if checkpoint else ""
         n = analysis.metrics.n
-        facts = f"{shape(analysis.shape)} · {count(n)} value{'s' if n != 1 else ''} · {dtype}"
+        rounded = " rounded to float32" if dtype == "float64" else ""
+        facts = f"{shape(analysis.shape)} · {count(n)} value{'s' if n != 1 else ''} · {dtype}{rounded}"
         self.head.show_text(printable(state.tensor), facts)
         self.head.show_coverage(analysis.coverage, analysis.coverage_n, sqnr_bound(analysis), analysis.for_this_range)
         self.plot.show_analysis(analysis, (state.path, state.tensor))

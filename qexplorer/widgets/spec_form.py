@@ -13,6 +13,7 @@ from qexplorer.errors import UserError
 from qexplorer.quant.formats import Format, formats
 from qexplorer.quant.layer_kinds import LINEAR, LayerKind
 from qexplorer.quant.observers.fixed import Fixed
+from qexplorer.quant.remarks import remarks
 from qexplorer.quant.spec import DEFAULTS, QuantSpec
 from qexplorer.settings import Setting, schema
 from qexplorer.widgets.controls import caption
@@ -109,7 +110,7 @@ class SpecForm(QWidget):
         if reason:
             return reason, True
         told = f"{self._told[:1].upper()}{self._told[1:]}." if by != asked and self._kind.output != "0" else ""
-        return " ".join(filter(None, (told, by.remark(self._shape)))), False
+        return " ".join(filter(None, (told, *remarks(self._spec.for_kind(self._kind), self._shape)))), False
 
     def _show_remark(self, name: str, text: str, wrong: bool) -> None:
         remark = self._remarks[name]

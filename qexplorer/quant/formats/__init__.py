@@ -79,6 +79,13 @@ class Format(ABC):
         del name, value
         return ""
 
+    def remark(self, wide: int, shape: tuple[int, ...]) -> str:
+        """What one should know about a tensor of this shape in this format, an output channel having `wide` values;
+        empty if there is nothing.
+        """
+        del wide, shape
+        return ""
+
     def fit(self, rows: Floats, lo: Floats, hi: Floats, choices: Choices) -> Steps[QuantParams]:
         """The parameters for the values `[G, N]` themselves, where a range does not tell all."""
         del rows

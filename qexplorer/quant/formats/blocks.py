@@ -24,6 +24,7 @@ class Block(Format):
     """
 
     element: Format
+    size: int
     scale_dtype: ScaleDtype
     order: int = 20
     applies: ClassVar[Fields] = frozenset(("scale_dtype", "observer", "rounding", "division"))
@@ -43,6 +44,12 @@ class Block(Format):
         if not self.scale_dtype.power:
             return f"{self.title} has scales of {self.scale_dtype.name.upper()}."
         return "" if value.power else f"{self.title} has scales that are powers of two."
+
+    def remark(self, wide: int, shape: tuple[int, ...]) -> str:
+        if wide % self.size == 0:
+            return ""
+        return (f"An output channel of {wide:,} values is no whole number of blocks of {self.size}: its last block is "
+                "short here, and most libraries and hardware refuse it.")  # fmt: skip
 
     def choose(self, lo: Floats, hi: Floats, choices: Choices) -> QuantParams:
         return self.element.choose(lo, hi, choices)
@@ -73,6 +80,7 @@ def _block(name: str, label: str, family: str, element: Format, size: int, scale
         extent=element.extent,
         defaults={"granularity": PerBlock(1, size), "scale_dtype": kind},
         element=element,
+        size=size,
         scale_dtype=kind,
     )
 

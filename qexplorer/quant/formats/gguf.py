@@ -20,6 +20,7 @@ from qexplorer.quant.params import Choices, QuantParams, quotient
 from qexplorer.quant.rounding import HalfAway, Rounding, ShiftedHalfUp
 
 LARGEST = np.finfo(np.float32).max
+FALLBACK_SIZE = 32
 TOGETHER = 1 << 20
 """Values in one step of the work."""
 
@@ -58,6 +59,17 @@ class GgufBlock(Format):
 
     def size_bits(self, n: int, groups: int) -> int:
         return groups * self.block_bytes * 8
+
+    def remark(self, wide: int, shape: tuple[int, ...]) -> str:
+        """llama.cpp takes Q4_0 for rows that have no whole ternary blocks, and F16 where that has none either."""
+        row = shape[-1] if shape else 1
+        if row % self.size == 0:
+            return ""
+        instead = "Q4_0" if self.size > FALLBACK_SIZE and row % FALLBACK_SIZE == 0 else "F16"
+        values = f"{row:,} value{'s' if row != 1 else ''}"
+        return (f"Rows of {values} are no whole blocks of {self.size}: no GGUF file holds them as {self.title}, and "
+                f"llama.cpp falls back to {instead}. Here the last block of an output channel is filled up and counts "
+                "whole.")  # fmt: skip
 
     @abstractmethod
     def choose(self, lo: Floats, hi: Floats, choices: Choices) -> QuantParams: ...
