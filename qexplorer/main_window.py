@@ -21,6 +21,7 @@ from qexplorer.panels.runs import RunsPanel
 from qexplorer.panels.weights import WeightsPanel
 from qexplorer.quant import Analysis
 from qexplorer.resources import resource
+from qexplorer.state.advisor import Advisor
 from qexplorer.state.app_state import AppState
 from qexplorer.state.chosen_runs import ChosenRuns
 from qexplorer.state.latest import Latest, Service
@@ -63,14 +64,15 @@ class MainWindow(QMainWindow):
         measuring = Runner("measuring", after=looking, parent=self)
         self.preview = Preview(self.store, looking, self, SketchCache(sketches))
         self.surveys = Surveys(self.store, self.preview, measuring, self)
+        advisor = Advisor(self.store, self.preview, measuring, self)
         self.layers = LayerScan(self.store, self.preview, measuring, self)
         history = history or History()
         self.runs = ChosenRuns(history, reading, self)
         comparing = Latest(reading, rank=2, parent=self)
-        self.services: tuple[Service, ...] = (self.surveys, self.layers, self.preview, self.runs, comparing)
+        self.services: tuple[Service, ...] = (self.surveys, advisor, self.layers, self.preview, self.runs, comparing)
         self.jobs = Runner("jobs", timed=self.hold, parent=self)
-        self.parts = Parts(self.store, self.preview, self.surveys, self.layers, self.jobs, history, themes, self.runs,
-                           comparing)  # fmt: skip
+        self.parts = Parts(self.store, self.preview, self.surveys, advisor, self.layers, self.jobs, history, themes,
+                           self.runs, comparing)  # fmt: skip
         self.docks: dict[str, Dock] = {}
         self.panels: dict[str, Panel] = {}
         self._subject, self._closing = "", False

@@ -82,13 +82,15 @@ class Paired:
 
 @dataclass(frozen=True)
 class Advice:
-    """What is wrong, in a sentence with its figures; a remedy in a few words, empty where nothing can be done.
+    """What is wrong, in a sentence with its figures; a remedy in a few words, empty where nothing can be done, and the
+    figures that were measured with it, empty where none were.
 
     `picture` names the panel in which it is to be seen.
     """
 
     sentence: str
     remedy: str = ""
+    figure: str = field(default="", kw_only=True)
     picture: str = field(default="result", kw_only=True)
 
 

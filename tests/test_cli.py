@@ -88,8 +88,8 @@ def test_analyze_json_has_the_promised_keys_and_torchs_figures(
             "metrics"} <= set(tensor)  # fmt: skip
     assert set(tensor["metrics"]) == {
         "mse", "rmse", "mae", "max_abs_error", "sqnr_db", "cosine", "relative_rmse", "clipped_fraction",
-        "original_sparsity", "sparsity", "code_utilization", "code_entropy_bits", "bits_per_weight", "bytes",
-        "original_bytes",
+        "original_sparsity", "sparsity", "code_utilization", "code_entropy_bits", "top_code_fraction",
+        "bits_per_weight", "bytes", "original_bytes",
     }  # fmt: skip
     assert set(document["totals"]) == {"params", "original_bytes", "bytes", "sqnr_db"}
     x = torch.from_numpy(conv.copy())
@@ -128,6 +128,25 @@ def test_histograms_count_every_value(capsys: pytest.CaptureFixture[str]) -> Non
     assert sum(histogram["original"]) == sum(histogram["dequantized"]) == tensor["n"]
     assert len(histogram["edges"]) == len(histogram["original"]) + 1
     assert len(tensor["error_histogram"]["edges"]) == len(tensor["error_histogram"]["counts"]) + 1
+
+
+def test_advice_on_a_tensor_is_printed_and_stands_in_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(64, 128)).astype(np.float32)
+    x[3, 3] = 1000
+    np.save(tmp_path / "one.npy", x)
+    own = ("analyze", str(tmp_path / "one.npy"), "--tensor", "one", "--format", "int8")
+    (tensor,) = run_json(capsys, *own, "--json")["tensors"]
+    advice = tensor["advice"]
+    assert "1,000 at [3, 3]" in advice[0]["sentence"]
+    for each in advice:
+        options = [word for name, value in each["spec"].items() for word in (f"--{name.replace('_', '-')}", value)]
+        (then,) = run_json(capsys, *own[:4], *options, "--json")["tensors"]
+        assert then["metrics"]["sqnr_db"] == pytest.approx(each["sqnr_db"])
+        assert then["metrics"]["bits_per_weight"] == each["bits_per_weight"]
+    assert main(own) == 0
+    printed = capsys.readouterr().out
+    assert f"advice: {advice[0]['sentence']}" in printed
+    assert f"{advice[0]['remedy']}: {advice[0]['sqnr_db']:.1f} dB" in printed
 
 
 def test_infinite_decibels_are_the_string_inf_and_stdout_is_one_document(

@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,12 @@ from qexplorer.commands.options import add_options, given
 from qexplorer.errors import UserError
 from qexplorer.folders import write_whole
 from qexplorer.quant import Analysis, QuantSpec, analyze
+from qexplorer.quant.advice import SpecAdvice, advise
 from qexplorer.quant.flags import NO_FLAGS, Flags, flags_of
 from qexplorer.quant.metrics import METRICS, Metric, sqnr_db
 from qexplorer.quant.quantize import quantize
 from qexplorer.quant.remarks import remarks
+from qexplorer.quant.sketch import sketch
 from qexplorer.quant.tensor_source import Values, narrowed, widened
 from qexplorer.settings import schema
 from qexplorer.text import first_few, printable
@@ -43,6 +45,7 @@ class _Found:
     flags: Flags
     analysis: Analysis | None
     trouble: str = ""
+    advice: tuple[SpecAdvice, ...] = ()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +81,7 @@ def run(args: argparse.Namespace) -> None:
     reasons = [_skipped(t, spec.for_kind(checkpoint.kind(t).kind)) if args.all else "" for t in chosen]
     skipped = [(t, reason) for t, reason in zip(chosen, reasons, strict=True) if reason]
     results = [
-        _look(checkpoint, t, spec, args.histogram, files, strict=not args.all)
+        _look(checkpoint, t, spec, args.histogram, files, strict=not args.all, advised=args.json or not args.all)
         for t, reason in zip(chosen, reasons, strict=True)
         if not reason
     ]
@@ -90,6 +93,7 @@ def run(args: argparse.Namespace) -> None:
         say_json(document)
     else:
         _print(results, spec)
+        _say_advice([each for found in results for each in found.advice])
         if skipped:
             say(f"{len(skipped)} tensors were skipped, the first: {printable(skipped[0][0].name)}: {skipped[0][1]}")
 
@@ -104,14 +108,18 @@ def _skipped(tensor: TensorInfo, spec: QuantSpec) -> str:
 
 
 def _look(checkpoint: Checkpoint, tensor: TensorInfo, spec: QuantSpec, bins: int | None, files: dict[str, Path], *,
-          strict: bool) -> _Found:  # fmt: skip
-    """Analyze a tensor; unless `strict`, what is wrong with it is said in its row and the others go on."""
+          strict: bool, advised: bool) -> _Found:  # fmt: skip
+    """Analyze a tensor; unless `strict`, what is wrong with it is said in its row and the others go on. Whether it is
+    `advised` on, too, where it counts.
+    """
     role, flags = checkpoint.roles[tensor.name], NO_FLAGS
     counted = strict or (role.weighs and not tensor.tied_to)
     try:
         values = work(checkpoint.values_steps(tensor))
         flags = work(flags_of(values))
-        return _Found(tensor, role, counted, flags, _analyze(values, tensor, spec, bins, files))
+        analysis = _analyze(values, tensor, spec, bins, files)
+        advice = work(advise(values, analysis, work(sketch(values)))) if advised and counted else ()
+        return _Found(tensor, role, counted, flags, analysis, advice=advice)
     except UserError as error:
         if strict:
             raise
@@ -128,6 +136,17 @@ def _analyze(values: Values, tensor: TensorInfo, spec: QuantSpec, bins: int | No
         for name, path in files.items():
             _write(path, arrays[name])
     return analysis
+
+
+def _say_advice(advice: Sequence[SpecAdvice]) -> None:
+    """A sentence for each problem, and below it what helps."""
+    said = ""
+    for each in advice:
+        if each.sentence != said:
+            say(f"advice: {each.sentence}")
+        said = each.sentence
+        if each.spec is not None:
+            say(f"  {each.remedy}: {each.figure}   {each.spec.short}")
 
 
 def _write(path: Path, array: Any) -> None:
@@ -152,7 +171,8 @@ def _json(found: _Found, bins: int | None) -> dict[str, Any]:
     if found.analysis is None:
         return {**about, "metrics": None, "trouble": found.trouble}
     said = remarks(found.analysis.applied, found.analysis.shape, tensor.dtype)
-    return {**about, "remarks": said, **_figures(found.analysis, bins)}
+    advice = [each.to_json() for each in found.advice]
+    return {**about, "remarks": said, **_figures(found.analysis, bins), "advice": advice}
 
 
 def _figures(a: Analysis, bins: int | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from qexplorer.inspection.rows import LayerFigures, Thumbnail, thumbnail_of
 from qexplorer.inspection.sketch_cache import SketchCache
 from qexplorer.progress import Progress, Steps, within
 from qexplorer.quant import Analysis, QuantSpec, analyze
+from qexplorer.quant.advice import SpecAdvice, advise
 from qexplorer.quant.analysis import analyze_sketch, for_all, unsketched
 from qexplorer.quant.error_sums import WORTH_LOADING
 from qexplorer.quant.flags import Flags, flags_of
@@ -24,6 +25,7 @@ QUICK_FROM = 1 << 17
 SAMPLED = 1 << 16
 """So many values answer within a frame where values that share a scale have to stay together."""
 ANALYSES_BYTES = 64 << 20
+ADVICE = 32
 SPECS = 16
 """The figures of so many specs are remembered: those that are compared, and some that were."""
 
@@ -49,6 +51,7 @@ class Analyses:
         self._sketches: Recent[str, Sketch] = Recent(16)
         self._uncached: set[str] = set()
         self._samples: Recent[tuple[str, str], Values] = Recent(16)
+        self._advice: Recent[tuple[str, QuantSpec], tuple[SpecAdvice, ...]] = Recent(ADVICE)
         self._analyses: Recent[tuple[str, QuantSpec], Analysis] = Recent(ANALYSES_BYTES, weight)
         self.thumbnails: dict[str, Thumbnail] = {}
         """Those of the tensors that were measured, by name."""
@@ -99,6 +102,16 @@ class Analyses:
         whole = self._known_sketch(name)
         ends = (float(whole.values[0]), float(whole.values[-1])) if whole is not None and whole.n else None
         return for_all((yield from analyze(part, spec)), tensor.shape, tensor.nbytes, ends)
+
+    def advice(self, name: str, analysis: Analysis) -> Steps[tuple[SpecAdvice, ...]]:
+        """What would help a tensor as an exact analysis has it; all of it was measured."""
+        key = (name, analysis.spec)
+        found = self._advice.get(key)
+        if found is None:
+            whole = yield from self.sketch(name)
+            found = yield from advise((yield from self.values(name)), analysis, whole)
+            self._advice.put(key, found)
+        return found
 
     def sketch(self, name: str) -> Steps[Sketch]:
         """The sketch of a tensor: from memory, from the disk, or counted now."""

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from qexplorer.engine.runs.history import History
 from qexplorer.plugins import Classes
+from qexplorer.state.advisor import Advisor
 from qexplorer.state.chosen_runs import ChosenRuns
 from qexplorer.state.latest import Latest
 from qexplorer.state.layer_scan import LayerScan
@@ -28,6 +29,7 @@ class Parts:
     store: Store
     preview: Preview
     surveys: Surveys
+    advisor: Advisor
     layers: LayerScan
     jobs: Runner
     history: History

@@ -8,18 +8,18 @@ from PySide6.QtWidgets import QWidget
 from qexplorer.engine.advice import JobAdvice, advise_on
 from qexplorer.errors import UserError
 from qexplorer.panels import Panel, Parts, Place, panels
-from qexplorer.quant import Analysis
-from qexplorer.quant.advice import SpecAdvice, advise
+from qexplorer.quant.advice import SpecAdvice
 from qexplorer.widgets.advice_list import AdviceList
 
-NOTHING = (
-    "Nothing to mend: of this tensor under this spec, and of the run that is looked at, no rule has anything to say."
-)
+NOTHING = "No advice: no rule applies to this tensor under this spec, nor to the selected run."
+MEASURING = "Measuring what would help this tensor …"
 
 
 @panels.register
 class AdvicePanel(Panel):
-    """Rules over the analysis and over the result; each with a button that applies its remedy."""
+    """What would help the tensor and the run, each with a button that applies it. Remedies for the tensor are measured
+    while the panel is in sight.
+    """
 
     name: ClassVar[str] = "advice"
     title: ClassVar[str] = "Advice"
@@ -31,28 +31,25 @@ class AdvicePanel(Panel):
         super().__init__(parts, parent)
         self.list = AdviceList()
         self.body.addWidget(self.list, 1)
-        self._analysis: Analysis | None = None
         self.list.applied.connect(self._on_applied)
         self.list.shown.connect(self._on_shown)
-        parts.preview.analyzed.connect(self._on_analyzed)
+        parts.advisor.changed.connect(self.reload)
         parts.runs.changed.connect(self.reload)
         parts.runs.history_changed.connect(self.reload)
         self.reload()
 
     def reload(self) -> None:
         """Ask the rules again."""
-        result = self.parts.runs.result
-        of_tensor = advise(self._analysis) if self._analysis is not None else []
+        result, of_tensor = self.parts.runs.result, self.parts.advisor.advice
         of_run = advise_on(result) if result is not None else []
-        self.list.show_advice([*of_tensor, *of_run], NOTHING)
+        self.list.show_advice([*(of_tensor or ()), *of_run], NOTHING, MEASURING if of_tensor is None else "")
 
-    def _on_analyzed(self, analysis: Analysis) -> None:
-        self._analysis = analysis
-        self.reload()
+    def show_in_sight(self, in_sight: bool) -> None:
+        self.parts.advisor.watch(in_sight)
 
     def _on_applied(self, advice: object) -> None:
         self.banner.clear()
-        if isinstance(advice, SpecAdvice):
+        if isinstance(advice, SpecAdvice) and advice.spec is not None:
             self.parts.store.update(spec=advice.spec)
         elif isinstance(advice, JobAdvice):
             self._set_job(advice)

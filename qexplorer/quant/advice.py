@@ -1,139 +1,107 @@
-"""Rules that see a problem of a tensor under a spec, say it in a sentence, and name the remedy."""
+"""What to do about a tensor under a spec: each remedy was measured, and only those that help are offered."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
-from qexplorer.errors import UserError
+from qexplorer.numbers import decibels
 from qexplorer.presentation import Advice
+from qexplorer.progress import Steps
 from qexplorer.quant.analysis import Analysis
-from qexplorer.quant.granularity import PerChannel, PerGroup
-from qexplorer.quant.observers.minmax import MinMax
-from qexplorer.quant.observers.mse import Mse
+from qexplorer.quant.metrics import Metrics
+from qexplorer.quant.moments import channel_sizes, shape_of
+from qexplorer.quant.outliers import cost_of, without
+from qexplorer.quant.problems import POOR_DB, Case, Problem, problems_of
+from qexplorer.quant.remedies import Bench, Measured, Remedies
+from qexplorer.quant.sketch import Sketch
 from qexplorer.quant.spec import QuantSpec
+from qexplorer.quant.tensor_source import Values
 
-SPREAD_DB = 6.0
-"""One bit: channels that are so much worse than the median one have ranges that are half as wide."""
-TAIL_SIGMAS = 6.0
-"""A normal distribution reaches so far about once in 500 million values."""
-SHIFT_SIGMAS = 0.5
-SKEW = 2.0
-FEW_BITS = 4
-POOR_DB = 15.0
-GROUP = 32
+LEAST = 64
+"""Fewer values are not worth advice."""
+OFFERED = 2
+"""At most so many remedies for one problem."""
 
 
 @dataclass(frozen=True)
 class SpecAdvice(Advice):
-    """Advice of which the remedy is another spec."""
+    """Advice of which the remedy is another spec, with the SQNR and the bits a weight that were measured with it; none
+    of them where nothing helps.
+    """
 
-    spec: QuantSpec = field(kw_only=True)
+    spec: QuantSpec | None = field(default=None, kw_only=True)
+    sqnr_db: float | None = field(default=None, kw_only=True)
+    bits_per_weight: float | None = field(default=None, kw_only=True)
 
-
-@dataclass(frozen=True)
-class Shape:
-    """Of a tensor's values, by its histogram: mean, standard deviation, and how far they reach on each side of it."""
-
-    mean: float
-    sigma: float
-    below: float
-    above: float
-
-    @staticmethod
-    def of(analysis: Analysis) -> "Shape | None":
-        """None for a tensor without different values."""
-        counts = analysis.original.astype(np.float64)
-        total = counts.sum()
-        if not total:
-            return None
-        middles = (analysis.bins.edges[1:] + analysis.bins.edges[:-1]) / 2
-        mean = float((counts * middles).sum() / total)
-        sigma = float(np.sqrt((counts * (middles - mean) ** 2).sum() / total))
-        if not sigma > 0:
-            return None
-        return Shape(mean, sigma, mean - analysis.data_lo, analysis.data_hi - mean)
+    def to_json(self) -> dict[str, Any]:
+        """As `qexplorer analyze --json` prints it."""
+        return {
+            "sentence": self.sentence,
+            "remedy": self.remedy,
+            "spec": self.spec.to_json() if self.spec is not None else None,
+            "sqnr_db": self.sqnr_db,
+            "bits_per_weight": self.bits_per_weight,
+        }
 
 
-def advise(analysis: Analysis) -> list[SpecAdvice]:
-    """All that is to be said of a tensor as it is quantized now, the most helpful first."""
-    shape = Shape.of(analysis)
-    if shape is None or "granularity" not in analysis.spec.format.applies:
-        return []
-    found: list[SpecAdvice] = []
-    for rule in RULES:
-        try:
-            found += rule(analysis, shape)
-        except UserError:  # the remedy is not possible beside the other choices
+def advise(values: Values, analysis: Analysis, whole: Sketch) -> Steps[tuple[SpecAdvice, ...]]:
+    """All that is to be said of a tensor as an exact analysis has it, what helps most first, outliers before all else.
+    `whole` is the sketch of its `values`.
+    """
+    if whole.n < LEAST or "granularity" not in analysis.spec.format.applies or not analysis.sums.e2:
+        return ()
+    shape = yield from shape_of(values, whole)
+    if not shape.all.sigma:
+        return ()
+    cost = (yield from cost_of(values, analysis, shape.outliers)) if shape.outliers else None
+    sizes = np.zeros(0)
+    if analysis.spec.granularity.shared:
+        sizes = yield from channel_sizes(without(values, shape.outliers) if shape.outliers else values)
+    case = Case(analysis, shape, cost, sizes, Remedies(analysis.spec, values))
+    bench = Bench(values, analysis)
+    found: list[tuple[bool, float, list[SpecAdvice]]] = []
+    offered: dict[QuantSpec, Measured] = {}
+    for problem in problems_of(case):
+        if problem.general and _good_enough(offered.values()):
             continue
-    return found
+        helpful = yield from bench.helpful(problem.remedies)
+        best_of_kind: dict[str, Measured] = {}
+        for each in helpful:
+            if each.remedy.spec not in offered:
+                best_of_kind.setdefault(each.remedy.kind, each)
+        chosen = list(best_of_kind.values())[:OFFERED]
+        if problem.last and not _good_enough([*offered.values(), *helpful]):
+            chosen += yield from bench.enough(problem.last, POOR_DB)
+        if chosen or problem.told:
+            best = max((each.gain for each in chosen), default=0.0)
+            found.append((problem.told, best, _advice(problem, analysis, chosen)))
+            offered.update({each.remedy.spec: each for each in chosen})
+    found.sort(key=lambda each: (-each[0], -each[1]))
+    return tuple(advice for *_, each in found for advice in each)
 
 
-def _channels(analysis: Analysis, shape: Shape) -> Iterator[SpecAdvice]:
-    del shape
-    spec, sqnr = analysis.spec, analysis.channel_sqnr_db[np.isfinite(analysis.channel_sqnr_db)]
-    if not spec.granularity.shared or len(sqnr) < 4:
-        return
-    worst, middle = np.percentile(sqnr, 10), np.median(sqnr)
-    if middle - worst >= SPREAD_DB:
-        yield SpecAdvice(
-            f"Channels have ranges that are far apart: a tenth of them are {middle - worst:.1f} dB or more below the "
-            "median channel, because all share one scale.",
-            "One scale per channel", spec=spec.adopt("granularity", PerChannel(0)), picture="error",
-        )  # fmt: skip
+def _good_enough(measured: Iterable[Measured]) -> bool:
+    return any(each.metrics.sqnr_db >= POOR_DB for each in measured)
 
 
-def _tail(analysis: Analysis, shape: Shape) -> Iterator[SpecAdvice]:
-    spec = analysis.spec
-    reach = max(shape.below, shape.above) / shape.sigma
-    coarse = spec.format.uniform and spec.format.code_bits <= 8
-    if coarse and spec.granularity.shared and isinstance(spec.observer, MinMax) and reach > TAIL_SIGMAS:
-        yield SpecAdvice(
-            f"A long tail: the farthest value is {reach:.1f} standard deviations out, and to cover it every step is "
-            "wider than most values need.",
-            "Clip for the least squared error", spec=spec.adopt("observer", Mse()), picture="observers",
-        )  # fmt: skip
+def _advice(problem: Problem, analysis: Analysis, helpful: list[Measured]) -> list[SpecAdvice]:
+    plain = SpecAdvice(problem.sentence, picture=problem.picture)
+    return [
+        replace(
+            plain,
+            remedy=each.remedy.title,
+            figure=_figures(each.metrics, analysis.metrics),
+            spec=each.remedy.spec,
+            sqnr_db=each.metrics.sqnr_db,
+            bits_per_weight=each.metrics.bits_per_weight,
+        )
+        for each in helpful
+    ] or [plain]
 
 
-def _shift(analysis: Analysis, shape: Shape) -> Iterator[SpecAdvice]:
-    spec = analysis.spec
-    if spec.scheme != "symmetric" or "scheme" not in spec.format.applies:
-        return
-    if abs(shape.mean) > SHIFT_SIGMAS * shape.sigma:
-        yield SpecAdvice(
-            f"The mean is {abs(shape.mean) / shape.sigma:.1f} standard deviations from zero, and a symmetric grid "
-            "spends as many codes on the side where little is.",
-            "Affine, with a zero point", spec=spec.adopt("scheme", "affine"), picture="distribution",
-        )  # fmt: skip
-
-
-def _skew(analysis: Analysis, shape: Shape) -> Iterator[SpecAdvice]:
-    spec = analysis.spec
-    if spec.scheme != "symmetric" or "scheme" not in spec.format.applies or not spec.granularity.shared:
-        return
-    low, high = max(-analysis.data_lo, 0.0), max(analysis.data_hi, 0.0)
-    long, short = max(low, high), min(low, high)
-    shifted = abs(shape.mean) > SHIFT_SIGMAS * shape.sigma
-    if long > SKEW * short and not shifted:
-        unused = 50 * (1 - short / long)
-        yield SpecAdvice(
-            f"Skew: one side reaches {long / max(short, 1e-30):.1f} times as far as the other, so {unused:.0f} % of a "
-            "symmetric grid is never used.",
-            "Affine, with a zero point", spec=spec.adopt("scheme", "affine"), picture="distribution",
-        )  # fmt: skip
-
-
-def _coarse(analysis: Analysis, shape: Shape) -> Iterator[SpecAdvice]:
-    del shape
-    spec = analysis.spec
-    per_channel = spec.granularity.per_channel
-    if per_channel and spec.format.code_bits <= FEW_BITS and analysis.metrics.sqnr_db < POOR_DB:
-        yield SpecAdvice(
-            f"{analysis.metrics.sqnr_db:.1f} dB with one scale a channel: {spec.format.code_bits} bits are few for so "
-            "many values under one scale.",
-            f"One scale for {GROUP} values", spec=spec.adopt("granularity", PerGroup(GROUP)), picture="error",
-        )  # fmt: skip
-
-
-Rule = Callable[[Analysis, Shape], Iterator[SpecAdvice]]
-RULES: tuple[Rule, ...] = (_channels, _tail, _shift, _skew, _coarse)
+def _figures(then: Metrics, now: Metrics) -> str:
+    """What was measured with a remedy, beside what is."""
+    bits = f"{then.bits_per_weight:.2f} bits, now {now.bits_per_weight:.2f}"
+    return f"{decibels(then.sqnr_db, 1)} dB, now {decibels(now.sqnr_db, 1)}; {bits}"

@@ -40,9 +40,9 @@ class Metrics:
     (infinite without error), `relative_rmse` = ‖e‖/‖x‖, `clipped_fraction` the share of values beyond the codes
     before clamping, `original_sparsity` and `sparsity` the share of zeros before and after; all of these are NaN where
     no value is finite; `sqnr_db`, `cosine` and `relative_rmse` also where none of them is other than zero.
-    `code_utilization` is the share of codes in use,
-    `code_entropy_bits` = −Σ p·log₂ p of the codes, `bytes` the quantized size with scales and zero points,
-    `original_bytes` the size as stored.
+    `code_utilization` is the share of codes in use, `code_entropy_bits` = −Σ p·log₂ p of the codes,
+    `top_code_fraction` the share of values on the code that most have, `bytes` the quantized size with scales and zero
+    points, `original_bytes` the size as stored.
     """
 
     n: int = 0
@@ -59,6 +59,7 @@ class Metrics:
     sparsity: float = math.nan
     code_utilization: float = math.nan
     code_entropy_bits: float = math.nan
+    top_code_fraction: float = math.nan
     bits_per_weight: float = math.nan
     bytes: float = math.nan
     original_bytes: int = 0
@@ -185,6 +186,7 @@ def summarize(
         sparsity=sums.y_zeros / n,
         code_utilization=int(np.count_nonzero(code_counts)) / codes,
         code_entropy_bits=entropy_bits(code_counts),
+        top_code_fraction=int(code_counts.max(initial=0)) / n,
         bits_per_weight=quantized_bits / max(size, 1),
         bytes=-(-quantized_bits // 8),
         original_bytes=original_bytes,

@@ -119,6 +119,10 @@ def _nothing(a: Analysis) -> str:
     )
 
 
+LOST = "nearly all on one code"
+"""Said instead of a word for the SQNR, which a few large values may make look well."""
+
+
 class MetricsList(QWidget):
     """Value in: an `Analysis`. It keeps its lines and changes only their figures."""
 
@@ -183,6 +187,11 @@ class MetricsList(QWidget):
         known = not math.isnan(sqnr)
         self._sqnr.setText(decibels(sqnr) if known else NONE)
         word, reach = (band_of(sqnr).word, band_of(sqnr).reach) if known else (_nothing(analysis), "")
+
+        self._sqnr.setText(decibels(sqnr) if known else "–")
+        word, reach = (band_of(sqnr).word, band_of(sqnr).reach) if known else ("no finite value to measure", "")
+        if known and analysis.lost:
+            word, reach = LOST, ""
         rough = {"sketch": f" · {sqnr_bound(analysis)}", "sampled": " · of a sample"}
         self._band.setText(word + rough.get(analysis.coverage, reach))
         for line, value in zip((*LINES, NONFINITE), self._values, strict=True):

@@ -55,6 +55,14 @@ def test_the_sqnr_is_judged_in_a_word(metrics, spec, word):
         assert band(metrics).startswith(word)
 
 
+def test_no_word_praises_an_sqnr_that_one_value_makes(metrics):
+    x = np.random.default_rng(0).normal(size=(100, 1000)).astype(np.float32)
+    x[3, 3] = 3000
+    metrics.show_analysis(analysis_of(x))
+    assert 15 < float(metrics.figures()["SQNR"]) < 25
+    assert band(metrics) == "nearly all on one code"
+
+
 def test_without_error_the_sqnr_is_infinite(metrics):
     metrics.show_analysis(analysis_of(np.array([[127, -127, 5]], np.float32)))
     assert (metrics.figures()["SQNR"], band(metrics)) == ("∞", "no error at all")
