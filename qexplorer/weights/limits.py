@@ -56,6 +56,8 @@ INFLATED_WHOLE_BYTES = 256 * MIB
 
 # NumPy
 NPY_HEADER_BYTES = 1 * MIB
+NPY_HEADERS_TOGETHER = 32 * MIB
+"""Those of all the arrays in an archive; one takes about a hundred bytes."""
 
 # synthetic tensors
 SYNTHETIC_VALUES = 10_000_000_000

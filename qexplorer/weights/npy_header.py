@@ -23,11 +23,12 @@ PREFIX_BYTES = 12
 
 _KEYS = re.compile(r"""['"]([^'"]*)['"]\s*:""")
 _EXPECTED_KEYS = ["descr", "fortran_order", "shape"]
-_SHAPE = re.compile(r"'shape'\s*:\s*\(([-\d\s,L]*)\)")
-_SIZE = re.compile(r"-?\d{1,20}L?")
+_SHAPE = re.compile(r"'shape'\s*:\s*\(([^()]*)\)")
+_TUPLE = re.compile(r"\s*|\s*-?\d{1,20}L?\s*,(\s*-?\d{1,20}L?\s*,)*(\s*-?\d{1,20}L?)?\s*", re.ASCII)
+"""What stands between a tuple's brackets; Python 2 wrote an L after its long numbers."""
 _ORDER = re.compile(r"'fortran_order'\s*:\s*(True|False)")
-_DESCR = re.compile(r"'descr'\s*:\s*'([<>|=]?)([A-Za-z?])(\d{0,9})(\[\w+\])?'")
-_OBJECT_FIELD = re.compile(r"'[<>|=]?O\d*'")
+_DESCR = re.compile(r"'descr'\s*:\s*'([<>|=]?)([A-Za-z?])(\d{0,9})(\[\w+\])?'", re.ASCII)
+_OBJECT_FIELD = re.compile(r"'[<>|=]?O\d*'", re.ASCII)
 _MEND = "The file is damaged or was altered."
 _NAMES = {dtype.raw.str[1:]: dtype.name for dtype in DTYPES.values() if dtype.raw == dtype.values} | {"b1": "bool"}
 _KINDS = {"S": "bytes", "U": "texts", "M": "dates", "m": "durations", "V": "raw bytes", "f": "extended floats"}
@@ -88,10 +89,11 @@ def read_header(read: Callable[[int], bytes], where: str, name: str) -> NpyHeade
     return NpyHeader(checked, order[1] == "True", dtype, raw, start + n, unsupported, warning)
 
 
-def _sizes(text: str) -> list[int | str]:
-    """The sizes between a shape's brackets; what is no number stays a text, which no shape may hold."""
-    sizes = [size.strip() for size in text.split(",")]
-    return [int(size.rstrip("L")) if _SIZE.fullmatch(size) else size for size in sizes if size]
+def _sizes(text: str) -> list[int] | None:
+    """The sizes between a tuple's brackets; None where they are not those of a tuple."""
+    if not _TUPLE.fullmatch(text):
+        return None
+    return [int(size.strip().rstrip("L")) for size in text.split(",") if size.strip()]
 
 
 def _described(text: str, where: str, name: str) -> tuple[str, np.dtype[Any], str, str]:

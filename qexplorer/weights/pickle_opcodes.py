@@ -201,7 +201,7 @@ class PickleReader:
         """Refer to a function or class by name; one object per name."""
         if not isinstance(module, str) or not isinstance(name, str):
             raise self.bad("refers to something whose name is not a text")
-        named = Named(module, name)
+        named = Named(*f"{module}.{name}".rpartition(".")[::2])  # `a` and `b.c` is the same thing as `a.b` and `c`
         self._stack.append(self.references.setdefault(named.full_name, named))
 
     def call(self, function: Any, arguments: Any) -> None:

@@ -115,6 +115,11 @@ def test_what_are_no_numbers_is_listed_as_unsupported(tmp_path: Path, array: Any
         (_header(_form(shape=f"({'9' * 5000},)")), "BadShape"),
         (_header(_form(shape="(3 4,)")), "BadShape"),
         (_header(_form(shape="(3-4,)")), "BadShape"),
+        (_header(_form(shape="(3)")), "BadShape"),
+        (_header(_form(shape="(3,,4)")), "BadShape"),
+        (_header(_form(shape="(3,4,,)")), "BadShape"),
+        (_header(_form(shape="(,)")), "BadShape"),
+        (_header(_form(shape="(٣, ٤)"), version=3), "BadShape"),
         (b"\x93NUMPY\x01\x00\x76\x00", "Truncated"),
         (_header(_form()[:-2] + "'shape': (4, 3), }"), "Duplicate"),
         (_header(_form()[:-2] + '"shape": (4, 3), }'), "Duplicate"),
@@ -296,3 +301,11 @@ def test_compressed_arrays_beyond_the_limits_are_listed_only(tmp_path: Path, mon
     assert [bool(t.unsupported) for t in opened(path).tensors] == [False, True]
     monkeypatch.setattr("qexplorer.weights.limits.INFLATED_BYTES", 10)
     assert [bool(t.unsupported) for t in opened(path).tensors] == [True, True]
+
+
+def test_an_archive_whose_headers_are_nearly_all_of_it_is_refused_at_once(tmp_path: Path) -> None:
+    content = _header(_form(shape="(3, 4)" + " " * 900_000), bytes(48), version=2)
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        for i in range(300):
+            archive.writestr(f"a{i}.npy", content)
+    assert "headers" in refused(tmp_path / "a.npz", "TooLarge").what

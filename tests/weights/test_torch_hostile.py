@@ -98,6 +98,15 @@ def test_a_tensor_that_does_not_fit_its_record_is_refused(tmp_path: Path, forged
     refused(torch_file(tmp_path / "model.pt", {"layer3.weight": forged}), kind)
 
 
+def test_a_function_by_another_name_first_hides_no_tensor(tmp_path: Path) -> None:
+    value = {"a": call("torch", "_utils._rebuild_tensor_v2"), "b": tensor()}
+    alias = pickled({"b": tensor()}).replace(
+        b"torch._utils\n_rebuild_tensor_v2\n", b"torch\n_utils._rebuild_tensor_v2\n"
+    )
+    assert [t.name for t in opened(torch_file(tmp_path / "alias.pt", alias)).tensors] == ["b"]
+    refused(torch_file(tmp_path / "both.pt", value), "BadPickle")  # the first of them is a tensor without arguments
+
+
 def test_a_short_record_is_refused_with_both_sizes(tmp_path: Path) -> None:
     error = refused(
         torch_file(tmp_path / "model.pt", {"layer3.weight": tensor()}, {"data/0": b"12345678"}), "Truncated"

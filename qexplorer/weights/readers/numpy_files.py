@@ -114,20 +114,42 @@ def _open_archive(file: PositionedFile, records: Mapping[str, ZipEntry]) -> Step
     others = [name for name in records if not name.endswith((".npy", "/"))]
     warnings = [f"Left out, being no arrays: {first_few(others)}."] if others else []
     tensors: list[TensorInfo] = []
+    headers = _Headers(file)
     for number, entry in enumerate(arrays):
         if number % 100 == 0:
             yield Progress("Reading the headers", number, len(arrays))
-        tensor, warning = _member(file, entry)
+        tensor, warning = _member(headers, entry)
         tensors.append(tensor)
         if warning:
             warnings.append(warning)
     return _NpzCheckpoint(file.path, "NumPy archive", tuple(tensors), {}, tuple(warnings), fingerprint=file.fingerprint)
 
 
-def _member(file: PositionedFile, entry: ZipEntry) -> tuple[TensorInfo, str]:
-    name = entry.name.removesuffix(".npy")
+@dataclass
+class _Headers:
+    """The beginnings of an archive's arrays, which may take so many bytes together and no more."""
+
+    file: PositionedFile
+    together: int = 0
+
+    def of(self, entry: ZipEntry) -> Callable[[int], bytes]:
+        """A function that reads the first bytes of an array."""
+        beginning = _beginning(self.file, entry)
+
+        def read(n: int) -> bytes:
+            self.together += n
+            if self.together > limits.NPY_HEADERS_TOGETHER:
+                what = f"the headers of its arrays take more than {limits.NPY_HEADERS_TOGETHER:,} bytes."
+                raise FormatError("TooLarge", self.file.where, what, _MEND)
+            return beginning(n)
+
+        return read
+
+
+def _member(headers: _Headers, entry: ZipEntry) -> tuple[TensorInfo, str]:
+    file, name = headers.file, entry.name.removesuffix(".npy")
     try:
-        header = read_header(_beginning(file, entry), file.where, name)
+        header = read_header(headers.of(entry), file.where, name)
     except FormatError as error:
         if error.kind != "ObjectArray":
             raise

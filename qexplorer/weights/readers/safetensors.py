@@ -120,7 +120,7 @@ def _tensor(
         what = f"the entry of “{printable(name)}” is not a dtype, a shape and two offsets."
         raise FormatError("BadHeader", where, what, _MEND) from None
     try:
-        key = (stored, *found, *map(type, found))  # True is 1, and no size
+        key = (stored, type(found), *found, *map(type, found))  # True is 1, and no size; a text is no list
         kind = kinds.get(key)
     except TypeError:
         key, kind = (), None
