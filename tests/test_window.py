@@ -28,11 +28,12 @@ from qexplorer.quant.observers.fixed import Fixed
 from qexplorer.state.app_state import AppState
 from qexplorer.state.session import load_session
 from qexplorer.widgets.controls import Button, Combo
+from qexplorer.widgets.fields import Listed
 from qexplorer.widgets.segmented import Segmented
 from qexplorer.widgets.settings_row import SettingsRow
 from qexplorer.widgets.task_row import TaskRow
 from tests.panels.in_window import control_named, texts
-from tests.widgets.hands import type_text
+from tests.widgets.hands import pick, type_text
 
 LEFT = Qt.MouseButton.LeftButton
 Open = Callable[..., MainWindow]
@@ -391,7 +392,9 @@ def test_an_empty_window_says_in_each_panel_what_to_do(qtbot: QtBot, open_window
 
 def test_a_tensor_that_cannot_be_divided_so_is_said_beside_the_control(qtbot: QtBot, open_window: Open) -> None:
     window = open_window()
-    click_option(qtbot, window, "granularity", "channel")
+    choices = window.findChild(Listed, "granularity")
+    assert choices is not None
+    pick(choices, "channel")
     qtbot.waitUntil(lambda: window.preview.analysis is not None and len(window.preview.analysis.params.scale) > 1)
     click_option(qtbot, window, "bits", "int8")
     axis = window.findChild(SettingsRow, "granularity_settings").fields["axis"]
@@ -400,7 +403,7 @@ def test_a_tensor_that_cannot_be_divided_so_is_said_beside_the_control(qtbot: Qt
     distribution = window.panel(DistributionPanel)
     qtbot.waitUntil(lambda: bool(distribution.banner.text))
     assert "Axis 3" in distribution.banner.text
-    click_option(qtbot, window, "granularity", "tensor")
+    pick(choices, "tensor")
     qtbot.waitUntil(lambda: not distribution.banner.text)
 
 

@@ -81,9 +81,9 @@ FIRST = ("", "0", ROWS)
 """The axes by which groups follow each other as values do."""
 
 
-def _axis() -> Any:
+def _axis(*, minor: bool = False) -> Any:
     return setting("", "Axis", f"The axis of the channels, below 0 counted from the last; {ROWS}: all but the last",
-                   empty="output axis", minor=True)  # fmt: skip
+                   empty="output axis", minor=minor)  # fmt: skip
 
 
 class Along(Granularity):
@@ -163,7 +163,7 @@ class PerGroup(Along):
     """
 
     size: int = setting(32, "Group size", "Inputs of one output channel that share a scale", minimum=1, unit="values")
-    axis: str = _axis()
+    axis: str = _axis(minor=True)
     name: ClassVar[str] = "group"
     title: ClassVar[str] = "Group"
     help: ClassVar[str] = "One scale for each run of inputs of one output channel. Precise; scales cost bits."
@@ -229,9 +229,9 @@ class PerBlock(Along):
     row of that matrix.
     """
 
-    height: int = setting(128, "Block height", "Output channels that share a scale", minimum=1, unit="channels")
-    width: int = setting(128, "Block width", "Inputs of each channel that share a scale", minimum=1, unit="values")
-    axis: str = _axis()
+    height: int = setting(128, "Height", "Output channels that share a scale", minimum=1, unit="channels")
+    width: int = setting(128, "Width", "Inputs of each channel that share a scale", minimum=1, unit="values")
+    axis: str = _axis(minor=True)
     name: ClassVar[str] = "block"
     title: ClassVar[str] = "Block"
     separator: ClassVar[str] = "x"

@@ -1,11 +1,13 @@
 """The settings of one plugin as small fields in a row."""
 
+from collections.abc import Sequence
+
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from qexplorer.errors import UserError
 from qexplorer.plugins import Plugin
-from qexplorer.settings import schema
+from qexplorer.settings import Setting, schema
 from qexplorer.widgets.controls import Field, caption
 from qexplorer.widgets.fields import Control, Editor, NumberField
 
@@ -29,13 +31,14 @@ class SettingsRow(QWidget):
         return self._editor.controls
 
     def show_plugin(self, plugin: Plugin) -> None:
-        """Show a plugin's settings; the row hides where it has none."""
-        if type(plugin) is not type(self._editor.value):
-            self._build(plugin)
+        """Show a plugin's settings, minor ones only where they were set; the row hides where there is none."""
+        shown = [each for each in schema(type(plugin)) if not each.minor or getattr(plugin, each.name) != each.default]
+        if type(plugin) is not type(self._editor.value) or [each.name for each in shown] != list(self.fields):
+            self._build(plugin, shown)
         self._editor.show_settings(plugin)
         self.setVisible(bool(self.fields))
 
-    def _build(self, plugin: Plugin) -> None:
+    def _build(self, plugin: Plugin, shown: Sequence[Setting]) -> None:
         while (item := self._row.takeAt(0)) is not None:
             widget = item.widget()
             if widget is not None:
@@ -45,7 +48,7 @@ class SettingsRow(QWidget):
         self._editor = Editor(plugin, self)
         self._editor.edited.connect(self.edited)
         self._editor.refused.connect(self._on_refused)
-        for each in schema(type(plugin)):
+        for each in shown:
             field = self._editor.add(each)
             field.setAccessibleName(f"{plugin.title}: {each.title}")
             if isinstance(field, NumberField):

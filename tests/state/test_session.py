@@ -44,7 +44,7 @@ DAMAGED = {
     "state is null": '{"version": 1, "state": null}',
     "state is a list": '{"version": 1, "state": []}',
     "wrong value": '{"version": 1, "state": {"path": 7}}',
-    "other version": '{"version": 2, "state": {}}',
+    "other version": '{"version": 3, "state": {}}',
     "no version": '{"state": {}}',
     "deep": "[" * 100_000,
     "deep state": '{"version": 1, "state": {"spec": ' + '{"a":' * 50_000,

@@ -22,7 +22,11 @@ def test_each_field_of_the_plugin_has_a_control_with_its_value(row):
     row.show_plugin(Fixed(-0.25, 1.5))
     assert {name: field.text() for name, field in row.fields.items()} == {"lo": "-0.25", "hi": "1.5"}
     row.show_plugin(PerGroup(64))
-    assert {name: field.text() for name, field in row.fields.items()} == {"size": "64", "axis": ""}
+    assert {name: field.text() for name, field in row.fields.items()} == {"size": "64"}
+    row.show_plugin(PerGroup(64, "1"))
+    assert {name: field.text() for name, field in row.fields.items()} == {"size": "64", "axis": "1"}
+    type_text(row.fields["axis"], "0")
+    assert row.edits == [PerGroup(64, "0")]
     assert row.isVisible()
 
 
