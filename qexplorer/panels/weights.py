@@ -10,7 +10,7 @@ from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.state.app_state import AppState
 from qexplorer.state.runner import Failed
 from qexplorer.text import printable
-from qexplorer.weights import Checkpoint, what_opens
+from qexplorer.weights import Checkpoint, TensorInfo, what_opens
 from qexplorer.widgets.controls import caption
 from qexplorer.widgets.filter_field import NO_MATCH, FilterField
 from qexplorer.widgets.messages import Placeholder
@@ -81,7 +81,7 @@ class WeightsPanel(Panel):
         self.banner.clear()
         self._tree.show_tensors(
             TensorRow(t.name, printable(t.name), t.shape, t.dtype, t.n, t.unsupported, role.name, role.reason,
-                      role.weighs)
+                      role.weighs, _kind(checkpoint, t))
             for t in checkpoint.tensors
             for role in [checkpoint.roles[t.name]]
         )  # fmt: skip
@@ -136,3 +136,9 @@ class WeightsPanel(Panel):
             self._tree.show_chosen(new.tensor)
         if new.path != old.path:
             self.banner.clear()
+
+
+def _kind(checkpoint: Checkpoint, tensor: TensorInfo) -> str:
+    """Which axis of a tensor is the output's, and how that is known."""
+    text = checkpoint.kind(tensor).text
+    return f"{text[0].upper()}{text[1:]}." if len(tensor.shape) > 1 else ""

@@ -125,7 +125,7 @@ class Checkpoint(ABC):
 
     def kind(self, tensor: TensorInfo) -> Guess:
         """What kind of layer it is the weights of, as far as names and shapes tell."""
-        return guess_kind(tensor.name, tensor.shape, self.by_name)
+        return guess_kind(tensor.name, tensor.shape, self.roles[tensor.name].name, self.by_name)
 
     def identity(self, tensor: TensorInfo) -> str:
         """What says that a tensor of some file is this very one: path, size, time and place; empty where unknown."""

@@ -24,9 +24,9 @@ CONV1DS = re.compile(r"(^|\.)h\.\d+\.((cross)?attention|attn|crossattn|mlp)\.(c_
 UP = re.compile(
     r"ups?|up_?\d+|up_?conv\w*|\w*deconv\w*|t_?conv\w*|trans_?conv\w*|transposed?\w*|conv_?t|\w*conv\d?d?_?tr(ans\w*)?"
 )
-EMBED = re.compile(r"\w*embe?d(d|s|ding|dings|_tokens|_positions)?|embed_\w+|wte|wpe|\w*_emb|emb")
 STACKED = re.compile(r"(^|[._])(experts|exps)([._]|$)")
-TOKEN = re.compile(r"(^|[._])(\w*embed\w*|\w*token)$")
+TABLES = ("embedding", "position")
+"""The roles of tables whose rows run along the last axis."""
 
 
 class Shaped(Protocol):
@@ -51,16 +51,18 @@ class Guess:
         return f"{self.kind.where}: {self.kind.name}, by its {self.by}"
 
 
-def guess_kind(name: str, shape: tuple[int, ...], others: Mapping[str, Shaped]) -> Guess:
-    """The kind of layer that a tensor belongs to; `others` are all tensors of the file by their names."""
+def guess_kind(name: str, shape: tuple[int, ...], role: str, others: Mapping[str, Shaped]) -> Guess:
+    """The kind of layer that a tensor belongs to, which has this `role`; `others` are all of the file by their names."""
     if len(shape) < 2:
         return Guess(VECTOR, "shape")
     layer = WEIGHT.sub("", name)
     if name.endswith("kernel"):
         return Guess(KERNEL, "name")
     usual, flipped = (LINEAR, CONV1D) if len(shape) == 2 else (CONVOLUTION, TRANSPOSED)
+    if role in TABLES and (len(shape) == 2 or (len(shape) == 3 and shape[0] == 1)):
+        return Guess(EMBEDDING if len(shape) == 2 else TOKENS, "name")
     named = _named(layer, shape)
-    if named in (EXPERTS, TOKENS, EMBEDDING):
+    if named is EXPERTS:
         return Guess(named, "name")
     bias = others.get(f"{layer}.bias") if layer != name else None
     if bias is not None and len(bias.shape) == 1 and shape[0] != shape[1] and bias.shape[0] in shape[:2]:
@@ -72,9 +74,7 @@ def _named(layer: str, shape: tuple[int, ...]) -> LayerKind | None:
     """The kind that the name of a layer says, if it does."""
     last = re.sub(r"(\.\d+)+$", "", layer).rsplit(".", 1)[-1].lower()
     if len(shape) == 2:
-        return CONV1D if CONV1DS.search(layer) else EMBEDDING if EMBED.fullmatch(last) else None
+        return CONV1D if CONV1DS.search(layer) else None
     if len(shape) == 3 and STACKED.search(layer):
         return EXPERTS
-    if len(shape) == 3 and shape[0] == 1 and TOKEN.search(layer):
-        return TOKENS
     return TRANSPOSED if UP.fullmatch(last) else None

@@ -26,7 +26,7 @@ WEIGHS, MARK = SORT + 1, SORT + 2
 @dataclass(frozen=True)
 class TensorRow:
     """What the tree shows of a tensor; `shown` is its name made safe for the screen, `note` why it cannot be read. Its
-    `role` comes with the `reason` for it; those that do not `weigh` stand back.
+    `role` comes with the `reason` for it; those that do not `weigh` stand back. `kind` says which axis is the output's.
     """
 
     name: str
@@ -38,6 +38,7 @@ class TensorRow:
     role: str = "weight"
     reason: str = ""
     weighs: bool = True
+    kind: str = ""
 
 
 @dataclass(eq=False)
@@ -169,7 +170,7 @@ class TensorModel(QAbstractItemModel):
         if role == Qt.ItemDataRole.ToolTipRole and node.row:
             row = node.row
             what = f"Role: {row.role}. {row.reason}" if row.reason else ""
-            notes = (row.note, what, self.flags_of(row.name).text)
+            notes = (row.note, what, row.kind, self.flags_of(row.name).text)
             lines = (row.shown, numbers.tensor(row.shape, row.dtype, row.n), *notes)
             return plain("\n".join(filter(None, lines)))
         if role == WEIGHS:

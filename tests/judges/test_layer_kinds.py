@@ -110,6 +110,7 @@ NAMED = {
     "transition1.weight": ((4, 8, 1, 1), 0), "stem.weight": ((4, 8, 3), 0), "layers.0.mlp.up_proj.weight": ((8, 4), 0),
     "h.0.attn.c_attn.weight": ((8, 24), 1), "transformer.h.11.mlp.c_proj.weight": ((32, 8), 1),
     "transformer.wte.weight": ((90, 8), 0), "model.embed_tokens.weight": ((90, 8), 0), "token_embd.weight": ((9, 4), 0),
+    "vision_model.embeddings.patch_embedding.weight": ((8, 3, 4, 4), 0), "cls_token": ((1, 1, 4), 1),
     "model.layers.0.mlp.experts.down_proj": ((4, 8, 16), 1), "blk.0.ffn_up_exps.weight": ((4, 8, 16), 1),
     "experts.0.w1.weight": ((8, 4), 0), "pos_embed": ((1, 9, 4), 1), "dense.kernel": ((8, 4), 1), "a.b": ((9,), None),
     "told_by_its_bias.weight": ((4, 8, 2, 2), 1), "told_by_its_bias.bias": ((8,), None),
