@@ -52,7 +52,7 @@ class Guess:
 
 
 def guess_kind(name: str, shape: tuple[int, ...], role: str, others: Mapping[str, Shaped]) -> Guess:
-    """The kind of layer that a tensor belongs to, which has this `role`; `others` are all of the file by their names."""
+    """The kind of layer that a tensor belongs to, which has this `role`; `others` are all of the file."""
     if len(shape) < 2:
         return Guess(VECTOR, "shape")
     layer = WEIGHT.sub("", name)
