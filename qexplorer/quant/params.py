@@ -32,7 +32,9 @@ CONVENTIONS = (
 )
 DIVISIONS = (
     Choice("reciprocal", "x · (1/S)", "Times the float32 reciprocal of the scale, as torch and torchao do."),
-    Choice("true", "x / S", "A true division, as ONNX and ONNX Runtime do. Differs only at ties."),
+    Choice(
+        "true", "x / S", "A true division, as ONNX and ONNX Runtime do. Differs only at ties and right beside them."
+    ),
 )
 
 __all__ = ["CONVENTIONS", "DIVISIONS", "SCHEMES", "Choices", "Convention", "Division", "QuantParams", "Scheme",

@@ -219,7 +219,11 @@ scale_dtypes.register(
         "e8m0_even", "E8M0, even", "As floor, with the extreme rounded to the elements' mantissa first.", "even"
     ),
     PowerOfTwo("e8m0_round", "E8M0, nearest", "The power of two nearest to the exact scale.", "round"),
-    TwoLevel("e4m3", "E4M3 · FP32", "A float8 a group and one float32 for the tensor: NVFP4's two levels."),
+    TwoLevel(
+        "e4m3",
+        "E4M3 · FP32",
+        "A float8 a group, from 2⁻⁶ on as in torchao, and one float32 for the tensor: NVFP4's two levels.",
+    ),
     DoubleQuantized(
         "double",
         "Double quantized",

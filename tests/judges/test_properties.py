@@ -231,6 +231,25 @@ def test_bits_per_weight_count_scales_zero_points_and_tables(fields, bits):
     assert size_bits(each, n, groups) / n == pytest.approx(bits, abs=1e-9)
 
 
+def test_a_scale_far_below_the_mean_may_be_restored_below_zero_as_bitsandbytes_does(rng):
+    """QLoRA's scales less their mean go to the nearest level of a table, times the largest of 256, and nothing keeps
+    the sum above zero (`dequantize_blockwise(absmax, state2) + offset` in bitsandbytes' functional.py).
+    """
+    parts = np.linspace(0.1, 1, 65)
+    table = (parts[1:] + parts[:-1]) / 2  # the levels of the upper decade of its dynamic map; others are finer
+    x = rng.normal(size=(256, 64)).astype(np.float32)
+    x[0] *= 4
+    x[1:60] *= np.linspace(1e-6, 0.05, 59, dtype=np.float32)[:, None]
+    reach = np.abs(x).max(axis=1).astype(np.float64)
+    share = (reach - reach.mean()) / np.abs(reach - reach.mean()).max()
+    level = -table[np.abs(table + share[:, None]).argmin(axis=1)]
+    restored = level * np.abs(reach - reach.mean()).max() + reach.mean()
+    known = share < -0.11  # where the upper decade is the one
+    scale = quantize(x, spec("nf4", granularity="group:64", scale_dtype="double"))[2].scale
+    assert (restored[known] < 0).any()
+    np.testing.assert_allclose(scale[known], restored[known], atol=1e-5)
+
+
 def test_double_quantization_costs_little_and_is_worse_than_exact_scales(rng):
     """bitsandbytes measured a mean absolute error of 0.07279 with it and 0.07271 without, in blocks of 64."""
     x = rng.normal(size=(1024, 1024)).astype(np.float32)

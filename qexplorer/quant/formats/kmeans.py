@@ -32,8 +32,8 @@ class KMeans(Format):
     learns: ClassVar[bool] = True
     kind: ClassVar[str] = "learns its levels from the values: there is no scale"
     help: ClassVar[str] = (
-        "The best table of levels there is for the values, exact for up to 65,536 distinct ones (8 bits: 16,384). Each "
-        "group stores its own in float32."
+        "The best table of levels there is for the values, exact for up to 65,536 distinct ones (7 bits: "
+        "32,768, 8 bits: 16,384). Each group stores its own in float32."
     )
     rule: ClassVar[LevelRule] = LevelTable()  # pyright: ignore[reportIncompatibleMethodOverride]
 

@@ -21,7 +21,10 @@ class Optimal(Observer):
 
     name: ClassVar[str] = "optimal"
     title: ClassVar[str] = "Optimal (exact)"
-    help: ClassVar[str] = "The least mean squared error of all scales, where values round to the nearest level."
+    help: ClassVar[str] = (
+        "The least mean squared error of all scales, where values round to the nearest level; exact for up to 262,144 "
+        "distinct values."
+    )
     order: ClassVar[int] = 44
     nearest_only: ClassVar[str] = "The exact optimum is worked out for roundings to the nearest level."
 
