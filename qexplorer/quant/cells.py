@@ -117,7 +117,7 @@ class Reached:
         middle = int(np.searchsorted(np.cumsum(weights), weights.sum() / 2))
         off = x - x[middle]
         often, sums, squares = (_outward(weights * power, middle) for power in (1.0, off, off * off))
-        return Reached(float(x[middle]), often, sums, squares)
+        return Reached(x[middle].item(), often, sums, squares)
 
     def means(self, edges: AnyArray) -> Doubles:
         """The mean of each cell; none may be empty."""

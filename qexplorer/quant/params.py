@@ -32,9 +32,7 @@ CONVENTIONS = (
 )
 DIVISIONS = (
     Choice("reciprocal", "x · (1/S)", "Times the float32 reciprocal of the scale, as torch and torchao do."),
-    Choice(
-        "true", "x / S", "A true division, as ONNX and ONNX Runtime do. Differs only at ties and right beside them."
-    ),
+    Choice("true", "x / S", "A true division, as ONNX and ONNX Runtime do. Differs only at or beside ties."),
 )
 
 __all__ = ["CONVENTIONS", "DIVISIONS", "SCHEMES", "Choices", "Convention", "Division", "QuantParams", "Scheme",

@@ -34,8 +34,9 @@ def range_of_stats(spec: QuantSpec, stats: Any, reach: float | None) -> Steps[En
         return found
     sample: Sample = stats
     plain = zero_if_empty(*extremes(sample.values))
+    counts = None if sample.weights is None else sample.weights.astype(np.int64)
     errors = [
-        measure_reference(sample.values, spec.format, params_for(spec, *ends), weights=sample.weights).sums.e2
+        measure_reference(sample.values, spec.format, params_for(spec, *ends), weights=counts).sums.e2
         for ends in (found, plain)
     ]
     return found if errors[0] <= errors[1] else plain

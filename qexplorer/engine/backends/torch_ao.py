@@ -177,9 +177,7 @@ def _mapping(preset: str, own: Weights) -> Any:
 
 
 def _weight_observer(spec: QuantSpec) -> Any:
-    """What makes the observer that gives weights the scales of the spec: to the bit, but never below torch's 2⁻²³, for
-    which its kernels have room beside a bias.
-    """
+    """What makes the observer that gives weights the scales of the spec, to the bit where none is below 2⁻²³."""
     import torch
     from torch.ao.quantization.observer import HistogramObserver, MinMaxObserver, PerChannelMinMaxObserver
 
