@@ -136,7 +136,10 @@ def test_advice_on_a_tensor_is_printed_and_stands_in_json(capsys: pytest.Capture
     np.save(tmp_path / "one.npy", x)
     own = ("analyze", str(tmp_path / "one.npy"), "--tensor", "one", "--format", "int8")
     (tensor,) = run_json(capsys, *own, "--json")["tensors"]
-    advice = tensor["advice"]
+    advice, moments = tensor["advice"], tensor["moments"]
+    assert moments["mean"] == pytest.approx(x.mean(dtype=np.float64))
+    assert moments["sigma"] == pytest.approx(x.std(dtype=np.float64))
+    assert [(each["value"], each["index"]) for each in moments["outliers"]] == [(1000, [3, 3])]
     assert "1,000 at [3, 3]" in advice[0]["sentence"]
     for each in advice:
         options = [word for name, value in each["spec"].items() for word in (f"--{name.replace('_', '-')}", value)]

@@ -18,6 +18,7 @@ from qexplorer.quant import Analysis, QuantSpec, analyze
 from qexplorer.quant.advice import SpecAdvice, advise
 from qexplorer.quant.flags import NO_FLAGS, Flags, flags_of
 from qexplorer.quant.metrics import METRICS, Metric, sqnr_db
+from qexplorer.quant.moments import Shape, shape_of
 from qexplorer.quant.quantize import quantize
 from qexplorer.quant.remarks import remarks
 from qexplorer.quant.sketch import sketch
@@ -45,6 +46,7 @@ class _Found:
     flags: Flags
     analysis: Analysis | None
     trouble: str = ""
+    shape: Shape | None = None
     advice: tuple[SpecAdvice, ...] = ()
 
 
@@ -118,8 +120,10 @@ def _look(checkpoint: Checkpoint, tensor: TensorInfo, spec: QuantSpec, bins: int
         values = work(checkpoint.values_steps(tensor))
         flags = work(flags_of(values))
         analysis = _analyze(values, tensor, spec, bins, files)
-        advice = work(advise(values, analysis, work(sketch(values)))) if advised and counted else ()
-        return _Found(tensor, role, counted, flags, analysis, advice=advice)
+        if not (advised and counted):
+            return _Found(tensor, role, counted, flags, analysis)
+        shape = work(shape_of(values, work(sketch(values))))
+        return _Found(tensor, role, counted, flags, analysis, "", shape, work(advise(values, analysis, shape)))
     except UserError as error:
         if strict:
             raise
@@ -171,8 +175,10 @@ def _json(found: _Found, bins: int | None) -> dict[str, Any]:
     if found.analysis is None:
         return {**about, "metrics": None, "trouble": found.trouble}
     said = remarks(found.analysis.applied, found.analysis.shape, tensor.dtype)
+    moments = found.shape.to_json(tensor.shape) if found.shape is not None else None
     advice = [each.to_json() for each in found.advice]
-    return {**about, "remarks": said, **_figures(found.analysis, bins), "advice": advice}
+    figures = _figures(found.analysis, bins)
+    return {**about, "remarks": said, **figures, "moments": moments, "advice": advice}
 
 
 def _figures(a: Analysis, bins: int | None) -> dict[str, Any]:

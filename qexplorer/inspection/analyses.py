@@ -15,6 +15,7 @@ from qexplorer.quant.advice import SpecAdvice, advise
 from qexplorer.quant.analysis import analyze_sketch, for_all, unsketched
 from qexplorer.quant.error_sums import WORTH_LOADING
 from qexplorer.quant.flags import Flags, flags_of
+from qexplorer.quant.moments import shape_of
 from qexplorer.quant.sketch import Sketch, sketch
 from qexplorer.quant.subsample import thin
 from qexplorer.quant.tensor_source import Values
@@ -108,8 +109,8 @@ class Analyses:
         key = (name, analysis.spec)
         found = self._advice.get(key)
         if found is None:
-            whole = yield from self.sketch(name)
-            found = yield from advise((yield from self.values(name)), analysis, whole)
+            values, whole = (yield from self.values(name)), (yield from self.sketch(name))
+            found = yield from advise(values, analysis, (yield from shape_of(values, whole)))
             self._advice.put(key, found)
         return found
 

@@ -11,11 +11,10 @@ from qexplorer.presentation import Advice
 from qexplorer.progress import Steps
 from qexplorer.quant.analysis import Analysis
 from qexplorer.quant.metrics import Metrics
-from qexplorer.quant.moments import channel_sizes, shape_of
+from qexplorer.quant.moments import Shape, channel_sizes
 from qexplorer.quant.outliers import cost_of, without
 from qexplorer.quant.problems import POOR_DB, Case, Problem, problems_of
 from qexplorer.quant.remedies import Bench, Measured, Remedies
-from qexplorer.quant.sketch import Sketch
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.quant.tensor_source import Values
 
@@ -46,14 +45,13 @@ class SpecAdvice(Advice):
         }
 
 
-def advise(values: Values, analysis: Analysis, whole: Sketch) -> Steps[tuple[SpecAdvice, ...]]:
+def advise(values: Values, analysis: Analysis, shape: Shape) -> Steps[tuple[SpecAdvice, ...]]:
     """All that is to be said of a tensor as an exact analysis has it, what helps most first, outliers before all else.
-    `whole` is the sketch of its `values`.
+    `shape` is that of its `values`.
     """
-    if whole.n < LEAST or "granularity" not in analysis.spec.format.applies or not analysis.sums.e2:
+    if shape.all.n < LEAST or not shape.all.sigma or not analysis.sums.e2:
         return ()
-    shape = yield from shape_of(values, whole)
-    if not shape.all.sigma:
+    if "granularity" not in analysis.spec.format.applies:
         return ()
     cost = (yield from cost_of(values, analysis, shape.outliers)) if shape.outliers else None
     sizes = np.zeros(0)

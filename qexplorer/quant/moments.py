@@ -8,11 +8,12 @@ variance, and says nothing about them.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from qexplorer.progress import Progress, Steps
-from qexplorer.quant.arrays import Doubles
+from qexplorer.quant.arrays import AnyArray, Counts, Doubles
 from qexplorer.quant.granularity import PerChannel
 from qexplorer.quant.matrices import matrix_of
 from qexplorer.quant.pieces import blocks, rows_of, size_of
@@ -58,6 +59,9 @@ class Moments:
     skew: float = 0.0
     kurtosis: float = 0.0
 
+    def to_json(self) -> dict[str, float]:
+        return {"mean": self.mean, "sigma": self.sigma, "skewness": self.skew, "excess_kurtosis": self.kurtosis}
+
     @property
     def reach(self) -> float:
         """How many σ the farthest value lies from the mean; 0 without different values."""
@@ -74,6 +78,12 @@ class Shape:
     rest: Moments
     outliers: tuple[Outlier, ...]
     far: int
+
+    def to_json(self, dims: tuple[int, ...]) -> dict[str, Any]:
+        """As `qexplorer analyze --json` prints it, for a tensor of these dimensions."""
+        outliers = [{"value": each.value, "index": each.indices(dims), "sigmas": self.sigmas(each.value)}
+                    for each in self.outliers]  # fmt: skip
+        return {**self.all.to_json(), "outliers": outliers, "rest": {**self.rest.to_json(), "beyond_6_sigma": self.far}}
 
     def sigmas(self, value: float) -> float:
         """How many σ of the rest a value is from its mean."""
@@ -201,7 +211,7 @@ def _fence(whole: Sketch) -> _Fence:
     return _Fence(median - limit, median + limit, center, sigma)
 
 
-def _spread(values: Doubles, counts: Doubles, without: Doubles) -> tuple[float, float]:
+def _spread(values: Doubles, counts: Counts, without: AnyArray) -> tuple[float, float]:
     """About the mean and the standard deviation of all but some."""
     weights = counts.astype(np.float64)
     weights[without] = 0

@@ -141,5 +141,5 @@ class Remedies:
         except UserError:
             return
         if spec != self.spec:
-            kind = type(value).name if name == "granularity" else name
+            kind = spec.granularity.name if name == "granularity" else name
             yield Remedy(title, spec, kind)

@@ -7,6 +7,7 @@ from qexplorer.progress import finish
 from qexplorer.quant import Analysis, QuantSpec, analyze
 from qexplorer.quant.advice import SpecAdvice, advise
 from qexplorer.quant.layer_kinds import LayerKind
+from qexplorer.quant.moments import shape_of
 from qexplorer.quant.sketch import sketch
 from qexplorer.quant.tensor_source import Values
 
@@ -31,7 +32,11 @@ def analysis_of(values: np.ndarray, spec: str) -> Analysis:
 
 def advice_on(values: np.ndarray, spec: str) -> tuple[SpecAdvice, ...]:
     own = Values.of(values.astype(np.float32))
-    return finish(advise(own, analysis_of(values, spec), finish(sketch(own))))
+    return advice_of(own, analysis_of(values, spec))
+
+
+def advice_of(values: Values, analysis: Analysis) -> tuple[SpecAdvice, ...]:
+    return finish(advise(values, analysis, finish(shape_of(values, finish(sketch(values))))))
 
 
 @pytest.mark.parametrize(
@@ -110,7 +115,7 @@ def test_channels_are_those_of_the_layer() -> None:
     kind = LayerKind("", "1")
     own = Values.of(SPREAD.T.astype(np.float32), kind=kind)
     spec = QuantSpec.parse("int8")
-    advice = finish(advise(own, finish(analyze(own, spec)), finish(sketch(own))))
+    advice = advice_of(own, finish(analyze(own, spec)))
     assert "very different sizes" in advice[0].sentence
     assert advice[0].remedy == "One scale per channel"
 
