@@ -11,6 +11,9 @@ from qexplorer.settings import Setting, schema
 from qexplorer.widgets.controls import Field, caption
 from qexplorer.widgets.fields import Control, Editor, NumberField
 
+NARROW = 38
+"""Pixels that a field has at least: two of them with their names fit beside the names of the form."""
+
 
 class SettingsRow(QWidget):
     """Value in: a plugin; signal out: a copy with other settings, or the reason why one is not possible."""
@@ -51,6 +54,7 @@ class SettingsRow(QWidget):
         for each in shown:
             field = self._editor.add(each)
             field.setAccessibleName(f"{plugin.title}: {each.title}")
+            field.setMinimumWidth(NARROW)
             if isinstance(field, NumberField):
                 field.setToolTip(f"{each.help or each.title}. Type a number, or use the up and down keys.")
             label = caption(each.title)

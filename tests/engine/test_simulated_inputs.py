@@ -13,6 +13,7 @@ from qexplorer.engine.repair import parse_repairs
 from qexplorer.engine.simulation.calibrate import calibrate, watcher
 from qexplorer.engine.simulation.layers import (
     quantize_input,
+    quantized_input,
     weight_quantizer,
 )
 from qexplorer.engine.simulation.prepared import Prepared, prepare
@@ -76,14 +77,32 @@ def test_calibration_does_not_grow_with_the_samples() -> None:
     assert held[-1] < 4_000_000
 
 
-def test_channels_of_activations_have_scales_of_their_own(traced: Prepared) -> None:
-    found = simulated(traced, "float", "int8 channel:1")
+@pytest.mark.parametrize("text", ["int8 channel", "int8 channel:1"])
+def test_channels_of_activations_have_scales_of_their_own(traced: Prepared, text: str) -> None:
+    found = simulated(traced, "float", text)
     fake = input_of(found.model, "mix")
     assert fake is not None
     assert fake.params is not None
     seen = torch.cat(inputs_of(traced, "mix", batches()))
     wanted = seen.abs().amax(dim=(0, 2, 3)) / 127
     np.testing.assert_allclose(fake.params.scale, wanted.numpy(), rtol=1e-6)
+    linear = input_of(found.model, "hidden")
+    assert linear is not None
+    assert linear.params is not None
+    assert len(linear.params.scale) == 96
+    assert {layer.spec for layer in found.layers} == {f"float / {text}"}
+
+
+@pytest.mark.parametrize("text", ["int8 group:4", "mxfp4"])
+def test_groups_of_what_a_convolution_reads_never_hold_values_of_two_places(traced: Prepared, text: str) -> None:
+    found = simulated(traced, "float", text)
+    fake, layer = input_of(found.model, "mix"), found.model.layers["mix"]
+    assert fake is not None
+    x = inputs_of(traced, "mix", batches())[0]
+    whole = quantized_input(layer, x, fake)
+    for h, w in ((0, 0), (3, 2)):
+        assert torch.equal(whole[:, :, h, w], quantized_input(layer, x[:, :, h : h + 1, w : w + 1], fake)[:, :, 0, 0])
+    assert {layer.spec for layer in found.layers} == {f"float / {text}"}
 
 
 @pytest.mark.parametrize(

@@ -110,8 +110,8 @@ def input_bits(quantizer: FakeQuantize) -> int:
 
 
 def quantized_input(layer: nn.Module, x: Tensor, quantizer: FakeQuantize) -> Tensor:
-    """What a layer reads, quantized. Groups and blocks are cut from the channels, which it sums over: for a convolution
-    they are not the last axis.
+    """What a layer reads, quantized. Groups and blocks are cut from the channels, which it sums over and which are put
+    last for it: for a convolution they are not the last axis.
     """
     if isinstance(layer, nn.Linear) or not quantizer.spec.granularity.within_channels:
         return quantizer(x)

@@ -168,7 +168,8 @@ class _Builder:
         layer: Any = self.quantized.layers[name]
         spec = self.specs[name]
         weight: Tensor = layer.weight.detach()
-        figures = LayerFigures(name, shape=tuple(weight.shape), spec=spec.text)
+        done = LayerSpec(spec.weights, self.plan.of(name).activations)
+        figures = LayerFigures(name, shape=tuple(weight.shape), spec=done.text)
         if spec.weights is not None:
             bias_shift, note = yield from self._quantize(name, spec.weights, visit)
             figures = replace(figures, bias_shift=bias_shift, note=note)
