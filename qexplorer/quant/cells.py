@@ -114,7 +114,8 @@ class Reached:
     @staticmethod
     def of(x: Doubles, weights: Doubles) -> "Reached":
         """Those of distinct ascending values that count `weights` times each."""
-        middle = int(np.searchsorted(np.cumsum(weights), weights.sum() / 2))
+        reached: Doubles = np.cumsum(weights)
+        middle = int(np.argmax(reached >= reached[-1] / 2))
         off = x - x[middle]
         often, sums, squares = (_outward(weights * power, middle) for power in (1.0, off, off * off))
         return Reached(x[middle].item(), often, sums, squares)
