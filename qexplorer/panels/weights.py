@@ -61,6 +61,7 @@ class WeightsPanel(Panel):
         parts.preview.opened.connect(self.show_checkpoint)
         parts.preview.refused.connect(self.show_refused)
         parts.layers.measured.connect(self._tree.tensors.show_sqnr)
+        parts.layers.lost.connect(self._tree.tensors.show_lost)
         parts.layers.flagged.connect(self._tree.tensors.show_flags)
         parts.layers.cleared.connect(self._tree.tensors.clear_sqnr)
         parts.store.changed.connect(self._on_changed)

@@ -25,8 +25,6 @@ from qexplorer.quant.sketch import Sketch
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.quant.tensor_source import Values
 
-TOLD_APART = 0.01
-
 
 @dataclass(frozen=True)
 class Analysis:
@@ -73,15 +71,6 @@ class Analysis:
     def for_this_range(self) -> bool:
         """Whether figures and bounds hold for the range that is shown, but the exact range may be another."""
         return self.ranged == "sketch"
-
-    @property
-    def lost(self) -> bool:
-        """Whether hardly anything is left of what tells the values apart, whatever the SQNR: of those that are not zero
-        fewer than `TOLD_APART` have another code than most. A single large value can make an SQNR of 20 dB where all
-        others become zero.
-        """
-        apart = 1 - self.metrics.top_code_fraction
-        return self.data_lo < self.data_hi and apart < TOLD_APART * (1 - self.metrics.original_sparsity)
 
 
 def analyze(tensor: AnyArray | Values, spec: QuantSpec, *, bins: int = 400, original_bytes: int | None = None,

@@ -9,6 +9,8 @@ import numpy as np
 
 from qexplorer.quant.arrays import Counts, Doubles
 
+TOLD_APART, ALIKE_DB = 0.01, 100.0
+
 
 @dataclass(frozen=True)
 class ErrorSums:
@@ -63,6 +65,14 @@ class Metrics:
     bits_per_weight: float = math.nan
     bytes: float = math.nan
     original_bytes: int = 0
+
+    @property
+    def lost(self) -> bool:
+        """Whether hardly anything is left of what tells the values apart, whatever the SQNR: of those that are not zero
+        fewer than `TOLD_APART` have another code than most. A single large value can make an SQNR of 20 dB where all
+        others become zero. Beyond `ALIKE_DB` they are alike anyway.
+        """
+        return self.sqnr_db < ALIKE_DB and 1 - self.top_code_fraction < TOLD_APART * (1 - self.original_sparsity)
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ class Bench:
             then, now = (yield from analyze(self._values, remedy.spec, bins=0)), self._now.metrics
             more = max(then.metrics.bits_per_weight - now.bits_per_weight, 0.0)
             gain = then.metrics.sqnr_db - now.sqnr_db - DB_PER_BIT * more
-            helps = gain >= HELPS_DB and more <= MOST_BITS and not then.lost
+            helps = gain >= HELPS_DB and more <= MOST_BITS and not then.metrics.lost
             self._known[remedy.spec] = Measured(remedy, then.metrics, more, gain, helps)
         return self._known[remedy.spec]
 

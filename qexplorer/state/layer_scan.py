@@ -10,6 +10,7 @@ from qexplorer.inspection.scan import Scan
 from qexplorer.inspection.scan_table import as_csv
 from qexplorer.progress import Progress, Steps
 from qexplorer.quant import QuantSpec
+from qexplorer.quant.metrics import Metrics
 from qexplorer.state.app_state import AppState
 from qexplorer.state.latest import CALM_MS, Latest
 from qexplorer.state.preview import Preview
@@ -40,6 +41,7 @@ class LayerScan(QObject):
     failed = Signal(object)  # Failed: a bug, for what is wrong with a tensor is said in its row
     saved = Signal(object)  # Done | Failed
     measured = Signal(str, float)  # tensor name, its SQNR in dB under the spec in use
+    lost = Signal(str)  # tensor name: whatever its SQNR, next to nothing is left of it
     flagged = Signal(str, object)  # tensor name, its Flags
     cleared = Signal()  # the SQNRs are no longer those of the spec in use
 
@@ -192,7 +194,7 @@ class LayerScan(QObject):
         for row in rows:
             self.flagged.emit(row.name, row.flags)
             if row.n > 1 and not row.trouble and not row.figures[at].refusal:
-                self.measured.emit(row.name, row.figures[at].metrics.sqnr_db)
+                self._tell(row.name, row.figures[at].metrics)
 
     @Slot(object, object)
     def _on_changed(self, old: AppState, new: AppState) -> None:
@@ -213,7 +215,12 @@ class LayerScan(QObject):
         """Tell the SQNR of the tensor that is shown, where it is no rough one."""
         analysis, state = self._preview.analysis, self._store.state
         if analysis is not None and analysis.spec == state.spec and analysis.coverage == "exact":
-            self.measured.emit(state.tensor, analysis.metrics.sqnr_db)
+            self._tell(state.tensor, analysis.metrics)
+
+    def _tell(self, name: str, metrics: Metrics) -> None:
+        self.measured.emit(name, metrics.sqnr_db)
+        if metrics.lost:
+            self.lost.emit(name)
 
     @Slot(object)
     def _on_opened(self, checkpoint: object) -> None:

@@ -187,10 +187,7 @@ class MetricsList(QWidget):
         known = not math.isnan(sqnr)
         self._sqnr.setText(decibels(sqnr) if known else NONE)
         word, reach = (band_of(sqnr).word, band_of(sqnr).reach) if known else (_nothing(analysis), "")
-
-        self._sqnr.setText(decibels(sqnr) if known else "–")
-        word, reach = (band_of(sqnr).word, band_of(sqnr).reach) if known else ("no finite value to measure", "")
-        if known and analysis.lost:
+        if analysis.metrics.lost:
             word, reach = LOST, ""
         rough = {"sketch": f" · {sqnr_bound(analysis)}", "sampled": " · of a sample"}
         self._band.setText(word + rough.get(analysis.coverage, reach))

@@ -19,7 +19,7 @@ COLUMNS = ("Tensor", "Shape", "Type", "Values", "SQNR")
 HELPS = ("Name in the file", "Shape", "Stored type", "Number of values", "SQNR in dB under the current scheme")
 NAME, SHAPE, TYPE, VALUES, SQNR = range(5)
 SORT = Qt.ItemDataRole.UserRole
-WEIGHS, MARK = SORT + 1, SORT + 2
+WEIGHS, MARK, LOST = SORT + 1, SORT + 2, SORT + 3
 """Whether it is a weight, or has one; and what spoils its figure."""
 
 
@@ -64,6 +64,7 @@ class TensorModel(QAbstractItemModel):
         self._root = _Node("", None, folded=False)
         self._leaves: dict[str, _Node] = {}
         self._sqnr: dict[str, float] = {}
+        self._lost: set[str] = set()
         self._flags: dict[str, Flags] = {}
         self.rows: list[TensorRow] = []
 
@@ -71,6 +72,7 @@ class TensorModel(QAbstractItemModel):
         """Show other tensors."""
         self.beginResetModel()
         self._sqnr.clear()
+        self._lost.clear()
         self._flags.clear()
         self._leaves.clear()
         self._root, self.rows = _Node("", None, folded=False), list(rows)
@@ -90,6 +92,13 @@ class TensorModel(QAbstractItemModel):
         """Show the SQNR of a tensor."""
         if name in self._leaves:
             self._sqnr[name] = db
+            self._lost.discard(name)
+            self._changed(name)
+
+    def show_lost(self, name: str) -> None:
+        """Show that next to nothing is left of a tensor, whatever its SQNR."""
+        if name in self._leaves:
+            self._lost.add(name)
             self._changed(name)
 
     def show_flags(self, name: str, flags: Flags) -> None:
@@ -117,6 +126,7 @@ class TensorModel(QAbstractItemModel):
         """Forget every SQNR."""
         names = list(self._sqnr)
         self._sqnr.clear()
+        self._lost.clear()
         for name in names:
             self._changed(name)
 
@@ -177,6 +187,8 @@ class TensorModel(QAbstractItemModel):
             return any(row.weighs for row in _rows(node))
         if role == MARK:
             return self._mark(node)
+        if role == LOST:
+            return any(row.name in self._lost for row in _rows(node))
         if role == Qt.ItemDataRole.TextAlignmentRole and index.column() == VALUES:
             return RIGHT
         return None

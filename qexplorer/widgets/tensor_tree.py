@@ -11,6 +11,7 @@ from qexplorer.collector import collector_paused
 from qexplorer.widgets.bands import band_of
 from qexplorer.widgets.tensor_model import (
     COLUMNS,
+    LOST,
     MARK,
     NAME,
     SHAPE,
@@ -64,8 +65,8 @@ class TensorDelegate(RowDelegate):
         db = float(index.data(SORT)[-1])
         painter.fillRect(bar, self.theme.color("hairline"))
         share = max(0.0, min(db / FULL_SCALE_DB, 1.0))
-        painter.fillRect(QRectF(bar.left(), bar.top(), bar.width() * share, bar.height()),
-                         self.theme.color(band_of(db).role))  # fmt: skip
+        color = self.theme.color("clip" if index.data(LOST) else band_of(db).role)
+        painter.fillRect(QRectF(bar.left(), bar.top(), bar.width() * share, bar.height()), color)
         painter.setPen(option.palette.color(QPalette.ColorRole.Text))
         painter.drawText(option.rect.adjusted(0, 0, -6, 0), RIGHT, text)
 

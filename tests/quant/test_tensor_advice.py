@@ -132,7 +132,7 @@ def test_where_nothing_is_wrong_nothing_is_said() -> None:
 def test_an_sqnr_that_one_value_makes_is_not_taken_for_good() -> None:
     for value, spec in itertools.product((1e4, 1e6), ("int8", "int4")):
         found = analysis_of(outlier(value), spec)
-        assert found.lost
+        assert found.metrics.lost
         assert found.metrics.sqnr_db > 15
     sparse = NORMAL * (RANDOM.random(NORMAL.shape) < 0.001)
     for values, spec in (

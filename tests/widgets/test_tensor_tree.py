@@ -301,6 +301,11 @@ def test_sqnr_is_drawn_as_a_bar_in_three_colours(tree, themes):
         tree.tensors.show_sqnr("classifier.weight", db)
         pictures.append(tree.grab().toImage())
     assert all(a != b for a, b in itertools.pairwise(pictures))
+    tree.tensors.show_sqnr("classifier.weight", 30.0)
+    tree.tensors.show_lost("classifier.weight")  # a good SQNR, but all values on one code
+    assert tree.grab().toImage() != pictures[2]
+    tree.tensors.show_sqnr("classifier.weight", 30.0)
+    assert tree.grab().toImage() == pictures[2]
 
 
 def test_reaching_the_tree_with_the_tab_key_chooses_nothing_and_the_down_key_chooses_the_first(tree):
