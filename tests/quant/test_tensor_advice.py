@@ -141,4 +141,4 @@ def test_an_sqnr_that_one_value_makes_is_not_taken_for_good() -> None:
         (np.full(100, 3.0), "int8"),
         (outlier(1e4), "int8 channel"),
     ):
-        assert not analysis_of(values, spec).lost
+        assert not analysis_of(values, spec).metrics.lost
