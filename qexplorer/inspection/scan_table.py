@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from qexplorer.inspection.rows import LayerRow, Totals
 from qexplorer.quant import QuantSpec
 from qexplorer.quant.metrics import METRICS
+from qexplorer.quant.remarks import ROUNDED
 from qexplorer.text import cell, printable
 
 NAME_LIMIT = 10_000
@@ -62,4 +63,5 @@ def _text(value: float) -> str:
 def _note(row: LayerRow) -> str:
     refusals = [f"{letter(i)}: {each.refusal}" for i, each in enumerate(row.figures) if each.refusal]
     tied = [f"tied to {printable(row.tied_to)}, counted there"] if row.tied_to else []
-    return "; ".join([row.trouble] if row.trouble else [*tied, *refusals])
+    rounded = [ROUNDED] if row.dtype == "float64" else []
+    return "; ".join([row.trouble] if row.trouble else [*tied, *rounded, *refusals])

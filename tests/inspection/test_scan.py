@@ -302,6 +302,13 @@ def test_no_name_in_the_table_is_a_formula_for_a_spreadsheet(tmp_path):
     assert [line["tensor"] for line in csv.DictReader(body)] == [f"'{name}"]
 
 
+def test_the_table_says_where_float64_was_rounded(tmp_path):
+    scan = Scan(Analyses(opened(tmp_path, wide=np.ones((4, 8)), usual=np.ones((4, 8), np.float32))), (INT4,))
+    notes = {line[0]: line[-1] for line in table(finish(scan.steps()), scan.specs)[1]}
+    assert "rounding to float32" in notes["wide"]
+    assert not notes["usual"]
+
+
 def test_the_table_can_be_read_back(tmp_path):
     scan = Scan(Analyses(mixed(tmp_path)), (INT4, CHANNELS))
     rows = finish(scan.steps())
