@@ -24,6 +24,7 @@ from qexplorer.resources import resource
 from qexplorer.state.advisor import Advisor
 from qexplorer.state.app_state import AppState
 from qexplorer.state.chosen_runs import ChosenRuns
+from qexplorer.state.closer_look import CloserLook
 from qexplorer.state.latest import Latest, Service
 from qexplorer.state.layer_scan import LayerScan
 from qexplorer.state.preview import Preview
@@ -65,14 +66,16 @@ class MainWindow(QMainWindow):
         self.preview = Preview(self.store, looking, self, SketchCache(sketches))
         self.surveys = Surveys(self.store, self.preview, measuring, self)
         advisor = Advisor(self.store, self.preview, measuring, self)
+        self.closer = CloserLook(self.store, self.preview, looking, self)
         self.layers = LayerScan(self.store, self.preview, measuring, self)
         history = history or History()
         self.runs = ChosenRuns(history, reading, self)
         comparing = Latest(reading, rank=2, parent=self)
-        self.services: tuple[Service, ...] = (self.surveys, advisor, self.layers, self.preview, self.runs, comparing)
+        self.services: tuple[Service, ...] = (self.surveys, advisor, self.layers, self.closer, self.preview, self.runs,
+                                               comparing)  # fmt: skip
         self.jobs = Runner("jobs", timed=self.hold, parent=self)
         self.parts = Parts(self.store, self.preview, self.surveys, advisor, self.layers, self.jobs, history, themes,
-                           self.runs, comparing)  # fmt: skip
+                           self.runs, comparing, self.closer)  # fmt: skip
         self.docks: dict[str, Dock] = {}
         self.panels: dict[str, Panel] = {}
         self._subject, self._closing = "", False

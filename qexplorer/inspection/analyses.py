@@ -19,6 +19,7 @@ from qexplorer.quant.moments import shape_of
 from qexplorer.quant.sketch import Sketch, sketch
 from qexplorer.quant.subsample import thin
 from qexplorer.quant.tensor_source import Values
+from qexplorer.quant.windows import Span, Windows, count_windows
 from qexplorer.weights import Checkpoint
 
 QUICK_FROM = 1 << 17
@@ -100,7 +101,7 @@ class Analyses:
         if part is None:
             part = thin((yield from self.values(name)), spec, SAMPLED)
             self._samples.put(key, part)
-        whole = self._known_sketch(name)
+        whole = self.known_sketch(name)
         ends = (float(whole.values[0]), float(whole.values[-1])) if whole is not None and whole.n else None
         return for_all((yield from analyze(part, spec)), tensor.shape, tensor.nbytes, ends)
 
@@ -116,7 +117,7 @@ class Analyses:
 
     def sketch(self, name: str) -> Steps[Sketch]:
         """The sketch of a tensor: from memory, from the disk, or counted now."""
-        whole = self._known_sketch(name)
+        whole = self.known_sketch(name)
         if whole is None:
             whole = yield from sketch((yield from self.values(name)))
             self._cache.put(self.checkpoint.identity(self.checkpoint.tensor(name)), whole)
@@ -124,7 +125,19 @@ class Analyses:
             self._uncached.discard(name)
         return whole
 
-    def _known_sketch(self, name: str) -> Sketch | None:
+    def inspect(self, name: str) -> Steps[tuple[Sketch, Flags]]:
+        """The sketch of a tensor, and what is odd about its values."""
+        whole = yield from self.sketch(name)
+        if name not in self.flags:
+            self.flags[name] = yield from flags_of((yield from self.values(name)), whole)
+        return whole, self.flags[name]
+
+    def windows(self, name: str, analysis: Analysis, span: Span | None, errors: Span | None) -> Steps[Windows]:
+        """Every value and every error in these parts of the axes, counted anew for an exact analysis."""
+        return (yield from count_windows((yield from self.values(name)), analysis, span, errors))
+
+    def known_sketch(self, name: str) -> Sketch | None:
+        """The sketch of a tensor, if it is in memory or on the disk."""
         whole = self._sketches.get(name)
         if whole is None and name not in self._uncached:
             whole = self._cache.get(self.checkpoint.identity(self.checkpoint.tensor(name)))

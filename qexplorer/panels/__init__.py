@@ -11,6 +11,7 @@ from qexplorer.engine.runs.history import History
 from qexplorer.plugins import Classes
 from qexplorer.state.advisor import Advisor
 from qexplorer.state.chosen_runs import ChosenRuns
+from qexplorer.state.closer_look import CloserLook
 from qexplorer.state.latest import Latest
 from qexplorer.state.layer_scan import LayerScan
 from qexplorer.state.preview import Preview
@@ -36,6 +37,7 @@ class Parts:
     themes: Themes
     runs: ChosenRuns
     comparing: Latest
+    closer: CloserLook
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+import numpy as np
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QStackedLayout, QWidget
@@ -9,8 +10,11 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QStackedLay
 from qexplorer.numbers import count, shape
 from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.quant import Analysis
+from qexplorer.quant.flags import NO_FLAGS
 from qexplorer.quant.observers.fixed import Fixed
+from qexplorer.quant.windows import bulk_of, outliers_of
 from qexplorer.state.app_state import AppState
+from qexplorer.state.closer_look import Inspection
 from qexplorer.state.runner import Failed, Task
 from qexplorer.text import printable
 from qexplorer.widgets.distribution_plot import DistributionPlot
@@ -86,6 +90,9 @@ class DistributionPanel(Panel):
         self._counts.chosen.connect(self._on_counts)
         self._counts.show_value(parts.store.state.log_counts)
         self.plot.show_log(parts.store.state.log_counts)
+        self.plot.looked_at.connect(self._on_looked)
+        parts.closer.seen.connect(self.plot.show_window)
+        parts.closer.inspected.connect(self._on_inspected)
         self.plot.clip_dragged.connect(self._on_clip_dragged)
         self.plot.menu.failed.connect(self.banner.show_message)
         self.plot.clip_released.connect(parts.store.end_drag)
@@ -133,18 +140,42 @@ class DistributionPanel(Panel):
         self._stack.setCurrentWidget(self._picture)
         checkpoint = self.parts.preview.checkpoint
         dtype = checkpoint.by_name[state.tensor].dtype if checkpoint else ""
+        role = checkpoint.roles[state.tensor] if checkpoint else None
         n = analysis.metrics.n
         rounded = " rounded to float32" if dtype == "float64" else ""
         facts = f"{shape(analysis.shape)} · {count(n)} value{'s' if n != 1 else ''} · {dtype}{rounded}"
-        self.head.show_text(printable(state.tensor), facts)
+        if role is not None and not role.weighs:
+            facts += f" · {role.name.replace('_', ' ')}"
+        self.head.show_text(printable(state.tensor), facts, f"Role: {role.name}. {role.reason}" if role else "")
+        self._show_flags()
         self.head.show_coverage(analysis.coverage, analysis.coverage_n, sqnr_bound(analysis), analysis.for_this_range)
         self.plot.show_analysis(analysis, (state.path, state.tensor))
+        self._on_looked()
         self.plot.menu.subject = self.subject_text
+
+    def _on_looked(self) -> None:
+        """Count anew where only a part of the axis is seen."""
+        self.parts.closer.look(self.plot.view if self.plot.zoomed else None)
+
+    def _on_inspected(self, found: Inspection) -> None:
+        """Mark what lies far out, and say what is odd."""
+        bulk, whole = bulk_of(found.sketch), found.sketch
+        if bulk is not None:
+            far = whole.values[(whole.values < bulk[0]) | (whole.values > bulk[1])]
+            self.plot.show_outliers(bulk, outliers_of(whole, bulk), far.astype(np.float64))
+        self._show_flags()
+
+    def _show_flags(self) -> None:
+        """Say over the picture what is odd about the tensor's values."""
+        analyses = self.parts.preview.analyses
+        known = analyses.flags if analyses is not None else {}
+        self.head.show_flags(known.get(self.parts.store.state.tensor, NO_FLAGS))
 
     def show_failed(self, failed: Failed) -> None:
         """Say why the tensor could not be shown."""
         self.plot.show_analysis(None)
         self.head.show_text(printable(self.parts.store.state.tensor), "")
+        self._show_flags()
         self.head.show_coverage("", 0)
         self.banner.show_message(failed.message, failed.details)
 

@@ -7,6 +7,7 @@ from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QStackedLayout, QWidget
 from qexplorer.numbers import count, figure
 from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.quant import Analysis
+from qexplorer.quant.windows import ErrorWindow
 from qexplorer.state.app_state import AppState
 from qexplorer.state.runner import Failed
 from qexplorer.widgets.controls import caption
@@ -45,6 +46,8 @@ class ErrorPanel(Panel):
         for plot in (self.histogram, self.channels):
             plot.menu.failed.connect(self.banner.show_message)
         self._view.show_value(parts.store.state.error_view)
+        self.histogram.looked_at.connect(self._on_looked)
+        parts.closer.errors_seen.connect(self._on_seen)
         parts.store.changed.connect(self._on_changed)
         parts.preview.analyzed.connect(self.show_analysis)
         parts.preview.failed.connect(self._on_failed)
@@ -76,13 +79,30 @@ class ErrorPanel(Panel):
             single = len(analysis.channel_sqnr_db) < 2
             self._view.show_refusals({"channels": ONE_CHANNEL if single else ""})
             self._view.show_value("histogram" if single else self.parts.store.state.error_view)
-        reach = figure(-self.histogram.home[0], 3)
-        self._remark.setToolTip(f"Clipped values whose error is larger than ±{reach}")
+        self._on_looked()
         self._show_view()
 
+    def _on_looked(self) -> None:
+        """Count anew where only a part of the axis is seen."""
+        self.parts.closer.look_at_errors(self.histogram.view if self.histogram.zoomed else None)
+        self._show_remark()
+
+    def _on_seen(self, window: ErrorWindow) -> None:
+        self.histogram.show_window(window)
+        self._show_remark()
+
+    def _show_remark(self) -> None:
+        """How many errors lie beyond what is seen, and how far."""
+        plot, analysis = self.histogram, self.parts.preview.analysis
+        beyond = plot.beyond if self._view.value == "histogram" and analysis is not None else 0
+        roughly = "" if plot.exact else "about "
+        self._remark.setText(f"{roughly}{count(beyond)} beyond the axis" if beyond else "")
+        if analysis is not None:
+            farthest = figure(analysis.metrics.max_abs_error, 3)
+            self._remark.setToolTip(f"Errors that are not between the ends of the axis; the largest is {farthest}")
+
     def _show_view(self) -> None:
-        beyond = self.histogram.beyond if self._view.value == "histogram" else 0
-        self._remark.setText(f"{count(beyond)} beyond the axis" if beyond else "")
+        self._show_remark()
         self._stack.setCurrentWidget(self.channels if self._view.value == "channels" else self.histogram)
 
     def _on_view(self, view: object) -> None:

@@ -33,7 +33,7 @@ class Axes:
             return Axes(low, high, data_lo, data_hi, None, None, bool(seen.any()))
         shown = _shown(spec, params, *zero_if_empty(lows, highs), data_lo, data_hi)
         error_bins = even_bins(*_error_reach(spec, params, data_lo, data_hi), bins // 2 * 2 + 1)
-        return Axes(low, high, data_lo, data_hi, _value_bins(spec, params, *shown, bins), error_bins)
+        return Axes(low, high, data_lo, data_hi, value_bins(spec, params, *shown, bins), error_bins)
 
     def widened(self, other: "Axes") -> "Axes":
         """What holds both, without bins; an other one that has seen no finite value adds nothing of the data."""
@@ -56,7 +56,8 @@ def _shown(spec: QuantSpec, params: QuantParams, lows: Floats, highs: Floats, lo
     return float(become.min(initial=lo - room)), float(become.max(initial=hi + room))
 
 
-def _value_bins(spec: QuantSpec, params: QuantParams, lo: float, hi: float, count: int) -> Bins:
+def value_bins(spec: QuantSpec, params: QuantParams, lo: float, hi: float, count: int) -> Bins:
+    """About `count` bins that cover `lo`..`hi`, aligned to the steps of a grid that all values share."""
     step = abs(float(params.scale[0])) if len(params.scale) == 1 else 0.0
     if spec.format.uniform and 0 < step <= hi - lo:
         return step_bins(lo, hi, step, 0.0 if params.offset is None else float(params.offset[0]), count)

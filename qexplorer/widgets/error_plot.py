@@ -9,14 +9,19 @@ from PySide6.QtWidgets import QWidget
 
 from qexplorer.numbers import count, figure
 from qexplorer.quant.analysis import Analysis
+from qexplorer.quant.windows import BINS, ErrorWindow
 from qexplorer.widgets.axes import nice
+from qexplorer.widgets.histogram_plot import SAME, HistogramPlot
 from qexplorer.widgets.plot import Plot, empty_steps, stairs
 from qexplorer.widgets.plot_menu import PlotData, about
 from qexplorer.widgets.theme import LIGHT, Theme
 
 
-class ErrorPlot(Plot):
-    """Rounding stays between −S/2 and +S/2, clipping lies outside; the eye tells them apart."""
+class ErrorPlot(HistogramPlot):
+    """Rounding stays between −S/2 and +S/2, clipping lies outside; the eye tells them apart.
+
+    What is zoomed is drawn from a window that was counted for it, and the height follows what is seen.
+    """
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("Histogram of the quantization error", "Error (dequantized − original)", "Values", parent)
@@ -30,7 +35,10 @@ class ErrorPlot(Plot):
             self.addItem(item)
         self._reach = 0.0
         self._top = 0.0
+        self._analysis: Analysis | None = None
+        self._window: ErrorWindow | None = None
         self.beyond = 0
+        self.exact = True
         self.show_theme(LIGHT)
 
     def show_theme(self, theme: Theme) -> None:
@@ -45,15 +53,14 @@ class ErrorPlot(Plot):
 
     def show_analysis(self, analysis: Analysis | None) -> None:
         """Draw a result. The axes follow it in steps of 1, 2, 5, so that they keep still under small changes."""
-        if analysis is None:
+        self._analysis = a = analysis
+        self._window = None
+        if a is None:
             for item in (self.curve, *self.halves):
                 item.hide()
             self.menu.data = None
             return
         self.curve.show()
-        a = analysis
-        edges, counts = stairs(a.error_bins.edges, a.errors)
-        self.curve.setData(edges, counts.astype(float))
         half = a.spec.format.half_step(a.params, max(-a.data_lo, a.data_hi))
         single = a.spec.format.uniform and len(a.params.scale) == 1
         for line, at in zip(self.halves, (-half, half), strict=True):
@@ -61,15 +68,40 @@ class ErrorPlot(Plot):
             line.setValue(at)
             whole = a.spec.rounding.name == "toward_zero"
             line.label.setFormat(("−" if at < 0 else "+") + ("S" if whole else "S/2"))
-        self.beyond = a.metrics.n - a.metrics.nonfinite - int(a.errors.sum())
         self._fit(-float(a.error_bins.start), float(a.errors.max(initial=1)))
         room = 2 * half / max(self.getViewBox().viewPixelSize()[0], 1e-30) > 3 * self.fontMetrics().horizontalAdvance(
             "−S/2"
         )
         for line in self.halves:
             line.label.setVisible(room)  # nearer to each other they would be one blot
-        all_edges = a.error_bins.edges
-        columns = {"from": all_edges[:-1], "to": all_edges[1:], "values": a.errors}
+        self.draw_seen()
+
+    def show_window(self, window: ErrorWindow) -> None:
+        """Draw what was counted for a part of the axis, if that is still what is seen."""
+        left, right = self.view
+        if self._analysis is not None and abs(window.left - left) + abs(window.right - right) <= SAME * (right - left):
+            self._window = window
+            self.draw_seen()
+
+    def draw_seen(self) -> None:
+        a = self._analysis
+        if a is None:
+            return
+        w = self._window if self.zoomed else None
+        bins, errors = (a.error_bins, a.errors) if w is None else (w.bins, w.errors)
+        self.beyond = a.metrics.n - a.metrics.nonfinite - int(a.errors.sum()) if w is None else w.beyond
+        self.exact = w is None or w.exact
+        (left, right), heights = self.view, errors.astype(np.float64)
+        if self.zoomed and w is None:  # in as many bins as will be counted
+            heights *= (right - left) / BINS / bins.width
+        self.curve.setData(*stairs(bins.edges, heights))
+        low, high = self.home[2:]
+        if self.zoomed:
+            inside = heights[(bins.edges[1:] > left) & (bins.edges[:-1] < right)]
+            high = nice(1.15 * float(inside.max(initial=0.0)))
+        if self.getViewBox().viewRange()[1] != [low, high]:
+            self.getViewBox().setYRange(low, high, padding=0)
+        columns = {"from": bins.edges[:-1], "to": bins.edges[1:], "values": errors}
         self.menu.data = PlotData(f"{about(a)}\n{self.beyond} values lie beyond", columns)
         self.setAccessibleDescription(
             f"Largest error {figure(a.metrics.max_abs_error)}, root mean square {figure(a.metrics.rmse)}; "
@@ -82,8 +114,11 @@ class ErrorPlot(Plot):
         if not top <= self._top <= 3 * top:
             self._top = nice(top * 1.15)
         home = (-self._reach, self._reach, 0.0, self._top)
-        if home != self.home:
+        if home != self.home and self.zoomed and self._reach == self.home[1]:
+            self.home = home
+        elif home != self.home:
             self.show_home(*home)
+        self.show_limits(-self._reach, self._reach)
 
 
 class ChannelPlot(Plot):

@@ -20,7 +20,7 @@ AXIS_WIDTH = 72
 
 
 class Plot(pg.PlotWidget):
-    """A plot widget in the program's style. Arrow keys pan, + and − zoom, Home shows everything again.
+    """A plot widget in the program's style. Arrow keys pan, + and − zoom, Home or 0 shows everything again.
 
     `axes` take the place of the usual ones. One that is `low` has the title of its y axis above it, where it needs no
     height.
@@ -100,7 +100,7 @@ class Plot(pg.PlotWidget):
         moves = {Qt.Key.Key_Left: (-0.1, -0.1), Qt.Key.Key_Right: (0.1, 0.1), Qt.Key.Key_Plus: (0.1, -0.1),
                  Qt.Key.Key_Equal: (0.1, -0.1), Qt.Key.Key_Minus: (-0.125, 0.125)}  # fmt: skip
         key = Qt.Key(event.key())
-        if key == Qt.Key.Key_Home:
+        if key in (Qt.Key.Key_Home, Qt.Key.Key_0):
             self.go_home()
         elif key in moves:
             a, b = moves[key]

@@ -4,9 +4,12 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QWidget
 
 from qexplorer.numbers import many
+from qexplorer.quant.flags import NO_FLAGS, Flags
 from qexplorer.widgets.controls import Badge, caption
 from qexplorer.widgets.theme import LIGHT, Theme, scaled
 
+BROKEN = "Values that no arithmetic can use. They are in no figure here: what is shown is of the others."
+ODD = "No value is wrong, but figures say little about such values."
 EXACT = "Every value of the tensor was quantized and measured."
 SKETCH = (
     "Measured at once from a sketch: values that agree in sign, exponent and 8 bits of mantissa were taken together "
@@ -36,26 +39,37 @@ class TensorHead(QWidget):
         self.name.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.name.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.facts = caption("")
-        self.badge = Badge()
+        self.odd, self.badge = Badge(), Badge()
         self._coverage = ("", 0, "", False)
+        self._flags = NO_FLAGS
         self._theme = LIGHT
         row = QHBoxLayout(self)
         row.setContentsMargins(12, 2, 12, 0)
         row.setSpacing(12)
         row.addWidget(self.name, 1)
+        row.addWidget(self.odd)
         row.addWidget(self.facts)
         row.addWidget(self.badge)
         self.badge.hide()
+        self.odd.hide()
 
     def show_theme(self, theme: Theme) -> None:
         """Colours of a theme."""
         self._theme = theme
         self.show_coverage(*self._coverage)
+        self.show_flags(self._flags)
 
-    def show_text(self, name: str, facts: str) -> None:
-        """Say which tensor it is, and what else."""
+    def show_text(self, name: str, facts: str, meaning: str = "") -> None:
+        """Say which tensor it is, and what else; `meaning` explains the facts."""
         self.name.setText(name)
         self.facts.setText(facts)
+        self.facts.setToolTip(meaning)
+
+    def show_flags(self, flags: Flags) -> None:
+        """Say what is odd about the values."""
+        self._flags = flags
+        color = self._theme.color("clip" if flags.broken else "warn")
+        self.odd.show_badge(flags.text, color, BROKEN if flags.broken else ODD if flags.names else "")
 
     def show_coverage(self, coverage: str, n: int, bound: str = "", for_this_range: bool = False) -> None:
         """Say that `n` values were counted: all of them (`exact`), all in a `sketch`, whose figure has a `bound`, or
