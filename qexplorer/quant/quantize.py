@@ -3,12 +3,13 @@
 Every other executor (compiled kernels, torch's fake-quantize) is held to these results by tests.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from qexplorer.progress import Steps, finish
-from qexplorer.quant.arrays import AnyArray, Codes, Floats
+from qexplorer.quant.arrays import AnyArray, Codes, Doubles, Floats
 from qexplorer.quant.error_sums import measure_reference
 from qexplorer.quant.grid_target import target
 from qexplorer.quant.observers import Ends, extremes, zero_if_empty
@@ -22,9 +23,12 @@ def find_range(spec: QuantSpec, rows: Floats) -> tuple[Floats, Floats]:
     return finish(range_of_stats(spec, spec.observer.update(None, rows), tensor_reach(spec, rows)))
 
 
-def range_steps(spec: QuantSpec, rows: Floats, reach: float | None = None) -> Steps[tuple[Floats, Floats]]:
-    """`find_range` as work that may be stopped between its steps; `reach` is that of the tensor, see `tensor_reach`."""
-    return (yield from spec.observer.search(spec.observer.update(None, rows), target(spec, reach)))
+def range_steps(spec: QuantSpec, rows: Floats, reach: float | None = None, pilot: Doubles | None = None) -> Steps[Ends]:
+    """The ranges of some groups as work that may be stopped between its steps; `reach` and `pilot` are those of all:
+    see `tensor_reach` and `Target`.
+    """
+    aim = replace(target(spec, reach), pilot=pilot)
+    return (yield from spec.observer.search(spec.observer.update(None, rows), aim))
 
 
 def range_of_stats(spec: QuantSpec, stats: Any, reach: float | None) -> Steps[Ends]:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from qexplorer.progress import Progress, Steps, finish, within
+from qexplorer.quant.arrays import Doubles
 from qexplorer.quant.error_sums import ends_of, measure
 from qexplorer.quant.grid_target import target
 from qexplorer.quant.many_values import ManyValues
@@ -69,9 +70,10 @@ def params_of(values: Values, spec: QuantSpec, ends: Ends) -> Steps[tuple[QuantP
         lo, hi = yield from within(search, 0.5, 1.0)
     else:
         reach = reach_of(spec, ends)
+        pilot = (yield from _pilot(values, spec)) if spec.observer.piloted else None
 
         def find(piece: Piece) -> Steps[Ends]:
-            return (yield from range_steps(spec, widened(rows_of(values, spec, piece)), reach))
+            return (yield from range_steps(spec, widened(rows_of(values, spec, piece)), reach, pilot))
 
         def take(piece: Piece, found: Ends) -> None:
             part = slice(piece.groups.start, piece.groups.stop)
@@ -92,6 +94,21 @@ def params_of(values: Values, spec: QuantSpec, ends: Ends) -> Steps[tuple[QuantP
     pieces = blocks(values, spec, whole=True, searched=True)
     yield from each("Learning levels", pieces, fit, lambda _, params: learned.append(params), size_of, values.n)
     return (learned[0].join(learned[1:]) if learned else form.choose(lo, hi, spec.choices)), ranged
+
+
+def _pilot(values: Values, spec: QuantSpec) -> Steps[Doubles | None]:
+    """What single groups depend on, summed over all; none where all are looked at together."""
+    pieces = list(blocks(values, spec, whole=True, searched=True))
+    sums: list[Doubles] = []
+
+    def work(piece: Piece) -> Steps[Doubles]:
+        yield Progress("Finding the range")
+        stats = spec.observer.update(None, widened(rows_of(values, spec, piece)))
+        return spec.observer.pilot(stats, target(spec))
+
+    if len(pieces) > 1:
+        yield from each("Finding the range", pieces, work, lambda _, more: sums.append(more), size_of, values.n)
+    return np.sum(sums, axis=0) if sums else None
 
 
 def _settled(values: Values, spec: QuantSpec, found: Ends, plain: Ends) -> Steps[Ends]:

@@ -136,6 +136,21 @@ def test_the_least_power_of_two_that_clips_nothing_has_the_published_byte(bits, 
     verdict.checked()
 
 
+def test_nvfp4_with_true_division_has_the_values_of_modelopts_arithmetic(rng, verdict):
+    """As in `nvfp4_tensor.py` of NVIDIA's ModelOpt: amax/(6·448) for the tensor, amax/6 beside it as float8 for blocks,
+    both divided by; casts by ml_dtypes. The smallest tensors too.
+    """
+    for size in (1.0, 1e-9):
+        x = (rng.normal(size=(64, 256)) * size).astype(np.float32)
+        blocks, six = x.reshape(-1, 16), np.float32(6)
+        tensor = np.abs(x).max() / (six * np.float32(448))
+        block = (np.abs(blocks).max(axis=1) / six / tensor).astype(ml_dtypes.float8_e4m3fn).astype(np.float32)
+        scale = (block * tensor)[:, None]
+        y = (blocks / scale).astype(ml_dtypes.float4_e2m1fn).astype(np.float32) * scale
+        np.testing.assert_array_equal(quantize(x, QuantSpec.parse("nvfp4 true"))[1], y.reshape(x.shape))
+        verdict.checked(x.size, formats=("nvfp4",))
+
+
 @pytest.mark.parametrize("k", [-20, 0, 9])
 def test_nvfp4_has_torchaos_block_scales_and_codes(k, rng, verdict):
     x = rng.normal(size=(128, 256)).astype(np.float32)

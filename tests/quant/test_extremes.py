@@ -51,6 +51,7 @@ def test_every_scale_type_stores_every_size_of_scale(dtype, scheme, size, rng):
         {"observer": "mse", "scale_dtype": "double"},
         {"observer": "mse", "scale_dtype": "e4m3"},
         {"observer": "optimal", "format": "nf4"},
+        {"observer": "hqq", "format": "uint4", "scheme": "affine_float"},
     ],
     ids=lambda fields: " ".join(fields.values()),
 )
@@ -59,6 +60,7 @@ def test_a_search_does_not_depend_on_how_the_work_is_cut(fields, rng, monkeypatc
     fields = {"format": "int2", "granularity": "group:8", **fields}
     whole = metrics(x, **fields).mse
     monkeypatch.setattr(pieces, "BLOCK", 37)
+    monkeypatch.setattr(pieces, "SEARCHED", 37)
     assert metrics(x, **fields).mse == pytest.approx(whole, rel=1e-9)
 
 

@@ -41,7 +41,8 @@ class Target:
     `weights` times `[G, N]` (once if `None`). `grids()` are the tables among which the spec can choose; none where
     there are too many of them, or too many levels. `swept` says whether the best of all scales is worth a sweep over
     them: levels are few or unevenly spaced, values go to the nearest one, and scales are float32. `two_ended`: the
-    range need not be symmetric.
+    range need not be symmetric. `pilot` is the sum of what the observer's `pilot` gives over all groups, where it is
+    asked for the ranges of some.
     """
 
     levels: int
@@ -50,6 +51,7 @@ class Target:
     grids: Callable[[], tuple[Grid, ...]]
     swept: bool = False
     two_ended: bool = False
+    pilot: Doubles | None = None
 
 
 class Passes(Protocol):
@@ -81,6 +83,8 @@ class Observer(Plugin):
     """What of a tensor the range depends on."""
     nearest_only: ClassVar[str] = ""
     """Empty, or the reason why the observer serves only roundings to the nearest level."""
+    piloted: ClassVar[bool] = False
+    """Whether groups depend on each other, so that those of a part need the `pilot` of all."""
     least_squares: ClassVar[bool] = False
     """Whether the range is meant to err no more than the extremes would, in Σe²."""
 
@@ -110,6 +114,10 @@ class Observer(Plugin):
     def nearby(self, lo: Floats, hi: Floats) -> tuple[Ends, ...]:
         """All ranges that the true values can have where their sketch has `lo`..`hi`; empty where that is unknown."""
         return ((lo, hi),) if self.asks != "values" else ()
+
+    def pilot(self, stats: Any, target: Target) -> Doubles:
+        """What the ranges of single groups depend on beside their own values, as sums over the groups."""
+        raise NotImplementedError
 
     @abstractmethod
     def range(self, stats: Any, target: Target) -> Ends:

@@ -1,5 +1,6 @@
 """The observer that moves the zero point and leaves the scale."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -32,35 +33,52 @@ class Hqq(Observer):
         "hqq package. For weights of usual size: its steps are never below 5·10⁻⁵. Best in groups."
     )
     order: ClassVar[int] = 40
+    piloted: ClassVar[bool] = True
 
     def refusal(self, spec: Any) -> str:
         if "scheme" in spec.format.applies and spec.scheme != "symmetric":
             return ""
         return "HQQ moves the zero point, and this scheme has none."
 
+    def pilot(self, stats: Any, target: Target) -> Doubles:
+        """Σ|e| and the number of values after each step, `[STEPS, 2]`: those of all groups say which is the last."""
+        return np.array([errors for _, errors in _steps(stats, target)])
+
     def range(self, stats: Any, target: Target) -> Ends:
         sample: Sample = stats
-        lo, hi = (end.astype(np.float64) for end in zero_if_empty(*extremes(sample.values)))
-        most = target.levels - 1.0
-        wide = np.where(hi > lo, hi - lo, 1.0)
-        steps = np.minimum(most / wide, 2e4)[:, None]  # the inverse of the scale, bounded as in the original
-        zero = -lo[:, None] * steps
-        if target.bits == ROUNDED_BITS:
-            zero = np.rint(zero)
-        x, least, stiffness = sample.doubles, np.inf, STIFFNESS
-        for _ in range(STEPS):
-            codes = np.clip(np.rint(x * steps + zero), 0, most)
-            error = x - (codes - zero) / steps
-            zero = weighted_mean(sample, codes - (x - shrink(error, stiffness)) * steps)[:, None]
-            stiffness *= STIFFER
-            known = np.abs(error[np.isfinite(error)])
-            mean = float(known.mean()) if known.size else 0.0
+        least, ends = np.inf, zero_if_empty(*extremes(sample.values))
+        for i, (found, own) in enumerate(_steps(sample, target)):
+            total, n = own if target.pilot is None else target.pilot[i]
+            mean = total / max(n, 1)
+            ends = found
             if mean >= least:
                 break
             least = mean
+        return ends
+
+
+def _steps(sample: Sample, target: Target) -> Iterator[tuple[Ends, tuple[float, float]]]:
+    """The range of each group after each step, and Σ|e| and the number of values before its zero point moved."""
+    lo, hi = (end.astype(np.float64) for end in zero_if_empty(*extremes(sample.values)))
+    most = target.levels - 1.0
+    wide = np.where(hi > lo, hi - lo, 1.0)
+    steps = np.minimum(most / wide, 2e4)[:, None]  # the inverse of the scale, bounded as in the original
+    zero = -lo[:, None] * steps
+    if target.bits == ROUNDED_BITS:
+        zero = np.rint(zero)
+    x, stiffness = sample.doubles, STIFFNESS
+    known = np.isfinite(x)
+    often = known.astype(np.float64) if sample.weights is None else np.where(known, sample.weights, 0.0)
+    n = float(often.sum())
+    for _ in range(STEPS):
+        codes = np.clip(np.rint(x * steps + zero), 0, most)
+        error = x - (codes - zero) / steps
+        zero = weighted_mean(sample, codes - (x - shrink(error, stiffness)) * steps)[:, None]
+        stiffness *= STIFFER
         low = np.where(hi > lo, -(zero / steps)[:, 0], lo)
         high = np.where(hi > lo, ((most - zero) / steps)[:, 0], hi)
-        return as_float32(low), as_float32(high)
+        total = float((np.abs(np.where(known, error, 0.0)) * often).sum())
+        yield (as_float32(low), as_float32(high)), (total, n)
 
 
 def shrink(x: Doubles, stiffness: float) -> Doubles:
