@@ -33,6 +33,8 @@ EXAMPLES = """examples:
   qexplorer analyze model.safetensors --all --granularity channel --json
   qexplorer analyze model.safetensors --tensor conv1.weight --codes codes.npy --scale scale.npy"""
 NONE = "–"
+SEARCHED = 1 << 20
+"""With many tensors, remedies that search are tried on those of at most so many values."""
 ARRAYS = ("dequantized", "codes", "scale", "zero_point")
 
 

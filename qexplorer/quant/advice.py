@@ -20,6 +20,8 @@ from qexplorer.quant.tensor_source import Values
 
 LEAST = 64
 """Fewer values are not worth advice."""
+SEARCHED = 1 << 26
+"""Where more values are to be searched, which takes minutes, only plain remedies are tried."""
 OFFERED = 2
 """At most so many remedies for one problem."""
 
@@ -45,9 +47,11 @@ class SpecAdvice(Advice):
         }
 
 
-def advise(values: Values, analysis: Analysis, shape: Shape) -> Steps[tuple[SpecAdvice, ...]]:
+def advise(
+    values: Values, analysis: Analysis, shape: Shape, *, searched: int = SEARCHED
+) -> Steps[tuple[SpecAdvice, ...]]:
     """All that is to be said of a tensor as an exact analysis has it, what helps most first, outliers before all else.
-    `shape` is that of its `values`.
+    `shape` is that of its `values`. Remedies that search are tried on at most so many values.
     """
     if shape.all.n < LEAST or not shape.all.sigma or not analysis.sums.e2:
         return ()
@@ -58,7 +62,7 @@ def advise(values: Values, analysis: Analysis, shape: Shape) -> Steps[tuple[Spec
     if analysis.spec.granularity.shared:
         sizes = yield from channel_sizes(without(values, shape.outliers) if shape.outliers else values)
     case = Case(analysis, shape, cost, sizes, Remedies(analysis.spec, values))
-    bench = Bench(values, analysis)
+    bench = Bench(values, analysis, searched)
     found: list[tuple[bool, float, list[SpecAdvice]]] = []
     offered: dict[QuantSpec, Measured] = {}
     for problem in problems_of(case):

@@ -36,6 +36,11 @@ class Remedy:
     spec: QuantSpec
     kind: str
 
+    @property
+    def searches(self) -> bool:
+        """Whether it takes a hundred times as long as rounding."""
+        return not self.spec.format.uniform or self.spec.observer.asks == "values"
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -51,16 +56,16 @@ class Measured:
 
 
 class Bench:
-    """Measures remedies for one tensor, each once."""
+    """Measures remedies for one tensor, each once; those that search only where it has at most so many values."""
 
-    def __init__(self, values: Values, now: Analysis) -> None:
-        self._values, self._now = values, now
+    def __init__(self, values: Values, now: Analysis, searched: int) -> None:
+        self._values, self._now, self._searched = values, now, searched
         self._known: dict[QuantSpec, Measured] = {}
 
     def helpful(self, remedies: Iterable[Remedy]) -> Steps[list[Measured]]:
         """Those that help by the margin, the best first."""
         found: list[Measured] = []
-        for remedy in remedies:
+        for remedy in filter(self._tried, remedies):
             measured = yield from self._measured(remedy)
             if measured.helps:
                 found.append(measured)
@@ -68,11 +73,14 @@ class Bench:
 
     def enough(self, remedies: Iterable[Remedy], least_db: float) -> Steps[list[Measured]]:
         """The first that reaches an SQNR, whatever it costs."""
-        for remedy in remedies:
+        for remedy in filter(self._tried, remedies):
             measured = yield from self._measured(remedy)
             if measured.metrics.sqnr_db >= least_db:
                 return [measured]
         return []
+
+    def _tried(self, remedy: Remedy) -> bool:
+        return self._values.n <= self._searched or not remedy.searches
 
     def _measured(self, remedy: Remedy) -> Steps[Measured]:
         if remedy.spec not in self._known:

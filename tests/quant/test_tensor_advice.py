@@ -111,6 +111,16 @@ def test_an_outlier_that_is_clipped_is_said_to_be() -> None:
     assert "The range of this spec turns it into" in sentence
 
 
+def test_on_too_many_values_no_remedy_searches() -> None:
+    own, analysis = Values.of(TAILED.astype(np.float32)), analysis_of(TAILED, "int4 channel")
+    shape = finish(shape_of(own, finish(sketch(own))))
+    for searched in (own.n, own.n - 1):
+        advice = finish(advise(own, analysis, shape, searched=searched))
+        plain = [each.spec.format.uniform and each.spec.observer.name == "minmax" for each in advice if each.spec]
+        assert plain
+        assert all(plain) == (searched < own.n)
+
+
 def test_channels_are_those_of_the_layer() -> None:
     kind = LayerKind("", "1")
     own = Values.of(SPREAD.T.astype(np.float32), kind=kind)
