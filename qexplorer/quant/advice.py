@@ -62,7 +62,7 @@ def advise(
     if analysis.spec.granularity.shared:
         sizes = yield from channel_sizes(without(values, shape.outliers) if shape.outliers else values)
     case = Case(analysis, shape, cost, sizes, Remedies(analysis.spec, values))
-    bench = Bench(values, analysis, searched)
+    bench = Bench(values, analysis.metrics, searched)
     found: list[tuple[bool, float, list[SpecAdvice]]] = []
     offered: dict[QuantSpec, Measured] = {}
     for problem in problems_of(case):

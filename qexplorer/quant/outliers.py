@@ -19,6 +19,8 @@ from qexplorer.quant.ranges import extremes_of
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.quant.tensor_source import Values, narrowed, widened
 
+FELT = 0.1
+"""A value that loses less of itself is not clipped but rounded."""
 UNSEEN = Axes(0.0, 0.0, 0.0, 0.0, None, None)
 """No histograms are wanted."""
 
@@ -49,13 +51,15 @@ def cost_of(values: Values, analysis: Analysis, outliers: tuple[Outlier, ...]) -
     now = (yield from measure_pieces(matrix, own, params, UNSEEN)).total
     alone = yield from analyze(others, shared, bins=0)
     x = np.array([[worst]])
+    becomes = _becomes(x, shared, params)
+    lost = abs(becomes - float(worst)) > FELT * abs(float(worst))
     return Cost(
         others=now.sums.n,
         codes=int(np.count_nonzero(now.code_counts)),
         others_db=sqnr_db(now.sums.x2, now.sums.e2),
         alone_db=alone.metrics.sqnr_db,
-        becomes=_becomes(x, shared, params),
-        clipped=bool(spec.format.outside(x, params)[0, 0]),
+        becomes=becomes,
+        clipped=lost and bool(spec.format.outside(x, params)[0, 0]),
         clipped_to=_becomes(x, shared, alone.params),
     )
 

@@ -113,7 +113,7 @@ def _plain(x: float) -> str:
 
 def _lost(case: Case) -> Iterator[Problem]:
     metrics, remedies = case.analysis.metrics, case.remedies
-    if case.analysis.metrics.lost and not case.harmed:
+    if metrics.lost and not case.harmed:
         yield Problem(
             f"{_most(metrics.top_code_fraction)} values fall on one code: next to nothing is left of what tells them "
             "apart.",
@@ -196,7 +196,7 @@ def _skew(case: Case) -> Iterator[Problem]:
 
 def _coarse(case: Case) -> Iterator[Problem]:
     spec, metrics, remedies = case.analysis.spec, case.analysis.metrics, case.remedies
-    if spec.format.code_bits > FEW_BITS or not metrics.sqnr_db < POOR_DB or case.analysis.metrics.lost or case.harmed:
+    if spec.format.code_bits > FEW_BITS or not metrics.sqnr_db < POOR_DB or metrics.lost or case.harmed:
         return
     yield Problem(
         f"{decibels(metrics.sqnr_db, 1)} dB: {spec.format.code_bits} bits are few for {_under(case)} under one scale.",

@@ -6,7 +6,7 @@ from typing import Any
 
 from qexplorer.errors import UserError
 from qexplorer.progress import Steps
-from qexplorer.quant.analysis import Analysis, analyze
+from qexplorer.quant.analysis import analyze
 from qexplorer.quant.formats import Format, formats
 from qexplorer.quant.granularity import LastAxis, PerChannel, PerGroup
 from qexplorer.quant.matrices import kind_of
@@ -44,13 +44,10 @@ class Remedy:
 
 @dataclass(frozen=True)
 class Measured:
-    """A remedy with what it was measured to give: how many bits a weight `more` it takes, and what it `gains` in dB
-    beyond what these would gain by themselves.
-    """
+    """A remedy with what it was measured to give, and its `gain` in dB beyond what its bits would by themselves."""
 
     remedy: Remedy
     metrics: Metrics
-    more: float
     gain: float
     helps: bool
 
@@ -58,16 +55,16 @@ class Measured:
 class Bench:
     """Measures remedies for one tensor, each once; those that search only where it has at most so many values."""
 
-    def __init__(self, values: Values, now: Analysis, searched: int) -> None:
+    def __init__(self, values: Values, now: Metrics, searched: int) -> None:
         self._values, self._now, self._searched = values, now, searched
-        self._known: dict[QuantSpec, Measured] = {}
+        self._known: dict[QuantSpec, Measured | None] = {}
 
     def helpful(self, remedies: Iterable[Remedy]) -> Steps[list[Measured]]:
         """Those that help by the margin, the best first."""
         found: list[Measured] = []
         for remedy in filter(self._tried, remedies):
             measured = yield from self._measured(remedy)
-            if measured.helps:
+            if measured is not None and measured.helps:
                 found.append(measured)
         return sorted(found, key=lambda each: -each.gain)
 
@@ -75,21 +72,28 @@ class Bench:
         """The first that reaches an SQNR, whatever it costs."""
         for remedy in filter(self._tried, remedies):
             measured = yield from self._measured(remedy)
-            if measured.metrics.sqnr_db >= least_db:
+            if measured is not None and measured.metrics.sqnr_db >= least_db:
                 return [measured]
         return []
 
     def _tried(self, remedy: Remedy) -> bool:
         return self._values.n <= self._searched or not remedy.searches
 
-    def _measured(self, remedy: Remedy) -> Steps[Measured]:
+    def _measured(self, remedy: Remedy) -> Steps[Measured | None]:
+        """What a remedy gives; `None` where it does not serve the tensor after all."""
         if remedy.spec not in self._known:
-            then, now = (yield from analyze(self._values, remedy.spec, bins=0)), self._now.metrics
-            more = max(then.metrics.bits_per_weight - now.bits_per_weight, 0.0)
-            gain = then.metrics.sqnr_db - now.sqnr_db - DB_PER_BIT * more
-            helps = gain >= HELPS_DB and more <= MOST_BITS and not then.metrics.lost
-            self._known[remedy.spec] = Measured(remedy, then.metrics, more, gain, helps)
+            try:
+                then = yield from analyze(self._values, remedy.spec, bins=0)
+            except UserError:
+                self._known[remedy.spec] = None
+            else:
+                self._known[remedy.spec] = self._compared(remedy, then.metrics)
         return self._known[remedy.spec]
+
+    def _compared(self, remedy: Remedy, then: Metrics) -> Measured:
+        more = max(then.bits_per_weight - self._now.bits_per_weight, 0.0)
+        gain = then.sqnr_db - self._now.sqnr_db - DB_PER_BIT * more
+        return Measured(remedy, then, gain, helps=gain >= HELPS_DB and more <= MOST_BITS and not then.lost)
 
 
 class Remedies:

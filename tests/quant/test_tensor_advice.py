@@ -137,6 +137,7 @@ def test_where_nothing_is_wrong_nothing_is_said() -> None:
     assert advice_on(np.full(100, 3.0), "int8") == ()
     assert advice_on(SHIFTED, "bf16") == ()
     assert advice_on(np.zeros((0, 4)), "int8") == ()
+    assert advice_on(outlier(1e4).reshape(-1, 1), "int8 channel") == ()  # which is alone under its scale
 
 
 def test_an_sqnr_that_one_value_makes_is_not_taken_for_good() -> None:
