@@ -171,7 +171,8 @@ class _Cumulated:
     def __call__(self, places: Doubles) -> Doubles:
         if not self.at.size:
             return np.zeros_like(places)
-        return np.interp(places, self.at, self.below, left=0.0, right=self.below[-1])
+        found: Doubles = np.interp(places, self.at, self.below, left=0.0, right=self.below[-1])
+        return found
 
 
 def _value_bins(a: Analysis, span: Span) -> Bins:

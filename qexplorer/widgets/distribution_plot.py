@@ -247,9 +247,9 @@ class DistributionPlot(HistogramPlot):
     def _note(self, a: Analysis, w: Window | None) -> None:
         """Say what lies beyond what is seen or, where all is, beyond the bulk."""
         if not self.zoomed:
-            notes = [_noted("outlier", "outliers", side) for side in self._sides]
+            notes = [_noted("beyond the bulk", side) for side in self._sides]
         elif w is not None:
-            notes = [_noted("beyond", "beyond", side, "" if w.exact else "about ") for side in (w.below, w.above)]
+            notes = [_noted("beyond", side, "" if w.exact else "about ") for side in (w.below, w.above)]
         else:
             left, right = self.view
             known = ((a.data_lo < left, a.data_lo), (a.data_hi > right, a.data_hi))
@@ -341,12 +341,11 @@ def _outlined(original: np.ndarray, dequantized: np.ndarray) -> np.ndarray:
     return np.maximum(original, np.minimum(dequantized, 1.6 * original.max(initial=0)))
 
 
-def _noted(one: str, many: str, beyond: Beyond, about: str = "") -> str:
+def _noted(where: str, beyond: Beyond, about: str = "") -> str:
     """A note of what lies beyond one side; empty where that is nothing."""
     if not beyond.n:
         return ""
-    at = figure(beyond.farthest)
-    return f"{about}1 {one}, {at}" if beyond.n == 1 else f"{about}{count(beyond.n)} {many}, farthest {at}"
+    return f"{about}{count(beyond.n)} {where}, {'farthest ' if beyond.n > 1 else ''}{figure(beyond.farthest)}"
 
 
 def _span(a: Analysis) -> float:

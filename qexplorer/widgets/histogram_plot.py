@@ -27,6 +27,7 @@ class HistogramPlot(Plot):
         super().__init__(name, x_label, y_label, parent)
         self.bulk: tuple[float, float] | None = None
         self.notes = ("", "")
+        self._going = False
         self._show_bulk = self._add("Show the &Bulk\tB", self.go_bulk)
         self._add("Sho&w All\tHome", self.go_home)
         self._show_bulk.setVisible(False)
@@ -55,7 +56,9 @@ class HistogramPlot(Plot):
 
     def show_home(self, left: float, right: float, bottom: float, top: float) -> None:
         low, high = self.getViewBox().state["limits"]["xLimits"]
+        self._going = True  # what is seen on the way is of no interest
         self.getViewBox().setLimits(xMin=min(low, left), xMax=max(high, right))  # first, or the range would be cut
+        self._going = False
         super().show_home(left, right, bottom, top)
 
     def show_bulk(self, bulk: tuple[float, float] | None) -> None:
@@ -96,6 +99,8 @@ class HistogramPlot(Plot):
         painter.drawText(area, Qt.AlignmentFlag.AlignRight | top, f"{right} →" if right else "")
 
     def _on_x(self) -> None:
+        if self._going:
+            return
         left, right = self.view
         finest = max(abs(left), abs(right)) * FINEST
         if right - left < finest * (1 - SAME):

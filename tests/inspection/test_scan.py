@@ -101,6 +101,32 @@ def test_totals_are_over_weights_and_not_over_statistics_and_biases(sample):
     assert sum(row.share for row in rows) == pytest.approx(1)
 
 
+def test_rows_are_flagged_and_a_tensor_beyond_float32_is_a_row_that_says_so(tmp_path):
+    rng = np.random.default_rng(4)
+    broken = rng.normal(size=(40, 500)).astype(np.float32)
+    broken[3, 4], broken[5, 6:8] = np.nan, np.inf
+    checkpoint = opened(
+        tmp_path,
+        **{"broken.weight": broken, "huge.weight": np.array([[1e300, 1.0], [2.0, np.nan]]),
+           "zero.weight": np.zeros((30, 40), np.float16), "zero.bias": np.zeros(30, np.float32),
+           "flat.weight": np.full((4, 4), 0.5, np.float32), "good.weight": rng.normal(size=(8, 8)).astype(np.float32)},
+    )  # fmt: skip
+    scan = Scan(Analyses(checkpoint), (INT4,))
+    rows = named(finish(scan.steps()))
+    assert {name: row.flags.text for name, row in rows.items()} == {
+        "broken.weight": "1 NaN, 2 infinite", "huge.weight": "1 NaN, 1 beyond float32", "zero.weight": "all zero",
+        "zero.bias": "all zero", "flat.weight": "all equal to 0.5", "good.weight": "",
+    }  # fmt: skip
+    assert "float32 cannot hold" in rows["huge.weight"].trouble
+    assert {name for name, row in rows.items() if row.first} == set(rows) - {"zero.bias", "good.weight"}
+    assert math.isnan(rows["zero.weight"].figures[0].metrics.sqnr_db)
+    assert scan.totals[0].quantized == 4
+    titles, lines = table(scan.rows, scan.specs)
+    cells = {line[0]: dict(zip(titles, line, strict=True)) for line in lines}
+    assert (cells["zero.bias"]["role"], cells["broken.weight"]["flags"]) == ("bias", "nan inf")
+    assert cells["zero.weight"]["sqnr_db_A"] == ""
+
+
 def test_the_shares_of_the_error_are_those_of_the_sum_and_sum_to_one(sample):
     scan = Scan(Analyses(sample), (INT4,))
     rows, (totals,) = finish(scan.steps()), scan.totals

@@ -110,7 +110,7 @@ def test_everything_is_seen_again(window: MainWindow, qtbot: QtBot, back: str) -
         QTest.keyClick(plot, getattr(Qt.Key, f"Key_{back}"))
     assert plot.getViewBox().viewRange() == home
     assert drawn(plot.original)[1].tolist() == heights
-    assert plot.notes == ("1 outlier, −4", "2 outliers, farthest 7.25")
+    assert plot.notes == ("1 beyond the bulk, −4", "2 beyond the bulk, farthest 7.25")
     settled(qtbot, window)
     assert drawn(plot.original)[1].tolist() == heights
 
@@ -145,6 +145,7 @@ def test_a_zoom_stays_while_the_choice_changes_and_ends_with_another_tensor(wind
     window.store.update(spec=QuantSpec.from_json({"format": "int8", "granularity": "channel"}))
     settled(qtbot, window)
     assert plot.view == seen
+    assert plot.menu.data is not None
     columns = plot.menu.data.columns
     assert columns["dequantized"].sum() > 0.5 * columns["original"].sum()
     window.store.update(tensor="plain.weight")
@@ -163,6 +164,7 @@ def test_errors_are_counted_anew_too(window: MainWindow, qtbot: QtBot, values: n
     assert a is not None
     y = np.clip(np.rint(values * (np.float32(1) / a.params.scale[0])), a.params.qmin, a.params.qmax) * a.params.scale[0]
     errors = (y.astype(np.float64) - values).astype(np.float32)
+    assert plot.menu.data is not None
     columns = plot.menu.data.columns
     edges = np.append(columns["from"], columns["to"][-1])
     np.testing.assert_array_equal(columns["values"], np.histogram(errors, edges)[0])

@@ -83,6 +83,7 @@ def test_a_sketch_answers_at_once_and_nearly_so(values: np.ndarray, span: tuple[
     exact = finish(count_windows(Values.of(values), a, span, None))[0]
     quick = window_of_sketch(whole, a, span)
     assert isinstance(exact, Window)
+    assert exact.dequantized is not None
     assert not quick.exact
     assert quick.bins.edges.tolist() == exact.bins.edges.tolist()
     assert abs(np.cumsum(quick.original - exact.original)).max() < 0.01 * exact.original.sum() + 2

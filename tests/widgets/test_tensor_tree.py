@@ -1,10 +1,12 @@
 import itertools
 import time
+from dataclasses import replace
 
 import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
 
+from qexplorer.quant.flags import Flags
 from qexplorer.widgets.tensor_model import NAME, SHAPE, SQNR, TYPE, VALUES, TensorRow, natural, split
 from qexplorer.widgets.tensor_tree import TensorTree
 
@@ -106,6 +108,28 @@ def test_every_column_sorts(tree, column, first):
     assert next(t for t in texts(tree) if isinstance(t, str)) == first
     tree.sortByColumn(column, Qt.SortOrder.DescendingOrder)
     assert len(leaves(tree)) == 6
+
+
+def test_what_is_odd_is_marked_and_comes_first_and_what_is_no_weight_stands_back(shown):
+    tree = shown(TensorTree(), 420, 320)
+    roles = {"a.weight": "weight", "a.bias": "bias", "b.weight": "weight", "c.mean": "statistic", "d.w": "weight"}
+    rows = [replace(row(name), role=role, reason="So.", weighs=role == "weight") for name, role in roles.items()]
+    tree.show_tensors(rows)
+    for name, db in (("a.weight", 20.0), ("a.bias", 3.0), ("b.weight", 30.0), ("c.mean", 1.0), ("d.w", 10.0)):
+        tree.tensors.show_sqnr(name, db)
+    tree.tensors.show_flags("b.weight", Flags(16, nan=2))
+    tree.tensors.show_flags("a.bias", Flags(16, lo=0.0, hi=0.0))
+    tree.sortByColumn(SQNR, Qt.SortOrder.AscendingOrder)
+    assert texts(tree, SQNR) == ["NaN", "10.0", ("20.0", ["20.0", "3.0"]), "1.0"]  # a layer is as bad as its weights
+    tip = tree.tensors.index_of("b.weight").data(Qt.ItemDataRole.ToolTipRole)
+    assert tip.endswith("Role: weight. So.\n2 NaN")
+    wanted = {"is:nan": {"b.weight"}, "is:flagged": {"a.bias", "b.weight"}, "is:other": {"a.bias", "c.mean"}}
+    for words, left in (wanted | {"is:statistic": {"c.mean"}}).items():
+        tree.show_filter(words)
+        found = {name for name in roles if tree.filter.mapFromSource(tree.tensors.index_of(name)).isValid()}
+        assert found == left
+    tree.show_filter("")
+    tree.grab()
 
 
 def test_unknown_and_infinite_sqnr_sort_too(tree):
