@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--{option}", metavar="FILE.npy", help=f"write the {name.replace('_', ' ')} array of one tensor"
         )
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("--json", action="store_true", help="print one JSON document, with moments and advice")
     add_options(parser.add_argument_group("SPEC options"), schema(QuantSpec), QuantSpec().to_json())
 
 

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add_options(sub, schema(job))
         sub.add_argument("--resume", metavar="RUN_ID", help="go on with a run that was interrupted, with its settings")
         sub.add_argument("--trust", action="store_true", help="allow the model's own code to run, from now on")
-        sub.add_argument("--json", action="store_true", help="print one JSON document")
+        sub.add_argument("--json", action="store_true", help="print one JSON document, with advice")
 
 
 def run(args: argparse.Namespace) -> None:
