@@ -112,8 +112,8 @@ METRICS = (
            "low", lambda m: m.mse, "MSE", ".3e"),
     Metric("rmse", "RMS error", "", "√(Σe²/n). Rounding alone gives about S/√12 ≈ 0.29 S.", "low", lambda m: m.rmse),
     Metric("mae", "Mean absolute error", "", "Σ|e|/n, the average distance from the original.", "low", lambda m: m.mae),
-    Metric("max_abs_error", "Worst error", "", "max |e|. Above S/2 (S, toward zero) some value was clipped.", "low",
-           lambda m: m.max_abs_error, "worst error", ".3e"),
+    Metric("max_abs_error", "Worst error", "", "max |e|. Of integers above S/2 (S, toward zero) some value was "
+           "clipped.", "low", lambda m: m.max_abs_error, "worst error", ".3e"),
     Metric("relative_rmse", "Relative error", "%", "‖e‖/‖x‖: the error beside the weights' own size.", "low",
            lambda m: m.relative_rmse, form=".3%", header="Rel. RMSE", rank=4),
     Metric("cosine", "Cosine", "", "Σxy/(‖x‖‖y‖): 1 where both point the same way.", "high",
