@@ -4,6 +4,7 @@ from functools import partial
 
 from PySide6.QtCore import QObject, Signal, Slot
 
+from qexplorer.quant import Analysis, QuantSpec
 from qexplorer.quant.advice import SpecAdvice
 from qexplorer.state.app_state import AppState
 from qexplorer.state.latest import CALM_MS, Latest
@@ -22,7 +23,8 @@ class Advisor(QObject):
         self._store, self._preview, self._runner = store, preview, runner
         self._latest = Latest(runner, rank=1, parent=self)
         self._watched = False
-        self._asked = False
+        self._analysis: Analysis | None = None
+        self._choice: tuple[str, str, QuantSpec] | None = None
         self.advice: tuple[SpecAdvice, ...] | None = ()
         """None while it is not known yet."""
         store.changed.connect(self._on_changed)
@@ -56,12 +58,9 @@ class Advisor(QObject):
         return self._runner.close()
 
     def _ask(self, calm_ms: int | None) -> None:
-        analysis, analyses = self._preview.analysis, self._preview.analyses
-        if not self._watched or analysis is None or analyses is None or analysis.coverage != "exact":
+        analysis, analyses = self._analysis, self._preview.analyses
+        if not self._watched or analysis is None or analyses is None or self._latest.pending or self.advice is not None:
             return
-        if self._asked and (self._latest.pending or self.advice is not None):
-            return
-        self._asked = True
         steps = partial(analyses.advice, self._store.state.tensor, analysis)
         self._latest.ask(steps, "Measuring remedies", self._on_advice, calm_ms=calm_ms)
 
@@ -74,17 +73,24 @@ class Advisor(QObject):
 
     def _forget(self, advice: tuple[SpecAdvice, ...] | None) -> None:
         self._latest.drop()
-        self._asked = False
+        self._analysis = self._choice = None
         self._tell(advice)
 
     @Slot(object, object)
     def _on_changed(self, old: AppState, new: AppState) -> None:
-        if (new.path, new.tensor, new.spec) != (old.path, old.tensor, old.spec):
+        choice = (new.path, new.tensor, new.spec)
+        if choice not in ((old.path, old.tensor, old.spec), self._choice):  # else it may be known and analyzed already
             self._forget(None)
 
     @Slot(object)
-    def _on_analyzed(self, analysis: object) -> None:
-        del analysis
+    def _on_analyzed(self, analysis: Analysis) -> None:
+        state = self._store.state
+        choice = (state.path, state.tensor, state.spec)
+        if analysis.coverage != "exact":
+            return
+        if choice != self._choice:
+            self._forget(None)
+            self._analysis, self._choice = analysis, choice
         self._ask(CALM_MS)
 
     @Slot(object)

@@ -73,6 +73,28 @@ def test_what_helps_the_chosen_tensor_is_measured_and_then_told(qtbot, see, tens
     assert "One scale per channel" not in seen.remedies
 
 
+def test_what_was_chosen_before_has_its_advice_again(qtbot, see):
+    seen = see(tensor="small")
+    first = seen.advisor.advice
+    assert first
+    for back in ({"spec": INT8}, {"tensor": "small"}):
+        seen.store.update(**{"spec": QuantSpec.parse("int8 channel")} if "spec" in back else {"tensor": "plain"})
+        seen.settle(qtbot)
+        assert seen.advisor.advice == ()
+        seen.store.update(**back)
+        seen.settle(qtbot)
+        assert seen.advisor.advice == first
+
+
+def test_looking_in_the_middle_of_a_change_shows_the_advice_on_the_new_choice(qtbot, see):
+    seen = see(tensor="large", watched=False)
+    seen.store.update(spec=QuantSpec.parse("int4"))
+    seen.advisor.watch(True)
+    seen.settle(qtbot)
+    assert all("4.00" in each.figure for each in seen.advisor.advice)
+    assert "One scale per channel" in seen.remedies
+
+
 def test_another_tensor_has_its_own_advice(qtbot, see):
     seen = see(tensor="small")
     seen.store.update(tensor="plain")
