@@ -54,6 +54,21 @@ def decibels(db: float, places: int = 2) -> str:
     return f"{db + 0.0:.{places}f}".replace("-", MINUS) if abs(db) < 1e6 else figure(db)
 
 
+def bounded_decibels(db: float, bounds: tuple[float, float] | None) -> str:
+    """A ratio in dB, without its unit, and how far it may be off, rounded up: 18.0 ± 0.4; one end where the other is
+    infinite: ≥ 18.1.
+    """
+    if bounds is None or not math.isfinite(db):
+        return decibels(db)
+    low, high = bounds
+    if not math.isfinite(high):
+        return f"≥ {decibels(math.floor(low * 10) / 10, 1)}" if math.isfinite(low) else "…"
+    places = 1 if high - low >= 0.2 else 2 if high - low >= 0.02 else 3
+    shown = round(db, places)
+    off = math.ceil(max(high - shown, shown - low, 10.0**-places) * 10**places - 1e-9) / 10**places
+    return f"{decibels(shown, places)} ± {off:.{places}f}" if math.isfinite(low) else f"≤ {decibels(high, 1)}"
+
+
 def interval(ends: tuple[float, float]) -> str:
     """Between which two shares something lies: 98.3 – 99.3 %."""
     return f"{ends[0] * 100:.1f} – {ends[1] * 100:.1f} %"

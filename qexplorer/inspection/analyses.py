@@ -15,6 +15,7 @@ from qexplorer.quant.advice import SpecAdvice, advise
 from qexplorer.quant.analysis import analyze_sketch, for_all, unsketched
 from qexplorer.quant.error_sums import WORTH_LOADING
 from qexplorer.quant.flags import Flags, flags_of
+from qexplorer.quant.glance import Glance
 from qexplorer.quant.moments import shape_of
 from qexplorer.quant.sketch import Sketch, sketch
 from qexplorer.quant.subsample import thin
@@ -52,6 +53,7 @@ class Analyses:
         self._values: Recent[str, Values] = Recent(4)
         self._sketches: Recent[str, Sketch] = Recent(16)
         self._uncached: set[str] = set()
+        self._glances: Recent[str, Glance] = Recent(2)
         self._samples: Recent[tuple[str, str], Values] = Recent(16)
         self._advice: Recent[tuple[str, QuantSpec], tuple[SpecAdvice, ...]] = Recent(ADVICE)
         self._analyses: Recent[tuple[str, QuantSpec], Analysis] = Recent(ANALYSES_BYTES, weight)
@@ -97,13 +99,22 @@ class Analyses:
             whole = yield from self.sketch(name)
             return analyze_sketch(whole, tensor.shape, spec, original_bytes=tensor.nbytes)
         key = (name, spec.granularity.text)
+        glance = yield from self.glance(name)
         part = self._samples.get(key)
         if part is None:
-            part = thin((yield from self.values(name)), spec, SAMPLED)
+            part = thin(glance.values, spec, SAMPLED)
             self._samples.put(key, part)
-        whole = self.known_sketch(name)
-        ends = (float(whole.values[0]), float(whole.values[-1])) if whole is not None and whole.n else None
-        return for_all((yield from analyze(part, spec)), tensor.shape, tensor.nbytes, ends)
+        finite = yield from glance.finite(spec)
+        found = yield from glance.estimate(spec)
+        return for_all((yield from analyze(part, spec)), tensor.shape, tensor.nbytes, finite, found)
+
+    def glance(self, name: str) -> Steps[Glance]:
+        """What was found of a tensor so far, for first answers."""
+        glance = self._glances.get(name)
+        if glance is None:
+            glance = Glance((yield from self.values(name)), self.known_sketch(name))
+            self._glances.put(name, glance)
+        return glance
 
     def advice(self, name: str, analysis: Analysis) -> Steps[tuple[SpecAdvice, ...]]:
         """What would help a tensor as an exact analysis has it; all of it was measured."""

@@ -80,7 +80,7 @@ class ObserversPanel(SurveyPanel):
         if survey is not None and not survey.points:  # the format asks for no range
             self._clear("Nothing to compare", next((each.reason for each in survey.refused), ""))
             return
-        self.plot.show_survey(survey, (self.subject, survey.n if survey else 0))
+        self.plot.show_survey(survey, self.subject)
         self.plot.menu.subject = self.subject_text
         self.table.show_survey(survey)
         self._show_adopt()

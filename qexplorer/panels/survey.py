@@ -27,6 +27,7 @@ class SurveyPanel(Panel):
         self.head, self._empty = TensorHead(), Placeholder(*self.empty, "Open weights …")
         self._content = content
         self._survey: Any = None
+        self._lags = True
         place = QWidget()
         self._stack = QStackedLayout(place)
         for widget in (self._empty, content):
@@ -80,17 +81,23 @@ class SurveyPanel(Panel):
         self._stack.setCurrentWidget(self._content)
         self.show_survey(survey)
         if self._survey is not None:
-            self._on_outdated(kind)
+            self._show_head()
+            self._lags = False
             self.head.show_coverage(survey.coverage, survey.n)
 
     def _on_outdated(self, kind: str) -> None:
-        if kind == self.kind and self._survey is not None:
+        if kind == self.kind:
+            self._lags = True
+            self._show_head()
+
+    def _show_head(self) -> None:
+        if self._survey is not None:
             state = self.parts.store.state
             self.head.show_text(printable(state.tensor), self.facts(state.spec))
             self.show_choice(state)
 
     def _on_progressed(self, kind: str, task: Task) -> None:
-        if kind != self.kind or task.cancelling:
+        if kind != self.kind or task.cancelling or not (self._lags or self._survey is None):
             return
         share = task.progress.fraction if task.progress else None
         self.head.show_work("measuring" + (f" {share:.0%}" if share else " …"), LAGS)

@@ -4,6 +4,7 @@ import importlib
 import math
 import time
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -14,13 +15,14 @@ from qexplorer.quant.axes import Axes
 from qexplorer.quant.bins import Bins, even_bins
 from qexplorer.quant.bounds import NO_BOUNDS, Bounds, bounds_of
 from qexplorer.quant.error_sums import WORTH_LOADING, measure_reference
+from qexplorer.quant.glance import Estimate
 from qexplorer.quant.layer_kinds import VECTOR, LayerKind
 from qexplorer.quant.matrices import by_channel, kind_of, matrix_of
 from qexplorer.quant.metrics import ErrorSums, Metrics, channels_db, summarize
 from qexplorer.quant.params import QuantParams
 from qexplorer.quant.passes import Seen, at_once, measure_at_once, measure_pieces
 from qexplorer.quant.piece_sums import PieceSums
-from qexplorer.quant.ranges import ends_of_sketch, extremes_of, params_of, params_of_sketch
+from qexplorer.quant.ranges import ends_of_sketch, extremes_of, params_of, possible_params, range_of_sketch
 from qexplorer.quant.sketch import Sketch
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.quant.tensor_source import Values
@@ -110,7 +112,8 @@ def analyze_sketch(whole: Sketch, shape: tuple[int, ...], spec: QuantSpec, *, bi
     if reason:
         raise UserError(reason, "Analyze the tensor itself.")
     ends = ends_of_sketch(whole)
-    params, possible = params_of_sketch(whole, spec)
+    found = range_of_sketch(whole, spec)
+    params, possible = spec.format.choose(*found, spec.choices), possible_params(whole, spec, found)
     axes = Axes.of(spec, params, ends, bins)
     total = measure_reference(whole.values[None], spec.format, params, axes.bins, axes.error_bins, whole.counts[None])
     bounds = bounds_of(whole, spec, possible or (params,))
@@ -121,29 +124,26 @@ def analyze_sketch(whole: Sketch, shape: tuple[int, ...], spec: QuantSpec, *, bi
                      coverage_n=n, ranged="values" if possible else "sketch", bounds=bounds)  # fmt: skip
 
 
-def for_all(
-    part: Analysis, shape: tuple[int, ...], original_bytes: int, ends: tuple[float, float] | None = None
-) -> Analysis:
-    """What a part of a tensor says of all of it, `sampled`: counts as many times larger, sizes those of the whole.
-
-    `ends` are the least and greatest finite value of all, where they are known.
+def for_all(part: Analysis, shape: tuple[int, ...], original_bytes: int, finite: int, found: Estimate | None,
+            ) -> Analysis:  # fmt: skip
+    """A tensor of which only a part was analyzed, `sampled`: the picture is that of the part, with counts as many times
+    larger. Figures are those that were estimated between bounds; all others are NaN. Sizes, the number of `finite`
+    values and, with an estimate, parameters and extremes are those of the whole.
     """
-    data_lo, data_hi = ends or (part.data_lo, part.data_hi)
     spec, n = part.applied, math.prod(shape)
     bits = size_bits(spec, n, spec.granularity.tiling(shape).groups)
     times = n / max(part.metrics.n, 1)
-    more = {name: np.rint(getattr(part, name) * times).astype(np.int64)
-            for name in ("original", "dequantized", "errors", "level_counts")}  # fmt: skip
-    metrics = replace(
-        part.metrics,
-        n=n,
-        nonfinite=round(part.metrics.nonfinite * times),
-        bits_per_weight=bits / max(n, 1),
-        bytes=-(-bits // 8),
-        original_bytes=original_bytes,
-    )
-    return replace(part, shape=shape, metrics=metrics, data_lo=data_lo, data_hi=data_hi,
-                   channel_sqnr_db=np.zeros(0), coverage="sampled", coverage_n=part.metrics.n, **more)  # fmt: skip
+    more: dict[str, Any] = {name: np.rint(getattr(part, name) * times).astype(np.int64)
+                            for name in ("original", "dequantized", "errors", "level_counts")}  # fmt: skip
+    metrics = Metrics(n, n - finite, bits_per_weight=bits / max(n, 1), bytes=-(-bits // 8),
+                      original_bytes=original_bytes)  # fmt: skip
+    if found is not None:
+        metrics, bounds = replace(metrics, **found.metrics), found.bounds
+        axes = Axes.of(found.own, found.params, found.ends, 0)
+        reach = {name: getattr(axes, name) for name in ("lo", "hi", "data_lo", "data_hi")}
+        more |= {"params": found.params, "bounds": bounds, **reach}
+    return replace(part, shape=shape, metrics=metrics, sums=ErrorSums(), channel_sqnr_db=np.zeros(0),
+                   coverage="sampled", coverage_n=found.sampled if found else part.metrics.n, **more)  # fmt: skip
 
 
 def unsketched(spec: QuantSpec) -> str:

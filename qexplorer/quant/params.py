@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from qexplorer.quant.arrays import AnyArray, Codes, Floats
+from qexplorer.quant.arrays import AnyArray, Codes, Counts, Floats
 from qexplorer.quant.rounding import HALF_EVEN, Rounding
 from qexplorer.quant.scale_dtypes import FLOAT32, ScaleDtype, ScaleRequest, exact_scale
 from qexplorer.settings import Choice
@@ -64,16 +64,18 @@ class QuantParams:
 
     def take(self, start: int, stop: int, first: int = 0) -> "QuantParams":
         """The parameters of the groups `start`..`stop`, whose first value has the place `first`."""
-        part = slice(start, stop)
+        return replace(self.pick(slice(start, stop)), first=first)
+
+    def pick(self, groups: slice | Counts) -> "QuantParams":
+        """The parameters of some groups, in their order; one may come several times."""
         return replace(
             self,
-            scale=self.scale[part],
-            zero_point=self.zero_point[part],
-            divisor=None if self.divisor is None else self.divisor[part],
-            offset=None if self.offset is None else self.offset[part],
-            subtrahend=None if self.subtrahend is None else self.subtrahend[part],
-            levels=None if self.levels is None else self.levels[part],
-            first=first,
+            scale=self.scale[groups],
+            zero_point=self.zero_point[groups],
+            divisor=None if self.divisor is None else self.divisor[groups],
+            offset=None if self.offset is None else self.offset[groups],
+            subtrahend=None if self.subtrahend is None else self.subtrahend[groups],
+            levels=None if self.levels is None else self.levels[groups],
         )
 
     def join(self, others: "Sequence[QuantParams]") -> "QuantParams":

@@ -139,14 +139,22 @@ def _stats_of_many(values: Values, spec: QuantSpec, ends: Ends) -> Steps[tuple[A
     return spec.observer.of_sample(whole.sample), "values" if whole.exact else "sketch"
 
 
-def params_of_sketch(whole: Sketch, spec: QuantSpec) -> tuple[QuantParams, tuple[QuantParams, ...]]:
-    """The parameters of one group with the values of a sketch, and all that the values themselves can have; none where
-    that is unknown, because the observer might choose any other range.
+def params_of_sketch(whole: Sketch, spec: QuantSpec) -> QuantParams:
+    """The parameters of one group with the values of a sketch."""
+    return spec.format.choose(*range_of_sketch(whole, spec), spec.choices)
+
+
+def range_of_sketch(whole: Sketch, spec: QuantSpec) -> Ends:
+    """The range of one group with the values of a sketch."""
+    return ranges_of(spec, ends_of_sketch(whole), lambda: spec.observer.of_sample(whole.sample))
+
+
+def possible_params(whole: Sketch, spec: QuantSpec, found: Ends) -> tuple[QuantParams, ...]:
+    """All parameters that the values can have where their sketch has a range; none where that is unknown, because the
+    observer might choose any other range.
     """
-    lo, hi = ranges_of(spec, ends_of_sketch(whole), lambda: spec.observer.of_sample(whole.sample))
-    nearby = spec.observer.nearby(lo, hi) if spec.format.scaled and not whole.exact else ((lo, hi),)
-    chosen, *possible = (spec.format.choose(*ends, spec.choices) for ends in ((lo, hi), *nearby))
-    return chosen, tuple(possible)
+    nearby = (found,) if whole.exact or not spec.format.scaled else spec.observer.nearby(*found)
+    return tuple(spec.format.choose(*ends, spec.choices) for ends in nearby)
 
 
 def ends_of_sketch(whole: Sketch) -> Ends:

@@ -1,29 +1,32 @@
 """Every format, or every observer, on one tensor: what each costs and how near it comes, as generators.
 
-A large tensor is thinned out first, see `thin`.
+Of a large tensor there are first estimates between bounds that hold, see `glance`, and where none can be had no figure;
+then `refined` makes them exact, one after the other.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
+from typing import Any, TypeAlias
 
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, within
-from qexplorer.quant.analysis import Analysis, analyze
+from qexplorer.quant.analysis import analyze
 from qexplorer.quant.arrays import AnyArray, Counts
 from qexplorer.quant.bins import Bins, even_bins
+from qexplorer.quant.bounds import Bounds
 from qexplorer.quant.formats import formats
+from qexplorer.quant.glance import DRAWS, Glance
+from qexplorer.quant.look import Look, look_at
 from qexplorer.quant.observers import observers
+from qexplorer.quant.runs import SHORTEST
 from qexplorer.quant.spec import QuantSpec
-from qexplorer.quant.subsample import thin
-from qexplorer.quant.tensor_source import Values, narrowed, widened
+from qexplorer.quant.tensor_source import Values
 from qexplorer.quant.theory import lloyd_max, optimal_uniform, rate_distortion_sqnr_db
 
-LIMIT = 1_000_000
-"""No more values than this are looked at: many, since clips hang on the outliers."""
-FORMATS_LIMIT = 1 << 17
-"""For so many formats, each perhaps with a search for its range: SQNR is within a few hundredths of a dB."""
+LIMIT = 1 << 16
+"""Tensors of more values are estimated first."""
 BINS = 200
 BITS = range(1, 9)
 """Where the lines of theory are worked out."""
@@ -31,12 +34,18 @@ BITS = range(1, 9)
 
 @dataclass(frozen=True)
 class FormatPoint:
-    """One format on the tensor. `on_front`: none needs as few bits and has a higher SQNR, nor the other way round."""
+    """One format on the tensor. `on_front`: none needs as few bits and has a higher SQNR, nor the other way round, as
+    far as is known.
+
+    `coverage` is `exact`, or `sketch` or `sampled` with the `bounds` of the SQNR, or `pending`: then it is NaN.
+    """
 
     spec: QuantSpec
     bits_per_weight: float
     sqnr_db: float
     on_front: bool = False
+    coverage: str = "exact"
+    bounds: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +68,9 @@ class Refused:
 
 @dataclass(frozen=True)
 class FormatSurvey:
-    """The formats by their bits per weight. `n` values were looked at: all (`exact`) or some (`sampled`)."""
+    """The formats by their bits per weight; of equal ones the best first, once all are `exact`. `coverage` is that of
+    the least known; `n` values were looked at for it.
+    """
 
     points: tuple[FormatPoint, ...]
     refused: tuple[Refused, ...]
@@ -70,7 +81,11 @@ class FormatSurvey:
 
 @dataclass(frozen=True)
 class ObserverPoint:
-    """One observer on the tensor. `lo`, `hi`: the least and greatest value that its grid can represent."""
+    """One observer on the tensor. `lo`, `hi`: the least and greatest value that its grid can represent.
+
+    `coverage` is `exact`, or `sketch` or `sampled` with `bounds` of the figures, or `pending`; a figure that is not
+    known is NaN.
+    """
 
     spec: QuantSpec
     lo: float
@@ -78,11 +93,15 @@ class ObserverPoint:
     mse: float
     sqnr_db: float
     clipped_fraction: float
+    coverage: str = "exact"
+    bounds: Bounds = field(default_factory=dict[str, tuple[float, float]])
 
 
 @dataclass(frozen=True)
 class ObserverSurvey:
-    """The observers, the highest SQNR first, and a histogram of the values that were looked at."""
+    """The observers and a histogram of the values. Once all are `exact` the highest SQNR comes first; until then they
+    stand in an order of their own, so that no row moves while figures come in.
+    """
 
     points: tuple[ObserverPoint, ...]
     refused: tuple[Refused, ...]
@@ -90,6 +109,9 @@ class ObserverSurvey:
     counts: Counts
     coverage: str
     n: int
+
+
+Survey: TypeAlias = FormatSurvey | ObserverSurvey
 
 
 def format_specs(spec: QuantSpec) -> tuple[QuantSpec, ...]:
@@ -111,44 +133,79 @@ def observer_specs(spec: QuantSpec) -> tuple[tuple[QuantSpec, ...], tuple[Refuse
     return tuple(specs), tuple(refused)
 
 
-def survey_formats(tensor: AnyArray | Values, spec: QuantSpec, *, limit: int = FORMATS_LIMIT) -> Steps[FormatSurvey]:
-    """Analyze a tensor in every format, with the spec's other choices where they fit.
+def survey_formats(tensor: AnyArray | Values | Glance, spec: QuantSpec, *, limit: int = LIMIT) -> Steps[FormatSurvey]:
+    """Analyze a tensor in every format, with the spec's other choices where they fit: exactly up to `limit` values.
 
     Raises `UserError` where no format can have the tensor.
     """
     yield Progress("Comparing formats")
-    values = tensor if isinstance(tensor, Values) else Values.of(tensor)
-    part = thin(values, spec, limit)
-    analyses, refused = yield from _analyses(part, format_specs(spec), "Comparing formats", "format")
-    points = [FormatPoint(a.spec, a.metrics.bits_per_weight, a.metrics.sqnr_db) for a in analyses]
+    glance = _glance(tensor)
+    looks, refused = yield from _looks(glance, format_specs(spec), "Comparing formats", "format", limit)
+    points = [
+        FormatPoint(look.spec, look.bits_per_weight, look.figures.get("sqnr_db", math.nan), coverage=look.coverage,
+                    bounds=look.bounds.get("sqnr_db"))
+        for look in looks
+    ]  # fmt: skip
+    points.sort(key=lambda point: point.bits_per_weight)
     curves = yield from _theory()
-    return FormatSurvey(_with_front(points), refused, curves, *_coverage(values, part))
+    return _formats(FormatSurvey(tuple(points), refused, curves, "", 0), glance.values.n)
 
 
-def survey_observers(tensor: AnyArray | Values, spec: QuantSpec, *, limit: int = LIMIT) -> Steps[ObserverSurvey]:
-    """Analyze a tensor with every observer that the spec can have.
+def survey_observers(
+    tensor: AnyArray | Values | Glance, spec: QuantSpec, *, limit: int = LIMIT
+) -> Steps[ObserverSurvey]:
+    """Analyze a tensor with every observer that the spec can have: exactly up to `limit` values.
 
     Raises `UserError` where none can have the tensor.
     """
     yield Progress("Comparing observers")
-    values = tensor if isinstance(tensor, Values) else Values.of(tensor)
-    part = thin(values, spec, limit)
+    glance = _glance(tensor)
     specs, unfit = observer_specs(spec)
-    analyses, refused = yield from _analyses(part, specs, "Comparing observers", "observer")
-    points = [
-        ObserverPoint(a.spec, a.lo, a.hi, a.metrics.mse, a.metrics.sqnr_db, a.metrics.clipped_fraction)
-        for a in analyses
-    ]
-    points.sort(key=lambda p: -p.sqnr_db)
-    low, high = (analyses[0].data_lo, analyses[0].data_hi) if analyses else (0.0, 0.0)
+    looks, refused = yield from _looks(glance, specs, "Comparing observers", "observer", limit)
+    whole = yield from glance.sketch()
+    low, high = (float(whole.values[0]), float(whole.values[-1])) if whole.n else (0.0, 0.0)
     bins = even_bins(low, high, BINS)
-    counts = bins.counts(widened(narrowed(part.all())).ravel())
-    return ObserverSurvey(tuple(points), (*unfit, *refused), bins, counts, *_coverage(values, part))
+    counts = bins.counts(whole.values, whole.counts)
+    points = tuple(_observer_point(look) for look in looks)
+    return _observers(ObserverSurvey(points, (*unfit, *refused), bins, counts, "", 0), glance.values.n)
 
 
-def _analyses(tensor: Values, specs: Sequence[QuantSpec], phase: str, field: str,
-              ) -> Steps[tuple[list[Analysis], tuple[Refused, ...]]]:  # fmt: skip
-    done: list[Analysis] = []
+def refined(survey: Survey, tensor: Glance) -> Steps[Survey]:
+    """The survey with one more figure exact: what is pending first, what is learned from the values last."""
+    at = min(
+        (i for i, point in enumerate(survey.points) if point.coverage != "exact"),
+        key=lambda i: (survey.points[i].spec.format.learns, survey.points[i].coverage != "pending", i),
+    )
+    point, n = survey.points[at], tensor.values.n
+    try:
+        analysis = yield from analyze(tensor.values, point.spec, bins=2)
+    except UserError as error:
+        field_name = "format" if isinstance(survey, FormatSurvey) else "observer"
+        refused = Refused(str(getattr(point.spec, field_name).title), str(error))
+        left = replace(survey, points=survey.points[:at] + survey.points[at + 1 :], refused=(*survey.refused, refused))
+        return _formats(left, n) if isinstance(left, FormatSurvey) else _observers(left, n)
+    look = Look.of(analysis)
+    if isinstance(survey, FormatSurvey):
+        exact = FormatPoint(point.spec, look.bits_per_weight, look.figures["sqnr_db"])
+        return _formats(replace(survey, points=(*survey.points[:at], exact, *survey.points[at + 1 :])), n)
+    points = (*survey.points[:at], _observer_point(look), *survey.points[at + 1 :])
+    return _observers(replace(survey, points=points), n)
+
+
+def _glance(tensor: AnyArray | Values | Glance) -> Glance:
+    if isinstance(tensor, Glance):
+        return tensor
+    return Glance(tensor if isinstance(tensor, Values) else Values.of(tensor))
+
+
+def _observer_point(look: Look) -> ObserverPoint:
+    known = (look.figures.get(name, math.nan) for name in ("mse", "sqnr_db", "clipped_fraction"))
+    return ObserverPoint(look.spec, look.lo, look.hi, *known, coverage=look.coverage, bounds=look.bounds)
+
+
+def _looks(glance: Glance, specs: Sequence[QuantSpec], phase: str, field: str, limit: int,
+           ) -> Steps[tuple[list[Look], tuple[Refused, ...]]]:  # fmt: skip
+    done: list[Look] = []
     refused: list[Refused] = []
     reason = UserError("")
     for i, spec in enumerate(specs):
@@ -156,33 +213,58 @@ def _analyses(tensor: Values, specs: Sequence[QuantSpec], phase: str, field: str
         title = str(getattr(spec, field).title)
         yield Progress(phase, i, len(specs), start)
         try:
-            analysis = yield from within(analyze(tensor, spec, bins=2), start, stop)
+            if glance.values.n > limit:
+                look = yield from within(look_at(glance, spec), start, stop)
+            else:
+                look = Look.of((yield from within(analyze(glance.values, spec, bins=2), start, stop)))
         except UserError as error:
             reason = error
             refused.append(Refused(title, str(error)))
             continue
-        if math.isnan(analysis.metrics.sqnr_db):
+        if look.coverage != "pending" and math.isnan(look.figures["sqnr_db"]):
             reason = UserError("The tensor holds no finite value.", "Choose another tensor.", field="tensor")
             refused.append(Refused(title, str(reason)))
         else:
-            done.append(analysis)
+            done.append(look)
     if specs and not done:
         raise reason
     return done, tuple(refused)
 
 
-def _with_front(points: list[FormatPoint]) -> tuple[FormatPoint, ...]:
-    """The points by bits, those on the Pareto front marked; of equal ones the first."""
+def _formats(survey: FormatSurvey, n: int) -> FormatSurvey:
+    """The survey with its front and its coverage."""
+    return replace(survey, points=_with_front(survey.points), **_coverage(survey.points, n))
+
+
+def _observers(survey: ObserverSurvey, n: int) -> ObserverSurvey:
+    """The survey with its coverage, and in its order."""
+    coverage = _coverage(survey.points, n)
+    points = survey.points
+    if coverage["coverage"] == "exact":
+        points = tuple(sorted(points, key=lambda point: -point.sqnr_db))
+    return replace(survey, points=points, **coverage)
+
+
+def _with_front(points: Sequence[FormatPoint]) -> tuple[FormatPoint, ...]:
+    """The points, those on the Pareto front marked; of equal ones the first, and of unknown ones none. Once all are
+    exact they stand by bits, then the best first.
+    """
     best = -math.inf
-    marked: list[FormatPoint] = []
-    for point in sorted(points, key=lambda p: (p.bits_per_weight, -p.sqnr_db)):
-        marked.append(replace(point, on_front=point.sqnr_db > best))
-        best = max(best, point.sqnr_db)
-    return tuple(marked)
+    marked: dict[int, FormatPoint] = {}
+    known = [i for i, point in enumerate(points) if not math.isnan(point.sqnr_db)]
+    for i in sorted(known, key=lambda i: (points[i].bits_per_weight, -points[i].sqnr_db)):
+        marked[i] = replace(points[i], on_front=points[i].sqnr_db > best)
+        best = max(best, points[i].sqnr_db)
+    if all(point.coverage == "exact" for point in points):
+        return tuple(marked.values())
+    return tuple(marked.get(i, point) for i, point in enumerate(points))
 
 
-def _coverage(values: Values, part: Values) -> tuple[str, int]:
-    return "exact" if part.n == values.n else "sampled", part.n
+def _coverage(points: Sequence[FormatPoint | ObserverPoint], n: int) -> dict[str, Any]:
+    """As little as is known of any point."""
+    known = {point.coverage for point in points}
+    least = next((each for each in ("sampled", "sketch", "pending") if each in known), "exact")
+    return {"coverage": least, "n": min(n, DRAWS * SHORTEST) if least == "sampled" else n}
 
 
 def _theory() -> Steps[tuple[Curve, ...]]:

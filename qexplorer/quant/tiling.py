@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from qexplorer.quant.arrays import AnyArray, Doubles, Floats
+from qexplorer.quant.arrays import AnyArray, Counts, Doubles, Floats
 from qexplorer.quant.layer_kinds import Matrix
 
 
@@ -110,6 +110,22 @@ class Tiling:
             return matrix.reshape(self.shape)
         moved = (self.shape[axis], *self.shape[:axis], *self.shape[axis + 1 :])
         return np.moveaxis(matrix.reshape(moved), 0, axis)
+
+    def sizes(self) -> Counts:
+        """How many values each group has, those that fill it up left out: `[G]`."""
+        high = np.minimum(self.height, self.high - np.arange(self.down) * self.height)
+        wide = np.minimum(self.width, self.wide - np.arange(self.across) * self.width)
+        return np.outer(high, wide).reshape(-1)
+
+    def group_of(self, places: Counts) -> Counts:
+        """The group of each place of the matrix, in C order."""
+        row, column = np.divmod(places, self.wide)
+        return row // self.height * self.across + column // self.width
+
+    def start_of(self, group: int) -> int:
+        """The place of the first value of a group."""
+        tile, beside = divmod(group, self.across)
+        return tile * self.height * self.wide + beside * self.width
 
     def by_channel(self, sums: Doubles) -> Doubles:
         """Sums of each part, or of those that lie `together`, added up for each channel: `[G·parts]` → `[C]`."""

@@ -1,5 +1,6 @@
 """`Surveys`: compares formats and observers on the chosen tensor, in the background, for panels that are in sight."""
 
+import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
@@ -10,17 +11,24 @@ from PySide6.QtCore import QObject, Signal, Slot
 from qexplorer.inspection.recent import Recent
 from qexplorer.progress import Steps
 from qexplorer.quant import QuantSpec
-from qexplorer.quant.survey import FORMATS_LIMIT, LIMIT, format_specs, observer_specs, survey_formats, survey_observers
-from qexplorer.quant.tensor_source import Values
+from qexplorer.quant.glance import Glance
+from qexplorer.quant.survey import (
+    Survey,
+    format_specs,
+    observer_specs,
+    refined,
+    survey_formats,
+    survey_observers,
+)
 from qexplorer.state.app_state import AppState
 from qexplorer.state.latest import CALM_MS, Latest
 from qexplorer.state.preview import Preview
 from qexplorer.state.runner import Done, Failed, Runner
 from qexplorer.state.store import Store
 
-ROUGH = 20_000
-"""Larger tensors are surveyed by so many values first, so that something is seen at once."""
 REMEMBERED = 32
+TELL_S = 0.25
+"""So often at most it is told what has become exact."""
 
 
 @dataclass(frozen=True)
@@ -28,19 +36,21 @@ class Kind:
     """One kind of survey: how it is made, and what of a spec it depends on."""
 
     title: str
-    make: Callable[..., Steps[Any]]
+    make: Callable[[Glance, QuantSpec], Steps[Survey]]
     depends: Callable[[QuantSpec], Hashable]
-    limit: int
 
 
 KINDS = {
-    "formats": Kind("Comparing formats", survey_formats, format_specs, FORMATS_LIMIT),
-    "observers": Kind("Comparing observers", survey_observers, observer_specs, LIMIT),
+    "formats": Kind("Comparing formats", survey_formats, format_specs),
+    "observers": Kind("Comparing observers", survey_observers, observer_specs),
 }
 
 
 class Surveys(QObject):
-    """Nothing is computed for a kind that nobody watches. A newer choice stops the work, and drops what comes late."""
+    """Nothing is computed for a kind that nobody watches. A newer choice stops the work, and drops what comes late.
+
+    A large tensor is told of at once, then again with each figure that has become exact.
+    """
 
     surveyed = Signal(str, object)  # kind, FormatSurvey or ObserverSurvey
     failed = Signal(str, object)  # kind, Failed
@@ -56,6 +66,9 @@ class Surveys(QObject):
         self.watched: frozenset[str] = frozenset()
         self._asked: dict[str, Hashable] = {}
         self._shown: dict[str, Hashable] = {}
+        self._current: set[str] = set()
+        """Kinds whose last survey that was told is of the choice."""
+        self._rough: dict[str, tuple[Hashable, Survey]] = {}
         self._known: Recent[tuple[str, Hashable], Any] = Recent(REMEMBERED)
         store.changed.connect(self._on_changed)
         preview.opened.connect(self._on_opened)
@@ -106,7 +119,7 @@ class Surveys(QObject):
         if known is not None:
             latest.drop()
             self._shown[kind] = key
-            self.surveyed.emit(kind, known)
+            self._tell(kind, known)
         elif latest.task is None or self._asked[kind] != key:
             self._ask(kind, key, calm_ms)
 
@@ -114,23 +127,33 @@ class Surveys(QObject):
         state, analyses = self._store.state, self._preview.analyses
         if analyses is None:
             return
-        rough = analyses.checkpoint.tensor(state.tensor).n > 2 * ROUGH and self._shown.get(kind) != (key, "rough")
-        limit, tell = ROUGH if rough else KINDS[kind].limit, partial(self._on_surveyed, kind, key, rough)
+        of, survey = self._rough.get(kind, (None, None))
+        if of != key:
+            survey = None
+        elif kind not in self._current:
+            self._tell(kind, survey)
         self._asked[kind] = key
         self._latest[kind].ask(
-            lambda: _steps(KINDS[kind], analyses.values(state.tensor), state.spec, limit),
-            KINDS[kind].title, tell, calm_ms=calm_ms,
+            lambda: _steps(KINDS[kind], analyses.glance(state.tensor), state.spec, survey),
+            KINDS[kind].title, partial(self._on_surveyed, kind, key), calm_ms=calm_ms,
         )  # fmt: skip
 
-    def _on_surveyed(self, kind: str, key: Hashable, rough: bool, outcome: Done | Failed) -> None:
+    def _tell(self, kind: str, survey: Any) -> None:
+        self._current.add(kind)
+        self.surveyed.emit(kind, survey)
+
+    def _on_surveyed(self, kind: str, key: Hashable, outcome: Done | Failed) -> None:
         if isinstance(outcome, Failed):
             self._shown[kind] = (key, "failed")
             self.failed.emit(kind, outcome)
             return
-        self._shown[kind] = (key, "rough") if rough else key
-        if not rough:
-            self._known.put((kind, key), outcome.result)
-        self.surveyed.emit(kind, outcome.result)
+        survey: Survey = outcome.result
+        if survey.coverage == "exact":
+            self._shown[kind] = key
+            self._known.put((kind, key), survey)
+        else:
+            self._rough[kind] = (key, survey)
+        self._tell(kind, survey)
         self._survey(kind, None)
 
     @Slot(object, object)
@@ -143,6 +166,7 @@ class Surveys(QObject):
                 self._latest[kind].drop()
             if self._shown.get(kind) != key:
                 self._shown.pop(kind, None)
+                self._current.discard(kind)
                 self.outdated.emit(kind)
 
     @Slot(object)
@@ -151,6 +175,8 @@ class Surveys(QObject):
         del checkpoint
         self._known.clear()
         self._shown.clear()
+        self._rough.clear()
+        self._current.clear()
         self._drop()
 
     @Slot(object)
@@ -168,5 +194,13 @@ class Surveys(QObject):
             self._drop()
 
 
-def _steps(kind: Kind, values: Steps[Values], spec: QuantSpec, limit: int) -> Steps[Any]:
-    return (yield from kind.make((yield from values), spec, limit=limit))
+def _steps(kind: Kind, glance: Steps[Glance], spec: QuantSpec, survey: Survey | None) -> Steps[Survey]:
+    """The first survey of a tensor, or one that is more exact."""
+    tensor, until = (yield from glance), time.monotonic() + TELL_S
+    if survey is None:
+        return (yield from kind.make(tensor, spec))
+    while True:
+        more = yield from refined(survey, tensor)
+        if more.coverage == "exact" or time.monotonic() > until:
+            return more
+        survey = more

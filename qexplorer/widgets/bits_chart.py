@@ -8,7 +8,7 @@ from PySide6.QtCore import QPointF, QRect, QRectF, Qt, Signal
 from PySide6.QtGui import QFocusEvent, QKeyEvent, QPainter
 from PySide6.QtWidgets import QWidget
 
-from qexplorer.numbers import count, figure
+from qexplorer.numbers import bounded_decibels, count
 from qexplorer.quant.survey import FormatPoint, FormatSurvey
 from qexplorer.widgets.bits_overlay import DASHES, DOT, Dot, Overlay, Picture, line_pen, marks
 from qexplorer.widgets.dots_plot import DotsPlot, step_of
@@ -35,8 +35,9 @@ class BitsChart(DotsPlot):
         self._wide = False
         self.curves = {name: pg.PlotCurveItem() for name in DASHES}
         self.front = pg.PlotCurveItem()
+        self.doubts = pg.PlotCurveItem(connect="pairs")
         self.dots = pg.ScatterPlotItem(pxMode=True)
-        for item in (*self.curves.values(), self.front, self.dots):
+        for item in (*self.curves.values(), self.front, self.doubts, self.dots):
             self.addItem(item)
         self.overlay = Overlay()
         self.picked.connect(self._choose)
@@ -47,6 +48,7 @@ class BitsChart(DotsPlot):
         for name, curve in self.curves.items():
             curve.setPen(line_pen(name, theme))
         self.front.setPen(line_pen("front", theme))
+        self.doubts.setPen(pg.mkPen(theme.color("text", 0.55), width=1.3))
         self._draw()
 
     def show_survey(self, survey: FormatSurvey | None, subject: object = None) -> None:
@@ -83,9 +85,13 @@ class BitsChart(DotsPlot):
         return at >= 0 and self.points[at].bits_per_weight > NARROW
 
     def height_of(self, point: FormatPoint) -> float:
-        """Where a point stands on the y axis; one without error stands at the top."""
+        """Where a point stands on the y axis; one without error stands at the top, one without a figure yet at the
+        bottom.
+        """
         _, _, bottom, top = self.home
         room = 0.03 * (top - bottom)
+        if math.isnan(point.sqnr_db):
+            return bottom + room
         return min(max(point.sqnr_db, bottom + room), top - room) if math.isinf(point.sqnr_db) else point.sqnr_db
 
     def _position(self, at: int) -> QPointF:
@@ -111,7 +117,7 @@ class BitsChart(DotsPlot):
 
     def _draw(self) -> None:
         survey = self._survey
-        for item in (*self.curves.values(), self.front, self.dots):
+        for item in (*self.curves.values(), self.front, self.doubts, self.dots):
             item.setVisible(survey is not None)
         places = [self._position(i) for i in range(len(self.points))]
         self.show_dots(
@@ -125,17 +131,22 @@ class BitsChart(DotsPlot):
             self.curves[curve.name].setData(np.array(curve.bits), np.array(curve.sqnr_db))
         front = [place for place, point in zip(places, self.points, strict=True) if point.on_front]
         self.front.setData([p.x() for p in front], [p.y() for p in front])
+        bars = [(p.bits_per_weight, end) for p in self.points if p.bounds for end in p.bounds]
+        self.doubts.setData([x for x, _ in bars], [y for _, y in bars])
         kinds = list(self.marks)
         order = sorted(range(len(self.points)), key=lambda i: -kinds.index(self.points[i].spec.format.family))
         self.dots.setData([self._dot(i) for i in order])  # of two in one place the family that comes first is on top
         names = np.array([p.spec.format.name for p in self.points])
         bits, sqnr = (np.array([getattr(p, field) for p in self.points]) for field in ("bits_per_weight", "sqnr_db"))
-        columns = {"format": names, "bits_per_weight": bits, "sqnr_db": sqnr}
+        ends = np.array([p.bounds or (p.sqnr_db, p.sqnr_db) for p in self.points]).reshape(-1, 2)
+        columns = {"format": names, "bits_per_weight": bits, "sqnr_db": sqnr, "sqnr_db_low": ends[:, 0],
+                   "sqnr_db_high": ends[:, 1], "coverage": np.array([p.coverage for p in self.points])}  # fmt: skip
         self.menu.data = PlotData(f"{count(survey.n)} values ({survey.coverage})", columns)
 
     def _dot(self, at: int) -> dict[str, object]:
         point, mark = self.points[at], self.marks[self.points[at].spec.format.family]
-        return mark.dot(self.theme, self.places[at], DOT, 1.3, 0.9 if point.on_front else 0.25)
+        filled = 0.0 if point.coverage == "pending" else 0.9 if point.on_front else 0.25
+        return mark.dot(self.theme, self.places[at], DOT, 1.3, filled)
 
     def _describe(self) -> None:
         if not self.points:
@@ -203,5 +214,7 @@ class BitsChart(DotsPlot):
 def words(point: FormatPoint) -> str:
     """A format and its figures."""
     bits = f"{point.bits_per_weight:.3f}".rstrip("0").rstrip(".")
-    sqnr = "no error" if point.sqnr_db == math.inf else f"{figure(point.sqnr_db)} dB"
+    if point.coverage == "pending":
+        return f"{point.spec.format.title}: {bits} bits per weight, SQNR not measured yet"
+    sqnr = "no error" if point.sqnr_db == math.inf else f"{bounded_decibels(point.sqnr_db, point.bounds)} dB"
     return f"{point.spec.format.title}: {bits} bits per weight, {sqnr}"

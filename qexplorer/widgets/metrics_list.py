@@ -8,7 +8,7 @@ import numpy as np
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
-from qexplorer.numbers import count, decibels, figure, percent, size
+from qexplorer.numbers import bounded_decibels, count, decibels, figure, percent, size
 from qexplorer.quant.analysis import Analysis
 from qexplorer.quant.metrics import METRICS, Metric
 from qexplorer.widgets.bands import band_of
@@ -27,6 +27,15 @@ class Line:
     value: Callable[[Analysis], str]
     meaning: str
     metric: str = ""
+
+    def text(self, a: Analysis) -> str:
+        """The figure; dots where a first answer has none, which follows."""
+        if a.coverage == "exact" or not self.metric:
+            return self.value(a)
+        if math.isnan(getattr(a.metrics, self.metric)):
+            return "…"
+        most = a.coverage == "sampled" and self.metric == "max_abs_error"
+        return f"≤ {self.value(a)}" if most else self.value(a)
 
     def explained(self, a: Analysis) -> str:
         """What it means, and between which figures the true one lies where this one is of a sketch."""
@@ -103,13 +112,14 @@ LINES = (*_OF_METRICS.values(), *SCALES, *_COSTS)
 
 
 def sqnr_bound(a: Analysis) -> str:
-    """How far the SQNR of a sketch can be from the true one, e.g. ± 0.16 dB; empty where it is exact or unknown."""
-    if "sqnr_db" not in a.bounds:
+    """How far the SQNR of a first answer may be from the true one, as ± 0.2 dB; empty where it is exact or unknown."""
+    if "sqnr_db" not in a.bounds or math.isnan(a.metrics.sqnr_db):
         return ""
-    (low, high), db = a.bounds["sqnr_db"], a.metrics.sqnr_db
-    if not math.isfinite(high + db):
-        return f"≥ {low:.1f} dB" if math.isfinite(low) else ""
-    return f"± {figure(max(high - db, db - low, 0.001), 2)} dB" if math.isfinite(low) else f"≤ {high:.1f} dB"
+    db, bounds = a.metrics.sqnr_db, a.bounds["sqnr_db"]
+    if not math.isfinite(db):
+        return f"≥ {decibels(bounds[0], 1)} dB" if math.isfinite(bounds[0]) else ""
+    text = bounded_decibels(db, bounds)
+    return f"± {text.partition(' ± ')[2]} dB" if "±" in text else "" if text == "…" else f"{text} dB"
 
 
 def _nothing(a: Analysis) -> str:
@@ -185,14 +195,21 @@ class MetricsList(QWidget):
             return
         sqnr = analysis.metrics.sqnr_db
         known = not math.isnan(sqnr)
+        if not known and analysis.coverage == "sampled":
+            self._sqnr.setText("…")
+            self._band.setText("being measured")
+            self._show_lines(analysis)
+            return
         self._sqnr.setText(decibels(sqnr) if known else NONE)
         word, reach = (band_of(sqnr).word, band_of(sqnr).reach) if known else (_nothing(analysis), "")
         if analysis.metrics.lost:
             word, reach = LOST, ""
-        rough = {"sketch": f" · {sqnr_bound(analysis)}", "sampled": " · of a sample"}
-        self._band.setText(word + rough.get(analysis.coverage, reach))
+        self._band.setText(word + (reach if analysis.coverage == "exact" else f" · {sqnr_bound(analysis)}"))
+        self._show_lines(analysis)
+
+    def _show_lines(self, analysis: Analysis) -> None:
         for line, value in zip((*LINES, NONFINITE), self._values, strict=True):
-            value.setText(line.value(analysis))
+            value.setText(line.text(analysis))
             value.setToolTip(line.explained(analysis))
 
     def figures(self) -> dict[str, str]:

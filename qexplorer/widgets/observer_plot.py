@@ -50,7 +50,7 @@ class ObserverPlot(Plot):
         self.viewport().update()
 
     def show_survey(self, survey: ObserverSurvey | None, subject: object = None) -> None:
-        """Draw a result; a new `subject` (another tensor, or more of its values) sets the axes afresh."""
+        """Draw a result; a new `subject` (another tensor) sets the axes afresh."""
         self.survey = survey
         self.curve.setVisible(survey is not None)
         self.menu.data = None
@@ -63,11 +63,12 @@ class ObserverPlot(Plot):
         self._draw(survey)
         edges = survey.bins.edges
         columns = {"from": edges[:-1], "to": edges[1:], "values": survey.counts}
-        lines = [f"{p.spec.observer.text} {p.lo} {p.hi}" for p in survey.points]
+        known = [p for p in survey.points if p.lo <= p.hi]
+        lines = [f"{p.spec.observer.text} {p.lo} {p.hi}" for p in known]
         self.menu.data = PlotData("\n".join([f"{count(survey.n)} values ({survey.coverage})", *lines]), columns)
         self.setAccessibleDescription(
             f"{count(survey.n)} values from {figure(survey.bins.start)} to {figure(survey.bins.stop)}. "
-            + "; ".join(f"{p.spec.observer.title} clips at {figure(p.lo)} and {figure(p.hi)}" for p in survey.points)
+            + "; ".join(f"{p.spec.observer.title} clips at {figure(p.lo)} and {figure(p.hi)}" for p in known)
         )
 
     def show_log(self, log: bool) -> None:
@@ -133,7 +134,8 @@ class ClipLines:
         if survey is None:
             return
         painter.setFont(scaled(0.88))
-        points = sorted(survey.points, key=lambda p: p.spec.observer.name != pointed)
+        known = [p for p in survey.points if p.lo <= p.hi]  # the others are not measured yet
+        points = sorted(known, key=lambda p: p.spec.observer.name != pointed)
         for point in reversed(points):  # the one that stands out comes last, over the others
             self._paint_lines(painter, point)
         for point in points:

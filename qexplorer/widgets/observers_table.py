@@ -1,5 +1,8 @@
-"""The table of observers: where each clips, and what that costs; the best first, those that do not serve at the end."""
+"""The table of observers: where each clips, and what that costs; the best first once all are measured, those that do
+not serve at the end.
+"""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -7,7 +10,7 @@ from PySide6.QtCore import QEvent, QModelIndex, QPointF, Signal
 from PySide6.QtGui import QPainter
 from PySide6.QtWidgets import QHeaderView, QStyleOptionViewItem, QWidget
 
-from qexplorer.numbers import decibels, figure, percent
+from qexplorer.numbers import bounded_decibels, figure, percent
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.quant.survey import ObserverPoint, ObserverSurvey, Refused
 from qexplorer.widgets.lines import NONE, Column
@@ -16,6 +19,8 @@ from qexplorer.widgets.table import Table
 from qexplorer.widgets.theme import Theme
 
 Line = ObserverPoint | Refused
+PENDING = "…"
+"""What stands for a figure that is not measured yet."""
 SWATCH = 36
 """Pixels before a name, for a piece of line."""
 
@@ -40,6 +45,18 @@ def _figure(title: str, meaning: str, sample: str, text: Callable[[ObserverPoint
                   tip=lambda line: line.reason if isinstance(line, Refused) else meaning, color=color)  # fmt: skip
 
 
+def _known(x: float, text: Callable[[float], str]) -> str:
+    return PENDING if math.isnan(x) else text(x)
+
+
+def _mse(point: ObserverPoint) -> str:
+    return _known(point.mse, lambda x: figure(x, 4 if point.coverage == "exact" else 2))
+
+
+def _sqnr(point: ObserverPoint) -> str:
+    return _known(point.sqnr_db, lambda x: bounded_decibels(x, point.bounds.get("sqnr_db")))
+
+
 def columns_of(current: str, best_db: float) -> tuple[Column[Line], ...]:
     """The columns; the observer in use and the best one, by its SQNR, are marked."""
 
@@ -62,15 +79,15 @@ def columns_of(current: str, best_db: float) -> tuple[Column[Line], ...]:
                title, right=False, tip=about, bold=lambda line: name_of(line) == current != "", paint=paint_swatch,
                indent=SWATCH),
         _figure("Lower clip", "The least value that the grid can represent, over all groups", "Lower clip ",
-                lambda point: figure(point.lo, 4)),
+                lambda point: _known(point.lo, lambda x: figure(x, 4))),
         _figure("Upper clip", "The greatest value that the grid can represent, over all groups", "Upper clip ",
-                lambda point: figure(point.hi, 4)),
+                lambda point: _known(point.hi, lambda x: figure(x, 4))),
         _figure("MSE", "Mean squared error, in the square of the weights' unit", "0.000e−00 ",
-                lambda point: figure(point.mse, 4)),
-        _figure("SQNR, dB", "Signal power over error power; higher is better", "SQNR, dB ",
-                lambda point: decibels(point.sqnr_db), lambda line: "good" if is_best(line) else ""),
+                _mse),
+        _figure("SQNR, dB", "Signal power over error power; higher is better", "18.0 ± 0.4 ",
+                _sqnr, lambda line: "good" if is_best(line) else ""),
         _figure("Clipped", "Share of the values that lie beyond the clips", "100.00 % ",
-                lambda point: percent(point.clipped_fraction)),
+                lambda point: _known(point.clipped_fraction, percent)),
     )  # fmt: skip
 
 
@@ -96,7 +113,7 @@ class ObserversTable(Table[Line]):
     def show_survey(self, survey: ObserverSurvey | None) -> None:
         """Show a result; the row that was selected stays so."""
         points, refused = (survey.points, survey.refused) if survey else ((), ())
-        self._best_db = points[0].sqnr_db if points else 0.0
+        self._best_db = points[0].sqnr_db if points and survey and survey.coverage == "exact" else math.nan
         self.show_columns(columns_of(self._current, self._best_db))
         self.lines.show_lines((*points, *refused))
 

@@ -3,7 +3,7 @@
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QWidget
 
-from qexplorer.numbers import many
+from qexplorer.numbers import count
 from qexplorer.quant.flags import NO_FLAGS, Flags
 from qexplorer.widgets.controls import Badge, caption
 from qexplorer.widgets.theme import LIGHT, Theme, scaled
@@ -25,7 +25,12 @@ EXACT_FOR_THIS_RANGE = (
     "ranges; of so many values it was given a sketch: those that agree in sign, exponent and 8 bits of mantissa count "
     "as their mean."
 )
-SAMPLED = "Values spread evenly over the tensor stand for all: the same ones every time."
+SAMPLED = (
+    "Estimated at once from a sample that values are drawn for by how much they can err, outliers and heavy groups "
+    "included; the extremes of every group are exact. Each figure has a bound, which holds except with a chance of one "
+    "in 10⁹; what has none is not shown. The exact figures follow."
+)
+PENDING = "The figures follow, one after the other."
 
 
 class TensorHead(QWidget):
@@ -73,11 +78,13 @@ class TensorHead(QWidget):
 
     def show_coverage(self, coverage: str, n: int, bound: str = "", for_this_range: bool = False) -> None:
         """Say that `n` values were counted: all of them (`exact`), all in a `sketch`, whose figure has a `bound`, or
-        some (`sampled`); empty for nothing yet. `for_this_range`: the exact range may be another.
+        some (`sampled`), or that figures are `pending`; empty for nothing yet. `for_this_range`: the exact range may be
+        another.
         """
         self._coverage = (coverage, n, bound, for_this_range)
-        texts = {"exact": "exact", "sketch": f"sketch {bound}".rstrip(), "sampled": f"sample of {many(n)}", "": ""}
-        meanings = {"exact": EXACT, "sketch": SKETCH, "sampled": SAMPLED, "": ""}
+        texts = {"exact": "exact", "sketch": f"sketch {bound}".rstrip(), "sampled": f"sample of {count(n)}",
+                 "pending": "measuring …", "": ""}  # fmt: skip
+        meanings = {"exact": EXACT, "sketch": SKETCH, "sampled": SAMPLED, "pending": PENDING, "": ""}
         if for_this_range:
             texts[coverage] += " for this range"
             meanings |= {"exact": EXACT_FOR_THIS_RANGE, "sketch": SKETCH_FOR_THIS_RANGE}

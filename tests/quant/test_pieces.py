@@ -9,6 +9,7 @@ from qexplorer.progress import finish
 from qexplorer.quant import Analysis, QuantSpec, analyze, kernels, pieces, ranges
 from qexplorer.quant import error_sums as measuring
 from qexplorer.quant.analysis import analyze_sketch, for_all, unsketched
+from qexplorer.quant.glance import Glance
 from qexplorer.quant.granularity import Granularity, LastAxis, PerBlock, PerChannel, PerGroup, PerTensor
 from qexplorer.quant.sketch import sketch
 from qexplorer.quant.subsample import thin
@@ -111,18 +112,26 @@ def test_an_observer_that_tries_ranges_on_very_many_values_is_given_their_sketch
 
 
 @pytest.mark.parametrize("granularity", [PerChannel(0), PerGroup(64), PerBlock(4, 32)], ids=lambda g: g.text)
-def test_a_sample_says_what_the_whole_does_within_its_chance(granularity, rng):
+def test_a_sample_says_what_the_whole_does_within_bounds_or_nothing(granularity, rng):
     x = rng.standard_t(5, size=(1000, 1024)).astype(np.float32)
     spec = QuantSpec.from_json({"format": "int4"}).adopt("granularity", granularity)
-    truth, part = finish(analyze(x, spec)), thin(Values.of(x), spec, 60_000)
-    rough = for_all(finish(analyze(part, spec)), x.shape, 4 * x.size, (truth.data_lo, truth.data_hi))
-    assert (rough.coverage, rough.shape, rough.metrics.n) == ("sampled", x.shape, x.size)
-    assert 30_000 <= rough.coverage_n == part.n <= 60_000
-    assert rough.metrics.sqnr_db == pytest.approx(truth.metrics.sqnr_db, abs=0.5)
-    for name in ("bytes", "bits_per_weight", "original_bytes"):
+    truth, part = finish(analyze(x, spec)), finish(analyze(thin(Values.of(x), spec, 60_000), spec))
+    found = finish(Glance(Values.of(x)).estimate(spec))
+    rough = for_all(part, x.shape, 4 * x.size, x.size, found)
+    assert (rough.coverage, rough.shape, rough.metrics.n, rough.coverage_n) == ("sampled", x.shape, x.size, 65_536)
+    for name, (low, high) in rough.bounds.items():
+        assert low <= getattr(truth.metrics, name) <= high, name
+    assert {"sqnr_db", "mse", "rmse", "relative_rmse", "max_abs_error"} == set(rough.bounds)
+    for name in ("bytes", "bits_per_weight", "original_bytes", "nonfinite", "clipped_fraction"):
         assert getattr(rough.metrics, name) == getattr(truth.metrics, name)
+    assert math.isnan(rough.metrics.cosine)
     assert rough.original.sum() == pytest.approx(x.size, rel=0.01)
-    assert (rough.data_lo, rough.data_hi) == (truth.data_lo, truth.data_hi)
+    for name in ("data_lo", "data_hi", "lo", "hi"):
+        assert getattr(rough, name) == getattr(truth, name)
+    np.testing.assert_array_equal(rough.params.scale, truth.params.scale)
+    nothing = for_all(part, x.shape, 4 * x.size, x.size, None)
+    assert math.isnan(nothing.metrics.sqnr_db)
+    assert (nothing.metrics.bytes, nothing.bounds) == (truth.metrics.bytes, {})
 
 
 def test_a_large_tensor_is_read_only_where_it_is_looked_at():

@@ -8,8 +8,9 @@ import pytest
 
 from qexplorer.progress import finish
 from qexplorer.quant import QuantSpec
-from qexplorer.quant.analysis import analyze_sketch, params_of_sketch
+from qexplorer.quant.analysis import analyze_sketch
 from qexplorer.quant.quantize import find_range
+from qexplorer.quant.ranges import params_of_sketch
 from qexplorer.quant.sketch import FEW, PIECE, Sketch, sketch
 from qexplorer.quant.sketch_stream import SketchStream
 from qexplorer.quant.tensor_source import Values

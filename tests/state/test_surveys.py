@@ -1,5 +1,6 @@
 """Surveys in the background: only for what is watched, only of what is chosen, and never in the way."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from qexplorer.quant.formats import formats
 from qexplorer.quant.granularity import PerChannel
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.quant.survey import survey_formats, survey_observers
+from qexplorer.state import surveys as module
 from qexplorer.state.app_state import AppState
 from qexplorer.state.preview import Preview
 from qexplorer.state.runner import Runner
@@ -30,7 +32,7 @@ def file(tmp_path: Path) -> str:
     weights = {
         "a": rng.normal(size=(8, 64)).astype(np.float32),
         "b": rng.laplace(size=(16, 32)).astype(np.float32),
-        "large": rng.normal(size=(256, 256)).astype(np.float32),
+        "large": rng.normal(size=(300, 300)).astype(np.float32),
         "steps": np.array([7], np.int64),
     }
     save_file(weights, tmp_path / "one.safetensors")
@@ -82,13 +84,13 @@ def watch(qtbot: Any) -> Iterator[Callable[..., Watched]]:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The kinds of the surveys that were begun, with how many values they may look at."""
+    """The kinds of the surveys that were begun."""
     begun: list[str] = []
 
     def noted(kind: Kind) -> Callable[..., Any]:
-        def make(*args: Any, limit: int) -> Any:
-            begun.append(f"{kind.title}, {limit}")
-            return kind.make(*args, limit=limit)
+        def make(*args: Any) -> Any:
+            begun.append(kind.title)
+            return kind.make(*args)
 
         return make
 
@@ -129,11 +131,43 @@ def test_watching_later_begins_then_and_watching_no_more_ends_it(qtbot, watch, f
     assert seen.kinds == ["formats"]
 
 
-def test_a_large_tensor_is_shown_roughly_first(qtbot, watch, file):
-    seen = watch("formats", path=file, tensor="large", spec=INT4)
-    rough, full = (survey for _, survey in seen.told)
-    assert (rough.coverage, full.coverage) == ("sampled", "exact")
-    assert rough.n < full.n == 65_536
+def test_a_large_tensor_is_shown_at_once_and_becomes_exact_in_place(qtbot, watch, file, monkeypatch):
+    monkeypatch.setattr(module, "TELL_S", 0.0)
+    seen = watch("formats", path=file, tensor="large", spec=CHANNELS)
+    first, *middle, last = (survey for _, survey in seen.told)
+    assert (first.coverage, last.coverage, last.n) == ("sampled", "exact", 90_000)
+    names = [point.spec.format.name for point in first.points]
+    assert len(middle) == len(names) - 1
+    exact = 0
+    assert sorted(point.spec.format.name for point in last.points) == sorted(names)
+    for survey in (*middle, last):
+        assert survey is last or [point.spec.format.name for point in survey.points] == names
+        exact, before = sum(point.coverage == "exact" for point in survey.points), exact
+        assert exact == before + 1
+    known = {point.spec.format.name: point for point in last.points}
+    for point in first.points:
+        true = known[point.spec.format.name]
+        assert point.bits_per_weight == true.bits_per_weight
+        if point.coverage == "pending":
+            assert math.isnan(point.sqnr_db)
+        else:
+            low, high = point.bounds
+            assert low <= true.sqnr_db <= high
+
+
+def test_what_was_found_of_a_large_tensor_is_not_lost_when_another_is_looked_at(qtbot, watch, file, monkeypatch):
+    monkeypatch.setattr(module, "TELL_S", 0.0)
+    seen = watch("formats", path=file, tensor="a", spec=INT4)
+    seen.store.update(tensor="large")
+    qtbot.waitUntil(lambda: len(seen.told) > 4, timeout=20_000)
+    seen.store.update(tensor="b")
+    seen.settle(qtbot)
+    before = max(sum(p.coverage == "exact" for p in s.points) for _, s in seen.told if s.coverage == "sampled")
+    del seen.told[:]
+    seen.store.update(tensor="large")
+    qtbot.waitUntil(lambda: len(seen.told) > 0, timeout=20_000)
+    assert sum(point.coverage == "exact" for point in seen.told[0][1].points) >= before
+    seen.settle(qtbot)
 
 
 def test_a_choice_that_changes_meanwhile_drops_what_is_on_its_way(qtbot, watch, file):
@@ -198,7 +232,7 @@ def test_a_survey_that_fails_is_told_once_and_does_not_hinder_the_others(qtbot, 
         yield from ()
         raise RuntimeError("no luck")
 
-    monkeypatch.setitem(KINDS, "formats", Kind("Broken", broken, lambda spec: spec, 1000))
+    monkeypatch.setitem(KINDS, "formats", Kind("Broken", broken, lambda spec: spec))
     seen = watch("formats", "observers", path=file, tensor="a", spec=INT4)
     assert seen.kinds == ["formats failed", "observers"]
     assert "no luck" in seen.told[0][1]

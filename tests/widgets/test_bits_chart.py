@@ -13,7 +13,7 @@ from qexplorer.progress import finish
 from qexplorer.quant.formats import formats
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.quant.survey import survey_formats
-from qexplorer.widgets.bits_chart import NARROW, BitsChart
+from qexplorer.widgets.bits_chart import NARROW, BitsChart, words
 from qexplorer.widgets.bits_overlay import marks
 from qexplorer.widgets.theme import DARK
 
@@ -55,6 +55,26 @@ def test_each_format_has_a_dot_where_its_figures_are(chart, survey):
     )
     front = [(p.bits_per_weight, chart.height_of(p)) for p in survey.points if p.on_front]
     assert list(zip(*chart.front.getData(), strict=True)) == front
+
+
+def test_an_estimate_has_an_error_bar_and_what_is_not_known_yet_is_hollow_and_says_so(shown, qtbot):
+    x = np.random.default_rng(7).normal(0, 0.1, (300, 300)).astype(np.float32)
+    rough = finish(survey_formats(x, QuantSpec.parse("int4 channel:0")))
+    chart = shown(BitsChart(), 640, 360)
+    chart.show_survey(rough, "w")
+    bars = [point for point in rough.points if point.bounds]
+    assert len(bars) > 30
+    ends = [end for point in bars for end in point.bounds]
+    np.testing.assert_allclose(chart.doubts.getData()[1], ends)
+    assert "±" in words(bars[0])
+    pending = [point for point in rough.points if point.coverage == "pending"]
+    assert pending
+    assert "not measured yet" in words(pending[0])
+    x_of_dots, y_of_dots = chart.dots.getData()
+    assert len(x_of_dots) == len(rough.points)
+    assert np.isfinite(y_of_dots).all()
+    assert not any(point.on_front for point in pending)
+    assert list(chart.menu.data.columns["coverage"]) == [point.coverage for point in rough.points]
 
 
 def test_every_family_has_a_form_of_its_own():
@@ -172,7 +192,7 @@ def test_the_axes_keep_still_for_the_same_tensor_and_the_bound_of_theory_is_draw
 def test_nothing_is_left_of_a_survey_that_is_taken_away(chart):
     chart.show_theme(DARK)
     assert chart.menu.data is not None
-    assert list(chart.menu.data.columns) == ["format", "bits_per_weight", "sqnr_db"]
+    assert list(chart.menu.data.columns)[:3] == ["format", "bits_per_weight", "sqnr_db"]
     chart.show_survey(None)
     assert chart.menu.data is None
     assert not chart.dots.isVisible()

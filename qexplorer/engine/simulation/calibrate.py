@@ -48,7 +48,7 @@ class Sketched:
         self.stream.add(x.detach().to(torch.float32).cpu().numpy())
 
     def quantizer(self) -> FakeQuantize:
-        return FakeQuantize(self.spec, params_of_sketch(self.stream.sketch(), self.spec)[0])
+        return FakeQuantize(self.spec, params_of_sketch(self.stream.sketch(), self.spec))
 
 
 class Folded:
