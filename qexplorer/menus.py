@@ -141,8 +141,9 @@ class Menus(QObject):
         lines = [
             (c.text.replace("&", ""), ", ".join(k.toString() for k in ks)) for c, ks in zip(commands, keys, strict=True)
         ]
-        lines += [("Plots: pan, zoom, show all", "arrows, + and −, Home"), ("Choices in a row", "arrows"),
-                  ("Numbers", "up and down"), ("Copy the runs as a table", "Ctrl+C")]  # fmt: skip
+        lines += [("Plots: pan, zoom, show all", "arrows, + and −, Home"), ("Histograms: show the bulk", "B"),
+                  ("Choices in a row", "arrows"), ("Numbers", "up and down"),
+                  ("Copy the runs as a table", "Ctrl+C")]  # fmt: skip
         rows = "".join(f"<tr><td style='padding-right:24px'>{t}</td><td>{k}</td></tr>" for t, k in lines)
         self._tell("Keyboard shortcuts", f"<table>{rows}</table>")
 

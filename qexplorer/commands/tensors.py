@@ -47,6 +47,7 @@ def run(args: argparse.Namespace) -> None:
                 "dtype": t.dtype,
                 "role": checkpoint.roles[t.name].name,
                 "role_reason": checkpoint.roles[t.name].reason,
+                "flags": [*(["tied"] if t.tied_to else []), *(["unsupported"] if t.unsupported else [])],
                 "scheme": None,
                 "params": t.n,
                 "bytes": t.nbytes,

@@ -94,9 +94,11 @@ class HistogramPlot(Plot):
         area = self.getViewBox().sceneBoundingRect().adjusted(NOTE_ROOM, 0, -NOTE_ROOM, 0)
         area.setTop(area.top() + LINES_DOWN * painter.fontMetrics().height())
         left, right = self.notes
-        top = Qt.AlignmentFlag.AlignTop
-        painter.drawText(area, Qt.AlignmentFlag.AlignLeft | top, f"← {left}" if left else "")
-        painter.drawText(area, Qt.AlignmentFlag.AlignRight | top, f"{right} →" if right else "")
+        for text, side in ((f"← {left}", Qt.AlignmentFlag.AlignLeft), (f"{right} →", Qt.AlignmentFlag.AlignRight)):
+            if len(text) > 2:
+                flags = side | Qt.AlignmentFlag.AlignTop
+                painter.fillRect(painter.boundingRect(area, flags, text), self.theme.color("base", 0.8))
+                painter.drawText(area, flags, text)
 
     def _on_x(self) -> None:
         if self._going:

@@ -135,6 +135,7 @@ def test_list_tells_roles_and_adds_up_what_is_learned(tmp_path: Path, capsys: py
     document = json.loads(capsys.readouterr().out)
     told = {each["name"]: each["role"] for each in document["tensors"]}
     assert told["model.1.running_var"] == "statistic"
+    assert {each["name"]: each["flags"] for each in document["tensors"] if each["flags"]} == {"model.again": ["tied"]}
     totals = document["totals"]
     assert totals["params"] == sum(p.numel() for p in net.parameters())
     assert totals["optimizer_values"] == 0
