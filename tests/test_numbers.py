@@ -82,3 +82,12 @@ def test_counts_and_shapes_are_written_as_usual():
     assert numbers.shape((384, 64, 1, 1)) == "384×64×1×1"
     assert numbers.shape((7,)) == "7"
     assert numbers.shape(()) == "scalar"
+
+
+def test_a_bounded_ratio_is_written_with_how_far_it_may_be_off_rounded_up():
+    assert numbers.bounded_decibels(18.04, (17.7, 18.3)) == "18.0 ± 0.3"
+    assert numbers.bounded_decibels(18.04, (17.7, 18.41)) == "18.0 ± 0.5"
+    assert numbers.bounded_decibels(39.123, (39.1, 39.14)) == "39.12 ± 0.02"
+    assert numbers.bounded_decibels(18.04, (17.76, math.inf)) == "≥ 17.7"
+    assert numbers.bounded_decibels(18.04, None) == "18.04"
+    assert numbers.bounded_decibels(math.inf, (60.0, math.inf)) == "∞"

@@ -54,7 +54,9 @@ class FormatsPanel(SurveyPanel):
         self.chart.show_survey(survey, self.subject)
         self.chart.menu.subject = self.subject_text
         left_out = survey.refused if survey else ()
-        self._remark.setText(f"{len(left_out)} left out" if left_out else "")
+        pending = sum(point.coverage == "pending" for point in survey.points) if survey else 0
+        remarks = {"left out": len(left_out), "being measured": pending}
+        self._remark.setText(" · ".join(f"{n} {what}" for what, n in remarks.items() if n))
         self._remark.setToolTip("\n".join(f"{each.title}: {each.reason}" for each in left_out))
         wide = any(point.bits_per_weight > NARROW for point in survey.points) if survey else True
         self._wide.show_refusals({} if wide else {True: "No format needs more bits on this tensor."})

@@ -145,8 +145,8 @@ class BitsChart(DotsPlot):
 
     def _dot(self, at: int) -> dict[str, object]:
         point, mark = self.points[at], self.marks[self.points[at].spec.format.family]
-        filled = 0.0 if point.coverage == "pending" else 0.9 if point.on_front else 0.25
-        return mark.dot(self.theme, self.places[at], DOT, 1.3, filled)
+        known = point.coverage != "pending"
+        return mark.dot(self.theme, self.places[at], DOT, 1.3, 0.9 if point.on_front else 0.25, known)
 
     def _describe(self) -> None:
         if not self.points:

@@ -89,7 +89,8 @@ class ErrorPlot(HistogramPlot):
             return
         w = self._window if self.zoomed else None
         bins, errors = (a.error_bins, a.errors) if w is None else (w.bins, w.errors)
-        self.beyond = a.metrics.n - a.metrics.nonfinite - int(a.errors.sum()) if w is None else w.beyond
+        counted = a.coverage != "sampled"  # of a part one cannot say how many lie beyond
+        self.beyond = (a.metrics.n - a.metrics.nonfinite - int(a.errors.sum())) * counted if w is None else w.beyond
         self.exact = w is None or w.exact
         (left, right), heights = self.view, errors.astype(np.float64)
         if self.zoomed and w is None:  # in as many bins as will be counted

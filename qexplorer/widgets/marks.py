@@ -23,10 +23,12 @@ class Mark:
     title: str
     full: bool = True
 
-    def dot(self, theme: Theme, at: QPointF, width: float, line: float, alpha: float = 1.0) -> dict[str, object]:
-        """A dot for a plot, as wide as that in pixels."""
-        fill = theme.color(self.role, alpha) if self.full else theme.color("base")
-        pen = pg.mkPen(theme.color(self.role), width=line)
+    def dot(
+        self, theme: Theme, at: QPointF, width: float, line: float, alpha: float = 1.0, known: bool = True
+    ) -> dict[str, object]:
+        """A dot for a plot, as wide as that in pixels; hollow and faint where its place is not `known` yet."""
+        fill = theme.color(self.role, alpha) if self.full and known else theme.color("base")
+        pen = pg.mkPen(theme.color(self.role if known else "muted", 1.0 if known else 0.45), width=line)
         return {"pos": (at.x(), at.y()), "size": width, "symbol": self.symbol, "brush": fill, "pen": pen}
 
     def paint(self, painter: QPainter, theme: Theme, at: QPointF, width: float, line: float) -> None:

@@ -30,6 +30,8 @@ class Line:
 
     def text(self, a: Analysis) -> str:
         """The figure; dots where a first answer has none, which follows."""
+        if a.coverage == "sampled" and not a.bounds and self in SCALES:
+            return "…"
         if a.coverage == "exact" or not self.metric:
             return self.value(a)
         if math.isnan(getattr(a.metrics, self.metric)):

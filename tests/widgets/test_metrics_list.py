@@ -4,6 +4,11 @@ from hands import analysis_of
 from PySide6.QtWidgets import QLabel
 
 from qexplorer import numbers
+from qexplorer.progress import finish
+from qexplorer.quant import QuantSpec, analyze
+from qexplorer.quant.analysis import for_all
+from qexplorer.quant.glance import Glance
+from qexplorer.quant.tensor_source import Values
 from qexplorer.widgets.metrics_list import LINES, MetricsList
 
 
@@ -66,6 +71,26 @@ def test_no_word_praises_an_sqnr_that_one_value_makes(metrics):
 def test_without_error_the_sqnr_is_infinite(metrics):
     metrics.show_analysis(analysis_of(np.array([[127, -127, 5]], np.float32)))
     assert (metrics.figures()["SQNR"], band(metrics)) == ("∞", "no error at all")
+
+
+def test_a_first_answer_shows_what_has_bounds_and_nothing_else_as_a_figure(metrics):
+    x = np.random.default_rng(0).normal(size=(300, 400)).astype(np.float32)
+    for words, known in (("int4 channel:0", True), ("int4 channel:0 mse", False)):
+        spec = QuantSpec.parse(words)
+        found = finish(Glance(Values.of(x)).estimate(spec))
+        exact = finish(analyze(x, spec))
+        metrics.show_analysis(for_all(exact, x.shape, x.nbytes, x.size, found))
+        shown = metrics.figures()
+        assert {shown[name] for name in ("Cosine", "Mean absolute error", "Codes used", "Code entropy")} == {"…"}
+        assert shown["Bits per weight"] == f"{exact.metrics.bits_per_weight:.3f}"
+        if known:
+            assert "±" in band(metrics)
+            assert shown["Worst error"].startswith("≤ ")
+            assert shown["Clipped"] == "0.00 %"
+            assert "…" not in shown["Scale S"].replace(" … ", "")
+        else:
+            assert shown["SQNR"] == shown["Mean squared error"] == shown["Scale S"] == "…"
+            assert band(metrics) == "being measured"
 
 
 def test_values_that_are_not_finite_are_counted_only_where_there_are_any(metrics, bell):
