@@ -170,9 +170,8 @@ class _Cumulated:
 
     def __call__(self, places: Doubles) -> Doubles:
         if not self.at.size:
-            return np.zeros_like(places)
-        found: Doubles = np.interp(places, self.at, self.below, left=0.0, right=self.below[-1])
-        return found
+            return np.zeros(places.shape)
+        return np.asarray(np.interp(places, self.at, self.below), np.float64)
 
 
 def _value_bins(a: Analysis, span: Span) -> Bins:
