@@ -110,7 +110,7 @@ def test_the_optimum_of_more_distinct_values_than_are_told_apart_comes_near(monk
     x = np.random.default_rng(2).standard_t(3, size=6_000).astype(np.float32)
     spec = QuantSpec.parse("int4 optimal")
     every = finish(analyze(x, spec, bins=0)).metrics.sqnr_db
-    monkeypatch.setattr("qexplorer.quant.observers.optimal.TOGETHER", 2_000)
+    monkeypatch.setattr("qexplorer.quant.observers.sweep.TOGETHER", 2_000)
     alone = finish(analyze(x, spec, bins=0)).metrics.sqnr_db
     monkeypatch.setattr(weighted, "MOST_DISTINCT", 1_000)
     together = finish(analyze(x, spec, bins=0)).metrics.sqnr_db
