@@ -16,12 +16,12 @@ from qexplorer.settings import schema
 
 EXAMPLES = """examples:
   qexplorer run ptq-static --model mobilenet_v2_digits --data digits
-  qexplorer run ptq-static --preset none --weight-spec "int3 channel:0" --activation-spec "uint8 affine mse" \\
+  qexplorer run ptq-static --preset none --weight-spec "int3 channel" --activation-spec "uint8 affine mse" \\
       --repairs fold,cle,mse_clip,adaround:500,bias_correction
   qexplorer run weight-only --weight-spec "nf4 group:64" --json
-  qexplorer run sensitivity --weight-spec "int4 channel:0" --modes both
+  qexplorer run sensitivity --weight-spec "int4 channel" --modes both
   qexplorer run bit-budget --target "4 bits"
-  qexplorer run qat --weight-spec "int4 channel:0 mse" --activation-spec "uint4 affine mse" --epochs 3
+  qexplorer run qat --weight-spec "int4 channel mse" --activation-spec "uint4 affine mse" --epochs 3
   qexplorer run qat --start RUN_ID --epochs 3             train on from a run of ptq-static or weight-only
   qexplorer run evaluate --model MODEL.py:make --data IMAGES_FOLDER --trust
   qexplorer run qat --resume RUN_ID"""

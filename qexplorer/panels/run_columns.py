@@ -138,7 +138,7 @@ def _on_disk(row: Row, before: Row | None) -> str:
 
 
 COLUMNS = (
-    Column[Line]("Run", "The model and how it was quantized", "Weight only · int4 channel:0 mse · gptq",
+    Column[Line]("Run", "The model and how it was quantized", "Weight only · int4 channel mse · gptq",
                  lambda line: line.title, lambda line: -line.number, right=False, tip=lambda line: line.about,
                  bold=lambda line: line.row is not None and line.before is None),
     Column[Line]("Kernels", "REAL: computed in the stored type. SIMULATED: float stands in; speed is not real.",

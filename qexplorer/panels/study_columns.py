@@ -15,7 +15,7 @@ def _last(title: str, meaning: str, sample: str, text: Callable[[Row], str]) -> 
 
 COLUMNS = (
     Column[RunStatus]("Run", "What it differs in from the other runs of the study",
-                      "mobilenet_v2_digits, int4 channel:0 mse, fold", lambda run: run.label, right=False),
+                      "mobilenet_v2_digits, int4 channel mse, fold", lambda run: run.label, right=False),
     Column[RunStatus]("Status", "How far it is", "running 100 %",
                       lambda run: f"{run.status} {run.fraction * 100:.0f} %" if run.status == RUNNING else run.status,
                       right=False),

@@ -218,10 +218,10 @@ def _apart(graph: "nn.Module") -> "Iterator[tuple[str, nn.Module]]":
 
 
 def _weighted(graph: "nn.Module") -> "Iterator[tuple[str, nn.Module]]":
-    """The layers among them."""
-    from qexplorer.engine.simulation.prepared import is_layer
+    """The layers among them that weights are chosen for: not transposed convolutions, which have torch's own."""
+    from qexplorer.engine.simulation.prepared import TRANSPOSED, is_layer
 
-    return ((name, layer) for name, layer in _apart(graph) if is_layer(layer))
+    return ((name, layer) for name, layer in _apart(graph) if is_layer(layer) and not isinstance(layer, TRANSPOSED))
 
 
 def _kept(converted: "nn.Module") -> list[str]:

@@ -43,8 +43,8 @@ class BitBudget(SimulatedJob):
     at the model's output, and then checked by measuring the accuracy of points along the front.
     """
 
-    weight_spec: str = setting("int4 channel:0 mse", "Weight spec", "Spec of weights, an integer format; its bits vary",
-                               offers=("int4 channel:0 mse", "int4 channel:0", "int4 group:32"))  # fmt: skip
+    weight_spec: str = setting("int4 channel mse", "Weight spec", "Spec of weights, an integer format; its bits vary",
+                               offers=("int4 channel mse", "int4 channel", "int4 group:32"))  # fmt: skip
     target: str = setting("4 bits", "Target", "Average bits of a weight, or the size of all: “4 bits”, “1.2 MB”",
                           offers=("3 bits", "4 bits", "6 bits"))  # fmt: skip
     widths: str = setting("2,3,4,6,8", "Widths", "Bits that a layer may get, with commas", minor=True)

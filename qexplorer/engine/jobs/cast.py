@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from qexplorer.engine.simulation.simulate import Plan, Simulated
 
 KINDS = ("fp16", "bf16", "fp8_e4m3fn", "fp8_e5m2")
-SPECS = {"fp8_e4m3fn": "fp8_e4m3fn channel:0", "fp8_e5m2": "fp8_e5m2 channel:0"}
+SPECS = {"fp8_e4m3fn": "fp8_e4m3fn channel", "fp8_e5m2": "fp8_e5m2 channel"}
 PROBED = 0.5
 PROBES = 2
 """Calibration batches on which the layers are compared where the most sensitive ones are to be kept."""

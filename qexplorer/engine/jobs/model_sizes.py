@@ -42,9 +42,10 @@ class ModelSizes:
 
     def layer(self, name: str, spec: QuantSpec | None) -> int:
         """The bits of a layer's weights."""
-        from qexplorer.engine.simulation.layers import layer_bits
+        from qexplorer.engine.simulation.layers import kind_of, layer_bits
 
-        return layer_bits(self.weight(self.prepared.layers[name]), spec)
+        layer = self.prepared.layers[name]
+        return layer_bits(self.weight(layer), spec and spec.for_kind(kind_of(layer)))
 
     def measured(self, made: "Simulated", choice: Choice) -> "ModelSizes":
         """With the rest that a model of that choice really has."""

@@ -25,8 +25,8 @@ OFFERS = (PER_TOKEN, "uint8 affine", f"int4 group:{1 << 20}", "fp8_e4m3fn")
 class PtqDynamic(SimulatedJob):
     """Real int8 kernels for Linear and LSTM, and a simulation with one scale for each token."""
 
-    weight_spec: str = setting("int8 channel:0", "Weight spec", f"Of the simulation: {SPEC_HELP}",
-                               offers=("int8 channel:0", "int8", "int4 channel:0", "int4 group:32"))  # fmt: skip
+    weight_spec: str = setting("int8 channel", "Weight spec", f"Of the simulation: {SPEC_HELP}",
+                               offers=("int8 channel", "int8", "int4 channel", "int4 group:32"))  # fmt: skip
     activation_spec: str = setting(PER_TOKEN, "Activation spec", "Of the simulation, found anew for each input; a "
                                    "group as long as a token gives each its own scale", offers=OFFERS)  # fmt: skip
     engine: str = setting("auto", "Engine", "The int8 kernels; auto: the best supported", choices=ENGINE_CHOICES)

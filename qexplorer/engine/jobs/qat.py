@@ -27,6 +27,7 @@ from qexplorer.engine.runs.run_spec import KernelSpec, RunSpec
 from qexplorer.errors import UserError
 from qexplorer.numbers import percent
 from qexplorer.progress import Steps, within
+from qexplorer.quant.layer_kinds import LINEAR
 from qexplorer.quant.lsq import lsq_refusal
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.settings import Choice, setting
@@ -49,7 +50,7 @@ STARTS = ("float", "ptq")
 class Qat(SimulatedJob):
     """Train on with fake quantization of weights and activations, straight-through or with learned scales (LSQ)."""
 
-    weight_spec: str = setting("int4 channel:0 mse", "Weight spec", SPEC_HELP, offers=WEIGHT_SPECS)
+    weight_spec: str = setting("int4 channel mse", "Weight spec", SPEC_HELP, offers=WEIGHT_SPECS)
     activation_spec: str = setting(
         "uint8 affine mse", "Activation spec", "What each layer reads", offers=ACTIVATION_SPECS
     )
@@ -200,13 +201,17 @@ class Qat(SimulatedJob):
 
     def _int8(self, model: "QatModel", context: JobContext) -> Steps[tuple[Variant, KernelSpec]]:
         """The trained weights in int8 kernels, whose activations are calibrated anew, and what those are."""
+        from qexplorer.engine.simulation.prepared import TRANSPOSED
+
         every = self.recipe().every
         assert every.weights is not None  # noqa: S101  it is `real`
         per_channel = every.weights.granularity.per_channel
         preset, nearest = ("x86", "int8 channel:0") if per_channel else ("pytorch_default", "int8")
-        usual = every.weights if every.weights in OFFERED else QuantSpec.parse(nearest)
+        asked = every.weights.for_kind(LINEAR)
+        usual = asked if asked in OFFERED else QuantSpec.parse(nearest)
         plain = model.plain().module.to("cpu")
-        weights = {**dict.fromkeys(model.layers, usual), **real_weights(self.overrides, context)}
+        named = [name for name, layer in model.layers.items() if not isinstance(layer.layer, TRANSPOSED)]
+        weights = {**dict.fromkeys(named, usual), **real_weights(self.overrides, context)}
         real = yield from BACKEND().quantize(plain, preset, context.batches(self.calibration), weights)
         least = min((layer.weight_sqnr_db or 0.0 for layer in real.layers), default=math.inf)
         same = "The trained weights" if least == math.inf else f"Weights rounded again, to {least:.1f} dB or more"

@@ -49,12 +49,13 @@ def real_weights(overrides: str, context: JobContext) -> dict[str, QuantSpec | N
     Layers are called as in simulations. Raises `UserError` as `real_recipe` does, for a name that no layer has, and
     where no layer is left for the kernels.
     """
-    from qexplorer.engine.simulation.prepared import prepare
+    from qexplorer.engine.simulation.prepared import TRANSPOSED, prepare
 
     recipe = real_recipe(overrides)
     if not recipe.overrides:
         return {}
-    names = list(prepare(context.module, context.example, fold=False).layers)
+    layers = prepare(context.module, context.example, fold=False).layers
+    names = [name for name, layer in layers.items() if not isinstance(layer, TRANSPOSED)]  # which have torch's weights
     recipe.check(names)
     specs = {name: recipe.of(name) for name in names}
     if all(spec == LayerSpec() for spec in specs.values()):

@@ -26,7 +26,7 @@ CHOSEN, NEAREST = "as chosen", "rounding to nearest"
 class RepairPreview(SimulatedJob):
     """Quantize one layer alone: rounded to nearest, with each repair by itself, and with those that are chosen."""
 
-    weight_spec: str = setting("int4 channel:0", "Weight spec", SPEC_HELP, offers=WEIGHT_SPECS)
+    weight_spec: str = setting("int4 channel", "Weight spec", SPEC_HELP, offers=WEIGHT_SPECS)
     activation_spec: str = setting("float", "Activation spec", "What the layer reads", offers=ACTIVATION_SPECS)
     layer: str = setting("", "Layer", "The layer's name; empty: the one whose weights are hurt most",
                          empty="the worst one")  # fmt: skip

@@ -38,7 +38,7 @@ class Sensitivity(SimulatedJob):
     Weights alone, activations alone or both, as the specs say.
     """
 
-    weight_spec: str = setting("int4 channel:0", "Weight spec", f"{SPEC_HELP}; “float”: activations alone",
+    weight_spec: str = setting("int4 channel", "Weight spec", f"{SPEC_HELP}; “float”: activations alone",
                                offers=WEIGHT_SPECS)  # fmt: skip
     activation_spec: str = setting("float", "Activation spec", "What each layer reads; “float”: weights alone",
                                    offers=ACTIVATION_SPECS)  # fmt: skip

@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from qexplorer.engine.simulation.prepared import Prepared
     from qexplorer.engine.simulation.simulate import Plan, Simulated
 
-WEIGHT_SPECS = ("int8 channel:0", "int8", "int6 channel:0", "int4 channel:0", "int4 channel:0 mse", "int4 group:32",
-                "int3 channel:0 mse", "int2 group:32 mse", "nf4 group:64", "fp8_e4m3fn channel:0", "mxfp4", "nvfp4",
+WEIGHT_SPECS = ("int8 channel", "int8", "int6 channel", "int4 channel", "int4 channel mse", "int4 group:32",
+                "int3 channel mse", "int2 group:32 mse", "nf4 group:64", "fp8_e4m3fn channel", "mxfp4", "nvfp4",
                 "q4_0", "float")  # fmt: skip
 ACTIVATION_SPECS = ("float", "uint8 affine", "uint8 affine mse", "uint8 affine percentile:99.99", "uint4 affine mse",
                     "fp8_e4m3fn", "mxfp8_e4m3")  # fmt: skip
 REPAIRS = tuple(text for step in repairs for text in step.offered)
 ON_DISK = "The file holds float32 stand-ins; packed it takes the theoretical size."
-SPEC_HELP = "a format, then scheme, granularity, observer …, for example “int4 channel:0 mse”"
+SPEC_HELP = "a format, then scheme, granularity, observer …, for example “int4 channel mse”"
 
 
 @dataclass(frozen=True)
 class SimulatedJob(ModelJob):
     """What all simulations share."""
 
-    weight_spec: str = setting("int8 channel:0", "Weight spec", f"Spec of weights: {SPEC_HELP}; “float”: as they are",
+    weight_spec: str = setting("int8 channel", "Weight spec", f"Spec of weights: {SPEC_HELP}; “float”: as they are",
                                offers=WEIGHT_SPECS)  # fmt: skip
     activation_spec: str = setting("float", "Activation spec", "Spec of what each layer reads, such as “uint8 affine”",
                                    offers=ACTIVATION_SPECS)  # fmt: skip

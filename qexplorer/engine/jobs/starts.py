@@ -37,7 +37,7 @@ def origin(run: Run) -> SimulatedJob:
     job = job_of(run)
     if not isinstance(job, SimulatedJob) or job.recipe().every.weights is None:
         raise UserError(f"{name} has no simulation of quantized weights, which is what can be trained on.",
-                        "Run it again with a weight spec, such as “int8 channel:0”.", field="start")  # fmt: skip
+                        "Run it again with a weight spec, such as “int8 channel”.", field="start")  # fmt: skip
     return job
 
 

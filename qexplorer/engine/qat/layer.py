@@ -9,6 +9,7 @@ from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
 from qexplorer.engine.fake_quant import FakeQuantize
 from qexplorer.engine.simulation.layers import quantized_input
+from qexplorer.engine.simulation.prepared import TRANSPOSED
 from qexplorer.engine.simulation.recipe import LayerSpec
 from qexplorer.quant.params import QuantParams
 
@@ -97,4 +98,7 @@ class QatLayer(nn.Module):
     def _compute(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if isinstance(self.layer, nn.Linear):
             return F.linear(x, weight, bias)
+        if isinstance(self.layer, TRANSPOSED):
+            own = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
+            return torch.func.functional_call(self.layer, own, (x,))
         return self.layer._conv_forward(x, weight, bias)

@@ -28,7 +28,8 @@ class BiasCorrection(Repair):
 
         yield Progress(f"Bias correction {task.name}")
         layer: Any = task.layer
-        total = torch.zeros(len(task.weight), device=task.weight.device)
+        outputs = layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
+        total = torch.zeros(outputs, device=task.weight.device)
         count = 0
         with torch.no_grad():
             for x, twin in zip(task.visit.inputs, task.visit.float_inputs, strict=True):

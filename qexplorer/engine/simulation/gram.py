@@ -7,8 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
+from qexplorer.engine.simulation.layers import kind_of
 from qexplorer.engine.simulation.repair_step import LayerTask
 from qexplorer.errors import UserError
+from qexplorer.quant.layer_kinds import TRANSPOSED
 
 MOST_PLACES = 4096
 """Places of a batch that are looked at: of more, so many drawn by chance, for every n-th would favour some columns."""
@@ -43,7 +45,11 @@ def gram(task: LayerTask) -> Gram:
 
 
 def columns(layer: nn.Module, x: Tensor) -> Tensor:
-    """What each output place of a layer is computed from: inputs → [g, K, P], always the same places."""
+    """What each output place of a layer is computed from: inputs → [g, K, P], always the same places. Raises
+    `UserError` for a transposed convolution, whose places differ in what they are computed from.
+    """
+    if kind_of(layer) is TRANSPOSED:
+        raise UserError("It is not made for transposed convolutions.", "Leave it out.", field="repairs")
     x = x.to(torch.float32)
     if not isinstance(layer, CONVOLUTIONS):
         rows = x.reshape(-1, x.shape[-1])

@@ -8,8 +8,10 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
+from qexplorer.engine.simulation.layers import kind_of
 from qexplorer.engine.simulation.prepared import Prepared
 from qexplorer.engine.simulation.uses import readers, used_once
+from qexplorer.quant.layer_kinds import TRANSPOSED
 
 RELUS = (nn.ReLU, nn.LeakyReLU, nn.Identity, nn.Dropout)
 """Modules f with f(s·x) = s·f(x) for s > 0."""
@@ -38,8 +40,8 @@ def pairs(model: Prepared) -> Iterator[Pair]:
         second = _follower(model, node) if first in model.layers else None
         if second is None or not {first, second} <= alone:
             continue
-        linear = [isinstance(model.layers[name], nn.Linear) for name in (first, second)]
-        if linear[0] == linear[1]:  # else channels of the one are not those of the other
+        one, other = (kind_of(model.layers[name]) for name in (first, second))
+        if one == other != TRANSPOSED:  # else channels of the one are not those of the other
             yield Pair(first, second)
 
 

@@ -17,8 +17,6 @@ from qexplorer.quant.granularity import PerChannel
 from qexplorer.quant.layer_kinds import CONV1D, CONVOLUTION, EMBEDDING, INPUTS, LINEAR, TRANSPOSED, LayerKind
 from qexplorer.quant.spec import QuantSpec
 
-CONVOLUTIONS = nn.Conv1d | nn.Conv2d | nn.Conv3d
-
 
 def kind_of(layer: nn.Module) -> LayerKind:
     """Where the output channels lie in a layer's weights."""
@@ -37,7 +35,7 @@ def applied(spec: LayerSpec, layer: nn.Module) -> LayerSpec:
     """
     weights, reads = spec.weights, spec.activations
     if reads is not None and reads.granularity == PerChannel():
-        reads = replace(reads, granularity=PerChannel("1" if isinstance(layer, CONVOLUTIONS) else "-1"))
+        reads = replace(reads, granularity=PerChannel("-1" if isinstance(layer, nn.Linear) else "1"))
     return LayerSpec(weights and weights.for_kind(kind_of(layer)), reads and reads.for_kind(INPUTS))
 
 

@@ -19,7 +19,8 @@ from qexplorer.text import first_few
 
 __all__ = ["LAYERS", "NORMS", "Prepared", "is_layer", "layer_nodes", "prepare"]
 
-LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED, nn.Linear)
 COMPUTE = ("forward", "_conv_forward")
 """The methods in which a layer computes."""
 TOLERANCE = 1e-4

@@ -10,7 +10,7 @@ limit = 100
 
 [grid]                             # a list for any field of the job; every combination is a run
 model = ["mobilenet_v2_digits", "vit_digits"]
-weight_spec = ["int8 channel:0", "int4 channel:0 mse"]
+weight_spec = ["int8 channel", "int4 channel mse"]
 repairs = ["fold", "fold,mse_clip,gptq"]
 seed = [0, 1]
 ```
