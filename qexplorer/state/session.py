@@ -49,7 +49,7 @@ def _state_of(document: dict[str, Any]) -> Any:
     """
     state: Any = document["state"]
     if document["version"] == VERSION or not isinstance(state, dict):
-        return cast("Any", state)
+        return state
     known = cast("dict[str, Any]", state)
     compared: Any = known.get("compared", ())
     own = {"spec": _literal(known["spec"])} if "spec" in known else {}

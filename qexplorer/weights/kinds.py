@@ -63,7 +63,7 @@ def guess_kind(name: str, shape: tuple[int, ...], role: str, others: Mapping[str
         return Guess(EMBEDDING if len(shape) == 2 else TOKENS, "name")
     named = _named(layer, shape)
     if named is EXPERTS:
-        return Guess(named, "name")
+        return Guess(EXPERTS, "name")
     bias = others.get(f"{layer}.bias") if layer != name else None
     if bias is not None and len(bias.shape) == 1 and shape[0] != shape[1] and bias.shape[0] in shape[:2]:
         return Guess(usual if bias.shape[0] == shape[0] else flipped, "bias")
