@@ -65,9 +65,22 @@ def guess_kind(name: str, shape: tuple[int, ...], role: str, others: Mapping[str
     if named is EXPERTS:
         return Guess(EXPERTS, "name")
     bias = others.get(f"{layer}.bias") if layer != name else None
-    if bias is not None and len(bias.shape) == 1 and shape[0] != shape[1] and bias.shape[0] in shape[:2]:
-        return Guess(usual if bias.shape[0] == shape[0] else flipped, "bias")
+    told = _told(shape, bias.shape) if bias is not None else None
+    if told is not None:
+        return Guess(flipped if told else usual, "bias")
     return Guess(named, "name") if named else Guess(usual, "shape")
+
+
+def _told(shape: tuple[int, ...], bias: tuple[int, ...]) -> bool | None:
+    """Whether a bias has a value for each index of axis 1, in each group of a transposed convolution, and not for each
+    of axis 0; None where it does not tell.
+    """
+    if len(bias) != 1 or bias[0] == shape[0] == shape[1]:
+        return None
+    if bias[0] == shape[0]:
+        return False
+    grouped = shape[1] > 0 and bias[0] % shape[1] == 0 and len(shape) > 2
+    return True if grouped or bias[0] == shape[1] else None
 
 
 def _named(layer: str, shape: tuple[int, ...]) -> LayerKind | None:

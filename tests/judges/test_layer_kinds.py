@@ -114,6 +114,7 @@ NAMED = {
     "model.layers.0.mlp.experts.down_proj": ((4, 8, 16), 1), "blk.0.ffn_up_exps.weight": ((4, 8, 16), 1),
     "experts.0.w1.weight": ((8, 4), 0), "pos_embed": ((1, 9, 4), 1), "dense.kernel": ((8, 4), 1), "a.b": ((9,), None),
     "told_by_its_bias.weight": ((4, 8, 2, 2), 1), "told_by_its_bias.bias": ((8,), None),
+    "in_groups.weight": ((6, 5, 2, 2), 1), "in_groups.bias": ((10,), None),
     "up2.weight": ((4, 8, 2, 2), 0), "up2.bias": ((4,), None),
 }  # fmt: skip
 
