@@ -14,7 +14,7 @@ from qexplorer.weights.checkpoint import Checkpoint, FormatError, TensorInfo
 from qexplorer.weights.dtypes import DTYPES
 from qexplorer.weights.file_checkpoint import FileCheckpoint, unsupported
 from qexplorer.weights.json_text import as_text, parse_object
-from qexplorer.weights.narrow import is_count, is_table
+from qexplorer.weights.narrow import is_count, is_sequence, is_table
 from qexplorer.weights.positioned_file import PositionedFile
 from qexplorer.weights.readers import Reader, Source, readers
 from qexplorer.weights.shapes import checked_shape
@@ -120,7 +120,7 @@ def _tensor(
         what = f"the entry of “{printable(name)}” is not a dtype, a shape and two offsets."
         raise FormatError("BadHeader", where, what, _MEND) from None
     try:
-        key = (stored, type(found), *found, *map(type, found))  # True is 1, and no size; a text is no list
+        key = (stored, *found, *map(type, found)) if is_sequence(found) else ()  # True is 1, and no size
         kind = kinds.get(key)
     except TypeError:
         key, kind = (), None
