@@ -180,7 +180,7 @@ PRESETS = {"presets": {"pytorch_default": {"weights": "int8 per tensor", "activa
     ("job", "name", "spec", "job_that_helps", "settings"),
     [
         ("ptq-static", "pytorch_default", PRESETS, "ptq-static", {"preset": "x86"}),
-        ("ptq-static", "x86", {}, "sensitivity", {"weight_spec": "int8 channel:0"}),
+        ("ptq-static", "x86", {}, "sensitivity", {"weight_spec": "int8 channel"}),
         ("ptq-dynamic", "dynamic_int8", DONE["ptq-dynamic"], "sensitivity", {"activation_spec": "uint8 affine mse"}),
         ("parity", "pytorch_default", {}, "parity", {"preset": "x86"}),
         ("cast", "fp16", {"to": "fp16", "keep": "", "kept": []}, "cast", {"keep": "first,last,auto:3"}),
@@ -237,7 +237,7 @@ def test_no_remedy_gives_a_layer_what_it_has_or_quantizes_nothing() -> None:
 def test_one_layer_that_makes_most_of_the_error_gets_more_bits() -> None:
     layers = [{"name": n, "output_error": e} for n, e in (("a", 0.5), ("b", 0.01), ("c", 0.01))]
     found = advise_on(a_result("sensitivity", layers=layers, spec={"weight_spec": "int4"}))
-    assert found[0].settings["overrides"] == "a=int8 channel:0"
+    assert found[0].settings["overrides"] == "a=int8 channel"
     assert "96%" in found[0].sentence
 
 

@@ -7,38 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from watched_preview import INT4, Watched, direct, weights
 
 from qexplorer.errors import UserError
-from qexplorer.inspection import analyses as analyses_module
 from qexplorer.progress import finish
-from qexplorer.quant import Analysis, analyze
+from qexplorer.quant import Analysis
 from qexplorer.quant.granularity import PerChannel
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.resources import resource
 from qexplorer.state import layer_scan as scan_module
-from qexplorer.state import preview as preview_module
 from qexplorer.state.app_state import AppState
-from qexplorer.state.layer_scan import LayerScan
-from qexplorer.state.preview import Preview
-from qexplorer.state.runner import Runner
-from qexplorer.state.store import Store
-from qexplorer.weights import open_checkpoint
-
-INT4 = QuantSpec.from_json({"format": "int4"})
-SAMPLE = str(resource("mobilenet_v2_digits.safetensors"))
-
-
-def weights(seed: int) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    return {
-        "small.weight": rng.normal(size=(8, 16)).astype(np.float32),
-        "conv.weight": rng.normal(size=(16, 32, 3, 3)).astype(np.float32),
-        "head.weight": rng.normal(size=(64, 256)).astype(np.float16),
-        "wide.weight": rng.normal(size=(128, 512)).astype(np.float32),
-        "conv.bias": np.zeros(16, np.float32),
-        "steps": np.array([7], np.int64),
-        "none.weight": np.zeros((0, 16), np.float32),
-    }
 
 
 @pytest.fixture
@@ -46,43 +24,6 @@ def file(tmp_path: Path) -> str:
     path = tmp_path / "one.safetensors"
     save_file(weights(1), path)
     return str(path)
-
-
-@pytest.fixture
-def other_file(tmp_path: Path) -> str:
-    """A file with tensors of the same names and other values."""
-    path = tmp_path / "other.safetensors"
-    save_file({k: (v * 3).astype(v.dtype) for k, v in weights(2).items()}, path)
-    return str(path)
-
-
-class Watched:
-    """A store with its preview and the scan of the tensors, and everything that they told."""
-
-    def __init__(self, state: AppState) -> None:
-        self.store = Store(state)
-        runner = Runner("preview")
-        self.preview = Preview(self.store, runner)
-        self.layers = LayerScan(self.store, self.preview, Runner("measuring", after=runner))
-        self.told: list[tuple[str, Any]] = []
-        for name in ("opened", "refused", "analyzed", "failed"):
-            getattr(self.preview, name).connect(self._listener(name))
-        for name in ("measured", "cleared"):
-            getattr(self.layers, name).connect(self._listener(name))
-
-    def _listener(self, name: str) -> Callable[..., None]:
-        return lambda *args: self.told.append((name, args[0] if len(args) == 1 else args))
-
-    def of(self, name: str) -> list[Any]:
-        return [what for each, what in self.told if each == name]
-
-    def start(self, qtbot: Any) -> "Watched":
-        self.preview.start()
-        self.settle(qtbot)
-        return self
-
-    def settle(self, qtbot: Any) -> None:
-        qtbot.waitUntil(lambda: self.preview.idle and self.layers.idle, timeout=20_000)
 
 
 @pytest.fixture
@@ -99,9 +40,15 @@ def watch(qapp: object) -> Iterator[Callable[..., Watched]]:
         assert each.preview.close()
 
 
-def direct(file: str, name: str, spec: QuantSpec) -> Analysis:
-    checkpoint = finish(open_checkpoint(file))
-    return finish(analyze(checkpoint.read(checkpoint.tensor(name)), spec))
+SAMPLE = str(resource("mobilenet_v2_digits.safetensors"))
+
+
+@pytest.fixture
+def other_file(tmp_path: Path) -> str:
+    """A file with tensors of the same names and other values."""
+    path = tmp_path / "other.safetensors"
+    save_file({k: (v * 3).astype(v.dtype) for k, v in weights(2).items()}, path)
+    return str(path)
 
 
 def test_without_a_path_nothing_happens(qtbot, watch):
@@ -356,61 +303,3 @@ def test_an_undo_while_another_file_opens_stays_with_the_file_that_is_open(qtbot
     assert seen.store.state.path == file
     assert str(seen.preview.checkpoint.path) == file
     assert seen.preview.analysis is not None
-
-
-# Large tensors
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tensors of more than 10,000 values count as large."""
-    monkeypatch.setattr(analyses_module, "QUICK_FROM", 10_000)
-
-
-def test_a_large_tensor_is_shown_roughly_and_then_exactly(qtbot, watch, file, quick):
-    seen = watch(path=file, tensor="wide.weight").start(qtbot)
-    assert [a.coverage for a in seen.of("analyzed")] == ["sketch", "exact"]
-    seen.told.clear()
-    seen.store.update(spec=INT4.adopt("granularity", PerChannel(0)))
-    seen.settle(qtbot)
-    rough, exact = seen.of("analyzed")
-    assert (rough.coverage, exact.coverage) == ("sampled", "exact")
-    assert [db for name, db in seen.of("measured") if name == "wide.weight"][:1] == [exact.metrics.sqnr_db]
-    assert seen.preview.analysis is exact
-    assert rough.metrics.sqnr_db == pytest.approx(exact.metrics.sqnr_db, abs=0.5)
-    np.testing.assert_array_equal(exact.original, direct(file, "wide.weight", exact.spec).original)
-
-
-def test_while_choices_follow_each_other_nothing_is_measured_exactly(qtbot, watch, file, quick, monkeypatch):
-    monkeypatch.setattr(preview_module, "CALM_MS", 400)
-    seen = watch(path=file, tensor="wide.weight").start(qtbot)
-    seen.told.clear()
-    for bits in (2, 3, 5, 6, 7):
-        seen.store.update(spec=QuantSpec.from_json({"format": f"int{bits}"}))
-        qtbot.waitUntil(lambda: seen.preview.analysis.spec == seen.store.state.spec)
-        assert seen.preview.analysis.coverage == "sketch"
-        assert not seen.preview.busy
-        assert not seen.preview.idle
-    seen.settle(qtbot)
-    coverage = [a.coverage for a in seen.of("analyzed")]
-    assert coverage == ["sketch"] * 5 + ["exact"]
-
-
-def test_what_is_known_exactly_is_shown_without_a_rough_look(qtbot, watch, file, quick):
-    seen = watch(path=file, tensor="wide.weight").start(qtbot)
-    first = seen.preview.analysis
-    seen.store.update(spec=INT4)
-    seen.settle(qtbot)
-    seen.told.clear()
-    seen.store.undo()
-    seen.settle(qtbot)
-    assert [a.coverage for a in seen.of("analyzed")] == ["exact"]
-    assert seen.preview.analysis.metrics == first.metrics
-
-
-def test_a_large_tensor_that_cannot_have_the_spec_says_so_once(qtbot, watch, file, quick):
-    seen = watch(path=file, tensor="wide.weight").start(qtbot)
-    seen.store.update(spec=QuantSpec(granularity=PerChannel(5)))
-    seen.settle(qtbot)
-    assert len(seen.of("failed")) == 1
-    assert seen.preview.analysis is None

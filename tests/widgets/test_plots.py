@@ -1,26 +1,47 @@
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pyqtgraph as pg
 import pytest
 from hands import analysis_of
+from plots_by_hand import clipped, heights, pixel, view
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
 from PySide6.QtGui import QImage, QMouseEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QToolTip
 
 from qexplorer.quant import Analysis
-from qexplorer.widgets.axes import nice
 from qexplorer.widgets.distribution_plot import DistributionPlot, position
 from qexplorer.widgets.error_plot import ChannelPlot, ErrorPlot
-from qexplorer.widgets.plot import Plot, stairs
+from qexplorer.widgets.plot import Plot
 from qexplorer.widgets.theme import DARK, LIGHT
 
+
+@pytest.fixture
+def plot(shown) -> DistributionPlot:
+    return shown(DistributionPlot(), 600, 360)
+
+
+@pytest.fixture(autouse=True)
+def _hands_are_fast() -> Iterator[None]:
+    """pyqtgraph overlooks moves that come faster than 100 a second; tests make no pauses."""
+    usual = pg.getConfigOption("mouseRateLimit")
+    pg.setConfigOption("mouseRateLimit", -1)
+    yield
+    pg.setConfigOption("mouseRateLimit", usual)
+    QToolTip.hideText()
+
+
 pytestmark = pytest.mark.qt_log_ignore("not accepted by receiving widget")
+
+
 PLOTS = (DistributionPlot, ErrorPlot, ChannelPlot)
+
+
 LEFT = Qt.MouseButton.LeftButton
+
+
 ODD = {
     "empty": np.zeros((0, 4), np.float32),
     "no values, one axis": np.zeros(0, np.float32),
@@ -39,6 +60,8 @@ ODD = {
     "float64": np.linspace(-1, 1, 200).reshape(20, 10),
     "float16": np.array([[0.5, 0.0], [1.0, -65504.0]], np.float16),
 }
+
+
 SPECS = {
     "int8": {},
     "int2 affine": {"format": "int2", "scheme": "affine"},
@@ -48,26 +71,6 @@ SPECS = {
     "channels": {"format": "int4", "granularity": "channel:0"},
     "groups": {"format": "uint4", "scheme": "affine", "granularity": "group:3"},
 }
-
-
-@pytest.fixture
-def plot(shown) -> DistributionPlot:
-    return shown(DistributionPlot(), 600, 360)
-
-
-def heights(item: Any) -> np.ndarray:
-    return np.asarray(item.getData()[1])
-
-
-def view(plot: Plot) -> list[list[float]]:
-    return [list(each) for each in plot.getViewBox().viewRange()]
-
-
-def pixel(plot: Plot, x: float, y: float | None = None) -> QPoint:
-    """Where a point of the plot lies on the screen; without `y`, half way up."""
-    (_, _), (bottom, top) = plot.getViewBox().viewRange()
-    scene = plot.getViewBox().mapViewToScene(QPointF(x, (bottom + top) / 2 if y is None else y))
-    return plot.mapFromScene(scene)
 
 
 def drag(plot: Plot, start: float, stop: float) -> None:
@@ -86,16 +89,6 @@ def move(plot: Plot, at: QPoint, held: Qt.MouseButton = Qt.MouseButton.NoButton)
     none = Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier
     event = QMouseEvent(QEvent.Type.MouseMove, place, port.mapToGlobal(place), none[0], held, none[1])
     QApplication.sendEvent(port, event)
-
-
-@pytest.fixture(autouse=True)
-def _hands_are_fast() -> Iterator[None]:
-    """pyqtgraph overlooks moves that come faster than 100 a second; tests make no pauses."""
-    usual = pg.getConfigOption("mouseRateLimit")
-    pg.setConfigOption("mouseRateLimit", -1)
-    yield
-    pg.setConfigOption("mouseRateLimit", usual)
-    QToolTip.hideText()
 
 
 @pytest.mark.parametrize("log", [False, True], ids=["linear", "log"])
@@ -283,10 +276,6 @@ def test_dragging_a_limit_of_a_symmetric_grid_moves_both(plot, bell, log, line):
     assert released == [True]
 
 
-def clipped(values: np.ndarray, lo: float, hi: float) -> Analysis:
-    return analysis_of(values, format="int4", observer=f"fixed:{lo!r},{hi!r}")
-
-
 def test_dragging_a_limit_of_an_affine_grid_moves_only_that_one(plot, bell):
     a = analysis_of(bell, format="int4", scheme="affine")
     plot.show_analysis(a, "w")
@@ -403,65 +392,3 @@ def test_another_theme_repaints_the_plot(shown, bell, kind):
 def share_of_other_pixels(a: QImage, b: QImage) -> float:
     places = [(x, y) for x in range(a.width()) for y in range(a.height())]
     return sum(a.pixel(*at) != b.pixel(*at) for at in places) / len(places)
-
-
-def test_the_error_plot_marks_half_a_step_and_counts_what_lies_beyond(shown, bell):
-    plot = shown(ErrorPlot(), 300, 200)
-    a = analysis_of(bell, format="int4")
-    plot.show_analysis(a)
-    half = float(a.params.scale[0]) / 2
-    assert [position(line) for line in plot.halves] == pytest.approx([-half, half])
-    assert plot.beyond == 0
-    clipped = analysis_of(bell, format="int8", observer="fixed:-0.2,0.2")
-    plot.show_analysis(clipped)
-    assert plot.beyond == bell.size - int(clipped.errors.sum()) > 0
-    plot.show_analysis(analysis_of(bell, format="int4", granularity="channel:0"))
-    assert not any(line.isVisible() for line in plot.halves)
-
-
-def test_the_error_axis_moves_in_few_steps(shown, bell):
-    plot = shown(ErrorPlot(), 300, 200)
-    seen = set()
-    for hi in np.linspace(1.0, 1.5, 30):
-        plot.show_analysis(analysis_of(bell, format="int4", observer=f"fixed:{-hi:.4f},{hi:.4f}"))
-        seen.add(tuple(view(plot)[0]))
-        assert view(plot)[0][1] >= float(-analysis_of(bell, format="int4").error_bins.start) * 0.5
-    assert len(seen) <= 3
-
-
-def test_each_channel_has_a_bar_of_its_sqnr(shown, bell):
-    plot = shown(ChannelPlot(), 300, 200)
-    a = analysis_of(bell, format="int4")
-    plot.show_analysis(a)
-    np.testing.assert_allclose(heights(plot.bars), np.clip(a.channel_sqnr_db, 0, None))
-    assert plot.mean.value() == a.metrics.sqnr_db
-    worst = int(np.argmin(a.channel_sqnr_db))
-    assert f"the worst is {worst}" in plot.accessibleDescription()
-
-
-def test_a_channel_without_error_reaches_the_top(shown):
-    plot = shown(ChannelPlot(), 300, 200)
-    values = np.array([[0, 0, 0], [1.0, -0.3, 0.77], [127, -127, 0]], np.float32)
-    plot.show_analysis(analysis_of(values, granularity="channel:0"))
-    finite = heights(plot.bars)
-    assert finite[2] == finite.max() > finite[1] > 0
-    assert finite[0] == 0
-    assert "the worst is 1" in plot.accessibleDescription()
-    QTest.qWait(1)
-    assert plot.reading(QPointF(pixel(plot, 0))) == "channel 0: all its values are zero"
-
-
-@pytest.mark.parametrize(
-    ("x", "up", "down"),
-    [(1, 1, 1), (1.1, 2, 1), (3, 5, 2), (7, 10, 5), (0.04, 0.05, 0.02), (0, 1, 1), (math.nan, 1, 1)],
-)
-def test_axes_end_at_1_2_or_5(x, up, down):
-    assert nice(x) == pytest.approx(up)
-    assert nice(x, up=False) == pytest.approx(down)
-
-
-def test_empty_bins_at_the_ends_are_not_drawn():
-    edges, counts = stairs(np.arange(7.0), np.array([0, 0, 3, 0, 1, 0]))
-    assert (edges.tolist(), counts.tolist()) == ([2, 3, 4, 5], [3, 0, 1])
-    edges, counts = stairs(np.arange(4.0), np.zeros(3))
-    assert len(edges) == len(counts) + 1

@@ -9,7 +9,7 @@ from qexplorer.settings import schema
 
 PER_CHANNEL = BACKEND.presets[-1]
 """One scale for each output channel, and ranges from histograms."""
-TRIAL = {"weight_spec": "int8 channel:0", "activation_spec": "uint8 affine mse", "modes": "alone", "overrides": ""}
+TRIAL = {"weight_spec": "int8 channel", "activation_spec": "uint8 affine mse", "modes": "alone", "overrides": ""}
 """In simulation, about what int8 kernels do at their best."""
 
 

@@ -18,7 +18,7 @@ ENOUGH = 0.05
 COARSE_DB = 20.0
 """An output whose error is one percent of its power: less is not worth a repair."""
 WIDE = 8
-WIDE_WEIGHTS, WIDE_ACTIVATIONS = QuantSpec.parse("int8 channel:0"), QuantSpec.parse("uint8 affine mse")
+WIDE_WEIGHTS, WIDE_ACTIVATIONS = QuantSpec.parse("int8 channel"), QuantSpec.parse("uint8 affine mse")
 OTHER_ENGINE = {"x86": "onednn", "fbgemm": "onednn", "qnnpack": "x86"}
 
 
