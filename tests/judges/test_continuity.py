@@ -1,5 +1,6 @@
 """No jump at a size: beyond each threshold of ours the answer is the one before it, and the one of the judges."""
 
+import importlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,6 +11,10 @@ from torch.ao.quantization.observer import HistogramObserver
 from qexplorer.progress import finish
 from qexplorer.quant import Analysis, QuantSpec, analyze, ranges, weighted
 from qexplorer.quant import pieces as pieces_module
+from qexplorer.quant.analysis import analyze_sketch
+from qexplorer.quant.error_sums import WORTH_CALLING
+from qexplorer.quant.sketch import FEW, sketch
+from qexplorer.quant.tensor_source import Values
 
 JUDGE = "PyTorch's HistogramObserver, NumPy's quantiles, brute-force KL"
 
@@ -116,3 +121,32 @@ def test_the_optimum_of_more_distinct_values_than_are_told_apart_comes_near(monk
     together = finish(analyze(x, spec, bins=0)).metrics.sqnr_db
     assert alone == pytest.approx(every, abs=1e-9)
     assert every >= together >= every - 0.001
+
+
+@pytest.mark.parametrize("spec", ["int8", "int4 affine", "nf4", "fp8_e4m3fn", "int4 percentile:99", "int4 channel:0"])
+@pytest.mark.parametrize("x", DATA)
+@pytest.mark.parametrize("n", [FEW, WORTH_CALLING])
+def test_one_value_more_than_a_threshold_of_speed_changes_no_figure(x, spec, n):
+    """Sorting or counting, NumPy or compiled code: one more value that is in the middle of the others."""
+    importlib.import_module("qexplorer.quant.kernels")
+    x = np.nan_to_num(x[: n + 1], nan=0.5)
+    x[[0, 1, n]] = x.min(), x.max(), np.median(x)
+    wide = (1, -1) if "channel" in spec else (-1,)
+    below, above = (finish(analyze(x[:m].reshape(wide), QuantSpec.parse(spec), bins=0)).metrics for m in (n, n + 1))
+    for name in ("mse", "sqnr_db", "max_abs_error", "clipped_fraction", "code_entropy_bits", "sparsity"):
+        assert getattr(above, name) == pytest.approx(getattr(below, name), rel=2e-3, abs=1e-4), name
+
+
+@pytest.mark.parametrize("spec", ["int8", "int4 affine", "nf4", "fp8_e4m3fn", "ternary"])
+@pytest.mark.parametrize("x", DATA)
+def test_a_sketch_of_one_value_more_than_are_sorted_holds_the_exact_figures(x, spec):
+    x = np.nan_to_num(x[: FEW + 1], nan=0.5)
+    for n in (FEW, FEW + 1):
+        quick = analyze_sketch(finish(sketch(Values.of(x[:n]))), (n,), QuantSpec.parse(spec))
+        exact = finish(analyze(x[:n], QuantSpec.parse(spec), bins=0)).metrics
+        assert (n > FEW) == bool(quick.bounds)
+        for name, (low, high) in quick.bounds.items():
+            slack = 1e-9 * max(abs(low), abs(high))
+            assert low - slack <= getattr(exact, name) <= high + slack, (n, name)
+        if not quick.bounds:
+            assert quick.metrics.sqnr_db == pytest.approx(exact.sqnr_db, rel=1e-9)
