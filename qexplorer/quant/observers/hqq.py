@@ -21,16 +21,16 @@ class Hqq(Observer):
     """Half-quadratic quantization (Badri and Shaji 2023): the zero point with the least Σ|e|^0.7, the scale fixed.
 
     Outliers are split off as a sparse part by shrinking the error; the zero point is the mean of what is left; both in
-    turn, up to 20 times, as long as the mean error of all groups falls. This is the variant of the `hqq` package's
-    `optimize_weights_proximal_legacy`: β, the stiffness of the shrinking, is 10 at first and grows by 1 % a step, so
-    that the result depends on the size of the weights.
+    turn, up to 20 times, as long as the mean error of all groups falls. β, the stiffness of the shrinking, is 10 at
+    first and grows by 1 % a step, as in torchao's copy of `optimize_weights_proximal_legacy`; the `hqq` package itself
+    leaves it at 10 since version 0.2.8. Either way the result depends on the size of the weights.
     """
 
     name: ClassVar[str] = "hqq"
     title: ClassVar[str] = "HQQ"
     help: ClassVar[str] = (
-        "Shifts the zero point so that most values err little, outliers aside; β from 10, 1 % more a step, as in the "
-        "hqq package. For weights of usual size: its steps are never below 5·10⁻⁵. Best in groups."
+        "Shifts the zero point so that most values err little, outliers aside; β from 10, 1 % more a step, as in "
+        "torchao. For weights of usual size: its steps are never below 5·10⁻⁵. Best in groups."
     )
     order: ClassVar[int] = 40
     piloted: ClassVar[bool] = True
