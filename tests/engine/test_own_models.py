@@ -23,9 +23,6 @@ def nothing_trusted() -> Iterator[None]:
     path.unlink(missing_ok=True)
 
 
-pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
-
-
 SOURCE = """
 import torch
 from torch import nn

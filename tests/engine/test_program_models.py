@@ -16,6 +16,8 @@ from qexplorer.engine.models.trust import Untrusted, trust
 from qexplorer.folders import data_folder
 from qexplorer.progress import finish
 
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
+
 
 @pytest.fixture(autouse=True)
 def nothing_trusted() -> Iterator[None]:

@@ -20,6 +20,8 @@ from qexplorer.progress import finish
 from qexplorer.weights import open_checkpoint
 from tests.few_digits import few_digits
 
+pytestmark = pytest.mark.filterwarnings("ignore:TypedStorage is deprecated:UserWarning")  # torch's own
+
 QKV = "blocks.0.attention.qkv"
 
 

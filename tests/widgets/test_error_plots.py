@@ -17,6 +17,8 @@ from qexplorer.widgets.distribution_plot import DistributionPlot, position
 from qexplorer.widgets.error_plot import ChannelPlot, ErrorPlot
 from qexplorer.widgets.plot import stairs
 
+pytestmark = pytest.mark.qt_log_ignore("not accepted by receiving widget")
+
 
 @pytest.fixture
 def plot(shown) -> DistributionPlot:
