@@ -75,12 +75,13 @@ def _told(shape: tuple[int, ...], bias: tuple[int, ...]) -> bool | None:
     """Whether a bias has a value for each index of axis 1, in each group of a transposed convolution, and not for each
     of axis 0; None where it does not tell.
     """
-    if len(bias) != 1 or bias[0] == shape[0] == shape[1]:
+    first, second = shape[:2]
+    if len(bias) != 1 or bias[0] == first == second:
         return None
-    if bias[0] == shape[0]:
+    if bias[0] == first:
         return False
-    grouped = shape[1] > 0 and bias[0] % shape[1] == 0 and len(shape) > 2
-    return True if grouped or bias[0] == shape[1] else None
+    grouped = second > 0 and bias[0] % second == 0 and len(shape) > 2
+    return True if grouped or bias[0] == second else None
 
 
 def _named(layer: str, shape: tuple[int, ...]) -> LayerKind | None:
