@@ -18,6 +18,7 @@ from qexplorer.app import make_application, run_window
 from qexplorer.main_window import MainWindow
 from qexplorer.panels.jobs import JobsPanel
 from qexplorer.panels.runs import RunsPanel
+from qexplorer.widgets.controls import Combo
 from qexplorer.widgets.segmented import Segmented
 
 
@@ -47,12 +48,22 @@ class Smoke:
         at = control.rect_of(value).center().toPoint()
         QTest.mouseClick(control, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, at)
 
+    def choose(self, name: str, value: str) -> None:
+        """Choose an entry of a list by the keyboard."""
+        control = self.window.findChild(Combo, name)
+        if control is None:
+            sys.exit(f"smoke: there is no control {name}")
+        control.setFocus()
+        QTest.keyClick(control, Qt.Key.Key_Home)
+        for _ in range(control.findData(value)):
+            QTest.keyClick(control, Qt.Key.Key_Down)
+
     def run(self) -> None:
         """Explore, run, cancel."""
         before = self.sqnr()
         self.click("bits", "int8")
         self.wait("8 bits raise the SQNR", lambda: self.sqnr() > before + 10)
-        self.click("granularity", "channel")
+        self.choose("granularity", "channel")
         self.wait("a scale per channel", lambda: self.scales() > 1)
         jobs, runs = self.window.panel(JobsPanel), self.window.panel(RunsPanel)
         QTest.mouseClick(jobs.run_button, Qt.MouseButton.LeftButton)
@@ -61,7 +72,7 @@ class Smoke:
         self.window.jobs.cancel(self.window.jobs.tasks[1])
         self.wait("three results are in the table", lambda: len(runs.table.lines.shown) == 3)
         self.wait("nothing is running", lambda: not self.window.jobs.tasks)
-        self.click("granularity", "tensor")
+        self.choose("granularity", "tensor")
         self.click("bits", "int4")
         self.wait("the window is settled", lambda: self.window.settled)
 
