@@ -1,9 +1,7 @@
 """The panel Layers in the window, by mouse and keyboard."""
 
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from layers_by_hand import LEFT, Gate, Open, done, in_front, names
 from PySide6.QtCore import QPoint, Qt
@@ -14,36 +12,10 @@ from qexplorer.main_window import MainWindow
 from qexplorer.panels.layers import LayersPanel
 from qexplorer.panels.weights import WeightsPanel
 from qexplorer.quant import QuantSpec
-from qexplorer.state import layer_scan
 from qexplorer.state.app_state import AppState
 from qexplorer.state.layer_scan import MOST
 from qexplorer.widgets.tensor_tree import TensorTree
 from tests.panels.in_window import texts
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> str:
-    rng = np.random.default_rng(5)
-    np.savez(
-        tmp_path / "w.npz",
-        first=rng.normal(0, 0.1, (24, 160)).astype(np.float32),
-        second=rng.laplace(0, 0.1, (16, 96)).astype(np.float32),
-        third=rng.uniform(-1, 1, (8, 64)).astype(np.float32),
-        counter=np.arange(5),
-    )
-    return str(tmp_path / "w.npz")
-
-
-@pytest.fixture
-def large(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every file counts as a large one, which is scanned only when it is asked for."""
-    monkeypatch.setattr(layer_scan, "SCAN_LIMIT", 0)
-
-
-@pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
-    return Gate(monkeypatch)
-
 
 INT3, INT5, INT8 = (QuantSpec.from_json({"format": f"int{bits}"}) for bits in (3, 5, 8))
 

@@ -14,35 +14,10 @@ from PySide6.QtWidgets import QAbstractButton, QFileDialog, QLineEdit, QWidget
 from qexplorer.inspection.analyses import Analyses
 from qexplorer.progress import Steps
 from qexplorer.quant import QuantSpec
-from qexplorer.state import layer_scan
 from qexplorer.state.app_state import AppState
 from qexplorer.widgets.controls import Button
 
 INT3, INT8 = (QuantSpec.from_json({"format": f"int{bits}"}) for bits in (3, 8))
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> str:
-    rng = np.random.default_rng(5)
-    np.savez(
-        tmp_path / "w.npz",
-        first=rng.normal(0, 0.1, (24, 160)).astype(np.float32),
-        second=rng.laplace(0, 0.1, (16, 96)).astype(np.float32),
-        third=rng.uniform(-1, 1, (8, 64)).astype(np.float32),
-        counter=np.arange(5),
-    )
-    return str(tmp_path / "w.npz")
-
-
-@pytest.fixture
-def large(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every file counts as a large one, which is scanned only when it is asked for."""
-    monkeypatch.setattr(layer_scan, "SCAN_LIMIT", 0)
-
-
-@pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
-    return Gate(monkeypatch)
 
 
 def test_export_writes_a_table(qtbot: Any, open_window: Open, file: str, tmp_path: Path) -> None:

@@ -2,10 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel, QTabBar, QWidget
@@ -26,18 +24,6 @@ from tests.panels.in_window import control_named
 
 LEFT = Qt.MouseButton.LeftButton
 Open = Callable[..., MainWindow]
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> str:
-    rng = np.random.default_rng(5)
-    np.savez(
-        tmp_path / "w.npz",
-        first=rng.normal(0, 0.1, (24, 160)).astype(np.float32),
-        second=rng.laplace(0, 0.1, (16, 96)).astype(np.float32),
-        counter=np.arange(5),
-    )
-    return str(tmp_path / "w.npz")
 
 
 @pytest.fixture

@@ -2,11 +2,15 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.numpy import save_file
+from watched_preview import Watched, weights
 
 from qexplorer.progress import Progress, Steps
+from qexplorer.state.app_state import AppState
 from qexplorer.state.runner import Runner
 
 
@@ -59,3 +63,24 @@ def new_runner(qapp: object) -> Iterator[Callable[..., Runner]]:
 @pytest.fixture
 def runner(new_runner: Callable[..., Runner]) -> Runner:
     return new_runner()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "one.safetensors"
+    save_file(weights(1), path)
+    return str(path)
+
+
+@pytest.fixture
+def watch(qapp: object) -> Iterator[Callable[..., Watched]]:
+    made: list[Watched] = []
+
+    def make(**fields: Any) -> Watched:
+        made.append(Watched(AppState(**fields)))
+        return made[-1]
+
+    yield make
+    for each in made:
+        assert each.layers.close()
+        assert each.preview.close()

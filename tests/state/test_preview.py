@@ -1,13 +1,11 @@
 import math
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from watched_preview import INT4, Watched, direct, weights
+from watched_preview import INT4, direct, weights
 
 from qexplorer.errors import UserError
 from qexplorer.progress import finish
@@ -16,29 +14,6 @@ from qexplorer.quant.granularity import PerChannel
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.resources import resource
 from qexplorer.state import layer_scan as scan_module
-from qexplorer.state.app_state import AppState
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> str:
-    path = tmp_path / "one.safetensors"
-    save_file(weights(1), path)
-    return str(path)
-
-
-@pytest.fixture
-def watch(qapp: object) -> Iterator[Callable[..., Watched]]:
-    made: list[Watched] = []
-
-    def make(**fields: Any) -> Watched:
-        made.append(Watched(AppState(**fields)))
-        return made[-1]
-
-    yield make
-    for each in made:
-        assert each.layers.close()
-        assert each.preview.close()
-
 
 SAMPLE = str(resource("mobilenet_v2_digits.safetensors"))
 

@@ -1,40 +1,13 @@
 """Large tensors in the preview: roughly at once, then exactly."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
-from watched_preview import INT4, Watched, direct, weights
+from watched_preview import INT4, direct
 
 from qexplorer.inspection import analyses as analyses_module
 from qexplorer.quant.granularity import PerChannel
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.state import preview as preview_module
-from qexplorer.state.app_state import AppState
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> str:
-    path = tmp_path / "one.safetensors"
-    save_file(weights(1), path)
-    return str(path)
-
-
-@pytest.fixture
-def watch(qapp: object) -> Iterator[Callable[..., Watched]]:
-    made: list[Watched] = []
-
-    def make(**fields: Any) -> Watched:
-        made.append(Watched(AppState(**fields)))
-        return made[-1]
-
-    yield make
-    for each in made:
-        assert each.layers.close()
-        assert each.preview.close()
 
 
 @pytest.fixture

@@ -1,11 +1,14 @@
 """What the tests of this room share: the program's style, a place on screen, and a weight to look at."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import pyqtgraph as pg
 import pytest
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QToolTip, QWidget
+
+from qexplorer.widgets.distribution_plot import DistributionPlot
 
 
 @pytest.fixture(autouse=True)
@@ -33,3 +36,18 @@ def shown(qtbot: Any) -> Callable[..., Any]:
         return widget
 
     return show
+
+
+@pytest.fixture
+def plot(shown) -> DistributionPlot:
+    return shown(DistributionPlot(), 600, 360)
+
+
+@pytest.fixture
+def quick_hands() -> Iterator[None]:
+    """pyqtgraph overlooks moves that come faster than 100 a second; tests make no pauses."""
+    usual = pg.getConfigOption("mouseRateLimit")
+    pg.setConfigOption("mouseRateLimit", -1)
+    yield
+    pg.setConfigOption("mouseRateLimit", usual)
+    QToolTip.hideText()

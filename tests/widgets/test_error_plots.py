@@ -1,38 +1,23 @@
 """Plots of the error and of channels, and the axes of all plots."""
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
-import pyqtgraph as pg
 import pytest
 from hands import analysis_of
 from plots_by_hand import heights, pixel, view
 from PySide6.QtCore import QPointF
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QToolTip
 
 from qexplorer.widgets.axes import nice
-from qexplorer.widgets.distribution_plot import DistributionPlot, position
+from qexplorer.widgets.distribution_plot import position
 from qexplorer.widgets.error_plot import ChannelPlot, ErrorPlot
 from qexplorer.widgets.plot import stairs
 
-pytestmark = pytest.mark.qt_log_ignore("not accepted by receiving widget")
-
-
-@pytest.fixture
-def plot(shown) -> DistributionPlot:
-    return shown(DistributionPlot(), 600, 360)
-
-
-@pytest.fixture(autouse=True)
-def _hands_are_fast() -> Iterator[None]:
-    """pyqtgraph overlooks moves that come faster than 100 a second; tests make no pauses."""
-    usual = pg.getConfigOption("mouseRateLimit")
-    pg.setConfigOption("mouseRateLimit", -1)
-    yield
-    pg.setConfigOption("mouseRateLimit", usual)
-    QToolTip.hideText()
+pytestmark = [
+    pytest.mark.qt_log_ignore("not accepted by receiving widget"),
+    pytest.mark.usefixtures("quick_hands"),
+]
 
 
 def test_the_error_plot_marks_half_a_step_and_counts_what_lies_beyond(shown, bell):

@@ -1,15 +1,13 @@
 import math
-from collections.abc import Iterator
 
 import numpy as np
-import pyqtgraph as pg
 import pytest
 from hands import analysis_of
 from plots_by_hand import clipped, heights, pixel, view
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
 from PySide6.QtGui import QImage, QMouseEvent
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QToolTip
+from PySide6.QtWidgets import QApplication
 
 from qexplorer.quant import Analysis
 from qexplorer.widgets.distribution_plot import DistributionPlot, position
@@ -17,23 +15,10 @@ from qexplorer.widgets.error_plot import ChannelPlot, ErrorPlot
 from qexplorer.widgets.plot import Plot
 from qexplorer.widgets.theme import DARK, LIGHT
 
-
-@pytest.fixture
-def plot(shown) -> DistributionPlot:
-    return shown(DistributionPlot(), 600, 360)
-
-
-@pytest.fixture(autouse=True)
-def _hands_are_fast() -> Iterator[None]:
-    """pyqtgraph overlooks moves that come faster than 100 a second; tests make no pauses."""
-    usual = pg.getConfigOption("mouseRateLimit")
-    pg.setConfigOption("mouseRateLimit", -1)
-    yield
-    pg.setConfigOption("mouseRateLimit", usual)
-    QToolTip.hideText()
-
-
-pytestmark = pytest.mark.qt_log_ignore("not accepted by receiving widget")
+pytestmark = [
+    pytest.mark.qt_log_ignore("not accepted by receiving widget"),
+    pytest.mark.usefixtures("quick_hands"),
+]
 
 
 PLOTS = (DistributionPlot, ErrorPlot, ChannelPlot)
