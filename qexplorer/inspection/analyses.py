@@ -58,9 +58,9 @@ class Analyses:
         self._advice: Recent[tuple[str, QuantSpec], tuple[SpecAdvice, ...]] = Recent(ADVICE)
         self._analyses: Recent[tuple[str, QuantSpec], Analysis] = Recent(ANALYSES_BYTES, weight)
         self.thumbnails: dict[str, Thumbnail] = {}
-        """Those of the tensors that were measured, by name."""
+        """The thumbnail of each tensor that has been measured, by name."""
         self.flags: dict[str, Flags] = {}
-        """Those of the tensors that were looked at, by name."""
+        """The flags of each tensor that has been read, by name."""
         self._figures: Recent[QuantSpec, dict[str, LayerFigures]] = Recent(SPECS)
 
     def known(self, name: str, spec: QuantSpec) -> Analysis | None:

@@ -46,7 +46,7 @@ class LayerRow:
 
     `share` is its part of the checkpoint's bytes, 0 where it is `tied_to` another that is counted already. `trouble`
     is empty, or says why there are no figures at all: what cannot be read, or holds no finite floating-point value.
-    `flags` are those of its values, as far as they were looked at.
+    `flags` describe the values that have been read.
     """
 
     name: str
@@ -77,10 +77,10 @@ class LayerRow:
 
 @dataclass(frozen=True)
 class Totals:
-    """All weights so far under one spec; tied ones are counted once, and what is no weight not at all.
+    """All weights so far under one spec: tied ones are counted once, and tensors that are not weights are left out.
 
-    `bytes` is what they take: quantized where the spec serves, else as stored. `done` tensors were looked at, of whose
-    weights so many are `quantized`; x2 and e2 are Σx² and Σe² over those.
+    `bytes` is what they take: quantized where the spec can be applied, else as stored. `done` counts the tensors that
+    have been read, `quantized` the weights among them to which the spec applies; x2 and e2 are Σx² and Σe² over those.
     """
 
     n: int = 0

@@ -22,7 +22,7 @@ from qexplorer.widgets.theme import Theme
 ERROR_SHARE = "Error share"
 WRITTEN = {"dB": numbers.decibels, "%": numbers.percent, "B": numbers.size}
 """How figures of a unit are written."""
-ZEROS = "There is no signal to compare an error with: it has no SQNR."
+ZEROS = "All values are zero, so there is no signal to compare an error with, and no SQNR."
 MENU = "A right click chooses columns."
 
 
@@ -59,7 +59,7 @@ class Layer:
         row = self.row
         found = [
             f"Role: {row.role.name}. {row.role.reason}",
-            "" if row.role.weighs else "It is no weight: ranking, totals and shares of the error leave it out.",
+            "" if row.role.weighs else "Not a weight: left out of the ranking, the totals and the shares of the error.",
             f"Its values: {row.flags.text}." if row.flags.text else "",
             ZEROS if "zero" in row.flags.names else "",
             f"Tied to {printable(row.tied_to)}: its size and its error are counted there." if row.tied_to else "",

@@ -15,7 +15,8 @@ ROUNDED = 2.0**-20
 """What float32 arithmetic may add to an error, as a share of the outermost level."""
 
 NOISE = 2.0**-18
-"""What lies no farther beyond the outermost level, as a share of it, is no half step off in any format of 16 bits."""
+"""A value that exceeds the outermost level by no more than this share of it is less than half a step off, in any format
+of up to 16 bits."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from qexplorer.quant.minifloat import BF16, E4M3FN, FP16, Minifloat
 LEAST = float(np.finfo(np.float32).tiny)
 """2⁻¹²⁶, the least float32 with all its digits: a group of zeros then has a scale that can be inverted."""
 TORCH_EPS = float(np.finfo(np.float32).eps)
-"""2⁻²³, below which torch.ao's observers let no scale fall."""
+"""2⁻²³, the smallest scale that torch's observers return."""
 LARGEST = np.finfo(np.float32).max
 LEAST_E4M3 = 2.0**-6
 DOUBLE_BLOCK = 256
@@ -207,7 +207,7 @@ scale_dtypes.register(
     Float32(
         "float32_eps",
         "FP32, torch's least",
-        "32 bits a scale, never below 2⁻²³: as torch.ao's observers do.",
+        "32 bits a scale, never below 2⁻²³, as in torch's observers.",
         least=TORCH_EPS,
     ),
     SmallFloat("float16", "FP16", "16 bits a scale, from 2⁻²⁴ on; below 2⁻¹⁴ they lose digits.", FP16, least=2.0**-24),

@@ -68,7 +68,7 @@ def _course(job: Job, history: History, run_id: str) -> Steps[RunResult]:
 
 
 def _for_the_person(error: BaseException) -> BaseException:
-    """The error, or the `UserError` that stands for what is no mistake of this program."""
+    """The error itself, or a `UserError` in its place where the fault is not in this program."""
     match error:
         case SystemExit():
             what = f"The model's own code ended the program with sys.exit({error.code!r})."

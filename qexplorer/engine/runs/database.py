@@ -53,7 +53,7 @@ class Database:
         """What a person should know of how the file was last opened."""
 
     def folder(self, run_id: str) -> Path:
-        """Where the files of a run lie. Raises `UserError` for what is no run's id."""
+        """Where the files of a run lie. Raises `UserError` if the id could not be that of a run."""
         return inside(self.path.parent / "runs", run_id)
 
     def steps_folder(self, run_id: str) -> Path:

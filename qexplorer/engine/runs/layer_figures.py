@@ -53,7 +53,7 @@ class LayerFigures(Sparse):
     largest_lsb: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As in `Sparse`; null means that there is no scale, or no choice of widths."""
+        """As `Sparse.to_json`, but `scale` and `errors` are null where there is no scale, or no choice of widths."""
         own = super().to_json()
         own |= {"scale": None} if self.scale == 0 else {}
         return own | ({"errors": None} if self.errors == () else {})
