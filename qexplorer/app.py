@@ -1,14 +1,12 @@
 """Starting the window: what happens between the command line and the first picture."""
 
-import faulthandler
 import signal
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TextIO
 
 from PySide6.QtCore import (
     QEvent,
@@ -27,17 +25,19 @@ from qexplorer import __version__
 from qexplorer.engine.runs.history import History
 from qexplorer.errors import UserError
 from qexplorer.folders import state_folder
+from qexplorer.log import Crash, Prints, actions, logged, stack_of_crash, take_crash
 from qexplorer.main_window import SAMPLE, MainWindow
 from qexplorer.quant import QuantSpec
 from qexplorer.resources import resource
 from qexplorer.state.app_state import AppState, Theme
-from qexplorer.state.failures import Failures
+from qexplorer.state.failures import NO_SCREEN, Failures
 from qexplorer.state.session import load_session
 from qexplorer.weights import is_synthetic
 from qexplorer.widgets.theme import Themes
 
 DESKTOP_NAME = "org.qexplorer.QExplorer"
 PICTURE_TIMEOUT = 120.0
+CRASHED = "qexplorer crashed last time. Your saved work is intact; a report of the crash can be copied."
 SWITCH_S = 0.001
 """So soon a thread that computes in Python gives the window its turn; Python's own 5 ms are a third of a frame."""
 
@@ -63,7 +63,7 @@ class Opener(QObject):
 def _say_qt(kind: QtMsgType, context: QMessageLogContext, message: str) -> None:
     """Qt's messages on stderr, but for what the platform without a screen says of every window."""
     del context
-    if kind != QtMsgType.QtDebugMsg and sys.stderr and not message.startswith("This plugin does not support"):
+    if kind != QtMsgType.QtDebugMsg and sys.stderr and not message.startswith(NO_SCREEN):
         sys.stderr.write(f"Qt: {message}\n")
 
 
@@ -88,8 +88,7 @@ class UserStorage:
     session: Path | None
     settings: QSettings
     history: History
-    log: Path
-    crash: Path
+    logs: Path
     complaint: str = ""
 
 
@@ -105,7 +104,7 @@ def _storage(spare: Path) -> UserStorage:
         history, complaint = History(spare / "history.sqlite3"), complaint or str(error)
     settings = QSettings(str(state / "layout.ini"), QSettings.Format.IniFormat)
     session = None if state is spare else state / "session.json"
-    return UserStorage(session, settings, history, state / "qexplorer.log", state / "crash.txt", complaint)
+    return UserStorage(session, settings, history, state / "logs", complaint)
 
 
 def run_window(paths: list[str], theme: str | None = None) -> int:
@@ -115,22 +114,11 @@ def run_window(paths: list[str], theme: str | None = None) -> int:
     failures = Failures(app)
     with tempfile.TemporaryDirectory() as spare:
         storage = _storage(Path(spare))
-        failures.install(storage.log)
-        last_words, crash_file = _open_crash_file(storage.crash, Path(spare))
-        with crash_file as crash:
-            faulthandler.enable(crash)
-            status = _run(app, themes, failures, storage, _states(storage, paths, theme), last_words)
-            faulthandler.disable()
-    return status
-
-
-def _open_crash_file(path: Path, spare: Path) -> tuple[str, TextIO]:
-    """What the last run wrote while it crashed, and a file for this one."""
-    try:
-        last_words = path.read_text("utf-8", errors="replace") if path.exists() else ""
-        return last_words, path.open("w", encoding="utf-8")
-    except OSError:
-        return "", (spare / path.name).open("w", encoding="utf-8")
+        crash = take_crash(storage.logs)
+        with logged(storage.logs) as base, stack_of_crash(base), redirect_stdout(Prints(sys.stdout)):
+            failures.install()
+            actions.info("started, with %d paths", len(paths))
+            return _run(app, themes, failures, storage, _states(storage, paths, theme), crash)
 
 
 def _states(storage: UserStorage, paths: list[str], theme: str | None) -> tuple[list[AppState], str]:
@@ -154,10 +142,10 @@ def _states(storage: UserStorage, paths: list[str], theme: str | None) -> tuple[
 
 
 def _run(app: QApplication, themes: Themes, failures: Failures, storage: UserStorage, start: tuple[list[AppState], str],
-         last_words: str) -> int:  # fmt: skip
+         crash: Crash | None) -> int:  # fmt: skip
     states, complaint = start
-    if last_words:
-        complaint = "qexplorer did not shut down properly last time. Your saved work is intact."
+    if crash is not None:
+        complaint = f"{complaint} {CRASHED}".lstrip()
     with suppress(UserError):  # the Runs panel says it
         storage.history.mark_interrupted()
     windows: list[MainWindow] = []  # held until each is closed: Python would collect what nobody holds
@@ -170,7 +158,7 @@ def _run(app: QApplication, themes: Themes, failures: Failures, storage: UserSto
         window.show()
         QTimer.singleShot(0, window, window.start)
         if complaint and i == 0:
-            window.show_failure(complaint, last_words)
+            window.show_failure(complaint, crash.text if crash is not None else "")
     app.installEventFilter(Opener(app))
     _heed_interrupts(app)
     return app.exec()

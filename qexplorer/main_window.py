@@ -4,14 +4,22 @@ from pathlib import Path
 from typing import TypeVar
 
 from PySide6.QtCore import QByteArray, QEvent, QSettings, Qt, QTimer, Signal
-from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDragLeaveEvent, QDropEvent, QHideEvent, QShowEvent
+from PySide6.QtGui import (
+    QCloseEvent,
+    QDragEnterEvent,
+    QDragLeaveEvent,
+    QDropEvent,
+    QGuiApplication,
+    QHideEvent,
+    QShowEvent,
+)
 from PySide6.QtWidgets import QFileDialog, QLabel, QMainWindow, QMenuBar, QMessageBox, QVBoxLayout, QWidget
 
-from qexplorer import __version__
 from qexplorer.engine.runs.history import History
 from qexplorer.errors import UserError
 from qexplorer.folders import state_folder
 from qexplorer.inspection.sketch_cache import SketchCache
+from qexplorer.log import actions
 from qexplorer.menus import Menus
 from qexplorer.numbers import many
 from qexplorer.panels import Panel, Parts, panels
@@ -22,12 +30,13 @@ from qexplorer.panels.weights import WeightsPanel
 from qexplorer.quant import Analysis
 from qexplorer.resources import resource
 from qexplorer.state.advisor import Advisor
-from qexplorer.state.app_state import AppState
+from qexplorer.state.app_state import AppState, describe
 from qexplorer.state.chosen_runs import ChosenRuns
 from qexplorer.state.closer_look import CloserLook
 from qexplorer.state.latest import Latest, Service
 from qexplorer.state.layer_scan import LayerScan
 from qexplorer.state.preview import Preview
+from qexplorer.state.report import facts, report
 from qexplorer.state.runner import Failed, Runner, Task
 from qexplorer.state.session import save_session
 from qexplorer.state.store import Store
@@ -119,9 +128,18 @@ class MainWindow(QMainWindow):
         """What a panel complains of; empty where all is well."""
         return next((text for panel in self.panels.values() if (text := panel.banner.text)), "")
 
-    def show_failure(self, message: str, report: str) -> None:
+    def show_failure(self, message: str, details: str) -> None:
         """Tell of an error that nobody caught."""
-        self.banner.show_message(message, f"qexplorer {__version__}\n{report}" if report else "")
+        self.banner.show_message(message, details)
+
+    def report(self, what: str = "") -> str:
+        """What the person may send to whoever mends the program."""
+        return report(self.preview.checkpoint, what)
+
+    def copy_report(self) -> None:
+        """Put the report on the clipboard."""
+        QGuiApplication.clipboard().setText(self.report())
+        self.statusBar().showMessage("The report is on the clipboard. It names no folders and holds no values.", 8000)
 
     # -- parts of the window
 
@@ -148,6 +166,8 @@ class MainWindow(QMainWindow):
         column.addWidget(bar)
         column.addWidget(self.banner)
         self.setMenuWidget(top)
+        for banner in (self.banner, *(panel.banner for panel in self.panels.values())):
+            banner.compose = self.report
         slots = {
             "open": self.ask_open,
             "open_folder": self.ask_folder,
@@ -155,6 +175,7 @@ class MainWindow(QMainWindow):
             "quit": self.close,
             "find": self._on_find,
             "log": self._on_log,
+            "report": self.copy_report,
             "reset_layout": self.reset_layout,
             "full_screen": self._on_full_screen,
             "run": self.panel(JobsPanel).start,
@@ -284,9 +305,11 @@ class MainWindow(QMainWindow):
     def _on_changed(self, old: AppState, new: AppState) -> None:
         if new.theme != old.theme:
             self.parts.themes.choose(new.theme)
+        actions.info("changed: %s", describe(old, new))
         self._saver.start()
 
     def _on_refused(self, failed: Failed) -> None:
+        actions.info("a file was refused: %s", getattr(failed.error, "kind", type(failed.error).__name__))
         if self.preview.checkpoint is None:
             self._subject = ""
             self._show_title(None)
@@ -294,6 +317,7 @@ class MainWindow(QMainWindow):
         self.statusBar().clearMessage()
 
     def _on_opened(self, checkpoint: Checkpoint) -> None:
+        actions.info("opened %s", facts(checkpoint))
         self._subject = printable(checkpoint.path.name, 80)
         self._show_title(None)
         self._facts.setText(f"{checkpoint.format} · {many(checkpoint.n)} values")
@@ -309,6 +333,7 @@ class MainWindow(QMainWindow):
         self._show_title(running.progress.fraction if running and running.progress else None)
         self.menus.actions["cancel"].setEnabled(running is not None)
         if task.outcome is not None:
+            actions.info("%s: %s", task.title, type(task.outcome).__name__.lower())
             self.statusBar().showMessage(f"{task.title}: {type(task.outcome).__name__.lower()}", 8000)
             if self._closing and not self.jobs.tasks:
                 self.close()

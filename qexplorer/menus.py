@@ -3,7 +3,6 @@
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from PySide6.QtCore import QObject, Qt, Signal
@@ -11,7 +10,9 @@ from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QMainWindow, QMenu, QMenuBar, QMessageBox
 
 from qexplorer import __version__
+from qexplorer.log import actions
 from qexplorer.state.app_state import AppState
+from qexplorer.state.report import PACKAGES, installed
 from qexplorer.state.store import Store
 from qexplorer.weights import DISTRIBUTIONS
 
@@ -44,6 +45,7 @@ COMMANDS = (
     Command("&Run", "run", "&Run the Job", ("F5",), "Queue the job as it is set in Jobs"),
     Command("&Run", "cancel", "&Cancel the Running Job", ("Shift+F5",), "Stop it; Resume in Runs goes on with it"),
     Command("&Help", "keys", "&Keyboard Shortcuts", ("F1", "Ctrl+?"), "Every key in one list"),
+    Command("&Help", "report", "Copy &Report", (), "Versions, the kind of file, the last actions and error"),
     Command("&Help", "about", "&About qexplorer", (), "Versions and licences"),
 )
 ROLES = {"quit": QAction.MenuRole.QuitRole, "about": QAction.MenuRole.AboutRole}
@@ -66,6 +68,7 @@ class Menus(QObject):
             self._add(menu, command, {**own, **slots}[command.name])
         for menu in self._menus.values():
             bar.addMenu(menu)
+            menu.triggered.connect(self._on_triggered)
         self._add_paths()
         self._themes = self._add_themes()
         store.changed.connect(self._on_changed)
@@ -120,6 +123,10 @@ class Menus(QObject):
         if self._recent.isEmpty():
             self._recent.addAction("Nothing yet").setEnabled(False)
 
+    def _on_triggered(self, action: QAction) -> None:
+        if action.objectName():
+            actions.info("menu: %s", action.objectName())
+
     def _on_path(self, action: QAction) -> None:
         self.path_chosen.emit(str(action.data()))
 
@@ -149,8 +156,7 @@ class Menus(QObject):
 
     def show_about(self) -> None:
         """Say which versions these are, and under which licences."""
-        names = ("PySide6-Essentials", "pyqtgraph", "numpy", "torch", "numba")
-        versions = "<br>".join(f"{name} {_version(name)}" for name in names)
+        versions = "<br>".join(f"{name} {installed(name)}" for name in PACKAGES)
         self._tell(
             f"qexplorer {__version__}",
             f"<p>Python {platform.python_version()}<br>{versions}</p><p>MIT licence. Qt and PySide6 are used under the "
@@ -162,10 +168,3 @@ class Menus(QObject):
         box.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)
         box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         box.open()
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "(not installed)"

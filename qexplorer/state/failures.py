@@ -1,16 +1,17 @@
-"""Where errors go that nobody caught: to the person as one report, and to a log file, from whatever thread."""
+"""Where errors go that nobody caught: to the person as one report, and to the log, from whatever thread."""
 
 import logging
 import sys
 import threading
 import traceback
-from logging.handlers import RotatingFileHandler
-from pathlib import Path
 from types import TracebackType
 
 from PySide6.QtCore import QMessageLogContext, QObject, Qt, QtMsgType, Signal, qInstallMessageHandler
 
-log = logging.getLogger("qexplorer")
+from qexplorer.log import log
+
+NO_SCREEN = "This plugin does not support"
+"""How a message begins that the platform without a screen has for every window."""
 
 
 class _Reporting(threading.local):
@@ -30,16 +31,8 @@ class Failures(QObject):
         self._crossed.connect(self.happened, Qt.ConnectionType.QueuedConnection)
         self._reporting = _Reporting()
 
-    def install(self, log_file: Path) -> None:
-        """Take over every hook; what happens from now on also goes to the log file."""
-        try:
-            handler = RotatingFileHandler(log_file, maxBytes=1_000_000, backupCount=2, encoding="utf-8", delay=True)
-            handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-            log.addHandler(handler)
-        except OSError:
-            log.addHandler(logging.NullHandler())
-        log.propagate = False
-        log.setLevel(logging.INFO)
+    def install(self) -> None:
+        """Take over every hook; what happens from now on also goes to the log."""
         sys.excepthook = self._on_exception
         threading.excepthook = self._on_thread
         sys.unraisablehook = self._on_unraisable
@@ -75,5 +68,7 @@ class Failures(QObject):
 
     def _on_qt(self, kind: QtMsgType, context: QMessageLogContext, message: str) -> None:
         del context
+        if message.startswith(NO_SCREEN):
+            return
         level = logging.INFO if kind in (QtMsgType.QtDebugMsg, QtMsgType.QtInfoMsg) else logging.WARNING
         log.log(level, "Qt: %s", message)

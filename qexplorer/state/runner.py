@@ -17,6 +17,7 @@ from typing import Any
 from PySide6.QtCore import QObject, Qt, QTimer, Signal, Slot
 
 from qexplorer.errors import UserError
+from qexplorer.log import log
 from qexplorer.progress import Progress, Steps, TimeLeft
 
 POLL_MS = 100
@@ -263,6 +264,8 @@ class Runner(QObject):
             return Done(end.value)
         except BaseException as error:  # noqa: BLE001  even SystemExit is an outcome, and must not end the thread
             report = traceback.format_exc()
+            if not isinstance(error, UserError):
+                log.error("%s: %s", task.title, report)
             return Failed(_alone(error), report)
         finally:
             self._note_timed(False)

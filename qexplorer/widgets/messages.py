@@ -1,5 +1,7 @@
 """What is said to the person: a banner that stays until it is dismissed, and a placeholder where nothing is yet."""
 
+from collections.abc import Callable
+
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QGuiApplication, QPainter, QPaintEvent, QPalette, QPen
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QPlainTextEdit, QSizePolicy, QVBoxLayout, QWidget
@@ -47,6 +49,8 @@ class Banner(QWidget):
         self._close.clicked.connect(self._on_close)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self._message, self._times = "", 0
+        self.compose: Callable[[str], str] = str
+        """Makes the report of a message with its details."""
         self.hide()
 
     @property
@@ -73,8 +77,8 @@ class Banner(QWidget):
 
     @property
     def report(self) -> str:
-        """What Copy report copies: the message with its details."""
-        return f"{self._message}\n\n{self._details.toPlainText()}".strip()
+        """What Copy report copies: the message with its details, and what `compose` adds."""
+        return self.compose(f"{self._message}\n\n{self._details.toPlainText()}".strip())
 
     def _on_more(self) -> None:
         self._details.setVisible(not self._details.isVisible())

@@ -1,4 +1,3 @@
-import logging
 import sys
 import threading
 from collections.abc import Iterator
@@ -7,6 +6,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import QObject, Qt, QTimer, Signal, Slot, qInstallMessageHandler, qWarning
 
+from qexplorer.log import logged
 from qexplorer.state.failures import Failures
 
 
@@ -28,24 +28,20 @@ class Button(QObject):
 
 
 @pytest.fixture
-def log_file(tmp_path: Path) -> Path:
-    return tmp_path / "qexplorer.log"
+def log_file(tmp_path: Path) -> Iterator[Path]:
+    with logged(tmp_path / "logs") as base:
+        yield Path(f"{base}.log")
 
 
 @pytest.fixture
 def failures(qapp, log_file: Path) -> Iterator[Failures]:
-    log = logging.getLogger("qexplorer")
+    del log_file
     hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
-    kept = log.handlers[:], log.propagate, log.level
     failures = Failures()
-    failures.install(log_file)
+    failures.install()
     yield failures
     qInstallMessageHandler(None)
     sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
-    for handler in set(log.handlers) - set(kept[0]):
-        log.removeHandler(handler)
-        handler.close()
-    log.propagate, log.level = kept[1:]
 
 
 @pytest.fixture
