@@ -8,7 +8,7 @@ from qexplorer.engine.backends import backends
 from qexplorer.engine.jobs import jobs
 from qexplorer.engine.models import models
 from qexplorer.engine.runs.results import SIMULATED, Row, RunResult
-from qexplorer.engine.simulation.recipe import FLOATS
+from qexplorer.quant.recipe import FLOATS
 
 BITS_ALONE = re.compile(r"(qat-)?w\d+a\d+")
 """Names of rows that say no more than the specs."""

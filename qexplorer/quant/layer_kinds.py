@@ -30,6 +30,8 @@ class LayerKind:
         )
 
 
+DEPTHWISE = "depthwise "
+"""What stands before the kind of a convolution with one input channel for each of several outputs."""
 LINEAR = LayerKind("linear")
 CONVOLUTION = LayerKind("convolution")
 TRANSPOSED = LayerKind("transposed convolution", "1")
@@ -44,6 +46,12 @@ KERNEL = LayerKind("kernel of Flax or Keras", "-1")
 VECTOR = LayerKind("vector", "")
 INPUTS = LayerKind("inputs of a layer", ROWS)
 """What a layer reads, the axis that it sums over put last."""
+
+
+def kind_name(kind: LayerKind, shape: tuple[int, ...]) -> str:
+    """What weights of a kind and a shape are called in rules: the kind's name, or `depthwise convolution`."""
+    depthwise = kind == CONVOLUTION and len(shape) > 2 and shape[1] == 1 < shape[0]
+    return DEPTHWISE + kind.name if depthwise else kind.name
 
 
 @dataclass(frozen=True)

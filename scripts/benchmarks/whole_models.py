@@ -13,9 +13,9 @@ from qexplorer.engine.models import models
 from qexplorer.engine.simulation.calibrate import calibrate
 from qexplorer.engine.simulation.one_at_a_time import outputs_with_swaps, swapped
 from qexplorer.engine.simulation.prepared import Prepared, prepare
-from qexplorer.engine.simulation.recipe import Recipe
 from qexplorer.engine.simulation.simulate import Plan, simulate
 from qexplorer.progress import finish
+from qexplorer.quant.recipe import Recipe
 from qexplorer.quant.spec import QuantSpec
 
 from . import data

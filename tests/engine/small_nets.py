@@ -12,9 +12,9 @@ from qexplorer.engine.fake_quant import FakeQuantize
 from qexplorer.engine.repair import parse_repairs
 from qexplorer.engine.simulation.layers import QuantizeInput
 from qexplorer.engine.simulation.prepared import Prepared, prepare
-from qexplorer.engine.simulation.recipe import Recipe
 from qexplorer.engine.simulation.simulate import Plan, Simulated, simulate
 from qexplorer.progress import finish
+from qexplorer.quant.recipe import Recipe
 
 Batches = list[NDArray[np.float32]]
 IMAGES = (6, 2, 8, 8)

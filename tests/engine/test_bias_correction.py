@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from qexplorer.engine.repair import parse_repairs
 from qexplorer.engine.runs.journal import Journal
 from qexplorer.engine.simulation.prepared import prepare
-from qexplorer.engine.simulation.recipe import Recipe
 from qexplorer.engine.simulation.simulate import Plan, Simulated, simulate
 from qexplorer.progress import finish
+from qexplorer.quant.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

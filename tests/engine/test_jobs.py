@@ -21,10 +21,10 @@ from qexplorer.engine.runs.journal import Journal
 from qexplorer.engine.runs.results import RunResult
 from qexplorer.engine.simulation.one_at_a_time import outputs_with_swaps
 from qexplorer.engine.simulation.prepared import Prepared, prepare
-from qexplorer.engine.simulation.recipe import Recipe
 from qexplorer.engine.simulation.simulate import Plan, simulate
 from qexplorer.errors import UserError
 from qexplorer.progress import finish
+from qexplorer.quant.recipe import Recipe
 
 SMALL: dict[str, Any] = {"model": "vit_digits", "limit": 48, "threads": 1, "timing": "off"}
 QUICK = {
@@ -271,7 +271,7 @@ def test_training_that_diverges_is_stopped_and_explained(monkeypatch: pytest.Mon
         ("weight-only", {"weight_spec": "int4 banana"}, "“banana” is no part of a spec"),
         ("weight-only", {"repairs": "gptq,adaround"}, "each choose the codes"),
         ("weight-only", {"weight_spec": "nf4 group:64", "repairs": "adaround"}, "AdaRound rounds to whole numbers"),
-        ("weight-only", {"overrides": "head"}, "no override"),
+        ("weight-only", {"overrides": "head"}, "not a rule"),
         ("ptq-static", {"preset": "none"}, "nothing to do"),
         ("bit-budget", {"weight_spec": "nf4 group:64"}, "cannot vary"),
         ("qat", {"rate": 0.0}, "learning rate"),

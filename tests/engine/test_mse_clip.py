@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from qexplorer.engine.repair import parse_repairs
 from qexplorer.engine.repair.clip import SHARES
 from qexplorer.engine.runs.journal import Journal
-from qexplorer.engine.simulation.recipe import Recipe
 from qexplorer.engine.simulation.simulate import Plan, simulate
 from qexplorer.errors import UserError
 from qexplorer.progress import finish
 from qexplorer.quant import QuantSpec
 from qexplorer.quant.observers import extremes
 from qexplorer.quant.quantize import params_for, quantize
+from qexplorer.quant.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -9,13 +9,13 @@ from qexplorer.engine.fake_quant import FakeQuantize
 from qexplorer.engine.repair import parse_repairs
 from qexplorer.engine.simulation.layers import quantize_input
 from qexplorer.engine.simulation.prepared import prepare
-from qexplorer.engine.simulation.recipe import Recipe
 from qexplorer.engine.simulation.repair_step import LayerTask
 from qexplorer.engine.simulation.simulate import Plan, Simulated, simulate
 from qexplorer.engine.simulation.walk import Visit
 from qexplorer.progress import finish
 from qexplorer.quant import QuantSpec
 from qexplorer.quant.quantize import quantize
+from qexplorer.quant.recipe import Recipe
 
 
 def net() -> nn.Module:

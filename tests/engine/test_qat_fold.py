@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from qexplorer.engine.qat.model import qat_model
 from qexplorer.engine.simulation.prepared import prepare
-from qexplorer.engine.simulation.recipe import Recipe
+from qexplorer.quant.recipe import Recipe
 
 
 class Tokens(nn.Module):

@@ -19,10 +19,10 @@ from qexplorer.engine.repair import parse_repairs
 from qexplorer.engine.runs.history import History
 from qexplorer.engine.runs.results import RunResult
 from qexplorer.engine.simulation.prepared import prepare
-from qexplorer.engine.simulation.recipe import Recipe
 from qexplorer.engine.simulation.simulate import Plan, simulate
 from qexplorer.errors import UserError
 from qexplorer.progress import finish
+from qexplorer.quant.recipe import Recipe
 from tests.few_digits import few_digits
 
 SMALL: dict[str, Any] = {"model": "vit_digits", "data": few_digits(), "threads": 1, "timing": "off"}

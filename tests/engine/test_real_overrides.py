@@ -12,10 +12,10 @@ from torch import nn
 from qexplorer.engine.backends import BACKEND, ENGINES, Quantized
 from qexplorer.engine.jobs import jobs
 from qexplorer.engine.simulation.prepared import Prepared, prepare
-from qexplorer.engine.simulation.recipe import Recipe
 from qexplorer.engine.simulation.simulate import Plan, simulate
 from qexplorer.errors import UserError
 from qexplorer.progress import finish
+from qexplorer.quant.recipe import Recipe
 from qexplorer.quant.spec import QuantSpec
 
 CHANCE = torch.Generator().manual_seed(0)

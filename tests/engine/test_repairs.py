@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from qexplorer.engine.models import models
 from qexplorer.engine.repair import parse_repairs, repairs
 from qexplorer.engine.simulation.prepared import prepare
-from qexplorer.engine.simulation.recipe import Recipe
 from qexplorer.engine.simulation.repair_step import Repair
 from qexplorer.engine.simulation.simulate import Plan, simulate
 from qexplorer.errors import UserError
 from qexplorer.progress import finish
 from qexplorer.quant import QuantSpec
 from qexplorer.quant.quantize import quantize
+from qexplorer.quant.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

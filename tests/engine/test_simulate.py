@@ -14,11 +14,11 @@ from qexplorer.engine.simulation.layers import (
     ratio_db,
 )
 from qexplorer.engine.simulation.prepared import Prepared
-from qexplorer.engine.simulation.recipe import LayerSpec, Recipe
 from qexplorer.engine.simulation.simulate import LOOK_BATCHES
 from qexplorer.errors import UserError
 from qexplorer.quant import QuantSpec
 from qexplorer.quant.quantize import quantize
+from qexplorer.quant.recipe import LayerSpec, Recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SPECS = ("int8", "int4 channel:0 mse", "int4 group:32", "uint4 affine channel:0", "nf4 group:64",
@@ -99,8 +99,8 @@ def test_one_layer_alone_may_be_quantized(traced: Prepared) -> None:
     ("overrides", "message"),
     [
         ("x*=int8", "No layer is called “x.”.*Layers are stem, deep, mix …"),
-        ("stem", "“stem” is no override.*Write LAYER=SPEC"),
-        ("stem=", "“stem=” is no override"),
+        ("stem", "“stem” is not a rule.*Write LAYER=SPEC"),
+        ("stem=", "“stem=” is not a rule"),
         ("stem=int9", "There is no format “int9”"),
         ("stem=int8 / affine", "There is no format “affine”"),
     ],
@@ -117,7 +117,7 @@ def test_the_last_override_that_matches_decides_and_all_are_kept_as_text() -> No
     assert recipe.of("a.c").text == "int2"
     assert recipe.of("a.d").text == "int4 / uint8 affine"
     assert recipe.of("b").text == "int8 / uint8 affine"
-    assert recipe.to_json() == {
+    assert recipe.texts == {
         "every": "int8 / uint8 affine", "a.*": "int4 / uint8 affine", "a.b": "float", "a.c": "int2"
     }  # fmt: skip
     assert Recipe.parse("int8", "uint8 affine", "a[0]=int4").of("a[0]").text == "int4 / uint8 affine"

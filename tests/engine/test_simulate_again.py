@@ -8,9 +8,9 @@ from qexplorer.engine.repair import parse_repairs
 from qexplorer.engine.runs.history import History
 from qexplorer.engine.runs.journal import Journal
 from qexplorer.engine.simulation.prepared import Prepared
-from qexplorer.engine.simulation.recipe import Recipe
 from qexplorer.engine.simulation.simulate import Plan, simulate
 from qexplorer.progress import finish
+from qexplorer.quant.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 STEPS = "cle,gptq,bias_correction"

@@ -17,12 +17,12 @@ from qexplorer.engine.simulation.layers import (
     weight_quantizer,
 )
 from qexplorer.engine.simulation.prepared import Prepared, prepare
-from qexplorer.engine.simulation.recipe import Recipe
 from qexplorer.engine.simulation.simulate import Plan, simulate
 from qexplorer.errors import UserError
 from qexplorer.progress import finish
 from qexplorer.quant import QuantSpec
 from qexplorer.quant.quantize import quantize
+from qexplorer.quant.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -12,9 +12,9 @@ from qexplorer.engine.jobs.model_sizes import ModelSizes
 from qexplorer.engine.qat.model import qat_model, qat_model_from
 from qexplorer.engine.repair import parse_repairs
 from qexplorer.engine.simulation.prepared import Prepared, prepare
-from qexplorer.engine.simulation.recipe import Recipe
 from qexplorer.engine.simulation.simulate import Plan, Simulated, simulate
 from qexplorer.progress import finish
+from qexplorer.quant.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 BATCHES = [randn(8, 2, 6, 6, seed=seed).numpy() for seed in range(2)]

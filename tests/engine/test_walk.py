@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from qexplorer.engine.repair import parse_repairs
 from qexplorer.engine.simulation.one_at_a_time import output_errors
 from qexplorer.engine.simulation.prepared import Prepared, prepare
-from qexplorer.engine.simulation.recipe import Recipe
 from qexplorer.engine.simulation.simulate import Plan, simulate
 from qexplorer.engine.simulation.walk import walk
 from qexplorer.progress import finish
+from qexplorer.quant.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

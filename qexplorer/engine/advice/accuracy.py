@@ -14,9 +14,9 @@ from qexplorer.engine.runs.curve_points import EpochPoint
 from qexplorer.engine.runs.findings import Front, TrainingFindings
 from qexplorer.engine.runs.layer_figures import LayerFigures
 from qexplorer.engine.runs.results import REAL, Row, RunResult
-from qexplorer.engine.simulation.recipe import LayerSpec, Recipe
 from qexplorer.engine.simulation.repair_step import adapted
 from qexplorer.errors import UserError
+from qexplorer.quant.recipe import LayerSpec, Recipe
 
 WEIGHTS, ACTIVATIONS, EITHER = "weights", "activations", "either"
 SUFFICE, EXCEEDS = 0.4, 1.0
@@ -107,7 +107,7 @@ def _lost(result: RunResult, row: Row) -> JobAdvice:
         return _of_weights(result, recipe, f"{lost} by its weights at {_bits(result, recipe):.1f} bits")
     every = recipe.every
     assert every.weights is not None and every.activations is not None  # noqa: S101, PT018  either may be the cause
-    alone = "; ".join(f"{pattern}={LayerSpec(spec.weights).text}" for pattern, spec in recipe.overrides)
+    alone = "; ".join(f"{rule.subject}={LayerSpec(rule.spec.weights).text}" for rule in reversed(recipe.rules))
     return JobAdvice(
         f"{lost}: its weights ({every.weights.short}) or its activations ({every.activations.short}) may cost that.",
         "Try the weights alone", "weight-only", {"activation_spec": "float", "overrides": alone},
@@ -199,7 +199,7 @@ def _repaired(recipe: Recipe, own: list[str], *, norms: bool) -> list[str]:
 def _check(recipe: Recipe, steps: list[str]) -> None:
     """Raise a `UserError` where repairs do not go with each other or with the spec of a layer's weights."""
     repairs = parse_repairs(",".join(steps))
-    for own in (recipe.every, *(spec for _, spec in recipe.overrides)):
+    for own in recipe.specs:
         adapted(own.weights, repairs)
 
 

@@ -8,9 +8,9 @@ from typing import Any
 from qexplorer.engine.jobs import Job, jobs
 from qexplorer.engine.runs.compare import mcnemar
 from qexplorer.engine.runs.results import Row, RunResult
-from qexplorer.engine.simulation.recipe import LayerSpec, Recipe
 from qexplorer.errors import UserError
 from qexplorer.presentation import Advice
+from qexplorer.quant.recipe import LayerSpec, Recipe
 from qexplorer.settings import schema
 
 DROP = 0.005

@@ -8,7 +8,7 @@ from qexplorer.engine.jobs import jobs
 from qexplorer.engine.jobs.speed import NO_FASTER, speed_sentence, speeds
 from qexplorer.engine.runs.curve_points import SamplesPoint
 from qexplorer.engine.runs.results import RunResult
-from qexplorer.engine.simulation.recipe import FLOAT, LayerSpec
+from qexplorer.quant.recipe import FLOAT, LayerSpec
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.settings import schema
 

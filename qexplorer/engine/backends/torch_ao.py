@@ -16,9 +16,9 @@ from qexplorer.engine.models.state_dict import SCALE_BYTES, ZERO_POINT_BYTES, th
 from qexplorer.engine.runs.layer_figures import LayerFigures
 from qexplorer.engine.runs.results import REAL
 from qexplorer.engine.runs.run_spec import KernelSpec, ObserverFacts
-from qexplorer.engine.simulation.recipe import LayerSpec
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps
+from qexplorer.quant.recipe import LayerSpec
 from qexplorer.quant.spec import QuantSpec
 
 if TYPE_CHECKING:

@@ -17,11 +17,11 @@ from qexplorer.engine.measuring.row import evaluated
 from qexplorer.engine.runs.findings import Front
 from qexplorer.engine.runs.results import RunResult
 from qexplorer.engine.runs.run_spec import RunSpec
-from qexplorer.engine.simulation.recipe import LayerSpec, Recipe
 from qexplorer.errors import UserError
 from qexplorer.presentation import FrontPoint
 from qexplorer.progress import Steps, within
 from qexplorer.quant.formats import formats
+from qexplorer.quant.recipe import LayerSpec, Recipe
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.settings import setting
 
@@ -113,8 +113,9 @@ class BitBudget(SimulatedJob):
         return int(number * (unit or weights))
 
     def convert(self, context: JobContext) -> Steps[Conversion]:
-        prepared, plan = self.prepared(context), self.plan(context)
-        locked = [name for name in prepared.layers if plan.recipe.overrides_of(name)]
+        prepared = self.prepared(context)
+        plan = self.plan(context).for_layers(prepared.layers)
+        locked = [name for name in prepared.layers if plan.recipe.rule_of(name)]
         free = [name for name in prepared.layers if name not in locked]
         if not free:
             raise UserError("All layers are locked.", "Take some of them out of the overrides.", field="overrides")

@@ -12,9 +12,9 @@ from qexplorer.engine.measuring.row import Variant
 from qexplorer.engine.runs.layer_figures import LayerFigures
 from qexplorer.engine.runs.results import REAL
 from qexplorer.engine.runs.run_spec import RunSpec
-from qexplorer.engine.simulation.recipe import Recipe
 from qexplorer.errors import UserError
 from qexplorer.progress import Steps, within
+from qexplorer.quant.recipe import Recipe
 from qexplorer.settings import setting
 
 if TYPE_CHECKING:

@@ -60,7 +60,7 @@ class Convergence(SimulatedJob):
         history = tuple(_compared(point, own, last) for point, own in zip(points, scales, strict=True))
         layers = tuple(replace(layer, scale=last.get(layer.name, 0.0)) for layer in made.layers)
         chosen = tuple(context.chosen(total).tolist())
-        spec = RunSpec(layers=self.recipe().to_json(), traced=prepared.traced, chosen=chosen)
+        spec = RunSpec(layers=self.recipe().texts, traced=prepared.traced, chosen=chosen)
         return Conversion((simulated(name, made, context),), spec, layers, total, history=history)
 
 

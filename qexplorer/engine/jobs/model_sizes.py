@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from qexplorer.engine.simulation.prepared import Prepared
-    from qexplorer.engine.simulation.recipe import Recipe
     from qexplorer.engine.simulation.simulate import Simulated
+    from qexplorer.quant.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from qexplorer.engine.jobs.job_context import Conversion, JobContext
 from qexplorer.engine.jobs.real_overrides import float_note
 from qexplorer.engine.jobs.simulated_job import SPEC_HELP, SimulatedJob, simulated_row
 from qexplorer.engine.measuring.row import Variant
-from qexplorer.engine.simulation.recipe import LayerSpec
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, within
+from qexplorer.quant.recipe import LayerSpec
 from qexplorer.settings import setting
 from qexplorer.text import first_few
 
@@ -42,11 +42,13 @@ class PtqDynamic(SimulatedJob):
     def convert(self, context: JobContext) -> Steps[Conversion]:
         from torch import nn
 
+        from qexplorer.engine.simulation.layers import kinds_of
+
         yield Progress("Converting Linear and LSTM layers")
-        layers, recipe = self.prepared(context).layers, self.recipe()
-        recipe.check(layers)
+        layers = self.prepared(context).layers
+        recipe = self.recipe().for_layers(kinds_of(layers))
         others = [name for name, layer in layers.items() if not isinstance(layer, nn.Linear)]
-        named = {name: recipe.of(name) for name in layers if recipe.overrides_of(name)}
+        named = {name: recipe.of(name) for name in layers if recipe.rule_of(name)}
         _check_others({name: named[name] for name in others if name in named})
         kept = [name for name, spec in named.items() if spec == LayerSpec() and name not in others]
         real = BACKEND().quantize_dynamic(context.module, kept)

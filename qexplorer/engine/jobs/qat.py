@@ -118,7 +118,7 @@ class Qat(SimulatedJob):
         if not METHODS[self.method]:
             return
         recipe = self.recipe()
-        for spec in (recipe.every, *(spec for _, spec in recipe.overrides)):
+        for spec in recipe.specs:
             for own, field in ((spec.weights, "weight_spec"), (spec.activations, "activation_spec")):
                 refusal = lsq_refusal(own) if own is not None else ""
                 if refusal:
@@ -151,7 +151,7 @@ class Qat(SimulatedJob):
         bytes_theoretical, average = model.sizes()
         name = f"qat-{self.row_name}"
         origin = f"Trained on from the run {self.start}." if start else ""
-        spec = RunSpec(layers=self.recipe().to_json(), traced=source.traced, average_bits=average)
+        spec = RunSpec(layers=self.recipe().texts, traced=source.traced, average_bits=average)
         real: list[Variant] = []
         try:
             if self.real:

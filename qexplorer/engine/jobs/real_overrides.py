@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 from qexplorer.engine.backends import BACKEND
 from qexplorer.engine.jobs.job_context import JobContext
 from qexplorer.engine.repair import parse_repairs
-from qexplorer.engine.simulation.recipe import FLOAT, LayerSpec, Recipe
 from qexplorer.engine.simulation.repair_step import Repair
 from qexplorer.errors import UserError
 from qexplorer.progress import Steps
 from qexplorer.quant.layer_kinds import LINEAR
+from qexplorer.quant.recipe import FLOAT, LayerSpec, Recipe
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.text import first_few
 
@@ -32,14 +32,15 @@ BETWEEN = "What an int8 layer hands them was rounded to 8 bits."
 def real_recipe(overrides: str) -> Recipe:
     """The overrides alone. Raises `UserError` naming the layer for what no int8 kernel can do."""
     recipe = Recipe.parse("", READS, overrides)
-    for pattern, spec in recipe.overrides:
+    for rule in recipe.rules:
+        spec = rule.spec
         usual = spec.activations == recipe.every.activations
         own = spec.weights.for_kind(LINEAR) if spec.weights else None  # the axis of convolutions as well
         if spec == LayerSpec() or (usual and own in OFFERED):
             continue
         parts = (spec.weights,) if usual and spec.weights else (spec.weights, spec.activations)
         asked = " / ".join(part.short if part else FLOAT for part in parts)
-        raise UserError(f"“{pattern}” cannot be “{asked}” in int8 kernels.", REMEDY, field="overrides")
+        raise UserError(f"“{rule.subject}” cannot be “{asked}” in int8 kernels.", REMEDY, field="overrides")
     return recipe
 
 
@@ -49,14 +50,15 @@ def real_weights(overrides: str, context: JobContext) -> dict[str, QuantSpec | N
     Layers are called as in simulations. Raises `UserError` as `real_recipe` does, for a name that no layer has, and
     where no layer is left for the kernels.
     """
+    from qexplorer.engine.simulation.layers import kinds_of
     from qexplorer.engine.simulation.prepared import TRANSPOSED, prepare
 
     recipe = real_recipe(overrides)
-    if not recipe.overrides:
+    if not recipe.rules:
         return {}
     layers = prepare(context.module, context.example, fold=False).layers
     names = [name for name, layer in layers.items() if not isinstance(layer, TRANSPOSED)]  # which have torch's weights
-    recipe.check(names)
+    recipe = recipe.for_layers(kinds_of({name: layers[name] for name in names}))
     specs = {name: recipe.of(name) for name in names}
     if all(spec == LayerSpec() for spec in specs.values()):
         raise UserError("Every layer stays float: nothing is left for int8 kernels.", "Name fewer layers in Overrides.",

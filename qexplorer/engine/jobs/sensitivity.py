@@ -76,7 +76,7 @@ class Sensitivity(SimulatedJob):
             tallies[kind] = yield from within(steps, LOCAL + i * part, LOCAL + (i + 1) * part)
         layers = _figures(made, local, tallies, context)
         row = simulated(name, made, context, plan.note, "" if prepared.traced else WHOLE_RUNS)
-        spec = RunSpec(layers=self.recipe().to_json(), traced=prepared.traced, average_bits=made.average_bits)
+        spec = RunSpec(layers=self.recipe().texts, traced=prepared.traced, average_bits=made.average_bits)
         findings = Swaps(min(LOCAL_SAMPLES, len(context.test[0])), kinds[0])
         return Conversion((row,), spec, layers, plan.decided_by, findings=findings)
 

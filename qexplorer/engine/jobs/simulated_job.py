@@ -10,10 +10,10 @@ from qexplorer.engine.repair import parse_repairs, repairs
 from qexplorer.engine.runs.findings import Repaired
 from qexplorer.engine.runs.results import SIMULATED
 from qexplorer.engine.runs.run_spec import RunSpec
-from qexplorer.engine.simulation.recipe import FLOATS, Recipe
 from qexplorer.engine.simulation.repair_step import adapted
 from qexplorer.errors import UserError
 from qexplorer.progress import Steps
+from qexplorer.quant.recipe import FLOATS, Recipe
 from qexplorer.settings import setting, values_of
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class SimulatedJob(ModelJob):
 
     def recipe(self) -> Recipe:
         """The specs of all layers. Raises `UserError` naming the setting at fault."""
-        return Recipe.parse(self.weight_spec, self.activation_spec, self.overrides)
+        return Recipe.parse(self.weight_spec, self.activation_spec, self.overrides, self.repairs)
 
     @property
     def row_name(self) -> str:
@@ -95,7 +95,7 @@ def simulated_row(
     name = name or job.row_name
     made = yield from simulate(prepared, plan, context.journal, name)
     spec = RunSpec(
-        layers=job.recipe().to_json(),
+        layers=job.recipe().texts,
         traced=prepared.traced,
         folded=prepared.folded,
         average_bits=made.average_bits,

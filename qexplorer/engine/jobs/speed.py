@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from qexplorer.engine.backends import ENGINES
 from qexplorer.engine.runs.results import REAL, Row, RunResult
-from qexplorer.engine.simulation.recipe import FLOAT
+from qexplorer.quant.recipe import FLOAT
 
 NO_FASTER = 1.1
 """A model that is not this many times as fast as the float one counts as no faster."""

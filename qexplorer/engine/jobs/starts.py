@@ -10,8 +10,8 @@ from qexplorer.engine.runs.history import History
 from qexplorer.engine.runs.journal import Journal
 from qexplorer.engine.runs.results import SIMULATED, RunResult
 from qexplorer.engine.runs.run import Run
-from qexplorer.engine.simulation.recipe import FLOAT, FLOATS
 from qexplorer.errors import UserError
+from qexplorer.quant.recipe import FLOAT, FLOATS
 from qexplorer.settings import read, schema, write
 from qexplorer.text import printable
 

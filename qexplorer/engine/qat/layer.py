@@ -10,8 +10,8 @@ from torch.nn import functional as F  # noqa: N812  torch's own name for it
 from qexplorer.engine.fake_quant import FakeQuantize
 from qexplorer.engine.simulation.layers import quantized_input
 from qexplorer.engine.simulation.prepared import TRANSPOSED
-from qexplorer.engine.simulation.recipe import LayerSpec
 from qexplorer.quant.params import QuantParams
+from qexplorer.quant.recipe import LayerSpec
 
 LEAST = 1e-6
 """The least magnitude of a folding factor by which outputs are divided."""

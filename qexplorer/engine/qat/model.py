@@ -12,14 +12,14 @@ from qexplorer.engine.fake_quant import FakeQuantize
 from qexplorer.engine.qat.layer import QatLayer
 from qexplorer.engine.simulation.calibrate import Batches, watcher
 from qexplorer.engine.simulation.folding import foldable
-from qexplorer.engine.simulation.layers import applied
+from qexplorer.engine.simulation.layers import applied, kinds_of
 from qexplorer.engine.simulation.prepared import Prepared
-from qexplorer.engine.simulation.recipe import LayerSpec, Recipe
 from qexplorer.engine.simulation.simulate import Plan, Simulated, sizes_of
 from qexplorer.engine.simulation.watching import watching_inputs
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps
 from qexplorer.quant.params import QuantParams
+from qexplorer.quant.recipe import LayerSpec, Recipe, Rule
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def qat_model(
 
     `params` are those of layers whose weights are quantized already.
     """
-    recipe.check(prepared.layers)
+    recipe = recipe.for_layers(kinds_of(prepared.layers))
     copy = prepared.copy()
     pairs = foldable(copy.module) if fold and isinstance(copy.module, fx.GraphModule) else []
     after = {str(layer.target): str(norm.target) for layer, norm in pairs}
@@ -146,7 +146,8 @@ def qat_model_from(made: Simulated, plan: Plan, *, learn: bool) -> QatModel:
     Raises `UserError` where a layer's rounding does not keep what it has rounded, so that this cannot be had.
     """
     source = made.float_model.copy()
-    recipe = Recipe(LayerSpec(), tuple((name, plan.of(name)) for name in source.layers))
+    plan = plan.for_layers(source.layers)
+    recipe = Recipe(LayerSpec(), tuple(Rule(name, plan.of(name)) for name in source.layers))
     for name in source.layers:
         layer: Any = source.layers[name]
         twin: Any = made.model.layers[name]

@@ -1,6 +1,7 @@
 """One layer quantized: its weights on a grid, its input through a fake-quantize, and what both take."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -8,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from qexplorer.engine.fake_quant import FakeQuantize
-from qexplorer.engine.simulation.recipe import LayerSpec
 from qexplorer.engine.simulation.watching import input_of
 from qexplorer.errors import UserError
 from qexplorer.quant import metrics
 from qexplorer.quant.analysis import size_bits
 from qexplorer.quant.granularity import PerChannel
-from qexplorer.quant.layer_kinds import CONV1D, CONVOLUTION, EMBEDDING, INPUTS, LINEAR, TRANSPOSED, LayerKind
+from qexplorer.quant.layer_kinds import CONV1D, CONVOLUTION, EMBEDDING, INPUTS, LINEAR, TRANSPOSED, LayerKind, kind_name
+from qexplorer.quant.recipe import LayerSpec
 from qexplorer.quant.spec import QuantSpec
 
 
@@ -27,6 +28,12 @@ def kind_of(layer: nn.Module) -> LayerKind:
     if type(layer).__name__ == "Conv1D":  # that of transformers, which is not imported
         return CONV1D
     return LINEAR if isinstance(layer, nn.Linear) else CONVOLUTION
+
+
+def kinds_of(layers: Mapping[str, nn.Module]) -> dict[str, str]:
+    """The kind of each layer, as rules name it."""
+    weights: dict[str, Any] = {name: layer.weight for name, layer in layers.items()}
+    return {name: kind_name(kind_of(layers[name]), tuple(weight.shape)) for name, weight in weights.items()}
 
 
 def applied(spec: LayerSpec, layer: nn.Module) -> LayerSpec:

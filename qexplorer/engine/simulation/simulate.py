@@ -1,6 +1,6 @@
 """A float model → its simulated quantized copy: repairs, calibration, and the weights of each layer on their grid."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from qexplorer.engine.simulation.layers import (
     applied,
     dequantized,
     input_bits,
+    kinds_of,
     layer_bits,
     output_error,
     quantize_input,
@@ -25,12 +26,12 @@ from qexplorer.engine.simulation.layers import (
     weight_quantizer,
 )
 from qexplorer.engine.simulation.prepared import Prepared
-from qexplorer.engine.simulation.recipe import LayerSpec, Recipe
 from qexplorer.engine.simulation.repair_step import LayerTask, Repair, adapted
 from qexplorer.engine.simulation.walk import Visit, walk
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, within
 from qexplorer.quant.params import QuantParams
+from qexplorer.quant.recipe import LayerSpec, Recipe
 from qexplorer.quant.spec import QuantSpec
 
 REPAIR_BATCHES = 8
@@ -106,6 +107,10 @@ class Plan:
         own = sum(map(len, self.seen))
         return REPAIRED_ON.format(n=own) if self.follows_inputs and own < self.decided_by else ""
 
+    def for_layers(self, layers: Mapping[str, nn.Module]) -> "Plan":
+        """The plan for a model with these layers. Raises a `UserError` for a rule that is for none of them."""
+        return replace(self, recipe=self.recipe.for_layers(kinds_of(layers)))
+
     def of(self, layer: str) -> LayerSpec:
         """The specs of a layer, with what the repairs make of them."""
         spec = self.recipe.of(layer) if self.only in ("", layer) else LayerSpec()
@@ -119,7 +124,7 @@ def simulate(source: Prepared, plan: Plan, journal: Journal | None = None, key: 
     """
     journal = journal or Journal()
     model, done = source.copy(), list[RepairStep]()
-    plan.recipe.check(model.layers)
+    plan = plan.for_layers(model.layers)
     transforming = [repair.transform_model(model, plan.recipe, plan.batches) for repair in plan.repairs]
     for i, steps in enumerate(transforming):
         done += yield from within(steps, TRANSFORMED * i / len(transforming), TRANSFORMED * (i + 1) / len(transforming))
