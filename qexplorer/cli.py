@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from qexplorer import __version__
+from qexplorer import __version__, platform_check
 from qexplorer.errors import UserError
 
 MODULES = {"list": "tensors"}  # a module of that name would hide Python's own `list`
@@ -64,6 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("qexplorer: cancelled", file=sys.stderr)
         return 130
+    except ImportError as error:
+        print(f"qexplorer: the installation is damaged: {error}. {platform_check.mend()}", file=sys.stderr)
+        return platform_check.EXIT_CODE
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python fails once more when it flushes
         if isinstance(error, BrokenPipeError):  # the reader has had enough; so have we
@@ -90,8 +93,6 @@ def _window(words: list[str]) -> int:
     args = parser.parse_args(words)
     size = _size(args.size)
     _refuse_misspelt_commands(args.paths)
-    from qexplorer import platform_check
-
     if args.screenshot:
         os.environ["QT_QPA_PLATFORM"] = "offscreen"  # a picture needs no screen, and is the same with any
     if sys.platform == "win32":

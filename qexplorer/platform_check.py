@@ -106,7 +106,7 @@ def check(environ: Mapping[str, str] = os.environ, platform: str = sys.platform)
     found = [glibc_problem()] if platform == "linux" else []
     folder = _pyside_folder()
     if folder is None:
-        found.append(Problem("PySide6 is not installed in this Python.", "Start with: python3 scripts/launch.py"))
+        found.append(Problem("PySide6 is not installed in this Python.", mend()))
     elif platform == "linux":
         found.extend(_linux_problems(folder, environ))
     problems = [problem for problem in found if problem is not None]
@@ -175,6 +175,16 @@ def main(arguments: list[str] | None = None) -> int:
     if not problems:
         print("Qt can open a window here.")
     return EXIT_CODE if problems else 0
+
+
+def mend() -> str:
+    """What installs this program again, or what of it is damaged, in the way in which it came here."""
+    if getattr(sys, "frozen", False):
+        return "Unpack it again."
+    launcher = Path(__file__).resolve().parent.parent / "scripts" / "launch.py"
+    if launcher.exists():
+        return f"Mend it: python3 {launcher} --repair"
+    return f"Install it again: {sys.executable} -m pip install --force-reinstall qexplorer"
 
 
 def _package(soname: str, manager: str) -> str:
@@ -310,7 +320,7 @@ def _import_problem() -> Problem | None:
     except ImportError as error:
         if library := _library_named_in(str(error)):
             return library_problem([library], _manager_here())
-        remedy = "Install it anew: delete the folder .venv and run python3 scripts/launch.py"
+        remedy = mend()
         if sys.platform == "win32":
             remedy = "Install Microsoft's Visual C++ runtime: https://aka.ms/vs/17/release/vc_redist.x64.exe"
         return Problem(f"Qt does not load: {error}.", remedy)

@@ -1,4 +1,4 @@
-"""The checkout's own `.venv`: made, installed into, and found ready again within milliseconds.
+"""The checkout's own environment: made, installed into, mended, and found ready again within milliseconds.
 
 Standard library only. What only an install needs is imported where it is used, because `is_ready` runs before every
 start.
@@ -13,52 +13,68 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from _installed import is_unchanged
+from _problems import SetupError, diagnose, no_venv, os_problem, say
+
 ROOT = Path(__file__).resolve().parent.parent
-EXIT_CODE = 3  # what the platform check ends with, too: this machine cannot run the program as it is
-INTERRUPTED = 130
-
-
-class SetupError(Exception):
-    """What keeps the environment from being made, `what`, and what the person can do about it, `remedy`."""
-
-    def __init__(self, what: str, remedy: str) -> None:
-        super().__init__(f"{what} {remedy}")
-        self.what = what
-        self.remedy = remedy
 
 
 class Environment:
-    """The folder `.venv` of the checkout `root`, with the program installed as editable.
+    """An environment with the program of the checkout `root` installed as editable; by default its folder `.venv`.
 
     A stamp in it names what it was made from: pyproject.toml, constraints.txt, its place, its interpreter and the
-    extras. It is written last, and does not count while the mark of an unfinished install lies beside it; an install
-    that ends without having touched anything takes its mark away again.
+    extras; beside it lie the times of all installed folders, by which damage is noticed. Both are written last, and do
+    not count while the mark of an unfinished install lies beside them; an install that ends without having touched
+    anything takes its mark away again.
     """
 
-    def __init__(self, root: Path = ROOT) -> None:
+    def __init__(self, root: Path = ROOT, folder: Path | None = None) -> None:
         self.root = root
-        self.folder = root / ".venv"
+        self.folder = folder or root / ".venv"
         self.python = self.folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
         self.log = self.folder / "install.log"
         self._stamp = self.folder / "stamp.json"
+        self._times = self.folder / "folders.json"
         self._lock = self.folder / "lock"
         self._unfinished = self.folder / "unfinished"
         self._kept_open: tuple[int, ...] = ()
 
+    @property
+    def site(self) -> Path:
+        """The folder of the installed packages; it need not exist."""
+        found = sorted(self.folder.glob("Lib/site-packages" if os.name == "nt" else "lib/python*/site-packages"))
+        return found[-1] if found else self.folder / "site-packages"
+
     def is_ready(self, extra: str = "") -> bool:
         """Whether everything is installed as pyproject.toml and constraints.txt now want it, `extra` included."""
-        stamp = self._read_stamp()
-        return (
-            not self._unfinished.exists()
-            and self._is_in_place(stamp)
-            and stamp.get("inputs") == self.fingerprint()
-            and {extra} <= {"", *stamp["extras"]}
-        )
+        return not self.complaints(extra) and self._is_untouched()
 
-    def prepare(self, extra: str = "") -> None:
-        """Make the environment ready, if it is not; raises `SetupError` with the reason where that fails."""
+    def complaints(self, extra: str = "") -> list[str]:
+        """What its stamp says against this environment, a sentence each; the installed files are not looked at."""
+        if not self.folder.is_dir():
+            return [f"{self.folder} is not made yet."]
+        if self._unfinished.exists():
+            return ["An install was cut off."]
+        stamp = self._read_stamp()
+        if not self._is_in_place(stamp):
+            return ["It was moved or never finished, or the Python that it was made with is gone."]
+        if stamp.get("inputs") != self.fingerprint():
+            return ["It is older than pyproject.toml or constraints.txt."]
+        return [] if {extra} <= {"", *stamp["extras"]} else [f"The extra {extra} is not installed."]
+
+    def damaged(self, *, read: bool = False) -> list[str]:
+        """The installed distributions that lack files; with `read` also those of whose files one has other content."""
+        from _installed import damaged
+
+        return damaged(self.site, self._read_times(), read=read)
+
+    def prepare(self, extra: str = "", *, repair: bool = False) -> None:
+        """Make the environment ready, if it is not; raises `SetupError` with the reason where that fails.
+
+        With `repair` every installed file is read, and what is not as it was installed is installed again.
+        """
         try:
-            if self.is_ready(extra):
+            if not repair and self.is_ready(extra):
                 return
             if self.folder.is_symlink():  # what lies there is another checkout's: neither installed into nor emptied
                 raise SetupError(
@@ -66,10 +82,10 @@ class Environment:
                     "checkout.",
                     "Remove the link, and start again: this checkout then gets an environment of its own.",
                 )
-            self.folder.mkdir(exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
             with self._locked():
-                if not self.is_ready(extra):  # another start may have made it so while this one waited
-                    self._install(extra)
+                if repair or not self.is_ready(extra):  # another start may have made it so while this one waited
+                    self._install(extra, self.damaged(read=repair))
         except OSError as error:
             raise os_problem(error, self.root) from error
 
@@ -80,18 +96,25 @@ class Environment:
 
     def write_stamp(self, extras: list[str]) -> None:
         """Vouch for the environment as it is now, in one step that cannot be seen half done."""
-        text = json.dumps({**self._place(), "inputs": self.fingerprint(), "extras": extras})
-        new = self._stamp.with_suffix(".new")
-        new.write_text(text, encoding="utf-8")
-        new.replace(self._stamp)
+        from _installed import folder_times
+
+        times = folder_times(self.site) if self.site.is_dir() else {}
+        stamp = {**self._place(), "inputs": self.fingerprint(), "extras": extras}
+        for path, content in ((self._times, times), (self._stamp, stamp)):
+            new = path.with_suffix(".new")
+            new.write_text(json.dumps(content), encoding="utf-8")
+            new.replace(path)
         self._unfinished.unlink(missing_ok=True)
 
+    def _is_untouched(self) -> bool:
+        times = self._read_times()
+        return is_unchanged(self.site, times) if times else not self.site.is_dir()
+
+    def _read_times(self) -> dict[str, int]:
+        return _read_json(self._times)
+
     def _read_stamp(self) -> dict[str, Any]:
-        try:
-            stamp = json.loads(self._stamp.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return stamp if isinstance(stamp, dict) else {}
+        return _read_json(self._stamp)
 
     def _place(self) -> dict[str, str]:
         # An environment that was moved, or whose interpreter an upgrade of the system replaced, no longer works.
@@ -116,7 +139,7 @@ class Environment:
 
         with self._lock.open("a+", encoding="utf-8") as lock:
             if not _try_lock(lock):
-                say("Another start is installing into .venv; waiting for it to finish.")
+                say(f"Another start is installing into {self.folder}; waiting for it to finish.")
                 while not _try_lock(lock):
                     time.sleep(0.2)
             # pip holds the lock too, so that one that outlives a killed launcher still keeps others out.
@@ -126,36 +149,49 @@ class Environment:
             finally:
                 self._kept_open = ()
 
-    def _install(self, extra: str) -> None:
+    def _install(self, extra: str, damaged: list[str]) -> None:
         import time
 
+        from _installed import forget
+
         begun = time.monotonic()
-        _check_c_library(self.root)
         stamp = self._read_stamp()
-        whole = self._is_whole(stamp)
+        if not damaged and not self.complaints(extra):
+            self.write_stamp(stamp["extras"])  # files came, and none that was installed is gone
+            return
+        _check_c_library(self.root)
+        whole = self._is_whole() and "pip" not in damaged
         self.log.write_text("", encoding="utf-8")
-        if whole and stamp:
-            say("Bringing .venv up to date with pyproject.toml and constraints.txt.")
-        else:
-            say("Installing PySide6, torch, numba and what they need into .venv (once, about 3 minutes).")
         if not whole:
+            say(f"Installing PySide6, torch, numba and what they need into {self.folder} (once, about 3 minutes).")
             stamp = {}
             self._build()
+        elif damaged:
+            say(f"Files of {', '.join(damaged)} in {self.folder} are missing or damaged; installing them again.")
+            forget(self.site, damaged)
+        else:
+            say(f"Bringing {self.folder} up to date with pyproject.toml and constraints.txt.")
         extras = sorted({extra, *stamp.get("extras", [])} - {""})
         self._pip_install(extras)
         self.write_stamp(extras)
         self._warm()
         say(f"Ready after {time.monotonic() - begun:.0f} s.")
 
-    def _is_whole(self, stamp: dict[str, Any]) -> bool:
-        """Whether what lies there can be installed into; where an install was cut off while it copied, it cannot."""
+    def _is_whole(self) -> bool:
+        """Whether what lies there can be installed into; where an install was cut off while it copied, it cannot.
+
+        One that was moved with its checkout can, if its Python still runs.
+        """
         import subprocess
 
-        if self._unfinished.exists() or (stamp and not self._is_in_place(stamp)) or not self.python.exists():
+        if self._unfinished.exists() or not self.python.exists():
             return False
-        test = "import sys, pip; sys.exit(sys.version_info < (3, 11))"
+        test = (
+            "import os, pip, sys; sys.exit(sys.version_info < (3, 11) or not os.path.samefile(sys.prefix, sys.argv[1]))"
+        )
         try:
-            return subprocess.run([self.python, "-c", test], capture_output=True, check=False).returncode == 0
+            command = [self.python, "-c", test, self.folder]
+            return subprocess.run(command, capture_output=True, check=False).returncode == 0
         except OSError:
             return False
 
@@ -175,11 +211,10 @@ class Environment:
             raise diagnose(self._log_text(), self.root, self.log)
 
     def _pip_install(self, extras: list[str]) -> None:
-        # Wheels only: a package that has none for this Python is then named at once, instead of failing to compile.
-        command = [str(self.python), "-m", "pip", "install", "--only-binary", ":all:"]
-        target = f".[{','.join(extras)}]" if extras else "."
+        import _pip
+
         self._unfinished.touch()  # from here on the stamp vouches for nothing, however this ends
-        if self._run([*command, "--constraint", "constraints.txt", "--editable", target]) == 0:
+        if self._run(_pip.install(self.python, extras)) == 0:
             return
         text = self._log_text()
         if "Installing collected packages" not in text:  # nothing was touched, so what was there is still whole
@@ -200,12 +235,14 @@ class Environment:
         """Run `command`, its output into the log and a glimpse of it on a terminal; its exit status."""
         import subprocess
 
+        import _pip
+
         with (
             self.log.open("a", encoding="utf-8") as log,
             subprocess.Popen(
                 command,
                 cwd=self.root,
-                env=_pip_environ(),
+                env=_pip.environ(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -222,114 +259,20 @@ class Environment:
         return process.returncode
 
 
+def chosen(extra: str = "", root: Path = ROOT) -> Environment:
+    """The environment for the checkout `root`: its `.venv`, or one among the person's data where it may not be made."""
+    own = Environment(root)
+    if os.access(own.folder if own.folder.exists() else root, os.W_OK) or own.is_ready(extra):
+        return own
+    from _folders import environments
+
+    name = hashlib.sha256(str(root).encode()).hexdigest()[:12]
+    return Environment(root, environments() / name)
+
+
 def base_python() -> str:
     """The Python that this one stands on, which outlives `.venv` even when `.venv`'s own runs this."""
     return getattr(sys, "_base_executable", "") or sys.executable
-
-
-def say(text: str) -> None:
-    """One line for the person on stderr; after a click on the desktop, where nobody sees that, a notification too."""
-    print(f"qexplorer: {text}", file=sys.stderr, flush=True)
-    by_click = "XDG_ACTIVATION_TOKEN" in os.environ or "DESKTOP_STARTUP_ID" in os.environ
-    if by_click and not sys.stderr.isatty():
-        import shutil
-        import subprocess
-
-        if notify := shutil.which("notify-send"):
-            subprocess.run([notify, "--icon=org.qexplorer.QExplorer", "qexplorer", text], check=False)
-
-
-def diagnose(text: str, root: Path, log: Path) -> SetupError:
-    """The reason why pip or venv failed, read from what they printed, `text`; `log` is where that is kept."""
-    import re
-
-    # pip ends with "No matching distribution" for a dead network too; only a list of versions proves an answer.
-    refused = re.search(r"satisfies the requirement (\S+)[^\n]*\(from versions: (?!none)", text)
-    if re.search(r"No space left on device|Disk quota exceeded|\[Errno 28\]|WinError 112", text):
-        return _disk_full(root)
-    if "ensurepip is not" in text:
-        return no_venv()
-    if re.search(r"Permission denied|Read-only file system|\[WinError 5\]", text):
-        return SetupError(
-            f"The install may not write: {_line_with(text, 'Permission denied|Read-only|WinError 5')}.",
-            f"Give yourself the right to write in {root}, or copy the folder to a place of your own.",
-        )
-    if "CERTIFICATE_VERIFY_FAILED" in text:
-        return SetupError(
-            "The package index shows a certificate that this Python does not trust.",
-            "Behind a proxy that inspects traffic, name its certificate: PIP_CERT=/path/to/ca.pem",
-        )
-    if not refused and re.search(_NO_NETWORK, text):
-        return SetupError(
-            "No network: pip cannot reach the package index.",
-            "Check the connection (behind a proxy set HTTPS_PROXY, with a mirror PIP_INDEX_URL) and start again.",
-        )
-    missing = refused or re.search(
-        r"No matching distribution found for (\S+)|user requested \(constraint\) (\S+)", text
-    )
-    if missing:
-        return SetupError(
-            f"There is no {missing.group(1) or missing.group(2)} for this Python {_version()} on this system.",
-            "Use Python 3.11 to 3.14 (64-bit), and a package index that has it (PIP_INDEX_URL, PIP_NO_INDEX).",
-        )
-    last = [line.strip() for line in text.splitlines() if line.strip()][-3:]
-    return SetupError(f"The install failed: {' / '.join(last) or 'it said nothing'}", f"(all of it: {log})")
-
-
-def os_problem(error: OSError, root: Path) -> SetupError:
-    """The reason why a file of the environment could not be written."""
-    import errno
-
-    if error.errno in (errno.ENOSPC, errno.EDQUOT) or getattr(error, "winerror", None) == 112:
-        return _disk_full(root)
-    if isinstance(error, FileExistsError | NotADirectoryError):
-        return SetupError(f"{error.filename} is in the way: it is no folder.", "Move it to another place.")
-    return SetupError(
-        f"Cannot write {error.filename or root}: {error.strerror or error}.",
-        f"Give yourself the right to write in {root}, or copy the folder to a place of your own.",
-    )
-
-
-def no_venv() -> SetupError:
-    """This Python came without what makes environments."""
-    import shutil
-
-    own = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
-    if shutil.which("apt-get"):
-        remedy = f"Install it: sudo apt install python3-venv (or {own}, if this is not the system's own Python)"
-    else:
-        remedy = "Install your system's package with venv and ensurepip, or Python from https://www.python.org"
-    return SetupError(f"This Python {_version()} has no venv module.", remedy)
-
-
-_NO_NETWORK = (
-    "Failed to establish a new connection|Temporary failure in name resolution|getaddrinfo failed"
-    "|Name or service not known|nodename nor servname|Connection refused|Connection timed out|Read timed out"
-    "|ConnectTimeoutError|Network is unreachable|Cannot connect to proxy|ProxyError|RemoteDisconnected"
-    "|Connection reset by peer|Connection aborted|Max retries exceeded|NameResolutionError"
-)
-
-
-def _disk_full(root: Path) -> SetupError:
-    import shutil
-    import tempfile
-
-    places = dict.fromkeys((root, Path(tempfile.gettempdir())))
-    free = ", ".join(f"{shutil.disk_usage(place).free / 1e9:.1f} GB free in {place}" for place in places)
-    return SetupError(
-        f"The disk is full ({free}).",
-        "Make room for about 2 GB (7 GB with torch for NVIDIA's GPUs), or set TMPDIR to a folder on a larger disk.",
-    )
-
-
-def _line_with(text: str, pattern: str) -> str:
-    import re
-
-    return next((line.strip().rstrip(".") for line in text.splitlines() if re.search(pattern, line)), "")
-
-
-def _version() -> str:
-    return ".".join(map(str, sys.version_info[:3]))
 
 
 def _check_c_library(root: Path) -> None:
@@ -343,18 +286,12 @@ def _check_c_library(root: Path) -> None:
         raise SetupError(problem.what, problem.remedy)
 
 
-def _pip_environ() -> dict[str, str]:
-    # pip builds the editable install in an environment of its own and takes its constraints from these; the name is
-    # relative, because pip would split a path at its spaces. A user's own `--user` habit breaks pip in an environment.
-    return {
-        **os.environ,
-        "PIP_CONSTRAINT": "constraints.txt",
-        "PIP_BUILD_CONSTRAINT": "constraints.txt",
-        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-        "PIP_NO_INPUT": "1",
-        "PIP_USER": "0",
-        "PYTHONUTF8": "1",
-    }
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _try_lock(file: IO[str]) -> bool:

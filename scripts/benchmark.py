@@ -31,7 +31,9 @@ def main(arguments: "list[str]") -> int:
         print(f"benchmark: {error.args[0]}", file=sys.stderr)
         return 2
     if importlib.util.find_spec("qexplorer") is None:
-        return elsewhere(arguments)
+        from _inside import inside
+
+        return inside("test", [__file__, *arguments])
     if options.worker:
         return work(options.worker)
     from benchmarks.figures import Failure
@@ -53,24 +55,6 @@ def parsed(arguments: "list[str]") -> "argparse.Namespace":
     parser.add_argument("--quick", action="store_true", help="16 times less of everything: not the bars")
     parser.add_argument("--worker", default="", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
-
-
-def elsewhere(arguments: "list[str]") -> int:
-    """Run in the environment of the tests, made ready first; its exit status."""
-    import subprocess
-
-    from _environment import EXIT_CODE, INTERRUPTED, Environment, SetupError, say
-
-    environment = Environment()
-    try:
-        environment.prepare("test")
-        return subprocess.run([str(environment.python), __file__, *arguments], check=False).returncode
-    except SetupError as error:
-        say(str(error))
-        return EXIT_CODE
-    except KeyboardInterrupt:
-        say("Interrupted.")
-        return INTERRUPTED
 
 
 def work(call: str) -> int:

@@ -18,9 +18,10 @@ def main(arguments: "list[str]") -> int:
     import tempfile
     from pathlib import Path
 
-    from _environment import EXIT_CODE, INTERRUPTED, Environment, SetupError, say
+    from _environment import chosen
+    from _problems import EXIT_CODE, INTERRUPTED, SetupError, say
 
-    environment = Environment()
+    environment = chosen("test")
     try:
         environment.prepare("test")
         with tempfile.TemporaryDirectory(prefix="qexplorer-judges-", ignore_cleanup_errors=True) as folder:

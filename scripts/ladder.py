@@ -1,8 +1,11 @@
 """Print the accuracy ladder: FP32, W8A8 … W2, each repair, QAT, with 95 % intervals and times.
 
-    python scripts/ladder.py --data FOLDER                        MobileNetV2 on a folder of MNIST files; trained first
-    python scripts/ladder.py --data FOLDER --weights FILE …       with weights of one's own, of one training or several
-    python scripts/ladder.py --quick                              the bundled sample and digits, without QAT
+    python3 scripts/ladder.py --data FOLDER                       MobileNetV2 on a folder of MNIST files; trained first
+    python3 scripts/ladder.py --data FOLDER --weights FILE …      with weights of one's own, of one training or several
+    python3 scripts/ladder.py --quick                             the bundled sample and digits, without QAT
+
+Runs in the environment of scripts/test.py, for hours. What is done is kept among the caches until everything is: the
+same command goes on from there, as long as the program is the same.
 
 One image in 1,500 is 0.07 points, and a rung is worth less than that where the float model is hardly hurt: what one
 training says of the order of the rungs is chance. So MobileNetV2 is trained three times, from three seeds, and the mean
@@ -11,10 +14,10 @@ order of the rungs, repair, and QAT.
 """
 
 import argparse
+import hashlib
 import json
+import shutil
 import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,13 +25,25 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+if __name__ == "__main__":  # what is needed to the very end is asked for before anything is done
+    from launch import require_python
+
+    require_python(sys.version_info)
+    from _inside import enter
+
+    enter("test", "numpy", "torch", "safetensors")
+
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from qexplorer.engine.jobs import jobs  # noqa: E402
+from qexplorer.engine.jobs import Job, jobs  # noqa: E402
+from qexplorer.engine.jobs.record import recorded, resumed  # noqa: E402
 from qexplorer.engine.measuring.evaluate import wilson_interval  # noqa: E402
+from qexplorer.engine.runs.history import RESUMABLE, History  # noqa: E402
 from qexplorer.engine.runs.results import Latency, Row, RunResult  # noqa: E402
+from qexplorer.folders import cache_folder  # noqa: E402
 from qexplorer.progress import finish  # noqa: E402
+from qexplorer.settings import write  # noqa: E402
 
 REPAIRED = "fold,cle,mse_clip,adaround:500,bias_correction"
 W4, W3A8 = "int4 channel:0", {"weight_spec": "int3 channel:0", "activation_spec": "uint8 affine mse"}
@@ -132,7 +147,20 @@ def line(name: str, row: Row, seconds: float, more: str = "") -> str:
             f"  {size / 1e6:6.2f} MB  {seconds:6.1f} s{more}")  # fmt: skip
 
 
-def climb(common: dict[str, Any], rungs: tuple[Rung, ...], say: Callable[[str], None]) -> Ladder:
+def result_of(job: Job, history: History) -> RunResult:
+    """What a run of the job gives: one that is done is not run again, one that was interrupted is gone on with."""
+    history.mark_interrupted()
+    settings = json.loads(json.dumps(write(job)))
+    for run in history.runs():
+        if run.job == job.name and json.loads(run.config_json) == settings:
+            if run.result_json:
+                return RunResult.from_json(run.result_json)
+            if run.status in RESUMABLE:
+                return finish(resumed(run.run_id, history))
+    return finish(recorded(job, history))
+
+
+def climb(common: dict[str, Any], rungs: tuple[Rung, ...], history: History, say: Callable[[str], None]) -> Ladder:
     """Run the rungs and say their lines."""
     ladder = Ladder({}, {})
     result: RunResult | None = None
@@ -142,13 +170,12 @@ def climb(common: dict[str, Any], rungs: tuple[Rung, ...], say: Callable[[str], 
         say(line(name, row, seconds))
 
     for rung in rungs:
-        began = time.perf_counter()
         if rung.job:
-            result = finish(jobs[rung.job](**{**common, **rung.settings}).run())
+            result = result_of(jobs[rung.job](**{**common, **rung.settings}), history)
         assert result is not None  # noqa: S101  the first rung is a run
         if not ladder.rows:
             enter("FP32", result.rows[0], 0.0)
-        enter(rung.name, result.rows[rung.row], time.perf_counter() - began)
+        enter(rung.name, result.rows[rung.row], result.seconds if rung.job else 0.0)
     return ladder
 
 
@@ -189,6 +216,8 @@ def trained(options: argparse.Namespace, seed: int, folder: Path) -> Path:
     import subprocess
 
     out = folder / f"mobilenet_v2_{seed}.safetensors"
+    if out.exists():
+        return out
     command = [sys.executable, str(ROOT / "scripts" / "make_samples.py"), "--model", "mobilenet_v2", "--out", str(out),
                "--seed", str(seed)]  # fmt: skip
     for name in ("data", "threads", *(["epochs"] if options.epochs else [])):
@@ -214,8 +243,16 @@ def digits(options: argparse.Namespace) -> bool:
     return options.quick or options.data == "digits"
 
 
-def climb_all(options: argparse.Namespace, say: Callable[[str], None]) -> list[Ladder]:
-    """A ladder for each training."""
+def work_folder(options: argparse.Namespace) -> Path:
+    """Where the steps of this very command are kept, made by these very sources."""
+    key = hashlib.sha256(json.dumps(vars(options), default=str, sort_keys=True).encode())
+    for source in sorted([*(ROOT / "qexplorer").rglob("*.py"), *(ROOT / "scripts").glob("*.py")]):
+        key.update(source.read_bytes())
+    return cache_folder() / "ladder" / key.hexdigest()[:16]
+
+
+def climb_all(options: argparse.Namespace, folder: Path, say: Callable[[str], None]) -> list[Ladder]:
+    """A ladder for each training, whose steps are kept in `folder`."""
     common = {"model": "mobilenet_v2_digits" if digits(options) else "mobilenet_v2_mnist",
               "data": "digits" if digits(options) else options.data,
               "threads": options.threads, "timing": "off"}  # fmt: skip
@@ -224,10 +261,10 @@ def climb_all(options: argparse.Namespace, say: Callable[[str], None]) -> list[L
         epochs = {"epochs": options.qat_epochs}
         rungs += tuple(replace(rung, settings={**rung.settings, **epochs}) for rung in TRAINED)
     ladders: list[Ladder] = []
-    with tempfile.TemporaryDirectory(prefix="qexplorer-") as folder:
-        for title, seed, weights in trainings(options, Path(folder)):
-            say(f"{title}:")
-            ladders.append(climb({**common, "weights": weights, "seed": seed}, rungs, say))
+    history = History(folder / "history.sqlite3")
+    for title, seed, weights in trainings(options, folder):
+        say(f"{title}:")
+        ladders.append(climb({**common, "weights": weights, "seed": seed}, rungs, history, say))
     return ladders
 
 
@@ -266,13 +303,17 @@ def main() -> int:
     options = parser.parse_args()
     if options.trainings < 1:
         parser.error("--trainings: at least 1")
-    ladders = climb_all(options, (lambda _: None) if options.json else partial(print, flush=True))
+    folder = work_folder(options)
+    folder.mkdir(parents=True, exist_ok=True)
+    print(f"What is done is kept in {folder} until everything is.", file=sys.stderr, flush=True)
+    ladders = climb_all(options, folder, (lambda _: None) if options.json else partial(print, flush=True))
     mean = mean_of(ladders)
     held = {} if digits(options) else {bar.text: bar.holds(mean.rows) for bar in bars(trained=not options.quick)}
     if options.json:
         print(json.dumps(document(ladders, mean, held), indent=1))
     else:
         tell(ladders, mean, held)
+    shutil.rmtree(folder, ignore_errors=True)
     return 0 if all(held.values()) else 1
 
 

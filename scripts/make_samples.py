@@ -1,11 +1,12 @@
 """Make what lies under resources/: the digits data and the sample models trained on them. Minutes on two cores.
 
-    python scripts/make_samples.py                                        resources/digits.npz and the sample models
-    python scripts/make_samples.py --model vit                            that one on the digits, which are left alone
-    python scripts/make_samples.py --data FOLDER --out mnist.safetensors  MobileNetV2 on a folder of MNIST files
-    python scripts/make_samples.py --data FOLDER --out vit.safetensors --model vit
+    python3 scripts/make_samples.py                                        resources/digits.npz and the sample models
+    python3 scripts/make_samples.py --model vit                            that one on the digits, which are left alone
+    python3 scripts/make_samples.py --data FOLDER --out mnist.safetensors  MobileNetV2 on a folder of MNIST files
+    python3 scripts/make_samples.py --data FOLDER --out vit.safetensors --model vit
 
-Everything is seeded: the same machine, torch and `--threads` give the same weights.
+Runs in the environment of scripts/test.py. Everything is seeded: the same machine, torch and `--threads` give the same
+weights. Each epoch is kept in OUT.training until OUT is written; the same command goes on from there.
 """
 
 import argparse
@@ -15,6 +16,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+if __name__ == "__main__":  # what is needed to the very end is asked for before anything is done
+    from launch import require_python
+
+    require_python(sys.version_info)
+    from _inside import enter
+
+    enter("test", "numpy", "torch", "safetensors", "sklearn")
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -22,6 +31,8 @@ from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
+
+from _training_state import TrainingState  # noqa: E402
 
 from qexplorer.engine.datasets import Data, open_dataset  # noqa: E402
 from qexplorer.engine.measuring.evaluate import Evaluation, evaluate  # noqa: E402
@@ -87,8 +98,8 @@ def mixed(x: Tensor, plain: float, generator: torch.Generator) -> Tensor:
     return torch.cat([x[:n], augment(x[n:], generator)])
 
 
-def train(recipe: Recipe, data: Data, epochs: int, seed: int) -> nn.Module:
-    """Train a network from nothing with AdamW and one cycle of the learning rate.
+def train(recipe: Recipe, data: Data, epochs: int, seed: int, out: Path) -> tuple[nn.Module, TrainingState]:
+    """Train a network from nothing with AdamW and one cycle of the learning rate; epochs done for `out` are kept.
 
     Weight decay reaches every convolution, the depthwise ones and the batch norms too: it keeps the range of each
     channel near the others', which is what one scale for a whole int8 tensor needs.
@@ -101,8 +112,14 @@ def train(recipe: Recipe, data: Data, epochs: int, seed: int) -> nn.Module:
     optimizer = torch.optim.AdamW(net.parameters(), lr=recipe.rate, weight_decay=0.05)
     cycle = torch.optim.lr_scheduler.OneCycleLR
     schedule = cycle(optimizer, max_lr=recipe.rate, total_steps=epochs * steps, pct_start=0.2)
+    settings = {"model": recipe.model, "data": data.sha256, "epochs": epochs, "seed": seed,
+                "threads": torch.get_num_threads(), "torch": torch.__version__}  # fmt: skip
+    state = TrainingState(out, settings, {"net": net, "optimizer": optimizer, "schedule": schedule}, generator)
+    done = state.restore()
+    if done:
+        print(f"{state.path}: going on after epoch {done}", flush=True)
     began = time.perf_counter()
-    for epoch in range(epochs):
+    for epoch in range(done, epochs):
         net.train()
         order = torch.randperm(len(x), generator=generator)
         total = 0.0
@@ -115,8 +132,9 @@ def train(recipe: Recipe, data: Data, epochs: int, seed: int) -> nn.Module:
             optimizer.step()
             schedule.step()
             total += loss.item()
+        state.save(epoch + 1)
         print(f"epoch {epoch + 1}/{epochs}  loss {total / steps:.4f}  {time.perf_counter() - began:.0f} s", flush=True)
-    return net.eval()
+    return net.eval(), state
 
 
 def save(net: nn.Module, path: Path, facts: dict[str, str]) -> None:
@@ -151,9 +169,10 @@ def make(recipe: Recipe, data: Data, options: argparse.Namespace) -> None:
     model = recipe.model if digits else recipe.other
     out = options.out or RESOURCES / f"{model}.safetensors"
     epochs = options.epochs or (recipe.epochs if digits else recipe.other_epochs)
-    net = train(recipe, data, epochs, options.seed)
+    net, state = train(recipe, data, epochs, options.seed, out)
     result = finish(evaluate(net, data.x_test, data.y_test))
     save(net, out, facts_of(model, data, result, epochs, options.seed))
+    state.forget()
     print(f"{out}: top-1 {result.top1:.2%}, top-5 {result.top5:.2%} of {result.n} test samples")
 
 

@@ -1,9 +1,18 @@
-"""Makes the pictures of the README: a real run in a history of its own, then the window in both themes."""
+"""Makes the pictures of the README, in resources/pictures: a real run in a history of its own, then the window."""
 
+import argparse
 import os
 import sys
 import tempfile
 from pathlib import Path
+
+if __name__ == "__main__":
+    from launch import require_python
+
+    require_python(sys.version_info)
+    from _inside import enter
+
+    enter("", "PySide6", "torch", "qexplorer")
 
 from qexplorer.engine.jobs.ptq_static import PtqStatic
 from qexplorer.engine.jobs.record import recorded
@@ -18,6 +27,7 @@ THEMES: tuple[Theme, ...] = ("light", "dark")
 
 def main() -> int:
     """Run the job, take the pictures."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     os.environ["QT_QPA_PLATFORM"] = "offscreen"
     from qexplorer.app import save_picture
 

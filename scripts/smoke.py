@@ -10,6 +10,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+if __name__ == "__main__":
+    from launch import require_python
+
+    require_python(sys.version_info)
+    from _inside import enter
+
+    enter("", "PySide6", "torch", "qexplorer")
+
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication

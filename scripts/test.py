@@ -26,9 +26,10 @@ def main(arguments: "list[str]") -> int:
         return 0
     import tempfile
 
-    from _environment import EXIT_CODE, INTERRUPTED, Environment, SetupError, say
+    from _environment import chosen
+    from _problems import EXIT_CODE, INTERRUPTED, SetupError, say
 
-    environment = Environment()
+    environment = chosen("test")
     try:
         environment.prepare("test")
         with tempfile.TemporaryDirectory(prefix="qexplorer-test-", ignore_cleanup_errors=True) as home:
@@ -93,7 +94,7 @@ def qt_starts(environment: "Environment", environ: "dict[str, str]") -> bool:
     import shutil
     import subprocess
 
-    from _environment import say
+    from _problems import say
 
     def check(*options: str) -> "subprocess.CompletedProcess[str]":
         command = [str(environment.python), "-m", "qexplorer.platform_check", *options]

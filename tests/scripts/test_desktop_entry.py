@@ -6,7 +6,7 @@ import sys
 import tomllib
 from xml.etree import ElementTree as ET
 
-import launch
+import _desktop
 import pytest
 from _environment import Environment
 from environments import ROOT, make_environment, posix_only
@@ -31,7 +31,7 @@ def read_entry(text: str) -> configparser.SectionProxy:
 
 
 def test_the_desktop_entry_names_what_a_desktop_needs(made):
-    entry = read_entry(launch.desktop_entry(made))
+    entry = read_entry(_desktop.desktop_entry(made))
     assert entry["Type"] == "Application"
     assert entry["Icon"] == "org.qexplorer.QExplorer"
     assert entry["StartupWMClass"] == "qexplorer"
@@ -45,7 +45,7 @@ def test_the_desktop_entry_names_what_a_desktop_needs(made):
 @pytest.mark.parametrize("name", ["plain", "with spaces", ODD])
 def test_the_desktop_entry_starts_a_checkout_at_any_path(tmp_path, name):
     environment = Environment(tmp_path / name)
-    line = read_entry(launch.desktop_entry(environment))["Exec"].removesuffix(" %F")
+    line = read_entry(_desktop.desktop_entry(environment))["Exec"].removesuffix(" %F")
     # A desktop first undoes the escapes of a string, then the quotes, whose rules are those of a shell, then the %%.
     words = line.replace("\\\\", "\\")
     shell = subprocess.run(["sh", "-c", f"printf '%s\\n' {words}"], capture_output=True, text=True, check=True)
@@ -53,7 +53,7 @@ def test_the_desktop_entry_starts_a_checkout_at_any_path(tmp_path, name):
 
 
 def test_a_desktop_string_keeps_its_backslashes():
-    assert launch.escaped("C:\\n\n\t") == "C:\\\\n\\n\\t"
+    assert _desktop.escaped("C:\\n\n\t") == "C:\\\\n\\n\\t"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux desktops take such an entry")
@@ -62,7 +62,7 @@ def test_installing_writes_the_entry_the_icon_and_the_file_types(made, tmp_path,
     monkeypatch.setenv("PATH", "")  # the desktop's own databases are not this test's business
     (made.root / "resources").mkdir()
     (made.root / "resources" / "qexplorer.svg").write_text("<svg/>")
-    assert launch.install_desktop(made) == 0
+    assert _desktop.install_desktop(made) == 0
     files = {path.relative_to(tmp_path / "data").as_posix() for path in (tmp_path / "data").rglob("*.*")}
     assert files == {
         "applications/org.qexplorer.QExplorer.desktop",
@@ -73,14 +73,14 @@ def test_installing_writes_the_entry_the_icon_and_the_file_types(made, tmp_path,
 
 def test_other_systems_hear_that_there_is_no_desktop_entry(made, monkeypatch, capsys):
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert launch.install_desktop(made) == 2
+    assert _desktop.install_desktop(made) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_every_file_type_of_the_entry_is_defined():
     names = "{http://www.freedesktop.org/standards/shared-mime-info}"
-    types = ET.fromstring(launch.file_type_names()).findall(f"{names}mime-type")  # noqa: S314 - our own text
-    assert [kind.get("type") for kind in types] == list(launch.FILE_TYPES)
+    types = ET.fromstring(_desktop.file_type_names()).findall(f"{names}mime-type")  # noqa: S314 - our own text
+    assert [kind.get("type") for kind in types] == list(_desktop.FILE_TYPES)
     assert all(glob.get("pattern", "").startswith("*.") for kind in types for glob in kind.iter(f"{names}glob"))
 
 
@@ -88,7 +88,7 @@ def test_every_dependency_is_pinned_to_a_version_that_pyproject_allows():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     wanted = [
         *project["project"]["dependencies"],
-        *project["project"]["optional-dependencies"]["test"],
+        *(wanted for extra in project["project"]["optional-dependencies"].values() for wanted in extra),
         *project["build-system"]["requires"],
     ]
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()

@@ -6,10 +6,11 @@ import sys
 import threading
 from pathlib import Path
 
-import _environment
+import _problems
 import launch
 import pytest
-from _environment import Environment, SetupError, diagnose, os_problem
+from _environment import Environment
+from _problems import SetupError, diagnose, os_problem
 from environments import ROOT, make_environment, posix_only
 
 
@@ -186,7 +187,7 @@ def test_a_folder_that_cannot_be_written_is_explained(error, what, tmp_path):
 
 def test_debian_is_told_the_package_of_the_venv_module(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
-    assert "sudo apt install python3-venv" in _environment.no_venv().remedy
+    assert "sudo apt install python3-venv" in _problems.no_venv().remedy
 
 
 def test_a_python_without_ensurepip_is_told_before_anything_is_made(tmp_path, monkeypatch):
@@ -347,8 +348,8 @@ def test_the_log_keeps_what_pip_printed(tmp_path):
 
 def copy_launcher(root: Path) -> Path:
     (root / "scripts").mkdir(parents=True, exist_ok=True)
-    for name in ("launch.py", "_environment.py"):
-        (root / "scripts" / name).write_text((SCRIPTS / name).read_text(encoding="utf-8"), encoding="utf-8")
+    for script in [SCRIPTS / "launch.py", *SCRIPTS.glob("_*.py")]:
+        (root / "scripts" / script.name).write_text(script.read_text(encoding="utf-8"), encoding="utf-8")
     return root / "scripts" / "launch.py"
 
 
