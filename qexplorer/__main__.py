@@ -1,8 +1,6 @@
 """`python -m qexplorer`."""
 
-import sys
-
-from qexplorer.cli import main
+from qexplorer.cli import run_program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program()

@@ -1,5 +1,6 @@
 """Starting the window: what happens between the command line and the first picture."""
 
+import os
 import signal
 import sys
 import tempfile
@@ -7,6 +8,7 @@ import time
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import FrameType
 
 from PySide6.QtCore import (
     QEvent,
@@ -25,18 +27,21 @@ from qexplorer import __version__
 from qexplorer.engine.runs.history import History
 from qexplorer.errors import UserError
 from qexplorer.folders import state_folder
-from qexplorer.log import Crash, Prints, actions, logged, stack_of_crash, take_crash
+from qexplorer.log import Crash, Prints, actions, log, logged, stack_of_crash, take_crash
 from qexplorer.main_window import SAMPLE, MainWindow
 from qexplorer.quant import QuantSpec
 from qexplorer.resources import resource
 from qexplorer.state.app_state import AppState, Theme
 from qexplorer.state.failures import NO_SCREEN, Failures
+from qexplorer.state.runner import given_up
 from qexplorer.state.session import load_session
 from qexplorer.weights import is_synthetic
 from qexplorer.widgets.theme import Themes
 
 DESKTOP_NAME = "org.qexplorer.QExplorer"
 PICTURE_TIMEOUT = 120.0
+ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
+OTHER = ("SIGALRM", "SIGVTALRM", "SIGPROF", "SIGUSR1", "SIGUSR2")
 CRASHED = "qexplorer crashed last time. Your saved work is intact; a report of the crash can be copied."
 SWITCH_S = 0.001
 """So soon a thread that computes in Python gives the window its turn; Python's own 5 ms are a third of a frame."""
@@ -118,7 +123,10 @@ def run_window(paths: list[str], theme: str | None = None) -> int:
         with logged(storage.logs) as base, stack_of_crash(base), redirect_stdout(Prints(sys.stdout)):
             failures.install()
             actions.info("started, with %d paths", len(paths))
-            return _run(app, themes, failures, storage, _states(storage, paths, theme), crash)
+            status = _run(app, themes, failures, storage, _states(storage, paths, theme), crash)
+    if any(thread.is_alive() for thread in given_up):
+        os._exit(status)  # Python's own end would wait for it, or pull the libraries out from under it
+    return status
 
 
 def _states(storage: UserStorage, paths: list[str], theme: str | None) -> tuple[list[AppState], str]:
@@ -160,13 +168,35 @@ def _run(app: QApplication, themes: Themes, failures: Failures, storage: UserSto
         if complaint and i == 0:
             window.show_failure(complaint, crash.text if crash is not None else "")
     app.installEventFilter(Opener(app))
-    _heed_interrupts(app)
+    _heed_signals(app, windows)
     return app.exec()
 
 
-def _heed_interrupts(app: QApplication) -> None:
-    """Let Ctrl+C in the terminal close the window: Python sees signals only while it runs some code now and then."""
-    signal.signal(signal.SIGINT, lambda *_: app.closeAllWindows())
+def _heed_signals(app: QApplication, windows: list[MainWindow]) -> None:
+    """Let Ctrl+C in the terminal close the window, a second one without asking, as the end of the login does.
+
+    What a model's code sets going, such as an alarm, does not end the window. Python sees signals only while it runs
+    some code now and then.
+    """
+    asked: list[int] = []
+
+    def on_interrupt(number: int, frame: FrameType | None) -> None:
+        del frame
+        if asked or number != signal.SIGINT:
+            for window in list(windows):
+                window.quit_after_jobs()
+        else:
+            app.closeAllWindows()
+        asked.append(number)
+
+    def on_other(number: int, frame: FrameType | None) -> None:
+        del frame
+        log.warning("the signal %d was ignored", number)
+
+    for names, handler in ((ENDING, on_interrupt), (OTHER, on_other)):
+        for name in names:
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), handler)
     beat = QTimer(app, interval=200)
     beat.timeout.connect(int)
     beat.start()

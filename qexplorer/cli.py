@@ -5,7 +5,10 @@ import importlib
 import io
 import os
 import sys
+import threading
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -21,6 +24,8 @@ COMMANDS = {
     "runs": "the run history",
     "formats": "every number format",
 }
+END_S = 2.0
+"""So long threads that are no daemons are waited for at the end of the process."""
 WINDOW_HELP = """examples:
   qexplorer                                      the window, as it was left
   qexplorer model.safetensors                    the window on a file
@@ -75,6 +80,24 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"qexplorer: the output could not be written: {error.strerror}. Free some space.", file=sys.stderr)
         return 2
+
+
+def run_program() -> NoReturn:
+    """The process as a whole: it ends when `main` does, whatever threads a model's code has left behind."""
+    code = 1
+    try:
+        code = main()
+    finally:
+        threading.Thread(target=_end, args=(code,), daemon=True).start()
+    sys.exit(code)
+
+
+def _end(code: int) -> None:
+    time.sleep(END_S)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+    os._exit(code)
 
 
 def _window(words: list[str]) -> int:

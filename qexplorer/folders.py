@@ -35,8 +35,13 @@ def data_folder() -> Path:
 
 
 def state_folder() -> Path:
-    """The folder of the last session, the window's layout and crash reports; made if it is missing."""
+    """The folder of the last session, the window's layout and the logs; made if it is missing."""
     return _made(platformdirs.user_state_path(APP, appauthor=False))
+
+
+def log_folder() -> Path:
+    """The folder of the logs and of what crashes leave. It may be missing, and need not be writable."""
+    return platformdirs.user_state_path(APP, appauthor=False) / "logs"
 
 
 def cache_folder() -> Path:

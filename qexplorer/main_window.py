@@ -15,6 +15,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QFileDialog, QLabel, QMainWindow, QMenuBar, QMessageBox, QVBoxLayout, QWidget
 
+from qexplorer.engine.jobs.record import let_go
 from qexplorer.engine.runs.history import History
 from qexplorer.errors import UserError
 from qexplorer.folders import state_folder
@@ -82,7 +83,7 @@ class MainWindow(QMainWindow):
         comparing = Latest(reading, rank=2, parent=self)
         self.services: tuple[Service, ...] = (self.surveys, advisor, self.layers, self.closer, self.preview, self.runs,
                                                comparing)  # fmt: skip
-        self.jobs = Runner("jobs", timed=self.hold, parent=self)
+        self.jobs = Runner("jobs", timed=self.hold, let_go=let_go, parent=self)
         self.parts = Parts(self.store, self.preview, self.surveys, advisor, self.layers, self.jobs, history, themes,
                            self.runs, comparing, self.closer)  # fmt: skip
         self.docks: dict[str, Dock] = {}
@@ -401,10 +402,11 @@ class MainWindow(QMainWindow):
         question.addButton("Cancel the job and quit", QMessageBox.ButtonRole.AcceptRole)
         question.setDefaultButton(question.addButton("Keep running", QMessageBox.ButtonRole.RejectRole))
         question.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        question.accepted.connect(self._quit_after_jobs)
+        question.accepted.connect(self.quit_after_jobs)
         question.open()
 
-    def _quit_after_jobs(self) -> None:
+    def quit_after_jobs(self) -> None:
+        """Cancel all jobs, and close when they have stopped."""
         self._closing = True
         for task in self.jobs.tasks:
             self.jobs.cancel(task)

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from qexplorer.commands import say, say_json, say_table, work
+from qexplorer.commands import say, say_json, say_table
+from qexplorer.commands.foreground import work
 from qexplorer.commands.options import add_options, given
 from qexplorer.errors import UserError
 from qexplorer.folders import write_whole

@@ -2,16 +2,20 @@
 
 import argparse
 import sys
+from functools import partial
 
-from qexplorer.commands import say, say_json, say_table, work
+from qexplorer.commands import say, say_json, say_table
+from qexplorer.commands.foreground import work
 from qexplorer.commands.options import add_options, given
 from qexplorer.engine.advice import advise_on, document
 from qexplorer.engine.jobs import Job, jobs, present
-from qexplorer.engine.jobs.record import job_of, recorded, resumed
+from qexplorer.engine.jobs.record import job_of, let_go, recorded, resumed
 from qexplorer.engine.models.trust import Untrusted, trust
 from qexplorer.engine.runs.history import History
 from qexplorer.engine.runs.results import RunResult
 from qexplorer.errors import UserError
+from qexplorer.folders import log_folder
+from qexplorer.log import logged
 from qexplorer.settings import schema
 
 EXAMPLES = """examples:
@@ -50,7 +54,9 @@ def run(args: argparse.Namespace) -> None:
         cls = jobs[args.job]
         job = cls(**given(args, schema(cls)))
     _ask_for_trust(job, yes=args.trust)
-    result = work(resumed(args.resume, history) if args.resume else recorded(job, history))
+    steps = resumed(args.resume, history) if args.resume else recorded(job, history)
+    with logged(log_folder()):
+        result = work(steps, leave=partial(let_go, interrupted=True))
     if args.json:
         say_json(document(result))
     else:

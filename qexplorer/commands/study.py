@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qexplorer.commands import say, say_json, say_table, work
+from qexplorer.commands import say, say_json, say_table, warn
+from qexplorer.commands.foreground import PATIENCE_S, work
 from qexplorer.errors import UserError
+from qexplorer.folders import log_folder
+from qexplorer.log import logged
 
 if TYPE_CHECKING:
     from qexplorer.engine.studies.status import RunStatus, StudyResult
@@ -46,6 +49,10 @@ Anyone who can reach a tcp:// scheduler can run programs on its workers: use it 
 tls:// elsewhere."""
 
 
+CLUSTER_PATIENCE_S = 30.0
+"""So long after Ctrl-C a cluster is given to stop its workers: no model's code runs in this process then."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.add_argument("study", metavar="STUDY.toml", help="what to run; the format is shown below")
@@ -60,8 +67,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the study; every run gets an entry in the run history."""
-    from qexplorer.cluster.address import Tls, parse_address
+    from qexplorer.cluster.address import LOCAL, Tls, parse_address
     from qexplorer.cluster.run_study import run_study
+    from qexplorer.engine.jobs.record import let_go
     from qexplorer.engine.runs.history import History
     from qexplorer.engine.studies.manifest import Manifest
     from qexplorer.engine.studies.study import Study
@@ -78,8 +86,15 @@ def run(args: argparse.Namespace) -> None:
     manifest = Manifest.open(args.resume, history) if args.resume else Manifest.new(study, history)
     again = f"qexplorer study {shlex.quote(args.study)} --resume {manifest.study_id}"
     before = dict(manifest.run_ids)
+
+    def leave(thread: int) -> None:
+        let_go(thread, interrupted=True)
+        warn(f"qexplorer: finished runs are kept; resume with: {again}")
+
+    steps = run_study(study, history, args.on, tls=tls, manifest=manifest)
     try:
-        result = work(run_study(study, history, args.on, tls=tls, manifest=manifest))
+        with logged(log_folder()):
+            result = work(steps, leave=leave, patience_s=PATIENCE_S if args.on == LOCAL else CLUSTER_PATIENCE_S)
     except UserError as error:
         if manifest.run_ids == before:
             raise

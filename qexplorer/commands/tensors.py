@@ -4,7 +4,8 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from qexplorer.commands import say, say_json, say_table, work
+from qexplorer.commands import say, say_json, say_table
+from qexplorer.commands.foreground import work
 from qexplorer.text import printable
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ lower rank, of its own runner and of the one that this comes `after`, and all bu
 """
 
 import itertools
+import math
 import threading
 import time
 import traceback
@@ -26,6 +27,11 @@ LAST = 100
 """A rank that gives way to all."""
 PATIENCE_S = 0.5
 """So long whoever holds a runner waits for the step at hand."""
+GRACE_S = 1.5
+"""So long a step may go on after a cancel, where the runner can do without it: then its thread is let go."""
+
+given_up: list[threading.Thread] = []
+"""Threads in which a step does not end; they are waited for no more."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,7 @@ class Task:
     time_left: TimeLeft = field(default_factory=TimeLeft)
     outcome: Outcome | None = None
     cancelling: bool = False
+    cancelled: float = math.inf
 
     @property
     def seconds(self) -> float:
@@ -107,11 +114,17 @@ class Task:
         self.progress = progress
         self.time_left.note(progress)
 
+    def stop(self) -> None:
+        """Ask it to stop at its next step."""
+        self.cancelling, self.cancelled = True, min(self.cancelled, time.monotonic())
+
 
 class Runner(QObject):
     """A queue and one long-lived thread. Each task ends in exactly one of `Done`, `Failed`, `Cancelled`.
 
-    `timed` is told by the runner's own thread when a task begins and ends to time its steps.
+    `timed` is told by the runner's own thread when a task begins and ends to time its steps. A task that does not
+    stop within `GRACE_S` ends as `Cancelled` all the same where `let_go`, which is told the number of its thread, says
+    that it can be done without: the thread goes on without anybody hearing of it, and another takes its place.
     """
 
     started = Signal(object)  # Task
@@ -120,7 +133,7 @@ class Runner(QObject):
     _crossed = Signal(object, str)  # from the worker to the window's thread
 
     def __init__(self, name: str, *, after: "Runner | None" = None, timed: Callable[[bool], None] | None = None,
-                 parent: QObject | None = None) -> None:  # fmt: skip
+                 let_go: Callable[[int], bool] | None = None, parent: QObject | None = None) -> None:  # fmt: skip
         super().__init__(parent)
         self._after, self._followers = after, list[Runner]()
         if after is not None:
@@ -128,14 +141,20 @@ class Runner(QObject):
         self._queue: deque[Task] = deque()
         self._wake = threading.Condition()
         self._closing = self._held = False
-        self._tell_timed, self._timed = timed, False
+        self._tell_timed, self._timed, self._let_go = timed, False, let_go
         self._untold: list[Task] = []
         self.current: Task | None = None
         self._crossed.connect(self._on_crossed, Qt.ConnectionType.QueuedConnection)
         self._timer = QTimer(self, interval=POLL_MS)
         self._timer.timeout.connect(self._on_poll)
-        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self._thread.start()
+        self._thread = self._start(name)
+
+    def _start(self, name: str) -> threading.Thread:
+        thread = threading.Thread(target=self._work, name=name, daemon=True)
+        with self._wake:
+            self._thread = thread
+        thread.start()
+        return thread
 
     def submit(self, steps: Steps[Any], title: str, about: Any = None, *, rank: int = 0) -> Task:
         """Queue a generator."""
@@ -151,7 +170,7 @@ class Runner(QObject):
     def cancel(self, task: Task) -> None:
         """Ask a task to stop; it ends as `Cancelled` at its next step, or at once if it was never begun."""
         with self._wake:
-            task.cancelling = True
+            task.stop()
             self._wake.notify_all()
             if task not in self._queue or task.started is not None:
                 return
@@ -169,7 +188,7 @@ class Runner(QObject):
 
     def _drop(self, task: Task) -> None:
         """End a task that was never started."""
-        task.cancelling = True
+        task.stop()
         task.steps.close()
         task.outcome = Cancelled()
         with self._wake:
@@ -193,11 +212,28 @@ class Runner(QObject):
         with self._wake:
             self._closing = True
             for task in (*self._queue, *([self.current] if self.current else [])):
-                task.cancelling = True
+                task.stop()
             self._wake.notify_all()
+        self._thread.join(min(timeout, GRACE_S))
+        self._give_up()
         self._thread.join(timeout)
         self._timer.stop()
         return not self._thread.is_alive()
+
+    def _give_up(self) -> None:
+        """End the task whose step does not end, if it can be done without, and go on with another thread."""
+        task, thread = self.current, self._thread
+        if task is None or self._let_go is None or not self._let_go(thread.ident or 0):
+            return
+        with self._wake:
+            if self.current is not task:
+                return
+            self.current, task.outcome = None, Cancelled()
+            self._untold.append(task)
+            self._start(thread.name)
+        given_up.append(thread)
+        self._note_timed(False)
+        self._tell(task, "ended")
 
     def _work(self) -> None:
         while True:
@@ -213,6 +249,8 @@ class Runner(QObject):
                 self._tell(task, "started")
             outcome = self._advance(task)
             with self._wake:
+                if self._thread is not threading.current_thread():
+                    return
                 self.current, task.outcome = None, outcome
                 if outcome is None:
                     self._queue.appendleft(task)
@@ -268,7 +306,8 @@ class Runner(QObject):
                 log.error("%s: %s", task.title, report)
             return Failed(_alone(error), report)
         finally:
-            self._note_timed(False)
+            if self._thread is threading.current_thread():
+                self._note_timed(False)
         return Cancelled()
 
     def _note_timed(self, timed: bool) -> None:
@@ -297,4 +336,6 @@ class Runner(QObject):
     def _on_poll(self) -> None:
         task = self.current
         if task is not None:
+            if time.monotonic() - task.cancelled > GRACE_S:
+                self._give_up()
             self.progressed.emit(task)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import threading
 from contextlib import suppress
 
 from qexplorer.engine.jobs import Job, jobs
@@ -9,7 +11,7 @@ from qexplorer.engine.runs.history import History
 from qexplorer.engine.runs.results import RunResult
 from qexplorer.engine.runs.run import Run
 from qexplorer.errors import UserError
-from qexplorer.progress import Steps
+from qexplorer.progress import Progress, Steps, mapped
 from qexplorer.settings import write
 
 
@@ -43,27 +45,77 @@ def job_of(run: Run) -> Job:
         raise UserError(what, "Start it anew.", field="run_id") from error
 
 
+@dataclasses.dataclass(eq=False)
+class _Course:
+    """A run on its way in this process, on one thread. Once it is `let_go` nothing that its code does is entered."""
+
+    history: History
+    run_id: str
+    process: int = dataclasses.field(default_factory=os.getpid)
+    let_go: bool = False
+
+    def require_parent(self, step: Progress) -> Progress:
+        """The step; what a model's code has forked ends here: the run goes on in the process that began it."""
+        self.end_if_forked()
+        return step
+
+    def end_if_forked(self) -> None:
+        """End the process where it is a copy that a model's code has made."""
+        if os.getpid() != self.process:
+            os._exit(1)
+
+
+_courses: dict[int, _Course] = {}
+"""Those of this process by the number of their thread."""
+
+
+def let_go(thread: int, *, interrupted: bool = False) -> bool:
+    """Enter the run that a thread is in the middle of as cancelled or `interrupted`: its code does not come back.
+
+    Whatever it still does is not entered. Returns whether the thread is in the middle of one.
+    """
+    course = _courses.get(thread)
+    if course is None:
+        return False
+    course.let_go = True
+    with suppress(UserError):
+        (course.history.interrupt if interrupted else course.history.cancel)(course.run_id)
+        clean(course.history, course.run_id, done=False)
+    return True
+
+
 def _course(job: Job, history: History, run_id: str) -> Steps[RunResult]:
     folder, journal = history.folder(run_id), history.journal(run_id)
-    done = False
+    course, thread, done = _Course(history, run_id), threading.get_ident(), False
+    _courses[thread] = course
     try:
         job.begin(history, journal)
-        result = dataclasses.replace((yield from job.run(folder, journal)), run_id=run_id)
-        history.finish(run_id, result.to_json())
+        result = yield from mapped(job.run(folder, journal), course.require_parent)
+        course.end_if_forked()
+        result = dataclasses.replace(result, run_id=run_id)
+        if not course.let_go:
+            history.finish(run_id, result.to_json())
         done = True
     except (GeneratorExit, KeyboardInterrupt):
-        with suppress(Exception):
-            history.cancel(run_id)
+        course.end_if_forked()
+        if not course.let_go:
+            with suppress(Exception):
+                history.cancel(run_id)
         raise
     except BaseException as error:
+        course.end_if_forked()
         said = _for_the_person(error)
-        with suppress(Exception):  # what went wrong first is what the person has to hear of
-            history.fail(run_id, str(said) or type(said).__name__)
+        if not course.let_go:
+            with suppress(Exception):  # what went wrong first is what the person has to hear of
+                history.fail(run_id, str(said) or type(said).__name__)
         if said is error:
             raise
         raise said from None
     finally:
-        clean(history, run_id, done=done)
+        if _courses.get(thread) is course:
+            del _courses[thread]
+        if not course.let_go:
+            clean(history, run_id, done=done)
     return result
 
 

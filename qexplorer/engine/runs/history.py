@@ -130,6 +130,10 @@ class History(Database):
         """Enter that the person stopped it."""
         self._end(run_id, "cancelled")
 
+    def interrupt(self, run_id: str) -> None:
+        """Enter that it was cut off in the middle of a step."""
+        self._end(run_id, "interrupted")
+
     def stamp(self) -> tuple[object, ...]:
         """What is another whenever something was written, by whatever program; no lock is taken for it."""
         return tuple(_stamp(path) for path in (self.path, self.path.with_name(f"{self.path.name}-wal")))
