@@ -121,8 +121,11 @@ def _leave(leave: Callable[[int], object] | None, stuck: int) -> None:
 
 @contextmanager
 def _guarded(patience_s: float) -> Iterator[None]:
-    """Inside, another process sees to it that Ctrl-C ends this one; see `GUARD`. Windows has no such signals."""
-    if sys.platform == "win32" or not patience_s:
+    """Inside, another process sees to it that Ctrl-C ends this one; see `GUARD`.
+
+    Windows has no such signals, and a bundle no other Python.
+    """
+    if sys.platform == "win32" or not patience_s or getattr(sys, "frozen", False):
         yield
         return
     pipe, own = os.pipe()
