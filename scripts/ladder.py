@@ -13,17 +13,7 @@ of the three ladders is judged. Exit code 0 when all bars hold that apply to it:
 order of the rungs, repair, and QAT.
 """
 
-import argparse
-import hashlib
-import json
-import shutil
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
-from statistics import fmean
-from typing import Any
 
 if __name__ == "__main__":  # what is needed to the very end is asked for before anything is done
     from launch import require_python
@@ -32,6 +22,17 @@ if __name__ == "__main__":  # what is needed to the very end is asked for before
     from _inside import enter
 
     enter("test", "numpy", "torch", "safetensors")
+
+import argparse
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))

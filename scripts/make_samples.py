@@ -9,12 +9,7 @@ Runs in the environment of scripts/test.py. Everything is seeded: the same machi
 weights. Each epoch is kept in OUT.training until OUT is written; the same command goes on from there.
 """
 
-import argparse
 import sys
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 if __name__ == "__main__":  # what is needed to the very end is asked for before anything is done
     from launch import require_python
@@ -23,6 +18,12 @@ if __name__ == "__main__":  # what is needed to the very end is asked for before
     from _inside import enter
 
     enter("test", "numpy", "torch", "safetensors", "sklearn")
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch

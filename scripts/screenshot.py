@@ -1,10 +1,6 @@
 """Makes the pictures of the README, in resources/pictures: a real run in a history of its own, then the window."""
 
-import argparse
-import os
 import sys
-import tempfile
-from pathlib import Path
 
 if __name__ == "__main__":
     from launch import require_python
@@ -13,6 +9,11 @@ if __name__ == "__main__":
     from _inside import enter
 
     enter("", "PySide6", "torch", "qexplorer")
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
 
 from qexplorer.engine.jobs.ptq_static import PtqStatic
 from qexplorer.engine.jobs.record import recorded

@@ -3,12 +3,7 @@
 Run by the tests on a virtual screen; exits 0 when everything that was clicked did what it should.
 """
 
-import argparse
-import gc
 import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
 
 if __name__ == "__main__":
     from launch import require_python
@@ -17,6 +12,12 @@ if __name__ == "__main__":
     from _inside import enter
 
     enter("", "PySide6", "torch", "qexplorer")
+
+import argparse
+import gc
+import time
+from collections.abc import Callable
+from pathlib import Path
 
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtTest import QTest
