@@ -14,9 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qexplorer.errors import UserError
+from qexplorer.numbers import size
 from qexplorer.progress import Progress, Steps, finish
 from qexplorer.quant.tensor_source import Values, require_floating
 from qexplorer.text import first_few, printable
+from qexplorer.weights import limits
+from qexplorer.weights.budget import budget
 from qexplorer.weights.dtypes import DTYPES
 from qexplorer.weights.kinds import Guess, guess_kind
 from qexplorer.weights.roles import PARAMETERS, Role, role_of
@@ -177,7 +180,10 @@ class Checkpoint(ABC):
 
 
 def _gathered(tensor: TensorInfo, blocks: Generator[NDArray[Any]]) -> Steps[NDArray[Any]]:
-    """The whole tensor from its blocks."""
+    """The whole tensor from its blocks. Raises "OutOfMemory" before the first is read where it cannot be held."""
+    known = not tensor.unsupported and tensor.dtype in DTYPES
+    itemsize = DTYPES[tensor.dtype].compact.itemsize if known else 0
+    require_room(tensor.n * itemsize, tensor.file.name, f"the tensor {printable(tensor.name)}")
     values: NDArray[Any] | None = None
     done = 0
     with closing(blocks):
@@ -201,3 +207,14 @@ def _room(tensor: TensorInfo, dtype: np.dtype[Any]) -> NDArray[Any]:
     except MemoryError:
         what = f"there is not enough memory for its {tensor.n:,} values."
         raise FormatError("OutOfMemory", printable(tensor.name), what) from None
+
+
+def require_room(need: int, file: str, what: str) -> None:
+    """Raise `FormatError` "OutOfMemory" where `what` needs more bytes of memory than it may take, before it takes any.
+
+    Small needs are met without a look.
+    """
+    if need > limits.MEMORY_UNASKED and need > (most := budget()):
+        found = f"{what} needs {size(need)} of memory to be read. It may take {size(most)}: "
+        found += f"{limits.MEMORY_SHARE:.0%} of what is free."
+        raise FormatError("OutOfMemory", printable(file), found, "Close other programs, or use a larger machine.")

@@ -49,10 +49,14 @@ ZIP_ENTRIES = 100_000
 ZIP_DIRECTORY_BYTES = 64 * MIB
 ZIP_RATIO = 200
 """How many times larger than stored a compressed record that is read whole may become."""
-INFLATED_BYTES = 4 << 30
-"""The largest compressed tensor that is streamed."""
-INFLATED_WHOLE_BYTES = 256 * MIB
-"""The largest compressed tensor that is held whole, which a column-major one has to be."""
+INFLATED_HELD_BYTES = 64 * MIB
+"""The largest compressed tensor that is held while it is looked at; others are inflated again at each look."""
+
+# memory
+MEMORY_SHARE = 0.5
+"""The part of the free memory that reading may take."""
+MEMORY_UNASKED = 64 * MIB
+"""So much is taken without looking how much is free."""
 
 # NumPy
 NPY_HEADER_BYTES = 1 * MIB

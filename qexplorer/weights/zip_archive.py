@@ -6,8 +6,9 @@ and, before 3.11.8, overlapping entries.
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ _CENTRAL = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
 _ENCRYPTED, _DESCRIBED_LATER, _UTF8 = 0x2041, 0x8, 0x800
 _U16, _U32 = 0xFFFF, 0xFFFFFFFF
-_STEP = 64 << 10
+STEP = 64 << 10
 _ENTRIES_AT_ONCE = 2000
 _MEND = "The file is damaged or was altered. Download it again."
 
@@ -47,6 +48,23 @@ class ZipEntry:
     def end(self) -> int:
         """Where its stored bytes end."""
         return self.offset + self.stored
+
+
+class Inflater(Protocol):
+    """What zlib calls a decompression object."""
+
+    @property
+    def unconsumed_tail(self) -> bytes:
+        """Input that there was no room for."""
+        ...
+
+    def decompress(self, data: bytes, max_length: int = 0, /) -> bytes:
+        """At most `max_length` bytes of content."""
+        ...
+
+    def copy(self) -> "Inflater":
+        """The same state once more."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +123,15 @@ def list_entries(file: PositionedFile) -> Steps[dict[str, ZipEntry]]:
     return entries
 
 
-def inflated(file: PositionedFile, entry: ZipEntry, *, is_zero_none: bool = False) -> Iterator[bytes]:
+def inflated(file: PositionedFile, entry: ZipEntry, *, is_zero_none: bool = False,
+             pass_by: Callable[[int, Inflater], None] | None = None) -> Iterator[bytes]:  # fmt: skip
     """The record's content in small pieces, stopped at its stated size; its checksum is verified.
 
-    See `StoredReader` for `is_zero_none`.
+    `pass_by(taken, inflater)` is called before each piece of a compressed one, with how many stored bytes went into it
+    so far. See `StoredReader` for `is_zero_none`.
     """
     crc = done = 0
-    for piece in _pieces(file, entry):
+    for piece in _pieces(file, entry, pass_by):
         done += len(piece)
         if done > entry.size:
             break
@@ -136,20 +156,23 @@ def _check(where: str, entry: ZipEntry, crc: int, *, is_zero_none: bool) -> None
         raise FormatError("BadChecksum", where, f"the checksum of “{printable(entry.name)}” does not fit.", _MEND)
 
 
-def _pieces(file: PositionedFile, entry: ZipEntry) -> Iterator[bytes]:
+def _pieces(file: PositionedFile, entry: ZipEntry, pass_by: Callable[[int, Inflater], None] | None) -> Iterator[bytes]:
     if entry.method not in (STORED, DEFLATED):
         what = f"the record “{printable(entry.name)}” is compressed in a way ({entry.method}) that cannot be read."
         raise FormatError("Unsupported", file.where, what)
     inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-    for at in range(0, entry.stored, _STEP):
-        data = file.read(entry.offset + at, min(_STEP, entry.stored - at))
+    for at in range(0, entry.stored, STEP):
+        data = file.read(entry.offset + at, min(STEP, entry.stored - at))
         if entry.method == STORED:
             yield data
             continue
+        stop = at + len(data)
         while data and not inflate.eof:
-            yield inflate.decompress(data, _STEP)
+            if pass_by is not None:
+                pass_by(stop - len(data), inflate)
+            yield inflate.decompress(data, STEP)
             data = inflate.unconsumed_tail
-    while entry.method == DEFLATED and not inflate.eof and (rest := inflate.decompress(b"", _STEP)):
+    while entry.method == DEFLATED and not inflate.eof and (rest := inflate.decompress(b"", STEP)):
         yield rest
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from forgeries import opened, refused, write
+from forgeries import opened, refused, settled_within, write
 
 from qexplorer.weights import FormatError
 
@@ -295,12 +295,18 @@ def test_a_field_named_shape_is_no_duplicate(tmp_path: Path) -> None:
     assert opened(_npy(tmp_path, np.zeros(2, [("shape", "f4"), ("descr", "f4")]))).tensors[0].shape == (2,)
 
 
-def test_compressed_arrays_beyond_the_limits_are_listed_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = _archive(tmp_path, [("a.npy", _member(MATRIX)), ("f.npy", _member(np.asfortranarray(MATRIX)))])
-    monkeypatch.setattr("qexplorer.weights.limits.INFLATED_WHOLE_BYTES", 10)
-    assert [bool(t.unsupported) for t in opened(path).tensors] == [False, True]
-    monkeypatch.setattr("qexplorer.weights.limits.INFLATED_BYTES", 10)
-    assert [bool(t.unsupported) for t in opened(path).tensors] == [True, True]
+@pytest.mark.parametrize("compressed", [True, False])
+def test_what_needs_more_memory_than_there_may_be_is_refused_before_it_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compressed: bool
+) -> None:
+    (np.savez_compressed if compressed else np.savez)(tmp_path / "a.npz", w=np.zeros((3000, 4000), order="F"))
+    checkpoint = opened(tmp_path / "a.npz")
+    monkeypatch.setattr("qexplorer.weights.checkpoint.budget", lambda: 80_000_000)
+    with settled_within(5.0, 10_000_000), pytest.raises(FormatError) as caught:
+        checkpoint.read(checkpoint.tensors[0])
+    assert caught.value.kind == "OutOfMemory"
+    for part in ("a.npz", "tensor w needs", "MB of memory", "80.00 MB"):
+        assert part in caught.value.what
 
 
 def test_an_archive_whose_headers_are_nearly_all_of_it_is_refused_at_once(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 import itertools
 import os
+import struct
+import sys
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,8 +18,9 @@ from safetensors.torch import save_file
 from qexplorer.errors import UserError
 from qexplorer.progress import finish
 from qexplorer.quant import QuantSpec, analyze
+from qexplorer.quant.sketch import sketch
 from qexplorer.quant.tensor_source import widened
-from qexplorer.weights import Checkpoint, FormatError, file_checkpoint
+from qexplorer.weights import Checkpoint, FormatError, file_checkpoint, inflated_record, limits
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.float8_e4m3fn, torch.float8_e5m2]
 
@@ -25,6 +29,7 @@ DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.flo
 def streamed(monkeypatch: pytest.MonkeyPatch) -> None:
     """No tensor is so small that it is held in memory."""
     monkeypatch.setattr(file_checkpoint, "HELD_BYTES", 0)
+    monkeypatch.setattr(limits, "INFLATED_HELD_BYTES", 0)
 
 
 def whole(checkpoint: Checkpoint, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -160,3 +165,58 @@ def test_a_tensor_is_known_again_by_path_size_time_and_place(tmp_path: Path) -> 
     os.utime(path, ns=(1, 1))
     changed = opened(path)
     assert not {changed.identity(tensor) for tensor in changed.tensors} & set(ids)
+
+
+@pytest.mark.parametrize("kind", ["noise", "even"])
+def test_a_compressed_tensor_is_read_at_any_place_by_any_thread(
+    kind: str, tmp_path: Path, streamed: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inflated_record, "SPACING", 100_000)
+    rng = np.random.default_rng(0)
+    w = rng.normal(size=300_000).astype(np.float32) if kind == "noise" else np.repeat(np.arange(300, dtype="f4"), 1000)
+    np.savez_compressed(tmp_path / "w.npz", other=np.zeros(9), w=w)
+    checkpoint = opened(tmp_path / "w.npz")
+    values = finish(checkpoint.values_steps(checkpoint.tensor("w")))
+    cuts = rng.permutation(np.arange(0, w.size, 1000))
+    with ThreadPoolExecutor(8) as pool:
+        parts = list(pool.map(lambda at: values.read(at, at + 1000), cuts))
+    for at, part in zip(cuts, parts, strict=True):
+        np.testing.assert_array_equal(part, w[at : at + 1000])
+    assert values.read(w.size, w.size).size == 0
+
+
+@pytest.mark.parametrize("harm", ["flip", "cut", "longer"])
+def test_a_damaged_compressed_tensor_is_refused_before_any_piece_is_given(
+    harm: str, tmp_path: Path, streamed: None
+) -> None:
+    w = np.random.default_rng(0).normal(size=50_000).astype(np.float32)
+    np.savez_compressed(tmp_path / "w.npz", w=w)
+    data = bytearray((tmp_path / "w.npz").read_bytes())
+    crc = struct.pack("<L", zipfile.ZipFile(tmp_path / "w.npz").getinfo("w.npy").CRC)
+    if harm == "flip":
+        data = data.replace(crc, b"\1\2\3\4")
+    (tmp_path / "w.npz").write_bytes(data)
+    checkpoint = opened(tmp_path / "w.npz")
+    if harm == "flip":
+        with pytest.raises(FormatError) as caught:
+            finish(checkpoint.values_steps(checkpoint.tensors[0]))
+        assert caught.value.kind == "BadChecksum"
+        return
+    values = finish(checkpoint.values_steps(checkpoint.tensors[0]))
+    (tmp_path / "w.npz").write_bytes(data[:-1000] if harm == "cut" else data + b"x")
+    with pytest.raises(FormatError) as caught:
+        values.read(0, 9)
+    assert caught.value.kind == "Changed"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel how much was held")
+def test_a_large_compressed_tensor_takes_no_memory(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "w.npz", "w", zipfile.ZIP_DEFLATED) as archive, archive.open("w.npy", "w") as file:
+        np.lib.format.write_array_header_2_0(file, {"descr": "<f4", "fortran_order": False, "shape": (60_000_000,)})
+        for _ in range(60):
+            file.write(bytes(4_000_000))
+    checkpoint = opened(tmp_path / "w.npz")
+    finish(analyze(np.zeros(1 << 20, np.float32), QuantSpec()))  # its kernels stay
+    with settled_within(60.0, 60_000_000):
+        values = finish(checkpoint.values_steps(checkpoint.tensors[0]))
+        assert finish(sketch(values)).n == 60_000_000

@@ -12,6 +12,7 @@ from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps
 from qexplorer.text import first_few, printable
 from qexplorer.weights import TensorInfo, open_checkpoint
+from qexplorer.weights.checkpoint import require_room
 from qexplorer.weights.dtypes import DTYPES
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def load_weights(module: "nn.Module", path: Path, model: str) -> Steps[None]:
     floats = {name for name, tensor in wanted.items() if tensor.is_floating_point()}
     found = match_names(shapes, checkpoint.by_name, printable(path.name), model)
     _compare(shapes, floats, found, printable(path.name), model)
+    require_room(4 * sum(info.n for info in found.values()), path.name, f"the {len(found):,} tensors of {model}")
     values: dict[str, NDArray[Any]] = {}
     for name, info in found.items():
         yield Progress(f"Reading {printable(path.name)}", len(values), len(found))

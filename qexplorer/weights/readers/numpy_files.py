@@ -9,10 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qexplorer.progress import Progress, Steps
+from qexplorer.quant.tensor_source import Values, require_floating
 from qexplorer.text import first_few, printable
 from qexplorer.weights import limits
-from qexplorer.weights.checkpoint import Checkpoint, FormatError, TensorInfo
-from qexplorer.weights.file_checkpoint import FileCheckpoint, unsupported
+from qexplorer.weights.checkpoint import Checkpoint, FormatError, TensorInfo, require_room
+from qexplorer.weights.dtypes import DTYPES
+from qexplorer.weights.file_checkpoint import FileCheckpoint, require_readable, unsupported
+from qexplorer.weights.guards import guarded
+from qexplorer.weights.inflated_record import InflatedRecord
 from qexplorer.weights.npy_header import MAGIC, NpyHeader, read_header
 from qexplorer.weights.positioned_file import PositionedFile
 from qexplorer.weights.readers import Reader, Source, readers
@@ -62,6 +66,28 @@ class _NpzCheckpoint(FileCheckpoint):
         storage: _Member = tensor.storage
         return storage.header.strided(storage.entry.offset) if storage.entry.method == STORED else None
 
+    def values_steps(self, tensor: TensorInfo) -> Steps[Values]:
+        """A large compressed tensor is inflated anew at each look, so that it takes no memory either."""
+        require_readable(tensor)
+        storage: _Member = tensor.storage
+        dtype, header = DTYPES[tensor.dtype], storage.header
+        if (
+            storage.entry.method == STORED
+            or header.is_fortran
+            or tensor.n * dtype.compact.itemsize <= limits.INFLATED_HELD_BYTES
+        ):
+            return (yield from super().values_steps(tensor))
+        require_floating(dtype.compact, tensor.dtype)
+        record, place = InflatedRecord(self.path, self.fingerprint, storage.entry), header.strided(0)
+        with guarded(printable(tensor.name)):
+            yield from record.verified()
+
+        def read(start: int, stop: int) -> NDArray[Any]:
+            with guarded(printable(tensor.name)):
+                return dtype.compacted(place.part(record.read, start, stop))
+
+        return Values.reading(tensor.shape, dtype.compact, tensor.dtype, read, self.kind(tensor).kind)
+
     def raw_blocks(self, file: PositionedFile, tensor: TensorInfo, elements: int) -> Iterator[NDArray[Any]]:
         storage: _Member = tensor.storage
         entry, header = storage.entry, storage.header
@@ -70,7 +96,11 @@ class _NpzCheckpoint(FileCheckpoint):
             return
         content = inflated(file, entry)
         if header.is_fortran:
-            data = np.frombuffer(bytearray(b"".join(content)), np.uint8)
+            require_room(entry.size + header.nbytes, file.where, f"the compressed tensor {printable(tensor.name)}")
+            data, done = np.empty(entry.size, np.uint8), 0
+            for piece in content:
+                data[done : done + len(piece)] = np.frombuffer(piece, np.uint8)
+                done += len(piece)
             yield from header.strided(0).blocks(lambda offset, n: data[offset : offset + n], elements)
             return
         held = bytearray()
@@ -159,20 +189,12 @@ def _member(headers: _Headers, entry: ZipEntry) -> tuple[TensorInfo, str]:
         raise FormatError("Truncated", file.where, what, _MEND)
     if entry.method == STORED:
         return _info(name, header, file.path, _Member(entry, header)), header.warning
-    why = _too_costly(entry, header)
-    if why:
-        return unsupported("TooLarge", name, header.shape, header.dtype, entry.stored, file.path, why), header.warning
-    return _info(name, header, file.path, _Member(entry, header)), header.warning
-
-
-def _too_costly(entry: ZipEntry, header: NpyHeader) -> str:
     if entry.method != DEFLATED:
-        return f"it is compressed in a way ({entry.method}) that cannot be read"
-    if header.nbytes > limits.INFLATED_BYTES:
-        return f"it is compressed and takes {header.nbytes:,} bytes once inflated"
-    if header.is_fortran and header.nbytes > limits.INFLATED_WHOLE_BYTES:
-        return "it is compressed column by column and too large to be held whole"
-    return ""
+        why = f"it is compressed in a way ({entry.method}) that cannot be read"
+        return unsupported(
+            "Unsupported", name, header.shape, header.dtype, entry.stored, file.path, why
+        ), header.warning
+    return _info(name, header, file.path, _Member(entry, header)), header.warning
 
 
 def _beginning(file: PositionedFile, entry: ZipEntry) -> Callable[[int], bytes]:
