@@ -104,6 +104,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(tmp_path: Path, environ
         ("job = 'evaluate'\n[grid]\nmodel = ['vit_digit']", [], "vit_digit"),
         (TINY, ["--on", "the-cluster"], "“the-cluster”"),
         (TINY, ["--on", "tls://127.0.0.1:8786"], "tls:// needs a CA file. Give a PEM file: --tls-ca FILE."),
+        (TINY, ["--on", "tcp://192.0.2.1:8786"], "write tls://192.0.2.1:8786, with --tls-ca"),
         (TINY, ["--tls-key", "own.key"], "--on tls://"),
         (TINY, ["--resume", "20200101-000000-study-abcdef"], "no study “20200101-000000-study-abcdef”"),
     ],
@@ -118,6 +119,16 @@ def test_what_a_person_can_mend_is_one_line_and_exit_code_2(
     assert captured.out == ""
     assert captured.err.count("\n") == 1
     assert said in captured.err
+
+
+def test_the_help_says_what_a_scheduler_exposes_and_how_to_keep_it_closed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["study", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "dask scheduler --host tls://" in said
+    assert "dask scheduler --host 127.0.0.1" in said
+    assert "anyone who can reach it can run any program on it and on its workers" in said
+    assert "--insecure" in said
 
 
 def test_the_file_in_the_help_is_one_that_is_understood() -> None:

@@ -1,9 +1,10 @@
 """Studies on a Dask cluster, and `run_study`, which runs one there or in this process.
 
-The study's owner submits each run as a Dask task. While a run is on a worker, the two talk about it: the worker sends
-messages (`messages`: started, stepped, offered) as Dask events, and the owner calls the worker's `Mailbox` to send the
-steps that are finished already, and to fetch each further step and each model in chunks. Dask itself carries the
-result, moves the runs of lost workers to others and cancels.
+Dask starts the workers, knows which of them are there and carries messages to them. The study's owner asks the
+scheduler for the workers, has each of them load `worker`, and then asks them about their runs: it sends the steps that
+are finished already, and fetches reports, further steps, models and the end. Nothing comes to the owner unasked, and
+nothing that comes is ever unpickled (`connection`): any client of a scheduler can make it and its workers send what it
+likes.
 
-`distributed` is imported only when a study is run on a cluster.
+The owner does not import `distributed` at all.
 """

@@ -4,19 +4,17 @@ import importlib.util
 import re
 import ssl
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from qexplorer.errors import UserError
 from qexplorer.text import printable
 
-if TYPE_CHECKING:
-    from distributed.security import Security
-
 LOCAL = "local"
-URL = re.compile(r"(tcp|tls)://[^\s/]+:\d{1,5}", re.ASCII)
-TLS = "tls://"
-"""What the addresses begin with that need the files of a `Tls`."""
+URL = re.compile(r"(tcp|tls)://[!-.0-~]{1,200}:\d{1,5}")
+TCP, TLS = "tcp://", "tls://"
+"""What addresses begin with; the second kind needs the files of a `Tls`."""
+MOST_PORT = 65535
 TITLES = {"ca": "CA file", "cert": "certificate", "key": "key"}
 MOST_BYTES = 1 << 20
 
@@ -40,21 +38,43 @@ class Address:
     url: str
     tls: Tls = NO_TLS
 
-    def security(self) -> "Security | None":
-        """The `security` for Dask's client; None for `tcp://`."""
+    @property
+    def host(self) -> str:
+        """The host's name or number."""
+        return self.url.partition("://")[2].rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The port's number."""
+        return int(self.url.rpartition(":")[2])
+
+    @property
+    def is_here(self) -> bool:
+        """Whether nothing that is sent there leaves this machine."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host.lower() == "localhost"
+
+    def context(self) -> ssl.SSLContext | None:
+        """What proves each side to the other, as Dask does: by its own authority, not by names; None for `tcp://`."""
         if self.tls == NO_TLS:
             return None
-        from distributed.security import Security
+        ca, cert, key = (Path(file).expanduser() for file in (self.tls.ca, self.tls.cert, self.tls.key))
+        context = ssl.create_default_context(cafile=ca)
+        context.check_hostname = False
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        context.load_cert_chain(cert, key)
+        return context
 
-        ca, cert, key = (str(Path(file).expanduser()) for file in (self.tls.ca, self.tls.cert, self.tls.key))
-        return Security(require_encryption=True, tls_ca_file=ca, tls_client_cert=cert, tls_client_key=key)
 
-
-def parse_address(on: str, tls: Tls = NO_TLS) -> Address | None:
+def parse_address(on: str, tls: Tls = NO_TLS, *, insecure: bool = False) -> Address | None:
     """The address of a cluster; None for “local”. Nothing is connected yet.
 
-    Raises `UserError` where it is not an address, the files for TLS are incomplete or do not match, or `distributed`
-    is not installed.
+    Raises `UserError` where it is not an address, the files for TLS are incomplete or do not match, the connection
+    would leave this machine without TLS although nobody said that it may (`insecure`), or the extra `cluster` is not
+    installed.
     """
     if on == LOCAL:
         if tls != NO_TLS:
@@ -67,10 +87,20 @@ def parse_address(on: str, tls: Tls = NO_TLS) -> Address | None:
         check_tls(tls)
     elif tls != NO_TLS:
         what = f"{on} is not encrypted, so the TLS files would not be used."
-        raise UserError(what, f"Write tls://{on.removeprefix('tcp://')}.", field="on")
-    if importlib.util.find_spec("distributed") is None:
-        raise UserError("Dask's `distributed` is not installed.", 'pip install "qexplorer[cluster]"', field="on")
-    return Address(on, tls)
+        raise UserError(what, f"Write tls://{on.removeprefix(TCP)}.", field="on")
+    address = Address(on, tls)
+    if address.port > MOST_PORT:
+        raise UserError(f"{on} has a port beyond {MOST_PORT}.", "The usual one is 8786.", field="on")
+    if tls == NO_TLS and not address.is_here and not insecure:
+        what = f"{on} is not encrypted, and anyone who can reach it can run programs on its workers and read the study."
+        remedy = (
+            f"Start the scheduler and its workers with TLS and write tls://{on.removeprefix(TCP)}, with --tls-ca, "
+            "--tls-cert and --tls-key; in a network that you trust, `qexplorer study --insecure` does without."
+        )
+        raise UserError(what, remedy, field="on")
+    if importlib.util.find_spec("msgpack") is None:
+        raise UserError("What talks to Dask is not installed.", 'pip install "qexplorer[cluster]"', field="on")
+    return address
 
 
 def check_tls(tls: Tls) -> None:

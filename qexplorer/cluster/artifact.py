@@ -10,9 +10,9 @@ from typing import Any, Self
 from qexplorer.errors import UserError
 from qexplorer.folders import disk_errors
 
-STEP, ARRAYS, MODEL = "step", "arrays", "model"
-"""The JSON value or the arrays of a finished step, or the file of a model that the run made."""
-MOST_BYTES = {STEP: 64_000_000, ARRAYS: 4_000_000_000, MODEL: 4_000_000_000}
+STEP, ARRAYS, MODEL, END = "step", "arrays", "model", "end"
+"""The JSON value or the arrays of a finished step, the file of a model that the run made, or how the run has ended."""
+MOST_BYTES = {STEP: 64_000_000, ARRAYS: 4_000_000_000, MODEL: 4_000_000_000, END: 64_000_000}
 """Larger ones are not copied."""
 CHUNK = 4 << 20
 """The bytes of one chunk, which is all of an artifact that is in memory at once."""

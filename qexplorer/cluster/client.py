@@ -1,33 +1,28 @@
-"""The owner's side of a study on a Dask cluster: it submits the runs, follows them and has them written."""
+"""The owner's side of a study on a Dask cluster: it has each worker run one run after the other."""
 
 import asyncio
-import json
-import secrets
-from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
 
-from qexplorer.cluster.address import Address
-from qexplorer.cluster.artifact import CHUNK, Artifact, IncomingFile, read_chunk
-from qexplorer.cluster.mailbox import Mailbox, call, open_step
-from qexplorer.cluster.messages import Offered, Started, Stepped, read_message, text_of
-from qexplorer.cluster.versions import check_workers, versions
-from qexplorer.cluster.worker import run_on_worker
+from qexplorer.cluster.address import URL, Address
+from qexplorer.cluster.connection import Connection
+from qexplorer.cluster.exchange import Exchange
+from qexplorer.cluster.messages import Hello
+from qexplorer.cluster.remote_worker import RemoteWorker, WorkerLostError
+from qexplorer.cluster.versions import require_versions, versions
 from qexplorer.cluster.writer import RunWriter
 from qexplorer.engine.studies.status import StudyStatus
 from qexplorer.errors import UserError
-from qexplorer.settings import write
 from qexplorer.text import printable
 
-if TYPE_CHECKING:
-    from distributed import Client, Future
-
-Handler = Callable[..., Coroutine[Any, Any, None]]
-CONNECT_S = 5.0
-LEAVE_S = 5.0
-RETRY_S = 1.0
-CALLS_S = 1.0
-WORKERS = "all"
-"""The topic of Dask's own events, among them those of workers that come and go."""
+CONNECT_S, ANSWER_S = 5.0, 30.0
+WATCH_S = 0.3
+RETRY_S = 0.5
+MOST_WORKERS = 200
+"""Each has a connection of its own."""
+ALLOWED_LOSSES = 3
+"""A run that loses more workers is told to be the cause."""
 
 
 class StudyClient:
@@ -35,225 +30,162 @@ class StudyClient:
 
     def __init__(self, address: Address, status: StudyStatus, writers: Mapping[str, RunWriter]) -> None:
         self._address, self._status, self._writers = address, status, writers
-        self._topic = f"qexplorer-{secrets.token_hex(8)}"  # a cancelled task's key is not used again
         self._versions = versions()
-        self._workers: set[str] = set()
+        self._waiting: asyncio.PriorityQueue[tuple[int, str]] = asyncio.PriorityQueue()
+        """The runs that no worker has: their numbers and keys."""
+        self._losses: Counter[str] = Counter()
+        self._serving: dict[str, asyncio.Task[None]] = {}
+        """The workers, with what each does for this study."""
+        self._changed = asyncio.Event()
         self._latest = ""
         self._connected = False
-        self._heard: asyncio.Queue[tuple[Handler, tuple[Any, ...]]] = asyncio.Queue()
-        """What was heard, with its handler. It is handled one after the other."""
-        self._futures: dict[str, Future] = {}
-        self._transfers: dict[str, asyncio.Task[None]] = {}
-        """What is being sent to or fetched from the worker of a run."""
-        self._calls: set[asyncio.Task[Any]] = set()
-        self._client: Client
-        self._group: asyncio.TaskGroup
 
     @property
     def phase(self) -> str:
         """How many runs have ended, how many workers there are, and what happened last."""
         if not self._connected:
             return f"Connecting to {self._address.url}"
-        n = len(self._workers)
+        n = len(self._serving)
         workers = f"{n} worker{'' if n == 1 else 's'}" if n else "no worker yet"
         head = f"{self._status.ended}/{len(self._status.study.runs)} on {workers}"
         return f"{head}: {self._latest}" if self._latest else head
 
     async def run(self) -> None:
         """Connect, run every run to its end, and leave the cluster. Raises what ends the study before."""
-        from distributed import Client
-
-        security = self._address.security()
-        self._client = Client(self._address.url, asynchronous=True, security=security, timeout=CONNECT_S)
+        for writer in self._writers.values():
+            self._put_back(writer)
+        scheduler = Connection(self._address, CONNECT_S)
         try:
-            await self._connect()
-            async with asyncio.TaskGroup() as self._group:
-                for writer in self._writers.values():
-                    self._group.create_task(self._follow(writer))
+            workers = await self._list(scheduler)
+            async with asyncio.TaskGroup() as checks:
+                for worker in workers:
+                    checks.create_task(self._check(worker))
+            self._connected = True
+            async with asyncio.TaskGroup() as group:
                 while self._status.ended < len(self._status.study.runs):
-                    handler, args = await self._heard.get()
-                    await handler(*args)
+                    await self._serve_all(workers, group)
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._changed.wait(), WATCH_S)
+                    self._changed.clear()
+                    workers = await self._list(scheduler)
+                for serving in self._serving.values():
+                    serving.cancel()
         except BaseExceptionGroup as several:
             raise several.exceptions[0] from None
         finally:
-            await self._leave()
+            await scheduler.close()
 
-    async def _connect(self) -> None:
+    async def _list(self, scheduler: Connection) -> set[str]:
+        """The addresses of the workers. Raises `UserError` where the scheduler is gone."""
         try:
-            await self._client
-        except (OSError, ValueError) as error:
-            reason = printable(str(error).partition("\n")[0].rstrip("."), 300)
-            what = f"No Dask scheduler could be reached at {self._address.url}: {reason}."
-            raise UserError(what, "Start one with `dask scheduler`, or check the address.", field="on") from error
-        self._client.subscribe_topic(self._topic, lambda event: self._tell(self._on_message, event[1]))
-        self._client.subscribe_topic(WORKERS, lambda event: self._tell(self._on_workers, event[1]))
-        self._workers |= await check_workers(self._client, self._versions)
-        self._connected = True
+            async with asyncio.timeout(ANSWER_S):
+                found = await scheduler.call("ncores")
+        except (ConnectionError, TimeoutError) as error:
+            raise self._gone(error) from error
+        names: list[object] = list(found) if isinstance(found, dict) else []
+        return set([name for name in names if isinstance(name, str) and URL.fullmatch(name)][:MOST_WORKERS])
 
-    async def _follow(self, writer: RunWriter) -> None:
-        """Submit a run and wait for its end."""
-        from distributed import CancelledError, KilledWorker
-
-        run = writer.run
-        future = self._futures[run.key] = self._client.submit(
-            run_on_worker, run.job.name, json.dumps(write(run.job)), self._versions, self._topic, run.key,
-            key=self._task(run.key), pure=False)  # fmt: skip
+    async def _check(self, address: str) -> None:
+        """Raise a `UserError` where a worker that is there at the start has other versions."""
+        connection = Connection(self._address, CONNECT_S)
         try:
-            answer: Any = await future
-        except KilledWorker as error:
-            lost = f"Every worker that had it was lost, {error.allowed_failures + 1} in all."
-            self._tell(self._fail, writer, f"{lost} It may need more memory than they have.")
-        except (asyncio.CancelledError, CancelledError) as error:
-            if not future.cancelled():
-                raise  # the study ends
-            if writer.status.ended:
-                return  # it was cancelled because it has failed
-            why = printable(str(getattr(error, "reason", "") or "no reason given"), 80)
-            what = f"The scheduler at {self._address.url} is gone or has dropped the runs ({why})."
-            raise UserError(what, "Finished runs are kept.", field="on") from error
-        else:
-            self._tell(self._on_answer, writer, answer)
-            self._futures.pop(run.key, None)  # the cluster may forget it
+            with suppress(WorkerLostError):
+                await self._prepare(RemoteWorker(connection, address))
+        except ConnectionError as error:
+            raise self._gone(error) from error
+        finally:
+            await connection.close()
 
-    def _tell(self, handler: Handler, *args: Any) -> None:
-        """Have something handled that was heard."""
-        self._heard.put_nowait((handler, args))
+    async def _prepare(self, worker: RemoteWorker) -> Hello:
+        hello = await worker.prepare()
+        require_versions(worker.address, hello.versions, self._versions)
+        return hello
 
-    async def _on_answer(self, writer: RunWriter, answer: Any) -> None:
-        """A worker has returned from a run."""
-        if not writer.status.ended:
-            await self._stop_transfer(writer)
-            writer.end(answer)
-            self._say(writer, writer.status.status)
+    async def _serve_all(self, workers: set[str], group: asyncio.TaskGroup) -> None:
+        """Have each worker work for the study, and give up those that are gone."""
+        for address in self._serving.keys() - workers:
+            serving = self._serving.pop(address)
+            serving.cancel()
+            await asyncio.wait([serving])
+        for address in sorted(workers - self._serving.keys()):
+            self._serving[address] = group.create_task(self._serve(address))
 
-    async def _fail(self, writer: RunWriter, error: str) -> None:
-        """A run has failed: for the cluster, or in what its worker sent."""
-        if not writer.status.ended:
-            await self._stop_transfer(writer)
-            writer.fail(error)
-            self._say(writer, writer.status.status)
-        if writer.run.key in self._futures:
-            cancelling: Any = self._client.cancel([self._futures.pop(writer.run.key)])
-            await cancelling
-
-    async def _on_workers(self, event: Any) -> None:
-        """Dask says something about a worker."""
-        action, worker = text_of(event, "action"), text_of(event, "worker")
-        if action == "add-worker":
-            self._workers.add(worker)
-        elif action == "remove-worker":
-            self._workers.discard(worker)
-            for writer in self._writers.values():
-                if writer.worker == worker and not writer.status.ended:
-                    await self._stop_transfer(writer)
-                    writer.lose_worker()
-                    self._latest = "a worker was lost; its run continues on another one"
-
-    async def _on_message(self, event: Any) -> None:
-        """A worker says something about its run, which fails where it is not understood."""
-        writer = self._writers.get(text_of(event, "key"))
-        if writer is None or writer.status.ended:
-            return
+    async def _serve(self, address: str) -> None:
+        """Have a worker run what is left, as long as it is there."""
+        connection = Connection(self._address, CONNECT_S)
+        worker = RemoteWorker(connection, address)
         try:
-            message = read_message(event)
-        except UserError as error:
-            await self._fail(writer, str(error))
-            return
-        match message:
-            case Started():
-                await self._stop_transfer(writer)
-                self._workers.add(message.worker)  # it may have come while they were counted
-                writer.start(message.worker, message.host)
-                self._start_transfer(writer, self._send_steps)
+            while True:
+                try:
+                    hello = await self._prepare(worker)
+                    while await self._run_one(worker, hello.host):
+                        self._changed.set()
+                except WorkerLostError:
+                    await asyncio.sleep(RETRY_S)
+        except UserError as error:  # others go on
+            self._latest = f"{error.what} It is not used."
+            self._status.note(self._latest)
+            await asyncio.Event().wait()
+        except ConnectionError as error:
+            raise self._gone(error) from error
+        finally:
+            await connection.close()
+
+    async def _run_one(self, worker: RemoteWorker, host: str) -> bool:
+        """Have a worker run the next run to its end. False where the worker has lost it."""
+        writer = self._writers[(await self._waiting.get())[1]]
+        exchange = Exchange(writer, worker)
+        try:
+            if await exchange.begin():
+                writer.start(worker.address, host)
+                await exchange.follow(self._say)
                 self._say(writer)
-            case Stepped() if message.worker == writer.worker:
-                writer.step(printable(message.phase, 200), message.fraction)
-                self._say(writer, writer.status.phase)
-            case Offered() if message.worker == writer.worker:
-                await self._stop_transfer(writer)
-                self._start_transfer(writer, self._fetch, message.artifact)
-            case _:
-                pass
+                return True
+            self._put_back(writer)
+        except UserError as error:
+            writer.fail(str(error))
+            await exchange.stop(self._address)
+            return True
+        except WorkerLostError:
+            self._lose(writer)
+            return False
+        except asyncio.CancelledError:
+            if self._serving.get(worker.address) is asyncio.current_task():  # the study ends
+                await exchange.stop(self._address)
+            else:
+                self._lose(writer)
+            raise
+        await asyncio.sleep(RETRY_S)  # it is busy with a run of somebody else's
+        return True
 
-    def _start_transfer(self, writer: RunWriter, transfer: Handler, *args: Any) -> None:
-        async def guarded() -> None:
-            try:
-                await transfer(writer, *args)
-            except UserError as error:
-                self._tell(self._fail, writer, str(error))
+    def _lose(self, writer: RunWriter) -> None:
+        """The worker of a run is gone: another one continues it, unless it has lost too many."""
+        if writer.status.ended:
+            return
+        if writer.worker:
+            self._losses[writer.run.key] += 1
+            if self._losses[writer.run.key] > ALLOWED_LOSSES:
+                lost = f"Every worker that had it was lost, {self._losses[writer.run.key]} in all."
+                writer.fail(f"{lost} It may need more memory than they have.")
+                return
+            writer.lose_worker()
+            self._latest = "a worker was lost; its run continues on another one"
+        self._put_back(writer)
 
-        self._transfers[writer.run.key] = self._group.create_task(guarded())
+    def _put_back(self, writer: RunWriter) -> None:
+        self._waiting.put_nowait((writer.run.number, writer.run.key))
 
-    async def _stop_transfer(self, writer: RunWriter) -> None:
-        """Stop all transfers of a run. When this returns, no partial file is left."""
-        transfer = self._transfers.pop(writer.run.key, None)
-        if transfer is not None:
-            transfer.cancel()
-            await asyncio.wait([transfer])
-
-    async def _send_steps(self, writer: RunWriter) -> None:
-        """Send the finished steps of a run to its worker, and let it begin."""
-        journal = writer.journal
-        for number, name in enumerate(journal.keys("")):
-            kind, content = open_step(journal, name)
-            with content:
-                artifact, offset = Artifact.of(number, kind, name, content), 0
-                while artifact.fits and (chunk := read_chunk(content, offset, CHUNK)):
-                    await self._call(writer, Mailbox.write, write(artifact), offset, chunk)
-                    offset += len(chunk)
-        await self._call(writer, Mailbox.proceed, 0)
-
-    async def _fetch(self, writer: RunWriter, artifact: Artifact) -> None:
-        """Fetch an artifact unless it is too large, and let the worker continue."""
-        if artifact.fits:
-            with IncomingFile(artifact, writer.incoming) as file:
-                while not file.complete:
-                    file.write(file.size, await self._call(writer, Mailbox.read, artifact.number, file.size, CHUNK))
-                    writer.receive(artifact, file.size)
-                writer.keep(artifact, file.close())
-        else:
-            writer.leave(artifact)
-        await self._call(writer, Mailbox.proceed, artifact.number)
-
-    async def _call(self, writer: RunWriter, method: Callable[..., Any], *args: Any) -> Any:
-        """Call the mailbox of a run on its worker. Raises `UserError` with the worker's words.
-
-        A call is never cancelled: while Dask connects, that would leave a socket open.
-        """
-        while True:
-            run: Any = self._client.run(call, self._task(writer.run.key), method, *args, workers=[writer.worker])
-            calling = asyncio.ensure_future(run)
-            self._calls.add(calling)
-            calling.add_done_callback(self._calls.discard)
-            try:
-                (answer,) = (await asyncio.shield(calling)).values()
-            except OSError:  # it is lost, which ends this transfer soon, or it can be reached again
-                await asyncio.sleep(RETRY_S)
-                continue
-            if not answer:
-                await asyncio.Event().wait()  # the run has ended, and with it this transfer
-            if "error" in answer:
-                raise UserError(printable(str(answer["error"]), 2000))
-            return answer["answer"]
-
-    async def _leave(self) -> None:
-        """Cancel what is not done and close the client, without waiting for a scheduler that is gone.
-
-        Calls on their way get a moment before they are cancelled.
-        """
-        client: Any = self._client
-        if self._futures:
-            await client.cancel(list(self._futures.values()))
-        if self._calls:
-            _, late = await asyncio.wait(self._calls, timeout=CALLS_S)
-            for calling in late:
-                calling.cancel()
-        await client.close(timeout=LEAVE_S)
-
-    def _task(self, key: str) -> str:
-        return f"{self._topic}-{key}"
-
-    def _say(self, writer: RunWriter, what: str = "") -> None:
+    def _say(self, writer: RunWriter) -> None:
         """Say what happened last, unless it would hide that a run has to start again."""
         if not any(each.restarting for each in self._writers.values()):
+            status = writer.status
+            what = status.status if status.ended else status.phase
             self._latest = f"{writer.run.label}: {what}" if what else writer.run.label
+
+    def _gone(self, error: OSError) -> UserError:
+        reason = printable(str(error).partition("\n")[0].rstrip("."), 300)
+        if self._connected:
+            what = f"The scheduler at {self._address.url} is gone: {reason}."
+            return UserError(what, "Finished runs are kept.", field="on")
+        what = f"No Dask scheduler could be reached at {self._address.url}: {reason}."
+        return UserError(what, "Start one with `dask scheduler`, or check the address.", field="on")

@@ -1,18 +1,22 @@
-"""A worker's side of the exchange with the study's owner, who calls it through `call`."""
+"""Where a run on a worker and the study's owner meet: reports, finished steps and models."""
 
 import json
 import threading
-from collections.abc import Callable
+import time
+from dataclasses import replace
 from io import BufferedIOBase, BytesIO
 from pathlib import Path
 from typing import Any, Self
 
 from qexplorer.cluster.artifact import ARRAYS, STEP, Artifact, IncomingFile, read_chunk
+from qexplorer.cluster.messages import Report
 from qexplorer.engine.runs.history import History
 from qexplorer.engine.runs.run_journal import RunJournal
 from qexplorer.errors import UserError
 
 POLL_S = 0.2
+LEASE_S = 60.0
+"""A run that its owner has not asked about for so long is not wanted any more."""
 RUN = "run"
 
 
@@ -21,28 +25,27 @@ class Unwanted(Exception):  # noqa: N818  it is not an error: the run was cancel
 
 
 class Mailbox:
-    """Where a run on this worker sends its finished steps and models, and receives the steps of an earlier attempt.
+    """Where a run on this worker leaves its report, finished steps and models, and finds those of an earlier attempt.
 
-    Its files are in `folder`. `offer` tells the owner of an artifact, `is_wanted` says whether there still is one.
-    `read`, `write` and `proceed` are for the owner, the others for the run, on a thread of its own.
+    Its files are in `folder`. `read`, `write`, `proceed`, `stop` and `report` are for the owner, the others for the
+    run, on a thread of its own.
     """
 
-    def __init__(
-        self, task: str, folder: Path, offer: Callable[[Artifact], None], is_wanted: Callable[[], bool]
-    ) -> None:
-        self._task, self._offer, self._is_wanted = task, offer, is_wanted
+    def __init__(self, folder: Path) -> None:
+        self.report = Report()
+        """How far the run is, and what it offers."""
         self._history = History(folder / "history.sqlite3")
-        self._proceed = threading.Event()
+        self._proceed, self._stopped = threading.Event(), threading.Event()
+        self._heard = time.monotonic()
         self._incoming: IncomingFile | None = None
         self._number = 0
         self._outgoing: BufferedIOBase | None = None
 
     def __enter__(self) -> Self:
-        MAILBOXES[self._task] = self
         return self
 
     def __exit__(self, *error: Any) -> None:
-        del MAILBOXES[self._task]
+        self.stop()
         if self._incoming is not None:
             self._incoming.__exit__()
 
@@ -52,9 +55,13 @@ class Mailbox:
         return self._history.folder(RUN)
 
     def check_wanted(self) -> None:
-        """Raise `Unwanted` where the run was cancelled."""
-        if not self._is_wanted():
+        """Raise `Unwanted` where the run was cancelled or its owner is gone."""
+        if self._stopped.is_set() or time.monotonic() - self._heard > LEASE_S:
             raise Unwanted
+
+    def say(self, phase: str, fraction: float) -> None:
+        """Tell the owner how far the run is."""
+        self.report = Report(phase, fraction)
 
     def journal(self) -> "SentJournal":
         """The run's journal, once the steps of an earlier attempt are in it. Raises `Unwanted`."""
@@ -64,37 +71,43 @@ class Mailbox:
     def send(self, kind: str, name: str, content: BufferedIOBase) -> None:
         """Send something to the owner. When this returns, the owner has it. Raises `Unwanted`."""
         self._number += 1
-        artifact = Artifact.of(self._number, kind, name, content)
+        before, self._outgoing = self.report, content
         self._proceed.clear()
-        self._outgoing = content
-        self._offer(artifact)
+        self.report = Report(before.phase, before.fraction, Artifact.of(self._number, kind, name, content))
         try:
             self._wait()
         finally:
-            self._outgoing = None
+            self._outgoing, self.report = None, before
 
-    def read(self, number: int, offset: int, size: int) -> bytes | None:
-        """A chunk of the artifact with that number; None if it is no longer available."""
-        if self._outgoing is None or self._number != number:
-            return None
-        return read_chunk(self._outgoing, offset, size)
+    def hear(self) -> None:
+        """The owner is there."""
+        self._heard = time.monotonic()
 
-    def write(self, artifact: dict[str, Any], offset: int, chunk: bytes) -> None:
+    def stop(self) -> None:
+        """Nobody waits for the run any more."""
+        self._stopped.set()
+
+    def read(self, number: int, offset: int, size: int) -> bytes:
+        """A chunk of the artifact with that number; empty if it is no longer available."""
+        content = self._outgoing
+        return b"" if content is None or self._number != number else read_chunk(content, offset, size)
+
+    def write(self, artifact: Artifact, offset: int, chunk: bytes) -> None:
         """Receive a chunk of a finished step; the last one adds it to the journal."""
-        step = Artifact(**artifact)
         if self._incoming is None:
             if offset:
                 return  # it was sent twice, and is complete
-            self._incoming = IncomingFile(step, self.folder / "incoming")
+            self._incoming = IncomingFile(artifact, self.folder / "incoming")
         self._incoming.write(offset, chunk)
         if self._incoming.complete:
             with self._incoming as incoming:
-                put_step(step, incoming.close(), self._history.journal(RUN))
+                put_step(artifact, incoming.close(), self._history.journal(RUN))
             self._incoming = None
 
     def proceed(self, number: int) -> None:
         """Let the run continue: the artifact with that number was fetched, or, for 0, all steps were sent."""
         if number == self._number:
+            self.report = replace(self.report, artifact=None)
             self._proceed.set()
 
     def _wait(self) -> None:
@@ -133,18 +146,3 @@ def put_step(artifact: Artifact, file: Path, journal: RunJournal) -> None:
         journal.put(artifact.name, json.loads(file.read_bytes()))
     except (ValueError, RecursionError) as error:
         raise UserError("A worker sent a step that cannot be read.", "Run it again.") from error
-
-
-MAILBOXES: dict[str, Mailbox] = {}
-"""The mailboxes of this process by their tasks."""
-
-
-def call(task: str, method: Callable[..., Any], *args: Any) -> dict[str, Any]:
-    """Call a method of a task's mailbox: its `answer`, an `error`, or neither if the task has ended."""
-    mailbox = MAILBOXES.get(task)
-    if mailbox is None:
-        return {}
-    try:
-        return {"answer": method(mailbox, *args)}
-    except UserError as error:
-        return {"error": str(error)}

@@ -1,64 +1,46 @@
-"""The messages of a worker to the study's owner. They travel as Dask events: plain values, checked when they arrive."""
+"""What a worker says about itself and its run: JSON, bounded and checked when it arrives."""
 
+import json
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 from qexplorer.cluster.artifact import Artifact
 from qexplorer.errors import UserError
 from qexplorer.settings import read, write
-from qexplorer.text import printable
 
-TEXT = 200
-"""The most characters that are kept of a worker's words."""
-
-
-@dataclass(frozen=True)
-class Message:
-    """Something about a run, which `key` names, from the worker with that address."""
-
-    key: str
-    worker: str
-
-    def to_event(self) -> dict[str, Any]:
-        """The message as plain values."""
-        return {"kind": type(self).__name__, **write(self)}
+T = TypeVar("T")
+MOST_BYTES = 100_000
+"""Of one message."""
 
 
 @dataclass(frozen=True)
-class Started(Message):
-    """A worker has started a run: for the first time, or again after another worker was lost."""
+class Hello:
+    """A worker's machine, and the releases of the packages that have to be the same everywhere."""
 
     host: str
+    versions: dict[str, str]
 
 
 @dataclass(frozen=True)
-class Stepped(Message):
-    """How far a run is; `fraction` is that of this run."""
+class Report:
+    """How far a run is, and the artifact that it offers; it continues when that was fetched."""
 
-    phase: str
-    fraction: float
-
-
-@dataclass(frozen=True)
-class Offered(Message):
-    """A worker has something for the run history, and continues when it was fetched."""
-
-    artifact: Artifact
+    phase: str = ""
+    fraction: float = 0.0
+    artifact: Artifact | None = None
 
 
-KINDS: dict[str, type[Message]] = {cls.__name__: cls for cls in (Started, Stepped, Offered)}
+def pack(message: Hello | Report) -> bytes:
+    """A message as JSON."""
+    return json.dumps(write(message)).encode()
 
 
-def text_of(event: Any, name: str) -> str:
-    """A text in an event, which may be anything; empty where it has none of that name."""
-    value = event.get(name) if isinstance(event, dict) else None
-    return value if isinstance(value, str) else ""
-
-
-def read_message(event: Any) -> Message:
-    """The message of an event; a `UserError` where it is none."""
-    kind = text_of(event, "kind")
-    if kind not in KINDS:
-        raise UserError(f"A worker sent an unknown message “{printable(kind, TEXT)}”.")
-    fields = {name: value for name, value in event.items() if name != "kind"}
-    return read(KINDS[kind], fields, f"A worker's message {kind}", strict=True)
+def unpack(kind: type[T], content: object) -> T:
+    """The message in what a worker has sent. Raises `UserError` where it is none of that kind."""
+    what = f"A worker's message {kind.__name__}"
+    if not isinstance(content, bytes) or len(content) > MOST_BYTES:
+        raise UserError(f"{what} is too long or no message.", "Run it again.")
+    try:
+        return read(kind, json.loads(content), what, strict=True)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{what} is not JSON.", "Run it again.") from error

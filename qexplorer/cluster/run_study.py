@@ -13,15 +13,22 @@ from qexplorer.progress import Steps
 
 
 def run_study(
-    study: Study, history: History, on: str = LOCAL, *, tls: Tls = NO_TLS, manifest: Manifest | None = None
+    study: Study,
+    history: History,
+    on: str = LOCAL,
+    *,
+    tls: Tls = NO_TLS,
+    insecure: bool = False,
+    manifest: Manifest | None = None,
 ) -> Steps[StudyResult]:
     """Run every run of `study` that `manifest` and `history` do not have as done, and record each in `history`.
 
-    `on` is “local”, or a Dask scheduler's address, `tcp://HOST:PORT` or `tls://HOST:PORT`. Every progress is a
+    `on` is “local”, or a Dask scheduler's address, `tcp://HOST:PORT` or `tls://HOST:PORT`; without TLS one of another
+    machine is refused unless `insecure`. Every progress is a
     `StudyProgress`. A run that fails with a `UserError` does not stop the others; its error is in the result and in
     the history. Raises `UserError` for what would stop all of them. `manifest` is that of an earlier study to resume.
     """
-    address = parse_address(on, tls)
+    address = parse_address(on, tls, insecure=insecure)
     manifest = manifest or Manifest.new(study, history)
     manifest.check(study)
     status = StudyStatus(study, manifest.study_id)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from qexplorer.cluster.artifact import MODEL, MOST_BYTES, Artifact
+from qexplorer.cluster.artifact import END, MODEL, MOST_BYTES, Artifact
 from qexplorer.cluster.mailbox import put_step
 from qexplorer.engine.jobs.record import clean
 from qexplorer.engine.runs.history import History
@@ -20,8 +20,9 @@ from qexplorer.folders import disk_errors
 from qexplorer.settings import write
 from qexplorer.text import printable
 
-MOST_ANSWER = 64_000_000
-"""The most characters of what a worker returns."""
+
+class WorkerBug(Exception):  # noqa: N818  it is one in the program, and its text is that of the worker
+    """Something on a worker raised what nobody had expected."""
 
 
 class RunWriter:
@@ -58,12 +59,10 @@ class RunWriter:
 
     def start(self, worker: str, host: str) -> None:
         """A worker has started the run."""
-        if self.worker and self.worker != worker:  # heard before it was heard that the first one is gone
-            self.lose_worker()
         self._enter()
-        self.worker, self._host, self.restarting = worker, host, False
+        self.worker, self._host, self.restarting = worker, printable(host, 200), False
         self._models = {}
-        self._change(status=RUNNING, fraction=0.0, phase="", worker=printable(f"{worker} ({host})", 200))
+        self._change(status=RUNNING, fraction=0.0, phase="", worker=printable(f"{worker} ({host})", 300))
 
     def step(self, phase: str, fraction: float) -> None:
         """The worker has got this far."""
@@ -77,6 +76,11 @@ class RunWriter:
 
     def keep(self, artifact: Artifact, file: Path) -> None:
         """Move the complete file of an artifact to where it belongs."""
+        if artifact.kind == END:
+            content = file.read_bytes()
+            file.unlink()
+            self.end(content)
+            return
         if artifact.kind != MODEL:
             put_step(artifact, file, self.journal)
             return
@@ -86,7 +90,10 @@ class RunWriter:
         self._models[artifact.name] = own
 
     def leave(self, artifact: Artifact) -> None:
-        """Note that an artifact is too large to be fetched."""
+        """Note that an artifact is too large to be fetched; without the end of a run there is no result."""
+        if artifact.kind == END:
+            self.fail("Its result is too large to be fetched.")
+            return
         self._status.note(
             f"{printable(artifact.name, 80)} of run {self.status.run_id} stayed on its worker: it has "
             f"{artifact.size / 1e9:.1f} GB, and at most {MOST_BYTES[artifact.kind] / 1e9:g} GB are fetched."
@@ -98,8 +105,8 @@ class RunWriter:
         self.worker, self.restarting = "", True
         self._change(status=WAITING, fraction=0.0, phase="its worker was lost; it continues on another one", worker="")
 
-    def end(self, answer: str) -> None:
-        """The run has ended, and `worker.run_on_worker` returned this."""
+    def end(self, answer: bytes) -> None:
+        """The run has ended, and its worker sent this. Raises `WorkerBug`."""
         try:
             result = RunResult.from_json(_result_of(answer))
             self._enter()
@@ -160,17 +167,15 @@ class RunWriter:
         self._status.change(self.run.key, **changes)
 
 
-def _result_of(answer: Any) -> str:
-    """The result in what `worker.run_on_worker` returned. Raises `UserError` with the error in it."""
-    if not answer:
-        raise UserError("Its worker was closed during the run.", "Run it again.")
+def _result_of(answer: bytes) -> str:
+    """The result in what a worker sent at the end. Raises `UserError` with the error in it, and `WorkerBug`."""
     try:
-        if not isinstance(answer, str) or len(answer) > MOST_ANSWER:
-            raise ValueError("it is too long")
         found: Any = json.loads(answer)
-        error, result = found.get("error"), found.get("result")
+        error, bug, result = (found.get(name) for name in ("error", "bug", "result"))
     except (ValueError, RecursionError, AttributeError) as error:
-        raise UserError("Its worker returned something that is not a result.", "Run it again.") from error
-    if not isinstance(result, str):
-        raise UserError(printable(str(error), 2000))
-    return result
+        raise UserError("Its worker sent something that is not a result.", "Run it again.") from error
+    if isinstance(result, str):
+        return result
+    if isinstance(bug, str):
+        raise WorkerBug(bug)
+    raise UserError(printable(str(error), 2000))

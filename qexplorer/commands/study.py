@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   qexplorer study four_bits.toml
   qexplorer study four_bits.toml --json --resume 20261121-101500-study-ab12cd
-  qexplorer study four_bits.toml --on tcp://192.168.0.7:8786
+  qexplorer study four_bits.toml --on tcp://127.0.0.1:8786
   qexplorer study four_bits.toml --on tls://cluster:8786 --tls-ca ca.pem --tls-cert own.pem --tls-key own.key
 
 four_bits.toml:
@@ -38,15 +38,23 @@ Every run is in the run history (`qexplorer runs`). A run that fails does not st
 --resume continues a study with the same file: finished runs are not repeated, the others go on.
 
 on a cluster (pip install "qexplorer[cluster]"):
-  dask scheduler                                          on one machine
-  dask worker tcp://HOST:8786 --nthreads 1                on every machine that takes part, once per process
+  on one machine, with the files that an authority of your own has signed for it:
+    dask scheduler --host tls://10.0.0.7 --tls-ca-file ca.pem --tls-cert own.pem --tls-key own.key
+  on every machine that takes part, once per process:
+    dask worker tls://10.0.0.7:8786 --nthreads 1 --tls-ca-file ca.pem --tls-cert own.pem --tls-key own.key
+  on this machine alone, without any files:
+    dask scheduler --host 127.0.0.1
+    dask worker tcp://127.0.0.1:8786 --nthreads 1
+What a scheduler exposes, and to whom: anyone who can reach it can run any program on it and on its workers, read what
+they read, and send wrong results back; with tls:// that is who has a certificate of your authority, with tcp:// it is
+everyone in the network. Without --host it listens on every interface of its machine, and so does its dashboard
+(--no-dashboard). What comes from it to this machine is data, never code. tcp:// to another machine is refused unless
+you write --insecure: do so only in a network that you trust.
 Each worker needs the same versions of qexplorer and torch as this machine. Your own files (models, weights, data) must
 be on every worker under the same path, and code among them must be trusted there. The models that a run makes are
 copied back to the run history, up to 4 GB each, and so is every finished step: if a worker is lost, another continues
 from there.
-Runs that share a machine slow each other down: measure latencies with one worker a machine, or write timing = "off".
-Anyone who can reach a tcp:// scheduler can run programs on its workers: use it only in a network that you trust, and
-tls:// elsewhere."""
+Runs that share a machine slow each other down: measure latencies with one worker a machine, or write timing = "off"."""
 
 
 CLUSTER_PATIENCE_S = 30.0
@@ -62,6 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tls-ca", default="", metavar="FILE", help="for tls://: the authority's certificate, PEM")
     parser.add_argument("--tls-cert", default="", metavar="FILE", help="for tls://: your certificate, PEM")
     parser.add_argument("--tls-key", default="", metavar="FILE", help="for tls://: its key, PEM")
+    told = "connect to a tcp:// scheduler of another machine: nothing is encrypted, and nobody proves who they are"
+    parser.add_argument("--insecure", action="store_true", help=told)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
@@ -76,7 +86,7 @@ def run(args: argparse.Namespace) -> None:
 
     tls = Tls(args.tls_ca, args.tls_cert, args.tls_key)
     try:
-        parse_address(args.on, tls)
+        parse_address(args.on, tls, insecure=args.insecure)
     except UserError as error:
         if error.field.startswith("tls_"):
             remedy = f"{error.remedy.removesuffix('.')}: --{error.field.replace('_', '-')} FILE."
@@ -91,7 +101,7 @@ def run(args: argparse.Namespace) -> None:
         let_go(thread, interrupted=True)
         warn(f"qexplorer: finished runs are kept; resume with: {again}")
 
-    steps = run_study(study, history, args.on, tls=tls, manifest=manifest)
+    steps = run_study(study, history, args.on, tls=tls, insecure=args.insecure, manifest=manifest)
     try:
         with logged(log_folder()):
             result = work(steps, leave=leave, patience_s=PATIENCE_S if args.on == LOCAL else CLUSTER_PATIENCE_S)

@@ -98,6 +98,7 @@ def test_several_jobs_come_before_the_grid_and_a_study_without_one_is_a_single_r
         ("job = 'weight_only'", "job", ["“weight_only”", "mean weight-only?", "evaluate"]),
         ("job = ['evaluate', 'evaluate']", "job", ["twice"]),
         ("job = 'evaluate'\ntitle = 3", "title", ["title"]),
+        ("job = 'evaluate'\ninsecure = true", "insecure", ["“insecure”", "title, job, settings, grid"]),
         ("job = 'evaluate'\nseeds = [1]", "seeds", ["“seeds”", "title, job, settings, grid"]),
         ("job = 'evaluate'\nsettings = 3", "settings", ["table"]),
         ("job = 'evaluate'\n[settings]\nlimt = 3", "limt", ["evaluate", "“limt”", "mean limit?"]),
@@ -291,6 +292,11 @@ def test_what_cannot_be_taken_up_is_refused(history: History) -> None:
         ("tcp://cluster", Tls(), "not an address"),
         ("local", Tls(ca="ca.pem"), "needs no TLS files"),
         ("tcp://cluster:8786", Tls(ca="ca.pem"), "Write tls://cluster:8786"),
+        ("tcp://cluster:8786", Tls(), r"not encrypted.* tls://cluster:8786, with --tls-ca"),
+        ("tcp://192.168.0.7:8786", Tls(), r"not encrypted.* --insecure"),
+        ("tcp://0.0.0.0:8786", Tls(), "not encrypted"),
+        ("tcp://127.0.0.1.evil.example:8786", Tls(), "not encrypted"),
+        ("tcp://127.0.0.1:99999", Tls(), "beyond 65535"),
         ("tls://cluster:8786", Tls(), r"needs a CA file\. Give a PEM file\."),
         ("tls://cluster:8786", Tls(ca="/no/ca.pem"), "The CA file /no/ca.pem cannot be read"),
     ],
@@ -302,10 +308,13 @@ def test_an_address_that_cannot_be_used_is_refused(on: str, tls: Tls, said: str)
 
 def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     assert parse_address("local") is None
-    assert parse_address("tcp://[::1]:8786") == Address("tcp://[::1]:8786")
+    for here in ("tcp://[::1]:8786", "tcp://127.0.0.1:8786", "tcp://localhost:8786"):
+        assert parse_address(here) == Address(here)
+    assert parse_address("tcp://cluster:8786", insecure=True) == Address("tcp://cluster:8786")
+    assert (Address("tcp://[::1]:8786").host, Address("tcp://[::1]:8786").port) == ("::1", 8786)
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(UserError, match=r'pip install "qexplorer\[cluster\]"'):
-        parse_address("tcp://cluster:8786")
+        parse_address("tcp://127.0.0.1:8786")
 
 
 @pytest.fixture

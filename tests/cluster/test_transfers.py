@@ -1,18 +1,22 @@
 """What goes between a worker and the run history, with both sides in this process."""
 
+import json
 import threading
+import time
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from qexplorer.cluster import artifact, client
-from qexplorer.cluster.artifact import ARRAYS, MODEL, STEP, Artifact
-from qexplorer.cluster.mailbox import MAILBOXES, Mailbox
-from qexplorer.cluster.messages import Offered, Started, Stepped
+from qexplorer.cluster import artifact, client, exchange, remote_worker, worker
+from qexplorer.cluster.artifact import ARRAYS, END, MODEL, STEP
+from qexplorer.cluster.mailbox import Mailbox
+from qexplorer.cluster.messages import Report
 from qexplorer.cluster.run_study import run_study
+from qexplorer.cluster.writer import WorkerBug
 from qexplorer.engine.jobs.evaluate import Evaluate
 from qexplorer.engine.jobs.starts import check_same
 from qexplorer.engine.runs.history import History
@@ -22,9 +26,9 @@ from qexplorer.engine.studies.study import Study, StudyRun
 from qexplorer.errors import UserError
 from qexplorer.progress import Steps, finish
 from qexplorer.settings import write
-from tests.cluster.fake_dask import WORKER, FakeDask, Work
+from tests.cluster.fake_dask import WORKER, FakeDask, Work, is_idle
 
-ON = "tcp://scheduler:1"
+ON = "tcp://127.0.0.1:1"
 OTHER = "tcp://w:2"
 STUDY = Study("one", (StudyRun(1, "a-run", Evaluate(), {}),))
 CHUNK = 1000
@@ -34,22 +38,34 @@ Start = Callable[..., FakeDask]
 
 @pytest.fixture
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
-    """Makes a Dask whose worker does what it is given."""
-    monkeypatch.setattr(client, "CHUNK", CHUNK)
-    monkeypatch.setattr(client, "RETRY_S", 0.0)
-    folder, made = tmp_path / "worker", list[FakeDask]()
+    """Makes a Dask whose workers do what they are given."""
+    monkeypatch.setattr(exchange, "CHUNK", CHUNK)
+    for module in (client, remote_worker):
+        monkeypatch.setattr(module, "RETRY_S", 0.0)
+    monkeypatch.setattr(client, "WATCH_S", 0.02)
+    monkeypatch.setattr(worker, "EVERY_S", 0.02)
+    folder = tmp_path / "worker"
     folder.mkdir()
 
     def fake(work: Work) -> FakeDask:
-        made.append(FakeDask(folder, work))
-        monkeypatch.setattr("distributed.Client", made[-1])
-        return made[-1]
+        dask = FakeDask(folder, work)
+        for module in (client, exchange):
+            monkeypatch.setattr(module, "Connection", dask)
+        monkeypatch.setattr(worker, "run_job", dask.run_job)
+        return dask
 
     yield fake
-    for each in made:
-        each.join()
-    assert not MAILBOXES
+    until_idle()
     assert not list(tmp_path.rglob("incoming"))
+    assert not list(folder.iterdir())
+
+
+def until_idle() -> None:
+    """No worker has a run any more."""
+    until = time.monotonic() + 5
+    while not is_idle():
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -103,13 +119,15 @@ def test_a_model_comes_in_chunks_under_a_name_made_here(start: Start, history: H
         wait(mailbox)
 
     dask, steps = start(work), run_study(STUDY, history, ON)
+    dask.limit = 2
+    assert next(step for step in steps if isinstance(step, StudyProgress) and "evil\\x0a" in step.runs[0].phase)
+    dask.limit = None
     step = advance(steps, stay.is_set)
     assert files(history) == ["model_1.pt"]
     assert (history.folder(step.runs[0].run_id) / "model_1.pt").read_bytes() == CONTENT
     assert dask.chunks == [CHUNK] * 4 + [567]
-    assert "evil\\x0a" in step.runs[0].phase
     steps.close()
-    dask.join()
+    until_idle()
     assert dask.stopped
     assert not history.folder(step.runs[0].run_id).exists()
 
@@ -135,17 +153,17 @@ def test_what_is_not_what_was_offered_is_refused(
     change: Callable[[bytes], Any], start: Start, history: History, send_model: Work
 ) -> None:
     dask = start(send_model)
-    dask.change = lambda answer: {"answer": change(answer["answer"])} if isinstance(answer["answer"], bytes) else answer
+    dask.changes["read"] = lambda answer: {"answer": change(answer["answer"])}
     (run,) = finish(run_study(STUDY, history, ON)).runs
     assert run.status == "failed"
     assert "damaged" in run.error
     assert history.get(run.run_id).error == run.error
     assert files(history) == []
-    dask.join()
+    until_idle()
     assert dask.stopped
 
 
-@pytest.mark.parametrize("end", ["lost", "closed", "answered"])
+@pytest.mark.parametrize("end", ["lost", "closed"])
 def test_a_transfer_that_is_cut_off_leaves_no_half_file(
     end: str, start: Start, history: History, send_model: Work
 ) -> None:
@@ -157,13 +175,14 @@ def test_a_transfer_that_is_cut_off_leaves_no_half_file(
         assert not history.folder(history.runs()[0].run_id).exists()
         assert history.runs()[0].status == "cancelled"
         return
-    dask.lose() if end == "lost" else dask.answer('{"error": "over"}')
+    dask.workers.clear()
     advance(steps, lambda: files(history) == [])
-    dask.limit = None  # an answer that comes late
+    dask.limit = None
     for _ in range(3):
         next(steps, None)
     assert files(history) == []
     steps.close()
+    next(iter(worker.MAILBOXES.values())).stop()  # as its lease would
 
 
 def test_a_call_that_comes_twice_does_no_harm(start: Start, history: History, send_model: Work) -> None:
@@ -171,17 +190,15 @@ def test_a_call_that_comes_twice_does_no_harm(start: Start, history: History, se
 
     def flaky(answer: Any) -> Any:
         heard.append(answer)
-        if len(heard) % 2:
-            raise OSError
-        return answer
+        return answer if len(heard) % 2 == 0 else {}
 
     manifest, journal = earlier(history)
     journal.put("long", "x" * 2 * CHUNK)
     dask = start(send_model)
-    dask.change = flaky
+    dask.changes = dict.fromkeys(("hello", "begin", "report", "read", "write", "proceed"), flaky)
     (run,) = finish(run_study(STUDY, history, ON, manifest=manifest)).runs
     assert dask.done
-    assert run.error == "over"
+    assert "cannot be read" in run.error
     assert len(dask.chunks) > 5
 
 
@@ -199,7 +216,7 @@ def test_what_is_too_large_stays_where_it_is(
     dask = start(work)
     result = finish(run_study(STUDY, history, ON))
     assert dask.done
-    assert dask.chunks == []
+    assert len(dask.chunks) == 1  # of how it ended
     assert files(history) == []
     (note,) = result.notes
     assert {"w8a32", result.runs[0].run_id} <= set(note.split())
@@ -239,7 +256,6 @@ def test_steps_go_both_ways_and_are_not_sent_back(start: Start, history: History
     finish(run_study(STUDY, history, ON, manifest=manifest))
     assert dask.done
     ((keys, values, arrays),) = there
-    assert dask.offers == ["next", "more"]
     assert keys == ["notes", "word", "w", "next", "more"]
     assert here.keys("") == ["notes", "word", "w", "gone", "next", "more"]
     assert values == {"notes": {"a": "ä" * 900}, "word": "../../../history.sqlite3", "next": 7}
@@ -273,20 +289,16 @@ def test_a_file_of_arrays_is_adopted(history: History, tmp_path: Path) -> None:
 
 
 def test_what_a_worker_raises_is_raised_here(start: Start, history: History, send_model: Work) -> None:
-    def broken(answer: dict[str, Any]) -> Any:
-        if isinstance(answer["answer"], bytes):
-            raise ZeroDivisionError("there")
-        return answer
-
-    start(send_model).change = broken
-    with pytest.raises(ZeroDivisionError, match="there"):
+    start(send_model).changes["read"] = lambda _: {"bug": "ZeroDivisionError: there"}
+    with pytest.raises(WorkerBug, match="ZeroDivisionError: there"):
         finish(run_study(STUDY, history, ON))
     assert files(history) == []
     assert [run.status for run in history.runs()] == ["failed"]
+    next(iter(worker.MAILBOXES.values())).stop()
 
 
 def test_what_a_worker_refuses_fails_its_run(start: Start, history: History, send_model: Work) -> None:
-    start(send_model).change = lambda _: {"error": "The disk is full."}
+    start(send_model).changes["read"] = lambda _: {"error": "The disk is full."}
     (run,) = finish(run_study(STUDY, history, ON)).runs
     assert (run.status, run.error) == ("failed", "The disk is full.")
 
@@ -297,69 +309,116 @@ def idle(mailbox: Mailbox) -> None:
     wait(mailbox)
 
 
-GOOD = Offered("a-run", WORKER, Artifact(1, MODEL, "w8a32", 1, "")).to_event()
+REPORT = {"phase": "", "fraction": 0.0, "artifact": None}
+OFFER = {"number": 1, "kind": MODEL, "name": "w8a32", "size": 1, "sha256": ""}
 
 
 @pytest.mark.parametrize(
-    "event",
+    "report",
     [
-        {"kind": "Resigned"},
-        {"kind": ["Stepped"]},
-        {"kind": "Stepped", "worker": WORKER, "phase": "x"},
-        {"kind": "Stepped", "worker": WORKER, "phase": "x", "fraction": float("nan")},
-        {"kind": "Stepped", "worker": WORKER, "phase": 1, "fraction": 0.5},
-        {"kind": "Started", "worker": WORKER, "host": "w", "more": 1},
-        GOOD | {"artifact": "w8a32"},
-        GOOD | {"artifact": {**GOOD["artifact"], "size": -1}},
-        GOOD | {"artifact": {**GOOD["artifact"], "size": "1"}},
-        GOOD | {"artifact": {**GOOD["artifact"], "kind": "program"}},
-        GOOD | {"artifact": {**GOOD["artifact"], "name": "x" * 5000}},
+        b"",
+        b"\x80\x04cos\nsystem\n",
+        b"[" * 50_000,
+        b'{"phase": "' + b"x" * 200_000 + b'"}',
+        "a text",
+        ["a list"],
+        {"__Pickled__": 1},
+        json.dumps(REPORT | {"fraction": float("nan")}).encode(),
+        json.dumps(REPORT | {"phase": 1}).encode(),
+        json.dumps(REPORT | {"more": 1}).encode(),
+        json.dumps(REPORT | {"artifact": "w8a32"}).encode(),
+        json.dumps(REPORT | {"artifact": OFFER | {"size": -1}}).encode(),
+        json.dumps(REPORT | {"artifact": OFFER | {"size": "1"}}).encode(),
+        json.dumps(REPORT | {"artifact": OFFER | {"kind": "program"}}).encode(),
+        json.dumps(REPORT | {"artifact": OFFER | {"name": "x" * 5000}}).encode(),
     ],
 )
-def test_a_message_that_is_none_fails_its_run_and_nothing_else(
-    event: dict[str, Any], start: Start, history: History
-) -> None:
-    dask, steps = start(idle), run_study(STUDY, history, ON)
-    advance(steps, history.runs)
-    for nobody in ("nothing", {**event, "key": "another run"}, {**event, "key": ["a-run"]}, {**GOOD, "key": "another"}):
-        dask.message(nobody)
-    for _ in range(3):
-        assert advance(steps, lambda: True).runs[0].status == "running"
-    dask.message({**event, "key": "a-run"})
-    (run,) = finish(steps).runs
+def test_a_report_that_is_none_fails_its_run_and_nothing_else(report: Any, start: Start, history: History) -> None:
+    good = [3]
+
+    def changed(answer: Any) -> Any:
+        good[0] -= 1
+        return answer if good[0] >= 0 else {"answer": report}
+
+    start(idle).changes["report"] = changed
+    (run,) = finish(run_study(STUDY, history, ON)).runs
     assert run.status == "failed"
+    assert good[0] < 0
     assert len(run.error) < 500
     assert files(history) == []
 
 
-def test_what_a_cluster_tells_twice_or_late_is_entered_once(start: Start, history: History) -> None:
+def test_a_run_whose_worker_is_lost_continues_on_another_and_is_entered_once(start: Start, history: History) -> None:
     dask, steps = start(idle), run_study(STUDY, history, ON)
     advance(steps, history.runs)
-    dask.message(Started("a-run", OTHER, "other"))  # heard before it is heard that the first worker is gone
-    dask.message(Stepped("a-run", WORKER, "late", 0.9))
-    dask.message(Stepped("a-run", OTHER, "in time", 0.5))
-    dask.lose(WORKER)
+    dask.workers.clear()
+    next(step for step in steps if isinstance(step, StudyProgress) and "worker was lost" in step.runs[0].phase)
+    next(iter(worker.MAILBOXES.values())).stop()
+    dask.workers.add(OTHER)
+    step = next(step for step in steps if isinstance(step, StudyProgress) and step.runs[0].status == "running")
+    assert step.runs[0].worker.startswith(OTHER)
+    next(iter(worker.MAILBOXES.values())).report = Report("in time", 0.5)
     step = next(step for step in steps if isinstance(step, StudyProgress) and step.runs[0].fraction)
-    assert (step.runs[0].worker, step.runs[0].phase, step.runs[0].fraction) == (f"{OTHER} (other)", "in time", 0.5)
-    dask.answer('{"result": "{}"}')
-    dask.message(Started("a-run", OTHER, "other"))
-    result = finish(steps)
-    assert len(result.notes) == 1
-    assert WORKER in result.notes[0]
-    (run,) = history.runs()
-    assert (run.status, run.error) == ("failed", result.runs[0].error)
-    assert "cannot be read" in result.runs[0].error
+    assert (step.runs[0].phase, step.runs[0].fraction) == ("in time", 0.5)
+    steps.close()
+    assert [run.status for run in history.runs()] == ["cancelled"]
 
 
-@pytest.mark.parametrize("answer", ["", "no JSON", "[]", '{"result": 3}', '{"result": ""}', "[" * 100_000, 7])
-def test_a_worker_that_returns_no_result_fails_its_run(answer: Any, start: Start, history: History) -> None:
-    dask, steps = start(idle), run_study(STUDY, history, ON)
-    advance(steps, history.runs)
-    dask.answer(answer)
-    (run,) = finish(steps).runs
+def test_a_run_that_loses_every_worker_is_told_to_be_the_cause(
+    start: Start, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "ALLOWED_LOSSES", 1)
+    dask = start(idle)
+    asked = [0]
+
+    def gone(answer: Any) -> Any:
+        asked[0] += 1
+        if asked[0] % 3:
+            return answer
+        next(iter(worker.MAILBOXES.values())).stop()
+        until_idle()
+        return {}
+
+    dask.changes["report"] = gone
+    (run,) = finish(run_study(STUDY, history, ON)).runs
+    assert "lost, 2 in all" in run.error
+
+
+@pytest.mark.parametrize("end", [b"", b"no JSON", b"[]", b'{"result": 3}', b'{"result": ""}', b"[" * 100_000])
+def test_a_worker_that_sends_no_result_fails_its_run(end: bytes, start: Start, history: History) -> None:
+    def work(mailbox: Mailbox) -> None:
+        mailbox.journal()
+        mailbox.send(END, "", BytesIO(end))
+        wait(mailbox)
+
+    start(work)
+    (run,) = finish(run_study(STUDY, history, ON)).runs
     assert run.status == "failed"
     assert run.error
     assert [run.status for run in history.runs()] == ["failed"]
+    next(iter(worker.MAILBOXES.values())).stop()
+
+
+def test_a_worker_that_comes_with_another_version_is_not_used(start: Start, history: History) -> None:
+    dask, steps = start(idle), run_study(STUDY, history, ON)
+    dask.workers.clear()
+    advance(steps, lambda: "no worker yet" in str(next(steps)))
+    dask.changes["hello"] = lambda _: {"answer": b'{"host": "w", "versions": {"qexplorer": "0.0.1", "torch": ""}}'}
+    dask.workers.add(WORKER)
+    step = next(step for step in steps if "It is not used" in step.phase)
+    assert "has qexplorer 0.0.1" in step.phase
+    steps.close()
+    assert history.runs() == []
+
+
+def test_a_run_whose_owner_is_gone_ends(start: Start, history: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qexplorer.cluster.mailbox.LEASE_S", 0.2)
+    dask, steps = start(idle), run_study(STUDY, history, ON)
+    advance(steps, history.runs)
+    time.sleep(0.5)  # nobody steps the study
+    until_idle()
+    assert dask.stopped
+    steps.close()
 
 
 @pytest.mark.skipif(threading.current_thread() is not threading.main_thread(), reason="another thread gets the signal")
@@ -370,5 +429,5 @@ def test_ctrl_c_cancels_the_runs(start: Start, history: History) -> None:
     with pytest.raises(KeyboardInterrupt):
         finish(steps)
     assert [run.status for run in history.runs()] == ["cancelled"]
-    dask.join()
+    until_idle()
     assert dask.stopped

@@ -82,6 +82,7 @@ def test_the_files_for_tls_are_asked_for_where_the_address_needs_them(qtbot: QtB
     for on, seen in (("local", False), ("tls://cluster:8786", True), ("tcp://cluster:8786", False), ("tls://", True)):
         type_text(field(panel, "where"), on)
         assert [field(panel, part).isVisible() for part in ("ca", "cert", "key")] == [seen] * 3
+        assert ("not encrypted" in said(panel)) == (on == "tcp://cluster:8786")
     assert wrong(panel) == ["where"]
     assert "“tls://”" in said(panel)
 
