@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from pathlib import Path
@@ -12,13 +13,13 @@ from _environment import Environment
 from _problems import SetupError, os_problem, say
 from _uninstall import in_words, size_of
 
-SPEC = Path(__file__).with_name("bundle.spec")
+RECIPE = Path(__file__).with_name("bundle")
 NAME = "qexplorer"
 SAMPLE = "mobilenet_v2_digits.safetensors"
-TRIALS = {
+TRIALS = {  # the first that computes compiles the kernels
     "version": ["--version"],
-    "window": ["--screenshot", "window.png"],
     "analyze": ["analyze", SAMPLE, "--tensor", "features.18.0.weight", "--format", "int4", "--json"],
+    "window": ["--screenshot", "window.png"],
     "job": ["run", "weight-only", "--weight-spec", "int4 channel", "--json"],
 }
 
@@ -49,15 +50,21 @@ def bundle(environment: Environment, options: list[str]) -> int:
 
 def _make(environment: Environment, work: Path) -> Path:
     say("Bundling (about 5 minutes).")
-    command = [str(environment.python), "-P", "-m", "PyInstaller", "--noconfirm", "--log-level", "WARN",
-               "--distpath", str(work / "dist"), "--workpath", str(work / "build"), str(SPEC)]  # fmt: skip
+    command = [str(environment.python), "-P", "-m", "PyInstaller", "--noconfirm", "--log-level", "WARN", "--distpath",
+               str(work / "dist"), "--workpath", str(work / "build"), str(RECIPE / "qexplorer.spec")]  # fmt: skip
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     environ["PYINSTALLER_CONFIG_DIR"] = str(work / "config")
     answer = subprocess.run(command, cwd=work, env=environ, capture_output=True, encoding="utf-8", errors="replace",
                             check=False)  # fmt: skip
     if answer.returncode:
         raise SetupError(f"PyInstaller failed: {_end(answer.stderr)}", "Choose another Python, or report this.")
-    return work / "dist" / NAME
+    made = work / "dist" / NAME
+    for text in [*RECIPE.glob("*.txt"), environment.root / "LICENSE"]:
+        shutil.copy(text, made)
+    python = Path(sysconfig.get_path("stdlib")) / "LICENSE.txt"
+    if python.exists():
+        shutil.copy(python, made / "Python-LICENSE.txt")
+    return made
 
 
 def _try(made: Path, work: Path) -> None:
