@@ -72,7 +72,7 @@ def _try(made: Path, work: Path) -> None:
     home = work / "home"
     home.mkdir()
     sample = next(made.rglob(SAMPLE))
-    environ = {"HOME": str(home), "QT_QPA_PLATFORM": "offscreen", "NUMBA_CACHE_DIR": str(home / "kernels")}
+    environ = {"HOME": str(home), "QT_QPA_PLATFORM": "offscreen"}
     if sys.platform == "win32":
         environ |= {"SYSTEMROOT": os.environ["SYSTEMROOT"], "USERPROFILE": str(home), "LOCALAPPDATA": str(home)}
     for name, words in TRIALS.items():
