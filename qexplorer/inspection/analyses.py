@@ -22,6 +22,7 @@ from qexplorer.quant.subsample import thin
 from qexplorer.quant.tensor_source import Values
 from qexplorer.quant.windows import Span, Windows, count_windows
 from qexplorer.weights import Checkpoint
+from qexplorer.weights.checkpoint import FormatError
 
 QUICK_FROM = 1 << 17
 """Tensors of more values are answered quickly first."""
@@ -64,8 +65,9 @@ class Analyses:
         self._figures: Recent[QuantSpec, dict[str, LayerFigures]] = Recent(SPECS)
 
     def known(self, name: str, spec: QuantSpec) -> Analysis | None:
-        """The exact analysis, if it was made before."""
-        return self._analyses.get((name, spec))
+        """The exact analysis, if it was made before and the file is still the same."""
+        analysis = self._analyses.get((name, spec))
+        return analysis if analysis is not None and self._is_same(name) else None
 
     def quick_first(self, name: str) -> bool:
         """Whether a quick answer is worth it for the tensor."""
@@ -73,6 +75,7 @@ class Analyses:
 
     def values(self, name: str, *, keep: bool = True) -> Steps[Values]:
         """The values of a tensor; `keep` them for the next time (a scan would push out those of what is shown)."""
+        self.checkpoint.require_unchanged(self.checkpoint.tensor(name))
         values = self._values.get(name)
         if values is None:
             values = yield from within(self.checkpoint.values_steps(self.checkpoint.tensor(name)), 0.0, 0.0)
@@ -110,6 +113,7 @@ class Analyses:
 
     def glance(self, name: str) -> Steps[Glance]:
         """What was found of a tensor so far, for first answers."""
+        self.checkpoint.require_unchanged(self.checkpoint.tensor(name))
         glance = self._glances.get(name)
         if glance is None:
             glance = Glance((yield from self.values(name)), self.known_sketch(name))
@@ -148,7 +152,9 @@ class Analyses:
         return (yield from count_windows((yield from self.values(name)), analysis, span, errors))
 
     def known_sketch(self, name: str) -> Sketch | None:
-        """The sketch of a tensor, if it is in memory or on the disk."""
+        """The sketch of a tensor, if it is in memory or on the disk and the file is still the same."""
+        if not self._is_same(name):
+            return None
         whole = self._sketches.get(name)
         if whole is None and name not in self._uncached:
             whole = self._cache.get(self.checkpoint.identity(self.checkpoint.tensor(name)))
@@ -157,6 +163,14 @@ class Analyses:
             else:
                 self._sketches.put(name, whole)
         return whole
+
+    def _is_same(self, name: str) -> bool:
+        """Whether what was found of a tensor is of what the file holds now; reading it says where it is not."""
+        try:
+            self.checkpoint.require_unchanged(self.checkpoint.tensor(name))
+        except FormatError:
+            return False
+        return True
 
     def figures(self, spec: QuantSpec) -> dict[str, LayerFigures]:
         """What the spec does to each tensor that was measured under it, by name; who measures another adds to it."""

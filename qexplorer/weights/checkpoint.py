@@ -131,9 +131,15 @@ class Checkpoint(ABC):
         return guess_kind(tensor.name, tensor.shape, self.roles[tensor.name].name, self.by_name)
 
     def identity(self, tensor: TensorInfo) -> str:
-        """What says that a tensor of some file is this very one: path, size, time and place; empty where unknown."""
+        """What says that a tensor of some file is this very one: path, size, times, inode, a digest of the file's
+        header, and its place; empty where unknown.
+        """
         del tensor
         return ""
+
+    def require_unchanged(self, tensor: TensorInfo) -> None:
+        """Raise "Changed" where the tensor's file is not the one any more that was listed."""
+        del tensor
 
     @cached_property
     def by_name(self) -> dict[str, TensorInfo]:

@@ -1,7 +1,9 @@
 """A checkpoint in one file, whose tensors lie at known places in it."""
 
+import hashlib
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +15,7 @@ from qexplorer.text import printable
 from qexplorer.weights.checkpoint import BLOCK_BYTES, Checkpoint, FormatError, TensorInfo
 from qexplorer.weights.dtypes import DTYPES
 from qexplorer.weights.guards import guarded
-from qexplorer.weights.positioned_file import Fingerprint, PositionedFile
+from qexplorer.weights.positioned_file import Fingerprint, PositionedFile, require_same
 from qexplorer.weights.strided import Strided
 
 HELD_BYTES = 4 << 20
@@ -62,8 +64,18 @@ class FileCheckpoint(Checkpoint):
     def identity(self, tensor: TensorInfo) -> str:
         place = None if tensor.unsupported else self.place(tensor)
         where = tensor.name if place is None else (place.offset, place.strides)
-        mark = self.fingerprint
-        return repr((str(self.path.absolute()), mark.size, mark.modified_ns, where, tensor.shape, tensor.dtype))
+        file = (str(self.path.absolute()), self.fingerprint, self.digest)
+        return repr((file, where, tensor.shape, tensor.dtype))
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of all that the file's header says."""
+        listed = [(t.name, t.shape, t.dtype, t.storage) for t in self.tensors]
+        return hashlib.sha256(repr((self.format, listed, dict(self.metadata))).encode(errors="replace")).hexdigest()
+
+    def require_unchanged(self, tensor: TensorInfo) -> None:
+        del tensor
+        require_same(self.path, self.fingerprint)
 
     def place(self, tensor: TensorInfo) -> Strided | None:
         """Where its elements lie in the file; `None` where they do not lie there as they are."""

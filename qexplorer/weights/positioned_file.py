@@ -28,11 +28,13 @@ class Fingerprint:
     inode: int
     size: int
     modified_ns: int
+    changed_ns: int
+    """When its status last changed, which unlike `modified_ns` nobody sets back; on Windows when it was made."""
 
     @classmethod
     def of(cls, status: os.stat_result) -> "Fingerprint":
         """The fingerprint in a file's status."""
-        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 class PositionedFile:
@@ -56,7 +58,7 @@ class PositionedFile:
             self.fingerprint = Fingerprint.of(status)
             self.size = status.st_size
             if expected is not None and self.fingerprint != expected:
-                raise self._changed()
+                raise _changed(self.where)
         except FormatError:
             self._file.close()
             raise
@@ -85,7 +87,7 @@ class PositionedFile:
             while done < n:
                 got = self._file.readinto(data[done:].data)
                 if not got:
-                    raise self._changed()
+                    raise _changed(self.where)
                 done += got
         except OSError as error:
             raise _unreadable(self.where, error) from None
@@ -94,10 +96,17 @@ class PositionedFile:
     def require_unchanged(self) -> None:
         """Raise "Changed" where the file was written to since it was opened."""
         if Fingerprint.of(os.fstat(self._file.fileno())) != self.fingerprint:
-            raise self._changed()
+            raise _changed(self.where)
 
-    def _changed(self) -> FormatError:
-        return FormatError("Changed", self.where, "it was changed since it was opened.", "Open it again.")
+
+def require_same(path: Path, expected: Fingerprint) -> None:
+    """Raise "Changed" where another file is at `path` by now, or other content; one that is gone may be remembered."""
+    try:
+        found = Fingerprint.of(path.stat())
+    except (OSError, ValueError):
+        return
+    if found != expected:
+        raise _changed(printable(path.name))
 
 
 def status_of(path: Path) -> os.stat_result:
@@ -115,6 +124,10 @@ def _require_regular(status: os.stat_result, where: str) -> None:
         kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
         what = kinds.get(stat.S_IFMT(status.st_mode), "a device")
         raise FormatError("NotRegular", where, f"it is {what}, not a file.")
+
+
+def _changed(where: str) -> FormatError:
+    return FormatError("Changed", where, "it was changed since it was opened.", "Open it again.")
 
 
 def _unreadable(where: str, error: OSError | ValueError) -> FormatError:

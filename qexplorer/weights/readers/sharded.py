@@ -63,6 +63,9 @@ class _ShardedCheckpoint(Checkpoint):
     def identity(self, tensor: TensorInfo) -> str:
         return self.shards[tensor.file].identity(tensor)
 
+    def require_unchanged(self, tensor: TensorInfo) -> None:
+        self.shards[tensor.file].require_unchanged(tensor)
+
     def values_steps(self, tensor: TensorInfo) -> Steps[Values]:
         values = yield from self.shards[tensor.file].values_steps(tensor)
         return replace(values, kind=self.kind(tensor).kind)  # the bias that tells it may lie in another file
