@@ -30,6 +30,7 @@ from qexplorer.folders import state_folder
 from qexplorer.log import Crash, Prints, actions, log, logged, stack_of_crash, take_crash
 from qexplorer.main_window import SAMPLE, MainWindow
 from qexplorer.quant import QuantSpec
+from qexplorer.quant.recipe import Recipe
 from qexplorer.resources import resource
 from qexplorer.state.app_state import AppState, Theme
 from qexplorer.state.failures import NO_SCREEN, Failures
@@ -50,7 +51,7 @@ SWITCH_S = 0.001
 def first_state() -> AppState:
     """What a newcomer sees: the sample model at four bits, where quantization can be seen with the eye."""
     spec = QuantSpec.from_json({"format": "int4", "observer": "mse"})
-    return AppState(path=str(resource(SAMPLE)), tensor="features.12.conv.0.0.weight", spec=spec)
+    return AppState(path=str(resource(SAMPLE)), tensor="features.12.conv.0.0.weight", recipe=Recipe.of_weights(spec))
 
 
 class Opener(QObject):

@@ -26,6 +26,7 @@ from qexplorer.numbers import many
 from qexplorer.panels import Panel, Parts, panels
 from qexplorer.panels.advice import AdvicePanel
 from qexplorer.panels.jobs import JobsPanel
+from qexplorer.panels.result import ResultPanel
 from qexplorer.panels.runs import RunsPanel
 from qexplorer.panels.weights import WeightsPanel
 from qexplorer.quant import Analysis
@@ -38,6 +39,7 @@ from qexplorer.state.latest import Latest, Service
 from qexplorer.state.layer_scan import LayerScan
 from qexplorer.state.preview import Preview
 from qexplorer.state.report import facts, report
+from qexplorer.state.rules import Rules
 from qexplorer.state.runner import Failed, Runner, Task
 from qexplorer.state.session import save_session
 from qexplorer.state.store import Store
@@ -85,7 +87,7 @@ class MainWindow(QMainWindow):
                                                comparing)  # fmt: skip
         self.jobs = Runner("jobs", timed=self.hold, let_go=let_go, parent=self)
         self.parts = Parts(self.store, self.preview, self.surveys, advisor, self.layers, self.jobs, history, themes,
-                           self.runs, comparing, self.closer)  # fmt: skip
+                           self.runs, comparing, self.closer, Rules(self.store, self.preview, self))  # fmt: skip
         self.docks: dict[str, Dock] = {}
         self.panels: dict[str, Panel] = {}
         self._subject, self._closing = "", False
@@ -93,6 +95,8 @@ class MainWindow(QMainWindow):
         self._add_bars()
         self.panel(RunsPanel).resume_asked.connect(self.panel(JobsPanel).resume)
         self.panel(RunsPanel).train_asked.connect(self._on_train_asked)
+        for panel in (self.panel(AdvicePanel), self.panel(ResultPanel)):
+            panel.job_made.connect(self.panel(JobsPanel).take)
         self.panel(AdvicePanel).picture_asked.connect(self.show_panel)
         self._default_layout()
         self._saver = QTimer(self, singleShot=True, interval=SAVE_DELAY_MS)

@@ -24,6 +24,7 @@ from qexplorer.engine.studies.manifest import Manifest
 from qexplorer.quant import QuantSpec
 from qexplorer.quant.analysis import size_bits
 from qexplorer.quant.layer_kinds import TRANSPOSED
+from qexplorer.quant.recipe import Recipe
 from qexplorer.settings import values_of
 from qexplorer.state.session import load_session, save_session
 
@@ -64,12 +65,18 @@ def test_a_session_opens_and_is_kept_as_it_was(name: str, tmp_path: Path) -> Non
     )
     for dropped in jobs[name].dropped:
         del before["state"]["job"][dropped]
-    before["version"] = 2
-    for spec in (before["state"]["spec"], *before["state"]["compared"]):
-        spec["granularity"] = (
-            spec["granularity"].replace("group:", "last_axis:").replace("block:16x32", "block:16x32x0")
-        )
+    before["version"] = 3
+    own, *pinned = (as_now(spec) for spec in (before["state"].pop("spec"), *before["state"].pop("compared")))
+    job = before["state"]["job"]
+    recipe = Recipe.parse(own.short, *(job.get(name, "") for name in ("activation_spec", "overrides", "repairs")))
+    before["state"] |= {"recipe": recipe.to_json(), "compared": [Recipe.of_weights(each).to_json() for each in pinned]}
     assert after == before
+
+
+def as_now(spec: dict[str, str]) -> QuantSpec:
+    """A spec of the old session, with the words that mean today what its own meant."""
+    granularity = spec["granularity"].replace("group:", "last_axis:").replace("block:16x32", "block:16x32x0")
+    return QuantSpec.from_json({**spec, "granularity": granularity})
 
 
 @pytest.mark.parametrize("written", ["channel", "channel:0", "channel:1", "group:32", "tensor", "block:3x16"])
@@ -83,7 +90,7 @@ def test_a_granularity_of_an_old_session_divides_a_tensor_as_it_did(written: str
     lines = {"channel": up.reshape(3, -1), "channel:0": up.reshape(3, -1), "group:32": up.reshape(-1, 3),
              "channel:1": up.swapaxes(0, 1).reshape(64, -1), "tensor": up.reshape(1, -1),
              "block:3x16": up.reshape(3, 36, 16).swapaxes(0, 1).reshape(36, 48)}  # fmt: skip
-    np.testing.assert_array_equal(state.spec.for_kind(TRANSPOSED).granularity.rows(up), lines[written])
+    np.testing.assert_array_equal(state.recipe.every.weights.for_kind(TRANSPOSED).granularity.rows(up), lines[written])
 
 
 @pytest.mark.parametrize("run_id", DONE)

@@ -17,6 +17,7 @@ from qexplorer.inspection.analyses import Analyses
 from qexplorer.main_window import MainWindow
 from qexplorer.progress import Progress, Steps
 from qexplorer.quant import QuantSpec
+from qexplorer.quant.recipe import Recipe
 from qexplorer.state.app_state import AppState
 from qexplorer.state.surveys import KINDS
 
@@ -96,9 +97,12 @@ def test_background_work_makes_no_step_while_a_job_is_timing(
     timed = Timed([scan, survey])
     task = window.jobs.submit(measure_latency({"timed": timed}, (1,), (1,)), "timing")
     qtbot.waitUntil(lambda: len(timed.seen) > 4)
-    window.store.update(spec=QuantSpec.from_json({"format": "int3"}))
+    window.store.update(recipe=Recipe.of_weights(QuantSpec.from_json({"format": "int3"})))
     qtbot.waitUntil(  # what the person looks at is answered nevertheless
-        lambda: window.preview.analysis is not None and window.preview.analysis.spec == window.store.state.spec
+        lambda: (
+            window.preview.analysis is not None
+            and window.preview.analysis.spec == window.store.state.recipe.every.weights
+        )
     )
     qtbot.wait(500)
     timed.free.set()

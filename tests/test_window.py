@@ -124,7 +124,7 @@ def test_the_view_of_channels_is_a_choice_like_any_other(qtbot: QtBot, open_wind
 def test_dragging_a_clip_line_sets_fixed_limits_in_one_undo_entry(qtbot: QtBot, open_window: Open) -> None:
     window = open_window()
     plot = window.panel(DistributionPanel).plot
-    before = window.store.state.spec
+    before = window.store.state.recipe.every.weights
     box = plot.getViewBox()
 
     def at(x: float) -> QPoint:
@@ -146,19 +146,19 @@ def test_dragging_a_clip_line_sets_fixed_limits_in_one_undo_entry(qtbot: QtBot, 
         for x in (0.13, 0.12, 0.11, 0.1, 0.09, 0.08):
             QTest.mouseMove(plot.viewport(), at(x))
             QApplication.processEvents()
-        observer = window.store.state.spec.observer
+        observer = window.store.state.recipe.every.weights.observer
         return isinstance(observer, Fixed) and observer.hi < 0.086
 
     qtbot.waitUntil(dragged)
     QTest.mouseRelease(plot.viewport(), LEFT, Qt.KeyboardModifier.NoModifier, at(0.08))
-    observer = window.store.state.spec.observer
+    observer = window.store.state.recipe.every.weights.observer
     assert isinstance(observer, Fixed)
     assert observer.hi == -observer.lo == pytest.approx(0.08, abs=0.006)
     assert plot.clips[1].value() == pytest.approx(window.preview.analysis.hi, rel=1e-3)
-    qtbot.waitUntil(lambda: window.preview.analysis.spec == window.store.state.spec)
+    qtbot.waitUntil(lambda: window.preview.analysis.spec == window.store.state.recipe.every.weights)
     assert window.preview.analysis.metrics.clipped_fraction > 0.01
     window.store.undo()
-    assert window.store.state.spec == before
+    assert window.store.state.recipe.every.weights == before
 
 
 def test_a_wrong_file_is_one_clear_message_and_what_was_open_stays(

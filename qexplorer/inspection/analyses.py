@@ -30,7 +30,7 @@ SAMPLED = 1 << 16
 """So many values answer within a frame where values that share a scale have to stay together."""
 ANALYSES_BYTES = 64 << 20
 ADVICE = 32
-SPECS = 16
+SPECS = 64
 """The figures of so many specs are remembered: those that are compared, and some that were."""
 
 Measured = tuple[Thumbnail, Mapping[QuantSpec, LayerFigures]]

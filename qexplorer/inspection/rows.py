@@ -9,8 +9,10 @@ from qexplorer.quant.arrays import Counts
 from qexplorer.quant.flags import NO_FLAGS, Flags
 from qexplorer.quant.metrics import ErrorSums, Metrics, sqnr_db
 from qexplorer.quant.sketch import Sketch
+from qexplorer.quant.spec import QuantSpec
 from qexplorer.weights.roles import Role
 
+KEPT = "Kept as it is, by the recipe."
 BINS = 48
 """Bins of a thumbnail."""
 
@@ -42,7 +44,7 @@ EMPTY = Thumbnail(np.zeros(BINS, np.int64))
 
 @dataclass(frozen=True, eq=False)
 class LayerRow:
-    """One tensor: what it is, and its figures under each spec.
+    """One tensor: what it is, and its figures under each recipe, which quantizes it by one of `specs`, or keeps it.
 
     `share` is its part of the checkpoint's bytes, 0 where it is `tied_to` another that is counted already. `trouble`
     is empty, or says why there are no figures at all: what cannot be read, or holds no finite floating-point value.
@@ -56,6 +58,7 @@ class LayerRow:
     original_bytes: int
     share: float
     figures: tuple[LayerFigures, ...]
+    specs: tuple[QuantSpec | None, ...]
     histogram: Counts
     lo: float
     hi: float
@@ -77,7 +80,7 @@ class LayerRow:
 
 @dataclass(frozen=True)
 class Totals:
-    """All weights so far under one spec: tied ones are counted once, and tensors that are not weights are left out.
+    """All weights so far under one recipe: tied ones are counted once, and tensors that are not weights are left out.
 
     `bytes` is what they take: quantized where the spec can be applied, else as stored. `done` counts the tensors that
     have been read, `quantized` the weights among them to which the spec applies; x2 and e2 are Σx² and Σe² over those.

@@ -1,36 +1,37 @@
-"""`Scan`: what some specs do to every tensor of a checkpoint, a few pieces in memory at a time."""
+"""`Scan`: what some recipes do to every tensor of a checkpoint, a few pieces in memory at a time."""
 
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from qexplorer.errors import UserError
 from qexplorer.inspection.analyses import Analyses
-from qexplorer.inspection.rows import EMPTY, LayerFigures, LayerRow, Thumbnail, Totals
+from qexplorer.inspection.rows import EMPTY, KEPT, LayerFigures, LayerRow, Thumbnail, Totals
 from qexplorer.progress import Progress, Steps, mapped
 from qexplorer.quant import QuantSpec
 from qexplorer.quant.flags import NO_FLAGS
+from qexplorer.quant.recipe import Recipe
 from qexplorer.weights import TensorInfo
 
 
 class Scan:
-    """Every tensor of a checkpoint under every spec, in the file's order.
+    """Every tensor of a checkpoint under every recipe, in the file's order.
 
     `rows` grow while `steps` run; another thread may read them and the totals meanwhile. Work that was stopped goes on
     where it stopped when `steps` is called again. What `analyses` know is not measured again, and what is found is
-    added to them: of the spec `whole` with its histograms.
+    added to them: of the first recipe with its histograms where that is to be `whole`.
     """
 
-    def __init__(self, analyses: Analyses, specs: Sequence[QuantSpec], *, whole: QuantSpec | None = None) -> None:
-        self.checkpoint, self.specs = analyses.checkpoint, tuple(specs)
+    def __init__(self, analyses: Analyses, recipes: Sequence[Recipe], *, whole: bool = False) -> None:
+        self.checkpoint, self.recipes = analyses.checkpoint, tuple(recipes)
         self._analyses, self._whole = analyses, whole
-        self._figures = {spec: analyses.figures(spec) for spec in self.specs}
+        self._figures: dict[QuantSpec, dict[str, LayerFigures]] = {}
         self._costs: list[int] = []
         self._lock = threading.Lock()
         self._rows: list[LayerRow] = []
         self._by_name: dict[str, LayerRow] = {}
-        self._totals = tuple(Totals() for _ in self.specs)
+        self._totals = tuple(Totals() for _ in self.recipes)
 
     @property
     def rows(self) -> tuple[LayerRow, ...]:
@@ -44,7 +45,7 @@ class Scan:
 
     @property
     def totals(self) -> tuple[Totals, ...]:
-        """The sums over the tensors that are done, for each spec."""
+        """The sums over the tensors that are done, for each recipe."""
         with self._lock:
             return self._totals
 
@@ -77,10 +78,26 @@ class Scan:
         return self.rows
 
     def _has_to_be_read(self, tensor: TensorInfo) -> bool:
-        return not (tensor.tied_to or _refusal(tensor) or self._is_known(tensor.name))
+        return not (tensor.tied_to or _refusal(tensor) or self._is_known(tensor))
 
-    def _is_known(self, name: str) -> bool:
-        return name in self._analyses.thumbnails and all(name in known for known in self._figures.values())
+    def _is_known(self, tensor: TensorInfo) -> bool:
+        return tensor.name in self._analyses.thumbnails and not self._missing(tensor)
+
+    def _missing(self, tensor: TensorInfo) -> list[QuantSpec]:
+        """The specs under which the tensor was not measured yet."""
+        specs = dict.fromkeys(spec for spec in self._specs(tensor) if spec is not None)
+        return [spec for spec in specs if tensor.name not in self._known(spec)]
+
+    def _known(self, spec: QuantSpec) -> dict[str, LayerFigures]:
+        """What was found under a spec, by the tensor's name."""
+        if spec not in self._figures:
+            self._figures[spec] = self._analyses.figures(spec)
+        return self._figures[spec]
+
+    def _specs(self, tensor: TensorInfo) -> tuple[QuantSpec | None, ...]:
+        """What each recipe makes of the tensor's values."""
+        kind = self.checkpoint.kind_name(tensor)
+        return tuple(recipe.of(tensor.name, kind).weights for recipe in self.recipes)
 
     def _row(self, tensor: TensorInfo) -> Steps[LayerRow]:
         """Measure a tensor, unless it is known. What goes wrong with it is said in its row."""
@@ -90,31 +107,28 @@ class Scan:
             return replace(first, name=tensor.name, role=role, share=0.0, tied_to=tensor.tied_to)
         refusal = _refusal(tensor)
         if refusal:
-            return self._describe(tensor, {}, EMPTY, refusal)
+            return self._describe(tensor, EMPTY, refusal)
         try:
-            if not self._is_known(tensor.name):
-                yield from self._measure(tensor.name)
+            if not self._is_known(tensor):
+                yield from self._measure(tensor)
         except UserError as error:
-            return self._describe(tensor, {}, EMPTY, str(error))
+            return self._describe(tensor, EMPTY, str(error))
         except MemoryError:
-            return self._describe(tensor, {}, EMPTY, "There is not enough memory to measure it.")
+            return self._describe(tensor, EMPTY, "There is not enough memory to measure it.")
         picture = self._analyses.thumbnails[tensor.name]
-        figures = {spec: known[tensor.name] for spec, known in self._figures.items()}
         trouble = "" if math.isfinite(picture.lo) else "None of its values is finite." if tensor.n else "It is empty."
-        return self._describe(tensor, {} if trouble else figures, picture, trouble)
+        return self._describe(tensor, picture, trouble)
 
-    def _measure(self, name: str) -> Steps[None]:
+    def _measure(self, tensor: TensorInfo) -> Steps[None]:
         """Learn of a tensor what is not known."""
-        missing = [spec for spec, known in self._figures.items() if name not in known]
-        picture, found = yield from self._analyses.measure(name, missing, whole=self._whole)
+        whole = self._specs(tensor)[0] if self._whole else None
+        picture, found = yield from self._analyses.measure(tensor.name, self._missing(tensor), whole=whole)
         for spec, figures in found.items():
-            self._figures[spec][name] = figures
-        self._analyses.thumbnails[name] = picture
+            self._known(spec)[tensor.name] = figures
+        self._analyses.thumbnails[tensor.name] = picture
 
-    def _describe(
-        self, tensor: TensorInfo, figures: Mapping[QuantSpec, LayerFigures], picture: Thumbnail, trouble: str = ""
-    ) -> LayerRow:
-        nbytes = self.checkpoint.nbytes
+    def _describe(self, tensor: TensorInfo, picture: Thumbnail, trouble: str = "") -> LayerRow:
+        nbytes, specs = self.checkpoint.nbytes, self._specs(tensor)
         return LayerRow(
             name=tensor.name,
             shape=tensor.shape,
@@ -122,7 +136,8 @@ class Scan:
             n=tensor.n,
             original_bytes=tensor.nbytes,
             share=tensor.nbytes / nbytes if nbytes and not tensor.tied_to else 0.0,
-            figures=tuple(figures.get(spec, LayerFigures(refusal=trouble)) for spec in self.specs),
+            figures=tuple(self._figures_of(tensor, spec, trouble) for spec in specs),
+            specs=specs,
             histogram=picture.counts,
             lo=picture.lo,
             hi=picture.hi,
@@ -131,6 +146,11 @@ class Scan:
             tied_to=tensor.tied_to,
             trouble=trouble,
         )
+
+    def _figures_of(self, tensor: TensorInfo, spec: QuantSpec | None, trouble: str) -> LayerFigures:
+        if trouble or spec is None:
+            return LayerFigures(refusal=trouble or KEPT)
+        return self._known(spec)[tensor.name]
 
     def _add(self, row: LayerRow) -> None:
         with self._lock:

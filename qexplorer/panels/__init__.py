@@ -15,6 +15,7 @@ from qexplorer.state.closer_look import CloserLook
 from qexplorer.state.latest import Latest
 from qexplorer.state.layer_scan import LayerScan
 from qexplorer.state.preview import Preview
+from qexplorer.state.rules import Rules
 from qexplorer.state.runner import Runner
 from qexplorer.state.store import Store
 from qexplorer.state.surveys import Surveys
@@ -38,6 +39,7 @@ class Parts:
     runs: ChosenRuns
     comparing: Latest
     closer: CloserLook
+    rules: Rules
 
 
 @dataclass(frozen=True)

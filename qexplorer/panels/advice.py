@@ -26,6 +26,7 @@ class AdvicePanel(Panel):
     order: ClassVar[int] = 55
     place: ClassVar[Place] = Place(9, "metrics", tabbed=True)
     picture_asked = Signal(str)
+    job_made = Signal(object)  # Job: the next one
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)
@@ -50,7 +51,7 @@ class AdvicePanel(Panel):
     def _on_applied(self, advice: object) -> None:
         self.banner.clear()
         if isinstance(advice, SpecAdvice) and advice.spec is not None:
-            self.parts.store.update(spec=advice.spec)
+            self.parts.rules.adopt(advice.spec)
         elif isinstance(advice, JobAdvice):
             self._set_job(advice)
 
@@ -61,7 +62,7 @@ class AdvicePanel(Panel):
         except UserError as error:
             self.banner.show_message(str(error))
             return
-        self.parts.store.update(job=job)
+        self.job_made.emit(job)
         self.picture_asked.emit("jobs")
 
     def _on_shown(self, picture: str) -> None:

@@ -15,6 +15,7 @@ from qexplorer.quant.observers.fixed import Fixed
 from qexplorer.quant.windows import bulk_of, outliers_of
 from qexplorer.state.app_state import AppState
 from qexplorer.state.closer_look import Inspection
+from qexplorer.state.preview import Kept
 from qexplorer.state.runner import Failed, Task
 from qexplorer.text import printable
 from qexplorer.widgets.distribution_plot import DistributionPlot
@@ -61,6 +62,9 @@ class Swatch(QWidget):
             painter.drawRect(box)
         painter.setPen(self.theme.color("text"))
         painter.drawText(QRectF(19, 0, self.width(), self.height()), Qt.AlignmentFlag.AlignVCenter, self._text)
+
+
+KEPT = "Kept as it is"
 
 
 @panels.register
@@ -177,7 +181,12 @@ class DistributionPanel(Panel):
         self.head.show_text(printable(self.parts.store.state.tensor), "")
         self._show_flags()
         self.head.show_coverage("", 0)
-        self.banner.show_message(failed.message, failed.details)
+        if isinstance(failed.error, Kept):
+            self.banner.clear()
+            self._empty.show_text(KEPT, failed.error.remedy, button=False)
+            self._stack.setCurrentWidget(self._empty)
+        else:
+            self.banner.show_message(failed.message, failed.details)
 
     def _on_refused(self, failed: Failed) -> None:
         del failed
@@ -207,5 +216,7 @@ class DistributionPanel(Panel):
             self.plot.show_log(new.log_counts)
 
     def _on_clip_dragged(self, lo: float, hi: float) -> None:
-        spec = self.parts.store.state.spec
-        self.parts.store.update(spec=spec.adopt("observer", Fixed(float(f"{lo:.4g}"), float(f"{hi:.4g}"))), drag="clip")
+        spec = self.parts.preview.spec
+        if spec is not None:
+            limits = Fixed(float(f"{lo:.4g}"), float(f"{hi:.4g}"))
+            self.parts.rules.adopt(spec.adopt("observer", limits), drag="clip")

@@ -8,7 +8,6 @@ from qexplorer.panels import Parts, Place, panels
 from qexplorer.panels.survey import SurveyPanel
 from qexplorer.quant import QuantSpec
 from qexplorer.quant.survey import FormatSurvey
-from qexplorer.state.app_state import AppState
 from qexplorer.widgets.bits_chart import NARROW, BitsChart
 from qexplorer.widgets.controls import caption
 from qexplorer.widgets.segmented import Segmented
@@ -61,8 +60,8 @@ class FormatsPanel(SurveyPanel):
         wide = any(point.bits_per_weight > NARROW for point in survey.points) if survey else True
         self._wide.show_refusals({} if wide else {True: "No format needs more bits on this tensor."})
 
-    def show_choice(self, state: AppState) -> None:
-        self.chart.show_current(state.spec.format.name)
+    def show_choice(self, spec: QuantSpec) -> None:
+        self.chart.show_current(spec.format.name)
         if self.chart.needs_wide and not self._wide.value:
             self._wide.show_value(True)
             self.chart.show_wide(True)

@@ -13,11 +13,13 @@ from qexplorer.engine.jobs import Job, jobs
 from qexplorer.engine.jobs.model_job import ModelJob
 from qexplorer.engine.jobs.qat import Qat
 from qexplorer.engine.jobs.record import job_of, recorded, resumed
+from qexplorer.engine.jobs.simulated_job import recipe_in, with_recipe
 from qexplorer.engine.jobs.starts import origin
 from qexplorer.engine.models.trust import Untrusted
 from qexplorer.engine.runs.results import RunResult
 from qexplorer.errors import UserError
 from qexplorer.panels import Panel, Parts, Place, panels
+from qexplorer.panels.layers import title_of
 from qexplorer.panels.trust_question import ask_for_trust
 from qexplorer.progress import Steps
 from qexplorer.settings import schema, values_of
@@ -53,7 +55,7 @@ class JobsPanel(Panel):
         widest = max(self._kind.fontMetrics().horizontalAdvance(job.title) for job in jobs)
         self._kind.setMinimumWidth(widest + 4 * PAD)
         self._kind.activated.connect(self._on_kind)
-        self._forms = {job.name: JobForm(job()) for job in jobs}
+        self._forms = {job.name: JobForm(job(), job.by_recipe) for job in jobs}
         self.run_button = Button("R&un", primary=True)
         self.run_button.setObjectName("run")
         self.run_button.setAccessibleName("Run the job")
@@ -99,7 +101,6 @@ class JobsPanel(Panel):
         parts.jobs.started.connect(self._on_started)
         parts.jobs.progressed.connect(self._on_progressed)
         parts.jobs.ended.connect(self._on_ended)
-        self._offer_spec(parts.store.state)
         self._show_job(parts.store.state.job)
 
     def event(self, event: QEvent) -> bool:
@@ -131,18 +132,31 @@ class JobsPanel(Panel):
         self.banner.clear()
         if not self.form.commit():
             return
-        self._start(self.parts.store.state.job)
+        try:
+            self._start(self._with_recipe())
+        except UserError as error:
+            self.banner.show_message(str(error))
+
+    def _with_recipe(self) -> Job:
+        """The job as it is set, under the recipe. Raises `UserError` where the two do not go together."""
+        state = self.parts.store.state
+        return with_recipe(state.job, state.recipe)
+
+    def take(self, job: Job) -> None:
+        """Make a job the next one, and the recipe that is in its settings the recipe; it is not started."""
+        recipe = recipe_in(values_of(job)) if job.by_recipe and not job.taken else None
+        self.parts.store.update(job=job, recipe=recipe or self.parts.store.state.recipe)
 
     def try_on_a_layer(self, trial: str) -> None:
         """Queue the job that shows on one layer what the job as it is set now would do to all."""
         self.banner.clear()
-        job, cls = self.parts.store.state.job, jobs[trial]
-        own = values_of(job)
+        state, cls = self.parts.store.state, jobs[trial]
+        own = values_of(state.job)
         shared = {each.name: own[each.name] for each in schema(cls) if each.name in own}
         try:
-            self._start(cls(**shared))
+            self._start(with_recipe(cls(**shared), state.recipe))
         except UserError as error:
-            self.form.show_refusal(error)
+            self.banner.show_message(str(error))
 
     def _start(self, job: Job) -> None:
         if self._allowed(job, partial(self._start, job)):
@@ -199,7 +213,7 @@ class JobsPanel(Panel):
         try:
             own = origin(self.parts.history.get(run_id))
             job = dataclasses.replace(with_settings_of(Qat, own), start=run_id)
-            self.parts.store.update(job=self._settled(job))
+            self.parts.store.update(job=self._settled(job), recipe=own.recipe())
         except UserError as error:
             self.banner.show_message(str(error))
 
@@ -231,15 +245,8 @@ class JobsPanel(Panel):
     def _on_changed(self, old: AppState, new: AppState) -> None:
         if new.job != old.job:
             self._show_job(new.job)
-        if new.spec != old.spec:
-            self._offer_spec(new)
-
-    def _offer_spec(self, state: AppState) -> None:
-        """The spec of the Scheme panel stands first among the offers."""
-        for form in self._forms.values():
-            for each in schema(type(form.job)):
-                if each.name.endswith("_spec") and each.offers:
-                    form.show_offers(each.name, list(dict.fromkeys((state.spec.short, *each.offers))))
+        elif new.recipe != old.recipe:
+            self._show_hint()
 
     def _show_job(self, job: Job) -> None:
         self._kind.setCurrentIndex(self._kind.findData(job.name))
@@ -256,9 +263,8 @@ class JobsPanel(Panel):
         """Say what runs that has no row here, and what Run would do."""
         job = self.parts.store.state.job
         busy = "A study is running: see Study." if self.parts.jobs.tasks else "Nothing is running."
-        named = {part.partition("=")[0].strip() for part in getattr(job, "overrides", "").split(";")} - {""}
-        own = f" Overrides (More): {len(named)} layers or patterns with specs of their own." if named else ""
-        self._hint.setText(f"{busy} Run (F5): {job.help}.{own}")
+        recipe = f" Recipe: {title_of(self.parts.store.state.recipe)}." if "weight_spec" in job.by_recipe else ""
+        self._hint.setText(f"{busy} Run (F5): {job.help}.{recipe}")
 
     @property
     def form(self) -> JobForm:

@@ -12,7 +12,7 @@ from qexplorer.inspection.scan import Scan
 from qexplorer.numbers import count, decibels, duration, size
 from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.panels.layer_columns import ERROR_SHARE, Layer, columns_of
-from qexplorer.quant import QuantSpec
+from qexplorer.quant.recipe import Recipe
 from qexplorer.state.app_state import AppState
 from qexplorer.state.layer_scan import MOST
 from qexplorer.state.runner import Done, Failed
@@ -51,8 +51,8 @@ class LayersPanel(Panel):
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)
         self.layers, self._taken, self._in_sight = parts.layers, 0, True
-        self._specs: tuple[QuantSpec, ...] = ()
-        self._marks: tuple[tuple[QuantSpec, ...], str, Scan | None, bool] = ((), "", None, False)
+        self._recipes: tuple[Recipe, ...] = ()
+        self._marks: tuple[tuple[Recipe, ...], str, Scan | None, bool] = ((), "", None, False)
         self.specs = SpecRows()
         self._flagged = False
         self.table = GrowingTable[Layer](
@@ -83,7 +83,7 @@ class LayersPanel(Panel):
         self.filter, self.bar = FilterField("Filter layers", "the SQNR under the first spec"), ThinBar()
         self.filter.setObjectName("filter_layers")
         self.scan, self.pin, self.export = Button("Scan", primary=True), Button("Pin"), Button("Export CSV …")
-        self.pin.setAccessibleName("Pin the current spec")
+        self.pin.setAccessibleName("Pin the current recipe")
         self.export.setAccessibleName("Export the layers as CSV")
         self.export.setToolTip("Save all figures of all tensors that were scanned as comma-separated values")
         self.scan.clicked.connect(self._on_scan)
@@ -145,9 +145,9 @@ class LayersPanel(Panel):
         scan, self._taken, self._flagged = self.layers.scan, 0, False
         if scan is not None:
             self.banner.clear()
-        if scan is None or len(scan.specs) != len(self._specs):  # no line has figures of so many specs
+        if scan is None or len(scan.recipes) != len(self._recipes):  # no line has figures of so many
             self.table.lines.show_lines(())
-        self._specs = self._specs if scan is None else scan.specs
+        self._recipes = self._recipes if scan is None else scan.recipes
         self._show_columns()
         if scan is not None and not self.table.isSortingEnabled():
             self.table.setSortingEnabled(True)
@@ -158,9 +158,9 @@ class LayersPanel(Panel):
         """Grey out what is not of the specs that are chosen, and mark the tensor that the other panels show."""
         fresh = None if self.layers.outdated else self.layers.scan
         tensor, flagged = self.parts.store.state.tensor, self._flagged
-        before, self._marks = self._marks, (self._specs, tensor, fresh, flagged)
+        before, self._marks = self._marks, (self._recipes, tensor, fresh, flagged)
         if before != self._marks:
-            titles = [title_of(spec) for spec in self._specs]
+            titles = [title_of(recipe) for recipe in self._recipes]
             self.table.show_columns(columns_of(titles, tensor, fresh, flagged=flagged))
         if before[-1] != flagged:
             self.table.show_widths()
@@ -189,7 +189,7 @@ class LayersPanel(Panel):
         """Say what there is, what is going on, and what can be done, as long as somebody can see it."""
         if not self._in_sight:
             return
-        layers, scan, state = self.layers, self.layers.scan, self.parts.store.state
+        layers, scan = self.layers, self.layers.scan
         opened = self.parts.preview.checkpoint is not None
         again = scan is not None and (layers.outdated or scan.complete)
         self.scan.setText(
@@ -199,12 +199,13 @@ class LayersPanel(Panel):
         self.scan.setToolTip("Stop; what was found stays" if layers.running else START)
         self.scan.setEnabled(opened)
         self.scan.updateGeometry()
-        full = len(state.compared) >= MOST
-        self.pin.setEnabled(not full and state.spec not in state.compared)
+        current, *pinned = layers.recipes
+        full = len(pinned) >= MOST
+        self.pin.setEnabled(not full and current not in pinned)
         self.pin.setToolTip(
-            f"{MOST} specs are pinned: remove one first" if full
-            else "The current spec is pinned: change the scheme to compare another with it" if not self.pin.isEnabled()
-            else "Keep the current spec as columns of its own, and go on to change the scheme beside it"
+            f"{MOST} recipes are pinned: remove one first" if full
+            else "It is pinned: change the scheme to compare another recipe with it" if not self.pin.isEnabled()
+            else "Keep the current recipe as columns of its own, and go on to change the scheme beside it"
         )  # fmt: skip
         self.export.setEnabled(scan is not None and scan.done > 0)
         self._show_columns()
@@ -213,11 +214,11 @@ class LayersPanel(Panel):
         self._show_place()
 
     def _show_specs(self) -> None:
-        scan, specs = self.layers.scan, self.layers.specs
-        totals = dict(zip(scan.specs, scan.totals, strict=True)) if scan is not None else {}
+        scan, recipes = self.layers.scan, self.layers.recipes
+        totals = dict(zip(scan.recipes, scan.totals, strict=True)) if scan is not None else {}
         lines = [
-            SpecLine(title_of(spec), about(spec), self._figures(totals.get(spec)), pinned=i > 0)
-            for i, spec in enumerate(specs)
+            SpecLine(title_of(recipe), about(recipe), self._figures(totals.get(recipe)), pinned=i > 0)
+            for i, recipe in enumerate(recipes)
         ]
         self.specs.show_lines(lines)
 
@@ -277,7 +278,7 @@ class LayersPanel(Panel):
             self.layers.start()
 
     def _on_removed(self, row: int) -> None:
-        self.layers.unpin(self.layers.specs[row])
+        self.layers.unpin(self.layers.recipes[row])
 
     def _on_layer(self, layer: Layer) -> None:
         self.parts.store.update(tensor=layer.row.name)
@@ -313,12 +314,18 @@ def first_sqnr(layer: Layer) -> float | None:
     return layer.row.figures[0].metrics.sqnr_db if layer.row.figures else None
 
 
-def title_of(spec: QuantSpec) -> str:
-    """A spec in a few words, with its observer where it is not the format's own."""
-    chosen = not spec.applies("observer") and spec.observer != spec.default("observer")
-    return f"{spec.title} · {spec.observer.title}" if chosen else spec.title
+def title_of(recipe: Recipe) -> str:
+    """The default in a few words, with its observer where it is not the format's own, and how many rules there are."""
+    spec, rules = recipe.every.weights, len(recipe.rules)
+    title = "Kept as it is" if spec is None else spec.title
+    if spec is not None and not spec.applies("observer") and spec.observer != spec.default("observer"):
+        title += f" · {spec.observer.title}"
+    return title + (f" · {rules} rule{'s' if rules > 1 else ''}" if rules else "")
 
 
-def about(spec: QuantSpec) -> str:
-    """Every field of a spec, a line each."""
-    return "\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in spec.to_json().items())
+def about(recipe: Recipe) -> str:
+    """Every field of the default, then the rules, a line each."""
+    spec = recipe.every.weights
+    fields = spec.to_json() if spec else {}
+    lines = [f"{name.replace('_', ' ')}: {value}" for name, value in fields.items()]
+    return "\n".join([*lines, *(printable(rule.text, 120) for rule in recipe.rules)])

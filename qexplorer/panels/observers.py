@@ -85,9 +85,8 @@ class ObserversPanel(SurveyPanel):
         self.table.show_survey(survey)
         self._show_adopt()
 
-    def show_choice(self, state: AppState) -> None:
-        self.table.show_current(state.spec.observer.name)
-        self.plot.show_log(state.log_counts)
+    def show_choice(self, spec: QuantSpec) -> None:
+        self.table.show_current(spec.observer.name)
         self._show_adopt()
 
     def facts(self, spec: QuantSpec) -> str:
@@ -98,8 +97,8 @@ class ObserversPanel(SurveyPanel):
         self.plot.show_log(new.log_counts)
 
     def _show_adopt(self) -> None:
-        chosen = self.table.selected
-        self._adopt.setEnabled(chosen is not None and chosen.observer != self.parts.store.state.spec.observer)
+        chosen, spec = self.table.selected, self.parts.preview.spec
+        self._adopt.setEnabled(chosen is not None and spec is not None and chosen.observer != spec.observer)
 
     def _on_adopt(self) -> None:
         if self.table.selected is not None:

@@ -3,10 +3,12 @@
 import time
 from typing import ClassVar
 
+from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QStackedLayout, QWidget
 
 from qexplorer.engine.jobs import present
 from qexplorer.engine.jobs.presentation import Presentation, curves_of
+from qexplorer.engine.jobs.simulated_job import with_recipe
 from qexplorer.engine.runs.results import Row, RunResult
 from qexplorer.engine.runs.run import Run
 from qexplorer.errors import UserError
@@ -35,6 +37,8 @@ class ResultPanel(Panel):
     title: ClassVar[str] = "Result"
     order: ClassVar[int] = 27
     place: ClassVar[Place] = Place(11, "distribution", tabbed=True)
+
+    job_made = Signal(object)  # Job: the next one
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)
@@ -170,12 +174,13 @@ class ResultPanel(Panel):
         if use is None:
             return
         try:
-            job = use.make(chosen, self.parts.store.state.job)
+            state = self.parts.store.state
+            job = use.make(chosen, with_recipe(state.job, state.recipe))
         except UserError as error:
             self.banner.show_message(str(error))
             return
         if job is not None:
-            self.parts.store.update(job=job)
+            self.job_made.emit(job)
             self._say(f"The next job is {job.title}, {use.said}: press Run in Jobs.")
 
     def _say(self, text: str) -> None:

@@ -55,7 +55,7 @@ class SurveyPanel(Panel):
         """Draw a result; `None` takes it away."""
         raise NotImplementedError
 
-    def show_choice(self, state: AppState) -> None:
+    def show_choice(self, spec: QuantSpec) -> None:
         """Mark what is in use."""
         raise NotImplementedError
 
@@ -65,7 +65,7 @@ class SurveyPanel(Panel):
 
     def adopt(self, spec: QuantSpec) -> None:
         """Quantize so from now on: one entry to undo."""
-        self.parts.store.update(spec=spec)
+        self.parts.rules.adopt(spec)
 
     @property
     def subject(self) -> tuple[str, str]:
@@ -92,9 +92,10 @@ class SurveyPanel(Panel):
 
     def _show_head(self) -> None:
         if self._survey is not None:
-            state = self.parts.store.state
-            self.head.show_text(printable(state.tensor), self.facts(state.spec))
-            self.show_choice(state)
+            state, spec = self.parts.store.state, self.parts.preview.spec
+            if spec is not None:
+                self.head.show_text(printable(state.tensor), self.facts(spec))
+                self.show_choice(spec)
 
     def _on_progressed(self, kind: str, task: Task) -> None:
         if kind != self.kind or task.cancelling or not (self._lags or self._survey is None):
@@ -105,8 +106,10 @@ class SurveyPanel(Panel):
             self._empty.show_text(f"{task.title} …", printable(self.parts.store.state.tensor), button=False)
 
     def _on_changed(self, old: AppState, new: AppState) -> None:
-        if self._survey is not None and (old.spec, old.tensor, old.path) != (new.spec, new.tensor, new.path):
-            self.show_choice(new)
+        spec = self.parts.preview.spec
+        chosen = (old.recipe, old.tensor, old.path) != (new.recipe, new.tensor, new.path)
+        if self._survey is not None and spec is not None and chosen:
+            self.show_choice(spec)
 
     def _on_survey_failed(self, kind: str, failed: Failed) -> None:
         if kind == self.kind:

@@ -4,7 +4,8 @@ import difflib
 import fnmatch
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Self
 
 from qexplorer.errors import UserError
@@ -108,7 +109,43 @@ class Recipe:
 
     def rule_of(self, name: str, kind: str = "") -> Rule | None:
         """The rule that holds for a layer or a tensor; None: the default."""
-        return next((rule for rule in self.rules if rule.fits(name, kind)), None)
+        at = self._single.get(layer_of(name), len(self.rules))
+        for i in self._others:
+            if i > at:
+                break
+            if self.rules[i].fits(name, kind):
+                return self.rules[i]
+        return self.rules[at] if at < len(self.rules) else None
+
+    @cached_property
+    def _single(self) -> dict[str, int]:
+        """The number of the rule for each layer that one names."""
+        return {layer_of(rule.match): i for i, rule in reversed([*enumerate(self.rules)]) if rule.single}
+
+    @cached_property
+    def _others(self) -> tuple[int, ...]:
+        return tuple(i for i, rule in enumerate(self.rules) if not rule.single)
+
+    def with_rule(self, rule: Rule) -> "Recipe":
+        """With this rule instead of the one for the same layers; a new one for a single layer comes first, any other
+        before the first that is for several.
+        """
+        known = [i for i, each in enumerate(self.rules) if each.subject == rule.subject]
+        if known:
+            return replace(self, rules=(*self.rules[: known[0]], rule, *self.rules[known[0] + 1 :]))
+        at = 0 if rule.single or not self._others else self._others[0]
+        at = len(self.rules) if not rule.single and not self._others else at
+        return replace(self, rules=(*self.rules[:at], rule, *self.rules[at:]))
+
+    def without(self, subject: str) -> "Recipe":
+        """Without the rule for these layers."""
+        return replace(self, rules=tuple(rule for rule in self.rules if rule.subject != subject))
+
+    @cached_property
+    def weights_only(self) -> "Recipe":
+        """What it says of weights."""
+        rules = tuple(Rule(rule.match, LayerSpec(rule.spec.weights), rule.kind) for rule in self.rules)
+        return Recipe(LayerSpec(self.every.weights), rules)
 
     @property
     def specs(self) -> tuple[LayerSpec, ...]:

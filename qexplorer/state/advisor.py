@@ -78,14 +78,14 @@ class Advisor(QObject):
 
     @Slot(object, object)
     def _on_changed(self, old: AppState, new: AppState) -> None:
-        choice = (new.path, new.tensor, new.spec)
-        if choice not in ((old.path, old.tensor, old.spec), self._choice):  # else it may be known and analyzed already
+        choice, before = ((each.path, each.tensor, self._preview.spec_of(each)) for each in (new, old))
+        if choice not in (before, self._choice):  # else it may be known and analyzed already
             self._forget(None)
 
     @Slot(object)
     def _on_analyzed(self, analysis: Analysis) -> None:
         state = self._store.state
-        choice = (state.path, state.tensor, state.spec)
+        choice = (state.path, state.tensor, self._preview.spec)
         if analysis.coverage != "exact":
             return
         if choice != self._choice:

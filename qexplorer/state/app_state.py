@@ -8,8 +8,10 @@ from qexplorer.cluster.address import LOCAL, NO_TLS, TLS, Tls
 from qexplorer.engine.jobs import Job, jobs
 from qexplorer.engine.jobs.ptq_static import PtqStatic
 from qexplorer.errors import UserError
+from qexplorer.quant.recipe import LayerSpec, Recipe
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.settings import Setting, read, schema, setting, write
+from qexplorer.text import printable
 
 Theme = Literal["system", "light", "dark"]
 ErrorView = Literal["histogram", "channels"]
@@ -43,13 +45,13 @@ class AppState:
     """At once cache key, undo entry, session file, thread-safe snapshot and test input.
 
     `path` is the opened file or folder (or `synthetic:…`), empty for none; `tensor` the selected tensor's name;
-    `compared` are specs that stand beside `spec` where all layers are compared.
+    `compared` are recipes that stand beside `recipe` where all layers are compared.
     """
 
     path: str = setting("", "open file")
     tensor: str = setting("", "tensor")
-    spec: QuantSpec = setting(QuantSpec(), "spec")
-    compared: tuple[QuantSpec, ...] = setting((), "compared specs")
+    recipe: Recipe = setting(Recipe(), "recipe")
+    compared: tuple[Recipe, ...] = setting((), "compared recipes")
     job: Job = setting(PtqStatic(), "job settings", registry=jobs)
     study: StudyChoice = setting(StudyChoice(), "study settings")
     log_counts: bool = setting(False, "count axis")
@@ -81,8 +83,27 @@ def _is_unknown(view: Setting, value: Any) -> bool:
 
 def describe(old: AppState, new: AppState) -> str:
     """What differs between two states, in a few words for the undo menu, e.g. `format INT8 → INT4`."""
-    if old.spec != new.spec:
-        before, after = old.spec.to_json(), new.spec.to_json()
-        first = next(each for each in schema(QuantSpec) if before[each.name] != after[each.name])
-        return f"{first.title.lower()} {before[first.name]} → {after[first.name]}"
+    if old.recipe != new.recipe:
+        return _describe_recipe(old.recipe, new.recipe)
     return next((each.title for each in schema(AppState) if getattr(old, each.name) != getattr(new, each.name)), "")
+
+
+def _describe_recipe(old: Recipe, new: Recipe) -> str:
+    before, after = ({rule.subject: rule.spec for rule in recipe.rules} for recipe in (old, new))
+    if old.every != new.every:
+        return _describe_specs(old.every, new.every)
+    changed = [subject for subject, spec in after.items() if spec != before.get(subject, spec)]
+    if len(changed) == 1 and len(before) == len(after):
+        return f"{_describe_specs(before[changed[0]], after[changed[0]])} for {printable(changed[0], 40)}"
+    added, gone = after.keys() - before.keys(), before.keys() - after.keys()
+    if len(added) + len(gone) == 1:
+        return f"rule for {printable(next(iter(added | gone)), 40)}"
+    return "repairs" if old.rules == new.rules else "rules"
+
+
+def _describe_specs(old: LayerSpec, new: LayerSpec) -> str:
+    if old.weights is None or new.weights is None or old.weights == new.weights:
+        return f"{old.text} → {new.text}"
+    before, after = old.weights.to_json(), new.weights.to_json()
+    first = next(each for each in schema(QuantSpec) if before[each.name] != after[each.name])
+    return f"{first.title.lower()} {before[first.name]} → {after[first.name]}"

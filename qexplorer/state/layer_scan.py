@@ -9,8 +9,8 @@ from qexplorer.folders import write_whole
 from qexplorer.inspection.scan import Scan
 from qexplorer.inspection.scan_table import as_csv
 from qexplorer.progress import Progress, Steps
-from qexplorer.quant import QuantSpec
 from qexplorer.quant.metrics import Metrics
+from qexplorer.quant.recipe import Recipe
 from qexplorer.state.app_state import AppState
 from qexplorer.state.latest import CALM_MS, Latest
 from qexplorer.state.preview import Preview
@@ -21,18 +21,18 @@ from qexplorer.text import printable
 SCAN_LIMIT = 64_000_000
 """Files up to so many values are scanned by themselves."""
 MOST = 4
-"""So many specs can be pinned beside the current one."""
+"""So many recipes can be pinned beside the current one."""
 RANK = 2
 """It gives way to surveys."""
 TITLE = "Scanning"
 
 
 class LayerScan(QObject):
-    """Holds the scan that is shown: of the spec in use, then of those that are pinned.
+    """Holds the scan that is shown: of the recipe in use, then of those that are pinned.
 
-    Files of at most `SCAN_LIMIT` values are scanned by themselves, under the pinned specs only while somebody watches;
-    larger ones when `start` is called. A choice that changes stops the work and leaves what was found to be seen, as
-    `outdated`.
+    Files of at most `SCAN_LIMIT` values are scanned by themselves, under the pinned recipes only while somebody
+    watches; larger ones when `start` is called. A choice that changes stops the work and leaves what was found to be
+    seen, as `outdated`.
     """
 
     restarted = Signal()  # another scan, or none: rows that were taken before are void
@@ -40,10 +40,10 @@ class LayerScan(QObject):
     changed = Signal()  # it began, stopped, ended, or no longer shows what is chosen
     failed = Signal(object)  # Failed: a bug, for what is wrong with a tensor is said in its row
     saved = Signal(object)  # Done | Failed
-    measured = Signal(str, float)  # tensor name, its SQNR in dB under the spec in use
+    measured = Signal(str, float)  # tensor name, its SQNR in dB under the recipe in use
     lost = Signal(str)  # tensor name: whatever its SQNR, next to nothing is left of it
     flagged = Signal(str, object)  # tensor name, its Flags
-    cleared = Signal()  # the SQNRs are no longer those of the spec in use
+    cleared = Signal()  # the SQNRs are no longer those of the recipe in use
 
     def __init__(self, store: Store, preview: Preview, runner: Runner, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -61,9 +61,9 @@ class LayerScan(QObject):
         preview.analyzed.connect(self._tell_shown)
 
     @property
-    def specs(self) -> tuple[QuantSpec, ...]:
-        """What is to be compared: the spec in use, then the pinned ones."""
-        return (self._store.state.spec, *self._store.state.compared)
+    def recipes(self) -> tuple[Recipe, ...]:
+        """What is to be compared: what the recipe in use does to weights, then the pinned ones."""
+        return (self._store.state.recipe.weights_only, *self._store.state.compared)
 
     @property
     def running(self) -> bool:
@@ -72,8 +72,8 @@ class LayerScan(QObject):
 
     @property
     def outdated(self) -> bool:
-        """Whether the rows are of other specs than the chosen ones."""
-        return self.scan is not None and self.scan.specs != self.specs
+        """Whether the rows are of other recipes than the chosen ones."""
+        return self.scan is not None and self.scan.recipes != self.recipes
 
     @property
     def resumable(self) -> bool:
@@ -116,7 +116,7 @@ class LayerScan(QObject):
             analyses.forget()
             self.scan = None
         self._stopped = False
-        self._latest.ask(lambda: self._steps(self.specs), TITLE, self._on_ended)
+        self._latest.ask(lambda: self._steps(self.recipes), TITLE, self._on_ended)
 
     def stop(self) -> None:
         """Stop after the step at hand; `start` goes on from there."""
@@ -129,14 +129,14 @@ class LayerScan(QObject):
             self._saving.ask(partial(_write, self.scan, path), f"Saving {path.name}", self.saved.emit)
 
     def pin(self) -> None:
-        """Keep the current spec as one that is compared, if there is room."""
-        state = self._store.state
-        if len(state.compared) < MOST and state.spec not in state.compared:
-            self._store.update(compared=(*state.compared, state.spec))
+        """Keep the current recipe as one that is compared, if there is room."""
+        current, *pinned = self.recipes
+        if len(pinned) < MOST and current not in pinned:
+            self._store.update(compared=(*pinned, current))
 
-    def unpin(self, spec: QuantSpec) -> None:
-        """Compare that spec no longer."""
-        self._store.update(compared=tuple(each for each in self._store.state.compared if each != spec))
+    def unpin(self, recipe: Recipe) -> None:
+        """Compare that recipe no longer."""
+        self._store.update(compared=tuple(each for each in self._store.state.compared if each != recipe))
 
     def hold(self, held: bool) -> None:
         """Let the scan wait, or go on."""
@@ -148,26 +148,26 @@ class LayerScan(QObject):
 
     def _begin_soon(self, calm_ms: int = CALM_MS) -> None:
         """Scan a small file once nothing more is chosen, unless that is done or the person has stopped it."""
-        wanted = self.specs if self._watched else self.specs[:1]
+        wanted = self.recipes if self._watched else self.recipes[:1]
         if self.small and not self._stopped and not self._suffices(wanted):
             self._latest.ask(lambda: self._steps(wanted), TITLE, self._on_ended, calm_ms=calm_ms)
 
-    def _suffices(self, wanted: tuple[QuantSpec, ...]) -> bool:
-        """Whether the scan says all that somebody wants to see, or is about to: beside the table only the spec in use
+    def _suffices(self, wanted: tuple[Recipe, ...]) -> bool:
+        """Whether the scan says all that somebody wants to see, or is about to: beside the table only the recipe in use
         counts.
         """
         scan = self.scan
         if scan is None or not (scan.complete or self.running):
             return False
-        return scan.specs == wanted if self._watched or self.running else wanted[0] in scan.specs
+        return scan.recipes == wanted if self._watched or self.running else wanted[0] in scan.recipes
 
-    def _steps(self, specs: tuple[QuantSpec, ...]) -> Steps[object] | None:
-        """The scan of these specs, from where the last one stopped if that was of the same ones."""
+    def _steps(self, recipes: tuple[Recipe, ...]) -> Steps[object] | None:
+        """The scan under these recipes, from where the last one stopped if that was of the same ones."""
         analyses = self._preview.analyses
         if analyses is None:
             return None
-        if self.scan is None or self.scan.specs != specs:
-            self.scan, self._told = Scan(analyses, specs, whole=specs[0] if self.small else None), 0
+        if self.scan is None or self.scan.recipes != recipes:
+            self.scan, self._told = Scan(analyses, recipes, whole=self.small), 0
             self.restarted.emit()
         return self.scan.steps()
 
@@ -185,11 +185,11 @@ class LayerScan(QObject):
         self.cleared.emit()
 
     def _tell_rows(self) -> None:
-        """Tell the SQNRs of the rows that were not told yet, if they are of the spec in use."""
-        scan, spec = self.scan, self._store.state.spec
-        if scan is None or spec not in scan.specs:
+        """Tell the SQNRs of the rows that were not told yet, if they are of the recipe in use."""
+        scan, recipe = self.scan, self.recipes[0]
+        if scan is None or recipe not in scan.recipes:
             return
-        at, rows = scan.specs.index(spec), scan.new_rows(self._told)
+        at, rows = scan.recipes.index(recipe), scan.new_rows(self._told)
         self._told += len(rows)
         for row in rows:
             self.flagged.emit(row.name, row.flags)
@@ -198,12 +198,13 @@ class LayerScan(QObject):
 
     @Slot(object, object)
     def _on_changed(self, old: AppState, new: AppState) -> None:
-        if (old.spec, old.compared) == (new.spec, new.compared):
+        weights = new.recipe.weights_only != old.recipe.weights_only
+        if not weights and old.compared == new.compared:
             return
         self._halt()
         self._stopped = False
         self.changed.emit()
-        if new.spec != old.spec:
+        if weights:
             self.cleared.emit()
             self._told = 0
             self._tell_rows()
@@ -214,7 +215,7 @@ class LayerScan(QObject):
     def _tell_shown(self) -> None:
         """Tell the SQNR of the tensor that is shown, where it is no rough one."""
         analysis, state = self._preview.analysis, self._store.state
-        if analysis is not None and analysis.spec == state.spec and analysis.coverage == "exact":
+        if analysis is not None and analysis.spec == self._preview.spec and analysis.coverage == "exact":
             self._tell(state.tensor, analysis.metrics)
 
     def _tell(self, name: str, metrics: Metrics) -> None:
@@ -254,4 +255,4 @@ class LayerScan(QObject):
 def _write(scan: Scan, path: Path) -> Steps[int]:
     """Write the table of a scan; returns its size in bytes."""
     yield Progress("Saving")
-    return write_whole(path, as_csv(scan.rows, scan.specs, printable(scan.checkpoint.path.name)).encode())
+    return write_whole(path, as_csv(scan.rows, scan.recipes, printable(scan.checkpoint.path.name)).encode())

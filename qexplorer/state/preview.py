@@ -5,15 +5,21 @@ from functools import partial
 
 from PySide6.QtCore import QObject, Signal, Slot
 
+from qexplorer.errors import UserError
 from qexplorer.inspection.analyses import Analyses
 from qexplorer.inspection.sketch_cache import SketchCache
-from qexplorer.quant import Analysis
+from qexplorer.quant import Analysis, QuantSpec
 from qexplorer.quant.warm import KERNELS, load_kernels
 from qexplorer.state.app_state import AppState
 from qexplorer.state.latest import CALM_MS, Latest
 from qexplorer.state.runner import Done, Failed, Runner
 from qexplorer.state.store import Store
+from qexplorer.text import printable
 from qexplorer.weights import Checkpoint, TensorInfo, open_checkpoint
+
+
+class Kept(UserError):  # noqa: N818  a choice, and no mistake
+    """The recipe leaves the selected tensor as it is."""
 
 
 class Preview(QObject):
@@ -47,6 +53,20 @@ class Preview(QObject):
         """The open file."""
         return self.analyses.checkpoint if self.analyses is not None else None
 
+    @property
+    def spec(self) -> QuantSpec | None:
+        """What the recipe does to the selected tensor; None: it is kept as it is."""
+        return self.spec_of(self._store.state)
+
+    def spec_of(self, state: AppState) -> QuantSpec | None:
+        """What the recipe of a state does to the tensor that is selected there."""
+        return state.recipe.of(state.tensor, self.kind_of(state.tensor)).weights
+
+    def kind_of(self, name: str) -> str:
+        """The kind of layer that a tensor of the open file belongs to, as rules name it; empty where there is none."""
+        tensor = self.checkpoint.by_name.get(name) if self.checkpoint else None
+        return self.checkpoint.kind_name(tensor) if self.checkpoint and tensor else ""
+
     def start(self) -> None:
         """Show what the store holds now."""
         if self._store.state.path:
@@ -76,7 +96,7 @@ class Preview(QObject):
     @property
     def busy(self) -> bool:
         """Whether the picture does not yet show the choice, not even roughly."""
-        shown = self.analysis is not None and self.analysis.spec == self._store.state.spec and self._roughly
+        shown = self.analysis is not None and self.analysis.spec == self.spec and self._roughly
         return not (self._open.idle and self._look.idle) or not (self._exact.idle or shown)
 
     @Slot(object, object)
@@ -85,7 +105,7 @@ class Preview(QObject):
             self._open.drop()  # an undo, or what has just opened: either way nothing else is to open now
         if new.path and new.path != self._opened:
             self.open(new.path)
-        elif new.tensor != old.tensor or new.spec != old.spec or new.path != old.path:
+        elif new.tensor != old.tensor or self.spec_of(new) != self.spec_of(old) or new.path != old.path:
             self._analyze()
 
     def _analyze(self) -> None:
@@ -95,11 +115,16 @@ class Preview(QObject):
         self._roughly = False
         if analyses is None or self._open.pending or not state.tensor:
             return
-        known = analyses.known(state.tensor, state.spec)
+        spec = self.spec
+        if spec is None:
+            what = f"{printable(state.tensor)} is kept as it is: the recipe does not quantize it."
+            self._fail(Failed(Kept(what, "Choose “Quantize” in Scheme to change that."), ""))
+            return
+        known = analyses.known(state.tensor, spec)
         if known is not None:
             self._show(known)
             return
-        quick, exact = (partial(make, state.tensor, state.spec) for make in (analyses.quick, analyses.exact))
+        quick, exact = (partial(make, state.tensor, spec) for make in (analyses.quick, analyses.exact))
         title = f"Measuring {state.tensor}"
         if state.tensor in analyses.checkpoint.by_name and analyses.quick_first(state.tensor):
             self._look.ask(quick, title, self._on_quick)

@@ -7,10 +7,14 @@ from typing import Any, cast
 from qexplorer.errors import UserError
 from qexplorer.folders import write_whole
 from qexplorer.quant.formats import formats
+from qexplorer.quant.recipe import Recipe
+from qexplorer.quant.spec import QuantSpec
+from qexplorer.settings import read
 from qexplorer.state.app_state import AppState
 
-VERSION = 2
-"""In version 1 a file's tensors were quantized in groups along the last axis, and `channel` alone was axis 0."""
+VERSION = 3
+"""In version 1 a file's tensors were quantized in groups along the last axis, and `channel` alone was axis 0. Up to
+version 2 one spec was for all tensors, and what a job quantized stood in its own settings."""
 STARTED = "A new session was started."
 
 
@@ -33,7 +37,7 @@ def load_session(path: Path) -> AppState | None:
         raise UserError(f"The session {path} cannot be read.", STARTED) from error
     try:
         document: Any = json.loads(text)
-        if not isinstance(document, dict) or document.get("version") not in (1, VERSION):  # pyright: ignore[reportUnknownMemberType]
+        if not isinstance(document, dict) or document.get("version") not in (1, 2, VERSION):  # pyright: ignore[reportUnknownMemberType]
             raise UserError(f"The session {path} was written by another version.", STARTED)
         try:
             return AppState.from_json(_state_of(cast("dict[str, Any]", document)))
@@ -48,14 +52,31 @@ def _state_of(document: dict[str, Any]) -> Any:
     taken groups from the flattened inputs.
     """
     state: Any = document["state"]
-    if document["version"] == VERSION or not isinstance(state, dict):
+    version = document["version"]
+    if version == VERSION or not isinstance(state, dict):
         return state
     known = cast("dict[str, Any]", state)
     compared: Any = known.get("compared", ())
-    own = {"spec": _literal(known["spec"])} if "spec" in known else {}
+    own: dict[str, Any] = {"recipe": _recipe(known, version).to_json()} if "spec" in known else {}
     if isinstance(compared, list):
-        own["compared"] = [_literal(each) for each in cast("list[Any]", compared)]
+        specs = [_spec(each, version) for each in cast("list[Any]", compared)]
+        own["compared"] = [Recipe.of_weights(spec).to_json() for spec in specs]
     return {**known, **own}
+
+
+def _recipe(state: dict[str, Any], version: int) -> Recipe:
+    """The spec that was explored, with the activations, the exceptions and the repairs of the job that was set."""
+    spec, job = _spec(state["spec"], version), state.get("job")
+    fields = cast("dict[str, Any]", job) if isinstance(job, dict) else {}
+    settings = [str(fields.get(name, "")) for name in ("activation_spec", "overrides", "repairs")]
+    try:
+        return Recipe.parse(spec.short, *settings)
+    except UserError:  # the window said so, too, and let it stand
+        return Recipe.of_weights(spec)
+
+
+def _spec(fields: Any, version: int) -> QuantSpec:
+    return read(QuantSpec, _literal(fields) if version == 1 else fields, "the session")
 
 
 def _literal(spec: Any) -> Any:

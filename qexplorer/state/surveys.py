@@ -108,7 +108,7 @@ class Surveys(QObject):
     def _key(self, kind: str) -> Hashable:
         """What the survey depends on: a change of the spec that leaves this alone needs no other survey."""
         state = self._store.state
-        return (state.path, state.tensor, KINDS[kind].depends(state.spec))
+        return (state.path, state.tensor, self._preview.spec and KINDS[kind].depends(self._preview.spec))
 
     def _survey(self, kind: str, calm_ms: int | None) -> None:
         """Show the survey of the choice, as soon as it is known."""
@@ -125,7 +125,8 @@ class Surveys(QObject):
 
     def _ask(self, kind: str, key: Hashable, calm_ms: int | None) -> None:
         state, analyses = self._store.state, self._preview.analyses
-        if analyses is None:
+        spec = self._preview.spec
+        if analyses is None or spec is None:
             return
         of, survey = self._rough.get(kind, (None, None))
         if of != key:
@@ -134,7 +135,7 @@ class Surveys(QObject):
             self._tell(kind, survey)
         self._asked[kind] = key
         self._latest[kind].ask(
-            lambda: _steps(KINDS[kind], analyses.glance(state.tensor), state.spec, survey),
+            lambda: _steps(KINDS[kind], analyses.glance(state.tensor), spec, survey),
             KINDS[kind].title, partial(self._on_surveyed, kind, key), calm_ms=calm_ms,
         )  # fmt: skip
 
@@ -158,7 +159,7 @@ class Surveys(QObject):
 
     @Slot(object, object)
     def _on_changed(self, old: AppState, new: AppState) -> None:
-        if (new.path, new.tensor, new.spec) == (old.path, old.tensor, old.spec):
+        if (new.path, new.tensor, new.recipe) == (old.path, old.tensor, old.recipe):
             return
         for kind in self.watched:
             key = self._key(kind)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from qexplorer.errors import UserError
 from qexplorer.numbers import size
 from qexplorer.progress import Progress, Steps, finish
+from qexplorer.quant.layer_kinds import kind_name
 from qexplorer.quant.tensor_source import Values, require_floating
 from qexplorer.text import first_few, printable
 from qexplorer.weights import limits
@@ -129,6 +130,10 @@ class Checkpoint(ABC):
     def kind(self, tensor: TensorInfo) -> Guess:
         """What kind of layer it is the weights of, as far as names and shapes tell."""
         return guess_kind(tensor.name, tensor.shape, self.roles[tensor.name].name, self.by_name)
+
+    def kind_name(self, tensor: TensorInfo) -> str:
+        """That kind, as rules name it."""
+        return kind_name(self.kind(tensor).kind, tensor.shape)
 
     def identity(self, tensor: TensorInfo) -> str:
         """What says that a tensor of some file is this very one: path, size, times, inode, a digest of the file's

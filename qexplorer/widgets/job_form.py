@@ -35,9 +35,9 @@ class JobForm(QWidget):
     offers_opening = Signal(str)
     tried = Signal(str)
 
-    def __init__(self, job: Plugin, parent: QWidget | None = None) -> None:
+    def __init__(self, job: Plugin, hidden: Collection[str] = (), parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._fields = schema(type(job))
+        self._fields = tuple(each for each in schema(type(job)) if each.name not in hidden)
         self._minor = [each.name for each in self._fields if each.minor]
         self._editor = Editor(job, self)
         self._editor.edited.connect(self.edited)

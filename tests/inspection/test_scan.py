@@ -18,10 +18,16 @@ from qexplorer.inspection.scan import Scan
 from qexplorer.inspection.scan_table import as_csv, table
 from qexplorer.progress import Progress, Steps, finish
 from qexplorer.quant import QuantSpec, analyze
+from qexplorer.quant.recipe import Recipe
 from qexplorer.quant.sketch import sketch
 from qexplorer.quant.tensor_source import Values
 from qexplorer.resources import resource
 from qexplorer.weights import Checkpoint, open_checkpoint
+
+
+def recipes(*specs: QuantSpec) -> tuple[Recipe, ...]:
+    return tuple(map(Recipe.of_weights, specs))
+
 
 INT4 = QuantSpec.from_json({"format": "int4"})
 CHANNELS = QuantSpec.from_json({"format": "int8", "granularity": "channel:0"})
@@ -67,7 +73,7 @@ def named(rows: Any) -> dict[str, LayerRow]:
 
 
 def test_every_row_has_the_figures_of_analyze(sample):
-    scan = Scan(Analyses(sample), (INT4, CHANNELS))
+    scan = Scan(Analyses(sample), recipes(INT4, CHANNELS))
     rows = finish(scan.steps())
     assert [row.name for row in rows] == [t.name for t in sample.tensors]
     assert scan.complete
@@ -76,7 +82,7 @@ def test_every_row_has_the_figures_of_analyze(sample):
         row, values = named(rows)[tensor.name], sample.read(tensor)
         assert row.histogram.sum() == values.size
         assert (row.lo, row.hi) == (values.min(), values.max())
-        for spec, figures in zip(scan.specs, row.figures, strict=True):
+        for spec, figures in zip(row.specs, row.figures, strict=True):
             analysis = finish(analyze(values, spec, original_bytes=tensor.nbytes))
             metrics, sums = analysis.metrics, analysis.sums
             assert asdict(figures.metrics) == pytest.approx(asdict(metrics), rel=1e-12)
@@ -84,7 +90,7 @@ def test_every_row_has_the_figures_of_analyze(sample):
 
 
 def test_totals_are_over_weights_and_not_over_statistics_and_biases(sample):
-    scan = Scan(Analyses(sample), (INT4,))
+    scan = Scan(Analyses(sample), recipes(INT4))
     rows = finish(scan.steps())
     (totals,) = scan.totals
     weights = [t for t in sample.tensors if len(t.shape) > 1]  # of this model: convolutions and one linear layer
@@ -111,7 +117,7 @@ def test_rows_are_flagged_and_a_tensor_beyond_float32_is_a_row_that_says_so(tmp_
            "zero.weight": np.zeros((30, 40), np.float16), "zero.bias": np.zeros(30, np.float32),
            "flat.weight": np.full((4, 4), 0.5, np.float32), "good.weight": rng.normal(size=(8, 8)).astype(np.float32)},
     )  # fmt: skip
-    scan = Scan(Analyses(checkpoint), (INT4,))
+    scan = Scan(Analyses(checkpoint), recipes(INT4))
     rows = named(finish(scan.steps()))
     assert {name: row.flags.text for name, row in rows.items()} == {
         "broken.weight": "1 NaN, 2 infinite", "huge.weight": "1 NaN, 1 beyond float32", "zero.weight": "all zero",
@@ -121,14 +127,14 @@ def test_rows_are_flagged_and_a_tensor_beyond_float32_is_a_row_that_says_so(tmp_
     assert {name for name, row in rows.items() if row.first} == set(rows) - {"zero.bias", "good.weight"}
     assert math.isnan(rows["zero.weight"].figures[0].metrics.sqnr_db)
     assert scan.totals[0].quantized == 4
-    titles, lines = table(scan.rows, scan.specs)
+    titles, lines = table(scan.rows, scan.recipes)
     cells = {line[0]: dict(zip(titles, line, strict=True)) for line in lines}
     assert (cells["zero.bias"]["role"], cells["broken.weight"]["flags"]) == ("bias", "nan inf")
     assert cells["zero.weight"]["sqnr_db_A"] == ""
 
 
 def test_the_shares_of_the_error_are_those_of_the_sum_and_sum_to_one(sample):
-    scan = Scan(Analyses(sample), (INT4,))
+    scan = Scan(Analyses(sample), recipes(INT4))
     rows, (totals,) = finish(scan.steps()), scan.totals
     shares = {row.name: totals.error_share(row, row.figures[0]) for row in rows}
     assert sum(share for share in shares.values() if not math.isnan(share)) == pytest.approx(1)
@@ -139,8 +145,8 @@ def test_the_shares_of_the_error_are_those_of_the_sum_and_sum_to_one(sample):
 @pytest.mark.parametrize("stops", [1, 7, 40])
 def test_a_scan_that_was_stopped_goes_on_where_it_stopped(tmp_path, stops):
     checkpoint = mixed(tmp_path)
-    whole = finish(Scan(Analyses(checkpoint), (INT4, CHANNELS)).steps())
-    scan = Scan(Analyses(checkpoint), (INT4, CHANNELS))
+    whole = finish(Scan(Analyses(checkpoint), recipes(INT4, CHANNELS)).steps())
+    scan = Scan(Analyses(checkpoint), recipes(INT4, CHANNELS))
     fractions: list[float] = []
     while not scan.complete:
         before, steps = scan.done, scan.steps()
@@ -155,7 +161,7 @@ def test_a_scan_that_was_stopped_goes_on_where_it_stopped(tmp_path, stops):
 
 
 def scanned(checkpoint: Checkpoint) -> Scan:
-    scan = Scan(Analyses(checkpoint), (INT4, CHANNELS))
+    scan = Scan(Analyses(checkpoint), recipes(INT4, CHANNELS))
     finish(scan.steps())
     return scan
 
@@ -163,7 +169,7 @@ def scanned(checkpoint: Checkpoint) -> Scan:
 def test_progress_is_in_bytes_of_all_that_is_read(tmp_path):
     checkpoint = mixed(tmp_path)
     told: list[Progress] = []
-    finish(Scan(Analyses(checkpoint), (INT4, CHANNELS)).steps(), told.append)
+    finish(Scan(Analyses(checkpoint), recipes(INT4, CHANNELS)).steps(), told.append)
     total = sum(t.nbytes for t in checkpoint.tensors if t.dtype != "int64")
     assert {step.total for step in told} == {total}
     assert [step.done for step in told] == sorted(step.done for step in told)
@@ -172,7 +178,7 @@ def test_progress_is_in_bytes_of_all_that_is_read(tmp_path):
 
 
 def test_another_thread_sees_rows_and_totals_that_belong_together(sample):
-    scan = Scan(Analyses(sample), (INT4,))
+    scan = Scan(Analyses(sample), recipes(INT4))
     worker = threading.Thread(target=lambda: finish(scan.steps()), daemon=True)
     worker.start()
     taken: list[LayerRow] = []
@@ -185,7 +191,7 @@ def test_another_thread_sees_rows_and_totals_that_belong_together(sample):
 
 def test_what_cannot_be_measured_says_why_and_the_rest_goes_on(tmp_path):
     checkpoint = mixed(tmp_path)
-    rows = named(finish(Scan(Analyses(checkpoint), (INT4, CHANNELS)).steps()))
+    rows = named(finish(Scan(Analyses(checkpoint), recipes(INT4, CHANNELS)).steps()))
     assert "int64" in rows["counter"].trouble
     assert rows["all_nan"].trouble == "None of its values is finite."
     assert rows["empty"].trouble == "It is empty."
@@ -200,7 +206,7 @@ def test_what_cannot_be_measured_says_why_and_the_rest_goes_on(tmp_path):
 
 def test_a_spec_that_does_not_serve_a_tensor_leaves_it_as_it_is_stored(tmp_path):
     checkpoint = mixed(tmp_path)
-    scan = Scan(Analyses(checkpoint), (INT4, CHANNELS))
+    scan = Scan(Analyses(checkpoint), recipes(INT4, CHANNELS))
     scalar = named(finish(scan.steps()))["scalar"]
     assert scalar.trouble == ""
     assert scalar.figures[0].refusal == ""
@@ -212,7 +218,7 @@ def test_a_spec_that_does_not_serve_a_tensor_leaves_it_as_it_is_stored(tmp_path)
 
 def test_a_file_that_is_damaged_or_changed_meanwhile_gives_trouble_and_no_end(tmp_path):
     checkpoint = mixed(tmp_path)
-    scan = Scan(Analyses(checkpoint), (INT4,))
+    scan = Scan(Analyses(checkpoint), recipes(INT4))
     steps = scan.steps()
     while scan.done < 4:
         next(steps)
@@ -236,7 +242,7 @@ def test_too_little_memory_for_one_tensor_does_not_end_the_scan(tmp_path, monkey
         return (yield from measure(name, *args, **options))
 
     monkeypatch.setattr(analyses, "measure", short)
-    rows = named(finish(Scan(analyses, (INT4,)).steps()))
+    rows = named(finish(Scan(analyses, recipes(INT4)).steps()))
     assert "memory" in rows["big"].trouble
     assert rows["half"].trouble == ""
 
@@ -247,7 +253,7 @@ def test_tied_tensors_are_listed_and_counted_once(tmp_path):
     weight = torch.linspace(-1, 1, 640).reshape(10, 64)
     torch.save({"embed.weight": weight, "head.weight": weight, "bias": torch.ones(10)}, tmp_path / "tied.pt")
     checkpoint = finish(open_checkpoint(str(tmp_path / "tied.pt")))
-    scan = Scan(Analyses(checkpoint), (INT4,))
+    scan = Scan(Analyses(checkpoint), recipes(INT4))
     rows = named(finish(scan.steps()))
     assert rows["head.weight"].tied_to == "embed.weight"
     assert rows["head.weight"].figures == rows["embed.weight"].figures
@@ -257,7 +263,7 @@ def test_tied_tensors_are_listed_and_counted_once(tmp_path):
     assert scan.totals[0].x2 == rows["embed.weight"].figures[0].sums.x2
     assert math.isnan(scan.totals[0].error_share(rows["head.weight"], rows["head.weight"].figures[0]))
     assert scan.totals[0].error_share(rows["embed.weight"], rows["embed.weight"].figures[0]) > 0.9
-    assert "tied to embed.weight" in as_csv(scan.rows, scan.specs, "tied.pt")
+    assert "tied to embed.weight" in as_csv(scan.rows, scan.recipes, "tied.pt")
 
 
 @pytest.fixture
@@ -277,24 +283,24 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
 def test_what_is_known_is_not_measured_again(tmp_path, asked):
     analyses = Analyses(mixed(tmp_path))
     served = {"big", "half", "holes", "flat", "scalar", "all_nan", "empty"}
-    finish(Scan(analyses, (INT4,)).steps())
+    finish(Scan(analyses, recipes(INT4)).steps())
     assert {name for name, _ in asked} == served
     asked.clear()
-    second = finish(Scan(analyses, (CHANNELS, INT4)).steps())
+    second = finish(Scan(analyses, recipes(CHANNELS, INT4)).steps())
     assert asked == [(name, [CHANNELS]) for name, _ in asked]
     assert {name for name, _ in asked} == served
     asked.clear()
-    third = finish(Scan(analyses, (INT4, CHANNELS, INT4)).steps())
+    third = finish(Scan(analyses, recipes(INT4, CHANNELS, INT4)).steps())
     assert asked == []
     fresh = Analyses(analyses.checkpoint)
-    assert plain(second) == plain(finish(Scan(fresh, (CHANNELS, INT4)).steps()))
-    assert plain(third) == plain(finish(Scan(fresh, (INT4, CHANNELS, INT4)).steps()))
+    assert plain(second) == plain(finish(Scan(fresh, recipes(CHANNELS, INT4)).steps()))
+    assert plain(third) == plain(finish(Scan(fresh, recipes(INT4, CHANNELS, INT4)).steps()))
 
 
 def test_a_scan_adds_whole_analyses_of_one_spec_to_those_that_are_known(tmp_path, asked):
     analyses = Analyses(mixed(tmp_path))
     seen = finish(analyses.exact("big", INT4))
-    row = named(finish(Scan(analyses, (INT4, CHANNELS), whole=INT4).steps()))["big"]
+    row = named(finish(Scan(analyses, recipes(INT4, CHANNELS), whole=True).steps()))["big"]
     assert dict(asked)["big"] == [CHANNELS]
     assert analyses.known("big", INT4) is seen
     assert row.figures[0].metrics.sqnr_db == seen.metrics.sqnr_db
@@ -322,23 +328,23 @@ def test_the_histogram_is_numpys_up_to_the_values_at_an_edge(scale, dtype):
 def test_no_name_in_the_table_is_a_formula_for_a_spreadsheet(tmp_path):
     name = '=HYPERLINK("http://there","here")'
     save_file({name: np.ones((8, 8), np.float32)}, tmp_path / "w.safetensors")
-    scan = Scan(Analyses(finish(open_checkpoint(tmp_path / "w.safetensors"))), (INT4,))
-    text = as_csv(finish(scan.steps()), scan.specs, "w.safetensors")
+    scan = Scan(Analyses(finish(open_checkpoint(tmp_path / "w.safetensors"))), recipes(INT4))
+    text = as_csv(finish(scan.steps()), scan.recipes, "w.safetensors")
     body = io.StringIO("".join(f"{line}\n" for line in text.splitlines() if not line.startswith("# ")))
     assert [line["tensor"] for line in csv.DictReader(body)] == [f"'{name}"]
 
 
 def test_the_table_says_where_float64_was_rounded(tmp_path):
-    scan = Scan(Analyses(opened(tmp_path, wide=np.ones((4, 8)), usual=np.ones((4, 8), np.float32))), (INT4,))
-    notes = {line[0]: line[-1] for line in table(finish(scan.steps()), scan.specs)[1]}
+    scan = Scan(Analyses(opened(tmp_path, wide=np.ones((4, 8)), usual=np.ones((4, 8), np.float32))), recipes(INT4))
+    notes = {line[0]: line[-1] for line in table(finish(scan.steps()), scan.recipes)[1]}
     assert "rounding to float32" in notes["wide"]
     assert not notes["usual"]
 
 
 def test_the_table_can_be_read_back(tmp_path):
-    scan = Scan(Analyses(mixed(tmp_path)), (INT4, CHANNELS))
+    scan = Scan(Analyses(mixed(tmp_path)), recipes(INT4, CHANNELS))
     rows = finish(scan.steps())
-    text = as_csv(rows, scan.specs, "w.safetensors")
+    text = as_csv(rows, scan.recipes, "w.safetensors")
     comments = [line for line in text.splitlines() if line.startswith("# ")]
     assert comments[0] == "# w.safetensors"
     assert any(line.startswith("# B: format int8, ") and "granularity channel:0" in line for line in comments)
@@ -351,12 +357,12 @@ def test_the_table_can_be_read_back(tmp_path):
     assert read["counter"]["sqnr_db_A"] == ""
     assert "int64" in read["counter"]["note"]
     assert read["scalar"]["note"].startswith("B: ")
-    header, lines = table(rows, scan.specs)
+    header, lines = table(rows, scan.recipes)
     assert {len(line) for line in lines} == {len(header)}
 
 
 def test_a_spec_of_blocks_serves_what_it_can(tmp_path):
-    rows = named(finish(Scan(Analyses(mixed(tmp_path)), (BLOCKS,)).steps()))
+    rows = named(finish(Scan(Analyses(mixed(tmp_path)), recipes(BLOCKS)).steps()))
     assert math.isfinite(rows["big"].figures[0].metrics.sqnr_db)
     assert rows["big"].figures[0].metrics.bits_per_weight == pytest.approx(4.5)
 
@@ -365,5 +371,5 @@ def test_a_tensor_without_a_name_is_a_tensor_like_any_other(tmp_path):
     save_file(
         {"": np.ones(64, np.float32), "w": np.arange(128, dtype=np.float32).reshape(8, 16)}, tmp_path / "n.safetensors"
     )
-    rows = named(finish(Scan(Analyses(finish(open_checkpoint(tmp_path / "n.safetensors"))), (INT4,)).steps()))
+    rows = named(finish(Scan(Analyses(finish(open_checkpoint(tmp_path / "n.safetensors"))), recipes(INT4)).steps()))
     assert {name: row.shape for name, row in rows.items()} == {"": (64,), "w": (8, 16)}

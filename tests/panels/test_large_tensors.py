@@ -18,6 +18,7 @@ from qexplorer.panels.metrics import MetricsPanel
 from qexplorer.progress import finish
 from qexplorer.quant import QuantSpec
 from qexplorer.quant.analysis import analyze_sketch
+from qexplorer.quant.recipe import Recipe
 from qexplorer.quant.sketch import sketch
 from qexplorer.quant.tensor_source import Values
 from qexplorer.state import preview
@@ -36,7 +37,7 @@ def open_window(open_window: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     save_file({"w": rng.standard_t(4, (200, 600)).astype(np.float32)}, tmp_path / "w.safetensors")
 
     def opened(**fields: str) -> MainWindow:
-        state = AppState(path=str(tmp_path / "w.safetensors"), spec=QuantSpec.from_json(fields))
+        state = AppState(path=str(tmp_path / "w.safetensors"), recipe=Recipe.of_weights(QuantSpec.from_json(fields)))
         return open_window(state, settle=False)
 
     return opened
@@ -85,7 +86,7 @@ def test_channels_wait_for_the_exact_pass(qtbot: Any, open_window: Open) -> None
     view = next(each for each in window.findChildren(Segmented) if each.accessibleName() == "Error view")
     qtbot.mouseClick(view, LEFT, pos=view.rect_of("channels").center().toPoint())
     qtbot.waitUntil(panel.channels.isVisible)
-    window.store.update(spec=QuantSpec.from_json({"format": "int5", "granularity": "channel:0"}))
+    window.store.update(recipe=Recipe.of_weights(QuantSpec.from_json({"format": "int5", "granularity": "channel:0"})))
     shown(qtbot, window, "sampled")
     assert panel.channels.isVisible()
     shown(qtbot, window, "exact")

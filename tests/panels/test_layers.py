@@ -12,6 +12,7 @@ from qexplorer.main_window import MainWindow
 from qexplorer.panels.layers import LayersPanel
 from qexplorer.panels.weights import WeightsPanel
 from qexplorer.quant import QuantSpec
+from qexplorer.quant.recipe import Recipe
 from qexplorer.state.app_state import AppState
 from qexplorer.state.layer_scan import MOST
 from qexplorer.widgets.tensor_tree import TensorTree
@@ -64,7 +65,7 @@ def test_the_sample_is_scanned_sorted_filtered_and_a_row_chosen(qtbot: Any, open
 
 
 def test_the_figures_are_those_of_the_other_panels(qtbot: Any, open_window: Open, file: str) -> None:
-    window = open_window(AppState(path=file, tensor="second", spec=INT5))
+    window = open_window(AppState(path=file, tensor="second", recipe=Recipe.of_weights(INT5)))
     panel = in_front(qtbot, window)
     done(qtbot, panel)
     row = next(row for row in panel.layers.scan.rows if row.name == "second")
@@ -74,22 +75,22 @@ def test_the_figures_are_those_of_the_other_panels(qtbot: Any, open_window: Open
 def test_a_small_file_is_scanned_by_itself_and_again_when_the_spec_changes(
     qtbot: Any, open_window: Open, file: str
 ) -> None:
-    window = open_window(AppState(path=file, tensor="first", spec=INT3))
+    window = open_window(AppState(path=file, tensor="first", recipe=Recipe.of_weights(INT3)))
     panel = in_front(qtbot, window)
     done(qtbot, panel)
     before = panel.layers.scan.totals[0].sqnr_db
-    window.store.update(spec=INT8)
+    window.store.update(recipe=Recipe.of_weights(INT8))
     assert panel.layers.outdated
     done(qtbot, panel)
     assert panel.layers.scan.totals[0].sqnr_db > before + 20
     assert sorted(names(panel)) == ["counter", "first", "second", "third"]
     window.show_panel("distribution")
     qtbot.waitUntil(lambda: window.docks["layers"].behind)
-    window.store.update(spec=INT5)
+    window.store.update(recipe=Recipe.of_weights(INT5))
     qtbot.waitUntil(lambda: window.settled)
     in_front_again(qtbot, window)
     done(qtbot, panel)
-    assert panel.layers.scan.specs == (INT5,)
+    assert panel.layers.scan.recipes == (Recipe.of_weights(INT5),)
     assert sorted(names(panel)) == ["counter", "first", "second", "third"]
 
 
@@ -97,7 +98,7 @@ def test_the_tree_has_the_figures_of_the_table_and_each_tensor_is_measured_once(
     qtbot: Any, open_window: Open, file: str, gate: Gate
 ) -> None:
     gate.let(100)
-    window = open_window(AppState(path=file, tensor="second", spec=INT5))
+    window = open_window(AppState(path=file, tensor="second", recipe=Recipe.of_weights(INT5)))
     panel = in_front(qtbot, window)
     done(qtbot, panel)
     assert sorted(gate.asked) == ["first", "second", "third"]
@@ -109,7 +110,9 @@ def test_the_tree_has_the_figures_of_the_table_and_each_tensor_is_measured_once(
 def test_of_a_large_file_the_tree_shows_what_the_scan_knows(
     qtbot: Any, open_window: Open, file: str, large: None
 ) -> None:
-    window = open_window(AppState(path=file, tensor="second", spec=INT5, compared=(INT3,)))
+    window = open_window(
+        AppState(path=file, tensor="second", recipe=Recipe.of_weights(INT5), compared=(Recipe.of_weights(INT3),))
+    )
     panel, tensors = in_front(qtbot, window), window.panel(WeightsPanel).findChild(TensorTree).tensors
     shown = {name: tensors.sqnr(name) for name in ("first", "second", "third")}
     assert shown == {"first": None, "second": window.preview.analysis.metrics.sqnr_db, "third": None}
@@ -117,9 +120,9 @@ def test_of_a_large_file_the_tree_shows_what_the_scan_knows(
     done(qtbot, panel)
     rows = {row.name: row.figures for row in panel.layers.scan.rows}
     assert tensors.sqnr("third") == rows["third"][0].metrics.sqnr_db
-    window.store.update(spec=INT3)
+    window.store.update(recipe=Recipe.of_weights(INT3))
     assert tensors.sqnr("third") == rows["third"][1].metrics.sqnr_db
-    window.store.update(spec=INT8)
+    window.store.update(recipe=Recipe.of_weights(INT8))
     assert tensors.sqnr("third") is None
 
 
@@ -131,12 +134,12 @@ def in_front_again(qtbot: Any, window: MainWindow) -> None:
 def test_a_large_file_keeps_its_rows_and_says_that_they_are_of_the_spec_before(
     qtbot: Any, open_window: Open, file: str, large: None
 ) -> None:
-    window = open_window(AppState(path=file, tensor="first", spec=INT3))
+    window = open_window(AppState(path=file, tensor="first", recipe=Recipe.of_weights(INT3)))
     panel = in_front(qtbot, window)
     qtbot.mouseClick(panel.scan, LEFT)
     done(qtbot, panel)
     first = panel.layers.scan
-    window.store.update(spec=INT8)
+    window.store.update(recipe=Recipe.of_weights(INT8))
     qtbot.waitUntil(lambda: window.settled)
     assert panel.layers.scan is first
     assert len(names(panel)) == 4
@@ -153,7 +156,7 @@ def test_a_large_file_keeps_its_rows_and_says_that_they_are_of_the_spec_before(
 
 
 def test_stop_and_resume(qtbot: Any, open_window: Open, large: None, gate: Gate) -> None:
-    window = open_window(AppState(path="synthetic", tensor="normal", spec=INT3))
+    window = open_window(AppState(path="synthetic", tensor="normal", recipe=Recipe.of_weights(INT3)))
     panel = in_front(qtbot, window)
     qtbot.mouseClick(panel.scan, LEFT)
     gate.let(2)
@@ -174,7 +177,7 @@ def test_stop_and_resume(qtbot: Any, open_window: Open, large: None, gate: Gate)
 
 
 def test_a_person_who_stopped_a_small_file_is_not_overruled(qtbot: Any, open_window: Open, gate: Gate) -> None:
-    window = open_window(AppState(path="synthetic", tensor="normal", spec=INT3), settle=False)
+    window = open_window(AppState(path="synthetic", tensor="normal", recipe=Recipe.of_weights(INT3)), settle=False)
     panel = in_front(qtbot, window)
     gate.let(1)
     qtbot.waitUntil(lambda: len(names(panel)) == 1)
@@ -192,8 +195,10 @@ def test_a_person_who_stopped_a_small_file_is_not_overruled(qtbot: Any, open_win
 
 def test_pinned_specs_are_measured_only_in_sight_and_go_on_there(qtbot: Any, open_window: Open, gate: Gate) -> None:
     gate.let(5)
-    window = open_window(AppState(path="synthetic", tensor="normal", spec=INT3, compared=(INT8,)))
-    assert window.layers.scan.specs == (INT3,)
+    window = open_window(
+        AppState(path="synthetic", tensor="normal", recipe=Recipe.of_weights(INT3), compared=(Recipe.of_weights(INT8),))
+    )
+    assert window.layers.scan.recipes == (Recipe.of_weights(INT3),)
     panel = in_front(qtbot, window)
     gate.let(2)
     qtbot.waitUntil(lambda: len(names(panel)) == 2)
@@ -208,14 +213,14 @@ def test_pinned_specs_are_measured_only_in_sight_and_go_on_there(qtbot: Any, ope
 
 
 def test_pinned_specs_stand_beside_the_current_one_and_can_be_removed(qtbot: Any, open_window: Open, file: str) -> None:
-    window = open_window(AppState(path=file, tensor="first", spec=INT3))
+    window = open_window(AppState(path=file, tensor="first", recipe=Recipe.of_weights(INT3)))
     panel = in_front(qtbot, window)
     done(qtbot, panel)
     qtbot.mouseClick(panel.pin, LEFT)
-    assert window.store.state.compared == (INT3,)
+    assert window.store.state.compared == (Recipe.of_weights(INT3),)
     assert not panel.pin.isEnabled()
     done(qtbot, panel)
-    window.store.update(spec=INT8)
+    window.store.update(recipe=Recipe.of_weights(INT8))
     done(qtbot, panel)
     assert [title for title in titles(panel) if "SQNR" in title] == ["A SQNR, dB", "B SQNR, dB"]
     for row in panel.layers.scan.rows[:3]:
@@ -224,22 +229,22 @@ def test_pinned_specs_stand_beside_the_current_one_and_can_be_removed(qtbot: Any
     assert "INT3 symmetric per tensor" in texts(panel.specs)
     qtbot.mouseClick(panel.pin, LEFT)
     done(qtbot, panel)
-    assert window.store.state.compared == (INT3, INT8)
-    assert window.store.undo_text.startswith("compared specs")
+    assert window.store.state.compared == (Recipe.of_weights(INT3), Recipe.of_weights(INT8))
+    assert window.store.undo_text.startswith("compared recipes")
     remove = panel.findChild(QAbstractButton, "remove_1")
     remove.setFocus()
     qtbot.keyClick(remove, Qt.Key.Key_Space)
-    assert window.store.state.compared == (INT8,)
+    assert window.store.state.compared == (Recipe.of_weights(INT8),)
     done(qtbot, panel)
     qtbot.keyClick(window, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
-    assert window.store.state.compared == (INT3, INT8)
+    assert window.store.state.compared == (Recipe.of_weights(INT3), Recipe.of_weights(INT8))
     done(qtbot, panel)
     assert len([title for title in titles(panel) if "SQNR" in title]) == 3
 
 
 def test_no_more_specs_can_be_pinned_than_there_is_room_for(qtbot: Any, open_window: Open, file: str) -> None:
-    pinned = tuple(QuantSpec.from_json({"format": f"int{bits}"}) for bits in range(2, 2 + MOST))
-    window = open_window(AppState(path=file, tensor="first", spec=INT8, compared=pinned))
+    pinned = tuple(Recipe.of_weights(QuantSpec.from_json({"format": f"int{bits}"})) for bits in range(2, 2 + MOST))
+    window = open_window(AppState(path=file, tensor="first", recipe=Recipe.of_weights(INT8), compared=pinned))
     panel = in_front(qtbot, window)
     done(qtbot, panel)
     assert not panel.pin.isEnabled()

@@ -14,6 +14,7 @@ from PySide6.QtWidgets import QAbstractButton, QFileDialog, QLineEdit, QWidget
 from qexplorer.inspection.analyses import Analyses
 from qexplorer.progress import Steps
 from qexplorer.quant import QuantSpec
+from qexplorer.quant.recipe import Recipe
 from qexplorer.state.app_state import AppState
 from qexplorer.widgets.controls import Button
 
@@ -21,7 +22,7 @@ INT3, INT8 = (QuantSpec.from_json({"format": f"int{bits}"}) for bits in (3, 8))
 
 
 def test_export_writes_a_table(qtbot: Any, open_window: Open, file: str, tmp_path: Path) -> None:
-    window = open_window(AppState(path=file, tensor="first", spec=INT3))
+    window = open_window(AppState(path=file, tensor="first", recipe=Recipe.of_weights(INT3)))
     panel = in_front(qtbot, window)
     done(qtbot, panel)
     qtbot.mouseClick(panel.export, LEFT)
@@ -40,7 +41,7 @@ def test_export_writes_a_table(qtbot: Any, open_window: Open, file: str, tmp_pat
 
 
 def test_another_file_clears_and_no_file_says_what_to_do(qtbot: Any, open_window: Open, file: str, large: None) -> None:
-    window = open_window(AppState(path=file, tensor="first", spec=INT3))
+    window = open_window(AppState(path=file, tensor="first", recipe=Recipe.of_weights(INT3)))
     panel = in_front(qtbot, window)
     qtbot.mouseClick(panel.scan, LEFT)
     done(qtbot, panel)
@@ -66,7 +67,7 @@ def test_a_bug_is_told_and_the_rows_so_far_stay(
         return (yield from measure(analyses, name, *args, **options))
 
     monkeypatch.setattr(Analyses, "measure", broken)
-    window = open_window(AppState(path=file, tensor="first", spec=INT3))
+    window = open_window(AppState(path=file, tensor="first", recipe=Recipe.of_weights(INT3)))
     panel = in_front(qtbot, window)
     qtbot.mouseClick(panel.scan, LEFT)
     qtbot.waitUntil(lambda: bool(panel.banner.text))
@@ -76,7 +77,9 @@ def test_a_bug_is_told_and_the_rows_so_far_stay(
 
 
 def test_every_control_has_a_name_and_a_tooltip_and_is_reached_by_tab(qtbot: Any, open_window: Open, file: str) -> None:
-    window = open_window(AppState(path=file, tensor="first", spec=INT8, compared=(INT3,)))
+    window = open_window(
+        AppState(path=file, tensor="first", recipe=Recipe.of_weights(INT8), compared=(Recipe.of_weights(INT3),))
+    )
     panel = in_front(qtbot, window)
     done(qtbot, panel)
     reached: set[QWidget] = set()
@@ -93,7 +96,7 @@ def test_every_control_has_a_name_and_a_tooltip_and_is_reached_by_tab(qtbot: Any
 
 
 def test_closing_the_window_in_the_middle_ends_the_work(qtbot: Any, open_window: Open, gate: Gate) -> None:
-    window = open_window(AppState(path="synthetic", tensor="normal", spec=INT3), settle=False)
+    window = open_window(AppState(path="synthetic", tensor="normal", recipe=Recipe.of_weights(INT3)), settle=False)
     panel = in_front(qtbot, window)
     qtbot.waitUntil(lambda: panel.layers.running)
     window.close()
@@ -104,7 +107,7 @@ def test_all_that_was_measured_before_a_stop_is_in_the_table(
     qtbot: Any, open_window: Open, large: None, tmp_path: Path
 ) -> None:
     np.savez(tmp_path / "many.npz", **{f"w{i}": np.full((8, 8), i, np.float32) for i in range(600)})
-    window = open_window(AppState(path=str(tmp_path / "many.npz"), spec=INT8))
+    window = open_window(AppState(path=str(tmp_path / "many.npz"), recipe=Recipe.of_weights(INT8)))
     panel = in_front(qtbot, window)
     qtbot.mouseClick(panel.scan, LEFT)
     qtbot.waitUntil(lambda: panel.layers.scan is not None and panel.layers.scan.done > 20)

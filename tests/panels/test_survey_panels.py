@@ -12,6 +12,7 @@ from qexplorer.main_window import MainWindow
 from qexplorer.panels.distribution import DistributionPanel
 from qexplorer.panels.formats import FormatsPanel
 from qexplorer.panels.observers import ObserversPanel
+from qexplorer.quant.recipe import Recipe
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.quant.survey import Refused
 from qexplorer.state.app_state import AppState
@@ -29,7 +30,9 @@ Open = Callable[..., MainWindow]
 @pytest.fixture
 def open_window(open_window: Open, file: str) -> Open:
     def opened(tensor: str = "first", **spec: str) -> MainWindow:
-        state = AppState(path=file, tensor=tensor, spec=QuantSpec.from_json({"format": "int4", **spec}))
+        state = AppState(
+            path=file, tensor=tensor, recipe=Recipe.of_weights(QuantSpec.from_json({"format": "int4", **spec}))
+        )
         return open_window(state if tensor else AppState())
 
     return opened
@@ -105,7 +108,9 @@ def test_a_click_on_a_dot_adopts_the_format_in_one_undo_entry(qtbot: Any, open_w
     chart = panel.chart
     at = next(i for i, p in enumerate(chart.points) if p.spec.format.name == "int8")
     qtbot.mouseClick(chart.viewport(), LEFT, pos=chart.place_of(at).toPoint())
-    assert window.store.state.spec == QuantSpec.from_json({"format": "int8", "granularity": "channel:0"})
+    assert window.store.state.recipe.every.weights == QuantSpec.from_json(
+        {"format": "int8", "granularity": "channel:0"}
+    )
     assert "INT8" in chart.accessibleDescription().split(". ")[1]
     qtbot.keyClick(window, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     assert window.store.state == before
@@ -121,7 +126,7 @@ def test_enter_adopts_what_the_arrow_keys_selected(qtbot: Any, open_window: Open
     qtbot.keyClick(chart, Qt.Key.Key_Right)
     wanted = chart.points[chart.selected].spec
     qtbot.keyClick(chart, Qt.Key.Key_Return)
-    assert window.store.state.spec == wanted != QuantSpec.from_json({"format": "int4"})
+    assert window.store.state.recipe.every.weights == wanted != QuantSpec.from_json({"format": "int4"})
     qtbot.waitUntil(lambda: window.preview.analysis.spec == wanted)
     assert chart.points[chart.selected].spec == wanted  # it stays, so that one can go on
 
@@ -143,18 +148,18 @@ def test_an_observer_is_adopted_from_the_table_by_each_way(qtbot: Any, open_wind
     assert not adopt.isEnabled()
     qtbot.mouseClick(table.viewport(), LEFT, pos=center(row_of("mse")))
     qtbot.mouseClick(adopt, LEFT)
-    assert window.store.state.spec.observer.name == "mse"
+    assert window.store.state.recipe.every.weights.observer.name == "mse"
     assert not adopt.isEnabled()
     assert "in use" in table.lines.index(row_of("mse"), 0).data()
     qtbot.mouseClick(table.viewport(), LEFT, pos=center(row_of("percentile")))
     qtbot.keyClick(table, Qt.Key.Key_Return)
-    assert window.store.state.spec.observer.name == "percentile"
+    assert window.store.state.recipe.every.weights.observer.name == "percentile"
     qtbot.mouseClick(table.viewport(), LEFT, pos=center(row_of("minmax")))
     qtbot.mouseDClick(table.viewport(), LEFT, pos=center(row_of("minmax")))
-    assert window.store.state.spec.observer.name == "minmax"
+    assert window.store.state.recipe.every.weights.observer.name == "minmax"
     for name in ("percentile", "mse", "minmax"):
         qtbot.keyClick(window, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
-        assert window.store.state.spec.observer.name == name
+        assert window.store.state.recipe.every.weights.observer.name == name
 
 
 def test_the_panels_follow_the_choice_and_never_show_another_tensors_result(qtbot: Any, open_window: Open) -> None:
@@ -178,7 +183,7 @@ def test_what_is_refused_is_said(qtbot: Any, open_window: Open) -> None:
     assert refused
     row = panel.table.lines.index(panel.table.lines.rowCount() - 1, 0)
     assert row.data(Qt.ItemDataRole.ToolTipRole) == refused[-1].reason
-    window.store.update(spec=QuantSpec.from_json({"format": "bf16"}))
+    window.store.update(recipe=Recipe.of_weights(QuantSpec.from_json({"format": "bf16"})))
     qtbot.waitUntil(empty(panel).isVisible, timeout=30_000)
     assert any("BF16" in label.text() for label in empty(panel).findChildren(QLabel))
     window.store.undo()
@@ -215,7 +220,7 @@ def test_wide_formats_come_into_view_when_they_are_asked_for_or_in_use(qtbot: An
     assert panel.chart.home[1] > 30
     qtbot.mouseClick(wide, LEFT, pos=wide.rect_of(False).center().toPoint())
     assert panel.chart.home[1] < 10
-    window.store.update(spec=QuantSpec.from_json({"format": "bf16"}))
+    window.store.update(recipe=Recipe.of_weights(QuantSpec.from_json({"format": "bf16"})))
     qtbot.waitUntil(lambda: panel.chart.home[1] > 30, timeout=30_000)
     assert wide.value is True
 

@@ -16,6 +16,7 @@ from qexplorer.main_window import MainWindow
 from qexplorer.panels.distribution import DistributionPanel
 from qexplorer.panels.error import ErrorPanel
 from qexplorer.quant import QuantSpec
+from qexplorer.quant.recipe import Recipe
 from qexplorer.state.app_state import AppState
 from qexplorer.widgets.histogram_plot import HistogramPlot
 
@@ -39,7 +40,7 @@ def file(values: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def window(file: str, open_window: Any, qtbot: QtBot) -> MainWindow:
-    window: MainWindow = open_window(AppState(path=file, tensor="far.weight", spec=INT6))
+    window: MainWindow = open_window(AppState(path=file, tensor="far.weight", recipe=Recipe.of_weights(INT6)))
     qtbot.waitUntil(lambda: window.settled and window.closer.inspection is not None, timeout=20_000)
     return window
 
@@ -142,7 +143,7 @@ def test_a_zoom_stays_while_the_choice_changes_and_ends_with_another_tensor(wind
     plot = window.panel(DistributionPanel).plot
     wheel(plot, 0.0, 15)
     seen = plot.view
-    window.store.update(spec=QuantSpec.from_json({"format": "int8", "granularity": "channel"}))
+    window.store.update(recipe=Recipe.of_weights(QuantSpec.from_json({"format": "int8", "granularity": "channel"})))
     settled(qtbot, window)
     assert plot.view == seen
     assert plot.menu.data is not None

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from qexplorer.quant.recipe import Recipe
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.state.advisor import Advisor
 from qexplorer.state.app_state import AppState
@@ -50,7 +51,7 @@ def see(qtbot: Any, file: str) -> Iterator[Callable[..., Seen]]:
     made: list[Seen] = []
 
     def make(*, watched: bool = True, **fields: Any) -> Seen:
-        made.append(Seen(path=file, spec=INT8, **fields))
+        made.append(Seen(path=file, recipe=Recipe.of_weights(INT8), **fields))
         made[-1].advisor.watch(watched)
         made[-1].preview.start()
         made[-1].settle(qtbot)
@@ -67,7 +68,7 @@ def test_what_helps_the_chosen_tensor_is_measured_and_then_told(qtbot, see, tens
     seen = see(tensor=tensor)
     assert "One scale per channel" in seen.remedies
     assert all("dB, now" in each.figure for each in seen.advisor.advice)
-    seen.store.update(spec=seen.advisor.advice[0].spec)
+    seen.store.update(recipe=Recipe.of_weights(seen.advisor.advice[0].spec))
     assert seen.advisor.advice is None  # of the former spec nothing is told any more
     seen.settle(qtbot)
     assert "One scale per channel" not in seen.remedies
@@ -77,8 +78,12 @@ def test_what_was_chosen_before_has_its_advice_again(qtbot, see):
     seen = see(tensor="small")
     first = seen.advisor.advice
     assert first
-    for back in ({"spec": INT8}, {"tensor": "small"}):
-        seen.store.update(**{"spec": QuantSpec.parse("int8 channel")} if "spec" in back else {"tensor": "plain"})
+    for back in ({"recipe": Recipe.of_weights(INT8)}, {"tensor": "small"}):
+        seen.store.update(
+            **{"recipe": Recipe.of_weights(QuantSpec.parse("int8 channel"))}
+            if "recipe" in back
+            else {"tensor": "plain"}
+        )
         seen.settle(qtbot)
         assert seen.advisor.advice == ()
         seen.store.update(**back)
@@ -88,7 +93,7 @@ def test_what_was_chosen_before_has_its_advice_again(qtbot, see):
 
 def test_looking_in_the_middle_of_a_change_shows_the_advice_on_the_new_choice(qtbot, see):
     seen = see(tensor="large", watched=False)
-    seen.store.update(spec=QuantSpec.parse("int4"))
+    seen.store.update(recipe=Recipe.of_weights(QuantSpec.parse("int4")))
     seen.advisor.watch(True)
     seen.settle(qtbot)
     assert all("4.00" in each.figure for each in seen.advisor.advice)

@@ -9,6 +9,7 @@ from qexplorer.errors import UserError
 from qexplorer.quant.formats import formats
 from qexplorer.quant.granularity import granularities
 from qexplorer.quant.observers import observers
+from qexplorer.quant.recipe import Recipe
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.settings import schema
 from qexplorer.state.app_state import AppState, StudyChoice, describe
@@ -52,7 +53,9 @@ def test_every_field_of_the_state_survives_json():
     state = AppState(
         path="/data/weights \udce9.safetensors",
         tensor="layers.0 “ä”",
-        spec=QuantSpec.from_json({"format": "int4", "scheme": "affine", "granularity": "group:64", "observer": "mse"}),
+        recipe=Recipe.of_weights(
+            QuantSpec.from_json({"format": "int4", "scheme": "affine", "granularity": "group:64", "observer": "mse"})
+        ),
         log_counts=True,
         study=StudyChoice("four.toml", "tls://cluster:8786", "ca.pem", "own.pem", "ä/own.key"),
         theme="dark",
@@ -79,7 +82,7 @@ def test_files_for_tls_serve_an_address_that_needs_them():
 
 @pytest.mark.parametrize("name", formats.names)
 def test_every_format_survives_json(name):
-    state = AppState(spec=QuantSpec(format=formats[name]))
+    state = AppState(recipe=Recipe.of_weights(QuantSpec(format=formats[name])))
     assert through_json(state) == state
 
 
@@ -87,7 +90,7 @@ def test_every_format_survives_json(name):
 def test_every_granularity_and_observer_survives_json(cls):
     field = "granularity" if cls in list(granularities) else "observer"
     scheme = "affine" if cls.name == "hqq" else "symmetric"  # HQQ moves a zero point
-    state = AppState(spec=QuantSpec(scheme=scheme, **{field: cls()}))
+    state = AppState(recipe=Recipe.of_weights(QuantSpec(scheme=scheme, **{field: cls()})))
     assert through_json(state) == state
 
 
@@ -116,22 +119,28 @@ def test_an_unknown_theme_follows_the_system():
         {"theme": {}},
         {"log_counts": "no"},
         {"log_counts": 1},
-        {"spec": None},
-        {"spec": "int8"},
-        {"spec": ["format"]},
-        {"spec": {"format": "int9"}},
-        {"spec": {"format": ["int8"]}},
-        {"spec": {"format": None}},
-        {"spec": {"scheme": "upside-down"}},
-        {"spec": {"scheme": []}},
-        {"spec": {"observer": 5}},
-        {"spec": {"observer": "fixed:nan,1"}},
-        {"spec": {"observer": "fixed:1,-1"}},
-        {"spec": {"granularity": "channel:x"}},
-        {"spec": {"granularity": "group:0"}},
-        {"spec": {"granularity": "group:1,2,3"}},
-        {"spec": {"colour": "red"}},
-        {"spec": {"format": "fp16", "scheme": "affine"}},
+        {"recipe": None},
+        {"recipe": "int8"},
+        {"recipe": ["rules"]},
+        {"recipe": {"default": {"weights": None}}},
+        {"recipe": {"default": {"weights": ["int8"]}}},
+        {"recipe": {"colour": "red"}},
+        {"recipe": {"rules": {}}},
+        {"recipe": {"rules": [{"match": 3}]}},
+        {"recipe": {"rules": [{"match": "a", "weights": "int8", "colour": "red"}]}},
+        {"recipe": {"rules": [{"match": "a", "weights": "int9"}]}},
+        {"recipe": {"default": {"activations": "uint9"}}},
+        {"compared": [{"default": {"weights": "int9"}}]},
+        {"recipe": {"default": {"weights": "int9"}}},
+        {"recipe": {"default": {"weights": "[]"}}},
+        {"recipe": {"default": {"weights": "int8 upside-down"}}},
+        {"recipe": {"default": {"weights": "int8 fixed:nan,1"}}},
+        {"recipe": {"default": {"weights": "int8 fixed:1,-1"}}},
+        {"recipe": {"default": {"weights": "int8 channel:x"}}},
+        {"recipe": {"default": {"weights": "int8 group:0"}}},
+        {"recipe": {"default": {"weights": "int8 group:1,2,3"}}},
+        {"recipe": {"default": {"weights": "fp16 affine"}}},
+        {"recipe": {"default": {"weights": "int8 int8"}}},
         {"job": None},
         {"job": "no-such-job"},
         {"job": {}},

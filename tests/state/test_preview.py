@@ -11,6 +11,7 @@ from qexplorer.errors import UserError
 from qexplorer.progress import finish
 from qexplorer.quant import Analysis
 from qexplorer.quant.granularity import PerChannel
+from qexplorer.quant.recipe import Recipe
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.resources import resource
 from qexplorer.state import layer_scan as scan_module
@@ -41,7 +42,7 @@ def test_a_file_is_opened_and_a_telling_tensor_shown(qtbot, watch, file):
 
 
 def test_the_picture_is_what_the_quantizer_says_of_that_tensor(qtbot, watch, file):
-    seen = watch(path=file, tensor="conv.weight", spec=INT4).start(qtbot)
+    seen = watch(path=file, tensor="conv.weight", recipe=Recipe.of_weights(INT4)).start(qtbot)
     expected = direct(file, "conv.weight", INT4)
     assert seen.preview.analysis.metrics == expected.metrics
     np.testing.assert_array_equal(seen.preview.analysis.original, expected.original)
@@ -53,7 +54,7 @@ def test_a_wanted_tensor_that_is_not_there_gives_way_to_one_that_is(qtbot, watch
 
 
 def test_of_the_shipped_model_every_weight_gets_its_sqnr(qtbot, watch):
-    seen = watch(path=SAMPLE, spec=INT4).start(qtbot)
+    seen = watch(path=SAMPLE, recipe=Recipe.of_weights(INT4)).start(qtbot)
     scanned = dict(seen.of("measured"))
     wanted = [t.name for t in seen.preview.checkpoint.tensors if len(t.shape) >= 2]
     assert len(wanted) > 20
@@ -73,7 +74,7 @@ def test_under_rapid_changes_the_newest_choice_is_shown_and_no_older_one_after_i
     seen = watch(path=file, tensor="wide.weight").start(qtbot)
     specs = [QuantSpec.from_json({"format": f, "observer": "mse"}) for f in ("int8", "int6", "int5", "int3", "int2")]
     for spec in specs * 3:
-        seen.store.update(spec=spec)
+        seen.store.update(recipe=Recipe.of_weights(spec))
     seen.told.clear()
     seen.settle(qtbot)
     assert {a.spec for a in seen.of("analyzed")} == {specs[-1]}
@@ -87,12 +88,18 @@ def test_every_shown_result_belongs_to_the_choice_of_that_moment(qtbot, watch, f
 
     def check(analysis: Analysis) -> None:
         state = seen.store.state
-        if (analysis.spec, analysis.shape) != (state.spec, seen.preview.checkpoint.tensor(state.tensor).shape):
+        if (analysis.spec, analysis.shape) != (
+            state.recipe.every.weights,
+            seen.preview.checkpoint.tensor(state.tensor).shape,
+        ):
             wrong.append(analysis)
 
     seen.preview.analyzed.connect(check)
     for i in range(40):
-        seen.store.update(tensor=("conv.weight", "wide.weight", "small.weight")[i % 3], spec=(INT4, QuantSpec())[i % 2])
+        seen.store.update(
+            tensor=("conv.weight", "wide.weight", "small.weight")[i % 3],
+            recipe=Recipe.of_weights((INT4, QuantSpec())[i % 2]),
+        )
         if i % 5 == 0:
             qtbot.waitUntil(lambda: not seen.preview.busy)
     seen.settle(qtbot)
@@ -102,7 +109,7 @@ def test_every_shown_result_belongs_to_the_choice_of_that_moment(qtbot, watch, f
 def test_a_result_of_the_file_before_is_not_taken_for_one_of_the_new_file(qtbot, watch, file, other_file):
     seen = watch(path=file, tensor="conv.weight").start(qtbot)
     seen.told.clear()
-    seen.store.update(spec=INT4)
+    seen.store.update(recipe=Recipe.of_weights(INT4))
     time.sleep(0.3)  # it is done, but its end cannot be told before the events run
     seen.store.update(path=other_file)
     seen.settle(qtbot)
@@ -149,7 +156,10 @@ def test_a_refused_file_leaves_what_was_open_as_it_was(qtbot, watch, file, tmp_p
 @pytest.mark.parametrize("order", ["choose, open", "open, choose"])
 def test_a_choice_beside_a_file_that_is_refused_is_still_shown(qtbot, watch, file, tmp_path, order):
     seen = watch(path=file, tensor="conv.weight").start(qtbot)
-    steps = [lambda: seen.store.update(spec=INT4), lambda: seen.preview.open(str(tmp_path / "gone.safetensors"))]
+    steps = [
+        lambda: seen.store.update(recipe=Recipe.of_weights(INT4)),
+        lambda: seen.preview.open(str(tmp_path / "gone.safetensors")),
+    ]
     for step in steps if order == "choose, open" else steps[::-1]:
         step()
     seen.settle(qtbot)
@@ -177,13 +187,13 @@ def test_a_file_that_is_missing_is_refused(qtbot, watch, tmp_path):
 
 def test_a_spec_that_does_not_fit_the_tensor_fails_in_words_and_a_fitting_one_mends_it(qtbot, watch, file):
     seen = watch(path=file, tensor="conv.weight").start(qtbot)
-    seen.store.update(spec=QuantSpec(granularity=PerChannel(5)))
+    seen.store.update(recipe=Recipe.of_weights(QuantSpec(granularity=PerChannel(5))))
     seen.settle(qtbot)
     (failed,) = seen.of("failed")
     assert isinstance(failed.error, UserError)
     assert "Axis 5" in failed.message
     assert seen.preview.analysis is None
-    seen.store.update(spec=QuantSpec(granularity=PerChannel(1)))
+    seen.store.update(recipe=Recipe.of_weights(QuantSpec(granularity=PerChannel(1))))
     seen.settle(qtbot)
     assert len(seen.preview.analysis.channel_sqnr_db) == 32
 
@@ -191,7 +201,7 @@ def test_a_spec_that_does_not_fit_the_tensor_fails_in_words_and_a_fitting_one_me
 def test_a_file_that_shrank_after_it_was_opened_fails_in_words(qtbot, watch, file):
     seen = watch(path=file, tensor="small.weight").start(qtbot)
     Path(file).write_bytes(Path(file).read_bytes()[:-200_000])
-    seen.store.update(tensor="wide.weight", spec=INT4)
+    seen.store.update(tensor="wide.weight", recipe=Recipe.of_weights(INT4))
     seen.settle(qtbot)
     (failed,) = seen.of("failed")
     assert isinstance(failed.error, UserError)
@@ -237,7 +247,7 @@ def test_another_spec_clears_the_scan_and_makes_it_anew(qtbot, watch, file):
     seen = watch(path=file).start(qtbot)
     before = dict(seen.of("measured"))
     seen.told.clear()
-    seen.store.update(spec=INT4)
+    seen.store.update(recipe=Recipe.of_weights(INT4))
     assert [name for name, _ in seen.told] == ["cleared"]
     seen.settle(qtbot)
     after = dict(seen.of("measured"))

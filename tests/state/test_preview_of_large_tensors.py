@@ -6,6 +6,7 @@ from watched_preview import INT4, direct
 
 from qexplorer.inspection import analyses as analyses_module
 from qexplorer.quant.granularity import PerChannel
+from qexplorer.quant.recipe import Recipe
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.state import preview as preview_module
 
@@ -20,7 +21,7 @@ def test_a_large_tensor_is_shown_roughly_and_then_exactly(qtbot, watch, file, qu
     seen = watch(path=file, tensor="wide.weight").start(qtbot)
     assert [a.coverage for a in seen.of("analyzed")] == ["sketch", "exact"]
     seen.told.clear()
-    seen.store.update(spec=INT4.adopt("granularity", PerChannel(0)))
+    seen.store.update(recipe=Recipe.of_weights(INT4.adopt("granularity", PerChannel(0))))
     seen.settle(qtbot)
     rough, exact = seen.of("analyzed")
     assert (rough.coverage, exact.coverage) == ("sampled", "exact")
@@ -35,8 +36,8 @@ def test_while_choices_follow_each_other_nothing_is_measured_exactly(qtbot, watc
     seen = watch(path=file, tensor="wide.weight").start(qtbot)
     seen.told.clear()
     for bits in (2, 3, 5, 6, 7):
-        seen.store.update(spec=QuantSpec.from_json({"format": f"int{bits}"}))
-        qtbot.waitUntil(lambda: seen.preview.analysis.spec == seen.store.state.spec)
+        seen.store.update(recipe=Recipe.of_weights(QuantSpec.from_json({"format": f"int{bits}"})))
+        qtbot.waitUntil(lambda: seen.preview.analysis.spec == seen.store.state.recipe.every.weights)
         assert seen.preview.analysis.coverage == "sketch"
         assert not seen.preview.busy
         assert not seen.preview.idle
@@ -48,7 +49,7 @@ def test_while_choices_follow_each_other_nothing_is_measured_exactly(qtbot, watc
 def test_what_is_known_exactly_is_shown_without_a_rough_look(qtbot, watch, file, quick):
     seen = watch(path=file, tensor="wide.weight").start(qtbot)
     first = seen.preview.analysis
-    seen.store.update(spec=INT4)
+    seen.store.update(recipe=Recipe.of_weights(INT4))
     seen.settle(qtbot)
     seen.told.clear()
     seen.store.undo()
@@ -59,7 +60,7 @@ def test_what_is_known_exactly_is_shown_without_a_rough_look(qtbot, watch, file,
 
 def test_a_large_tensor_that_cannot_have_the_spec_says_so_once(qtbot, watch, file, quick):
     seen = watch(path=file, tensor="wide.weight").start(qtbot)
-    seen.store.update(spec=QuantSpec(granularity=PerChannel(5)))
+    seen.store.update(recipe=Recipe.of_weights(QuantSpec(granularity=PerChannel(5))))
     seen.settle(qtbot)
     assert len(seen.of("failed")) == 1
     assert seen.preview.analysis is None

@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 
 from qexplorer.errors import UserError
+from qexplorer.quant.recipe import Recipe
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.state.app_state import AppState
 from qexplorer.state.session import VERSION, load_session, save_session
 
-STATE = AppState(path="a.safetensors", tensor="w", spec=QuantSpec.from_json({"format": "int3"}), theme="dark")
+STATE = AppState(
+    path="a.safetensors", tensor="w", recipe=Recipe.of_weights(QuantSpec.from_json({"format": "int3"})), theme="dark"
+)
 
 
 @pytest.fixture
@@ -44,7 +47,7 @@ DAMAGED = {
     "state is null": '{"version": 1, "state": null}',
     "state is a list": '{"version": 1, "state": []}',
     "wrong value": '{"version": 1, "state": {"path": 7}}',
-    "other version": '{"version": 3, "state": {}}',
+    "other version": '{"version": 4, "state": {}}',
     "no version": '{"state": {}}',
     "deep": "[" * 100_000,
     "deep state": '{"version": 1, "state": {"spec": ' + '{"a":' * 50_000,
@@ -115,5 +118,5 @@ def test_the_file_is_json_that_a_person_can_read(path):
     save_session(path, STATE)
     document = json.loads(path.read_text(encoding="utf-8"))
     assert document["version"] == VERSION
-    assert document["state"]["spec"]["format"] == "int3"
+    assert document["state"]["recipe"]["default"]["weights"] == "int3"
     assert document["state"]["job"]["name"] == "ptq-static"

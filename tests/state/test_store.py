@@ -1,6 +1,7 @@
 import pytest
 
 from qexplorer.quant.observers.fixed import Fixed
+from qexplorer.quant.recipe import Recipe
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.state.app_state import AppState
 from qexplorer.state.store import DEPTH, Store
@@ -32,7 +33,7 @@ def test_a_change_is_told_with_the_state_before_and_after(store, changes):
 
 
 def test_equal_values_change_nothing_and_leave_no_entry(store, changes):
-    store.update(spec=QuantSpec(), tensor="", log_counts=False)
+    store.update(recipe=Recipe.of_weights(QuantSpec()), tensor="", log_counts=False)
     store.move_to(AppState())
     store.replace_silently({"tensor": ""})
     assert not changes
@@ -68,19 +69,19 @@ def test_a_change_after_an_undo_forgets_what_could_be_redone(store):
 
 def test_a_drag_is_one_entry_however_long_it_is(store, changes):
     for reach in (0.9, 0.8, 0.7, 0.6):
-        store.update(spec=clip(reach), drag="clip")
+        store.update(recipe=Recipe.of_weights(clip(reach)), drag="clip")
     assert len(changes) == 4
     store.undo()
-    assert store.state.spec == QuantSpec()
+    assert store.state.recipe.every.weights == QuantSpec()
     store.redo()
-    assert store.state.spec == clip(0.6)
+    assert store.state.recipe.every.weights == clip(0.6)
 
 
 def test_a_drag_that_ends_where_it_began_leaves_no_entry(store):
     store.update(tensor="a")
     for reach in (0.9, 0.8):
-        store.update(spec=clip(reach), drag="clip")
-    store.update(spec=QuantSpec(), drag="clip")
+        store.update(recipe=Recipe.of_weights(clip(reach)), drag="clip")
+    store.update(recipe=Recipe.of_weights(QuantSpec()), drag="clip")
     store.end_drag()
     store.undo()
     assert store.state == AppState()
@@ -88,29 +89,29 @@ def test_a_drag_that_ends_where_it_began_leaves_no_entry(store):
 
 def test_a_drag_that_passes_its_beginning_is_still_one_entry(store):
     for spec in (clip(0.9), QuantSpec(), clip(1.1), clip(1.2)):
-        store.update(spec=spec, drag="clip")
+        store.update(recipe=Recipe.of_weights(spec), drag="clip")
     store.undo()
     assert store.state == AppState()
     assert store.undo_text == ""
 
 
 def test_two_drags_are_two_entries(store):
-    store.update(spec=clip(0.9), drag="clip")
+    store.update(recipe=Recipe.of_weights(clip(0.9)), drag="clip")
     store.end_drag()
-    store.update(spec=clip(0.8), drag="clip")
+    store.update(recipe=Recipe.of_weights(clip(0.8)), drag="clip")
     store.undo()
-    assert store.state.spec == clip(0.9)
+    assert store.state.recipe.every.weights == clip(0.9)
 
 
 def test_another_change_or_an_undo_ends_a_drag(store):
-    store.update(spec=clip(0.9), drag="clip")
+    store.update(recipe=Recipe.of_weights(clip(0.9)), drag="clip")
     store.update(tensor="a")
-    store.update(spec=clip(0.8), drag="clip")
+    store.update(recipe=Recipe.of_weights(clip(0.8)), drag="clip")
     store.undo()
-    assert (store.state.spec, store.state.tensor) == (clip(0.9), "a")
-    store.update(spec=clip(0.7), drag="clip")
+    assert (store.state.recipe.every.weights, store.state.tensor) == (clip(0.9), "a")
+    store.update(recipe=Recipe.of_weights(clip(0.7)), drag="clip")
     store.undo()
-    assert store.state.spec == clip(0.9)
+    assert store.state.recipe.every.weights == clip(0.9)
 
 
 def test_what_follows_from_a_choice_is_told_but_is_no_entry(store, changes):
@@ -138,10 +139,13 @@ def test_only_so_many_changes_are_kept(store):
         ({"path": "x.pt"}, "open file"),
         ({"log_counts": True}, "count axis"),
         ({"theme": "dark"}, "theme"),
-        ({"spec": INT4}, "format int8 → int4"),
-        ({"spec": QuantSpec(observer=Fixed(-0.5, 0.5))}, "observer minmax → fixed:-0.5,0.5"),
-        ({"spec": QuantSpec(scheme="affine")}, "scheme symmetric → affine"),
-        ({"spec": QuantSpec.from_json({"granularity": "channel:1"})}, "granularity tensor → channel:1"),
+        ({"recipe": Recipe.of_weights(INT4)}, "format int8 → int4"),
+        ({"recipe": Recipe.of_weights(QuantSpec(observer=Fixed(-0.5, 0.5)))}, "observer minmax → fixed:-0.5,0.5"),
+        ({"recipe": Recipe.of_weights(QuantSpec(scheme="affine"))}, "scheme symmetric → affine"),
+        (
+            {"recipe": Recipe.of_weights(QuantSpec.from_json({"granularity": "channel:1"}))},
+            "granularity tensor → channel:1",
+        ),
     ],
 )
 def test_the_undo_text_says_what_would_be_taken_back(store, change, text):

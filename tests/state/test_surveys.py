@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 from qexplorer.progress import finish
 from qexplorer.quant.formats import formats
 from qexplorer.quant.granularity import PerChannel
+from qexplorer.quant.recipe import Recipe
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.quant.survey import survey_formats, survey_observers
 from qexplorer.state import surveys as module
@@ -101,13 +102,13 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_nothing_is_computed_for_what_nobody_watches(qtbot, watch, file, calls):
     seen = watch(path=file, tensor="a")
-    seen.store.update(tensor="b", spec=INT4)
+    seen.store.update(tensor="b", recipe=Recipe.of_weights(INT4))
     seen.settle(qtbot)
     assert calls == seen.told == []
 
 
 def test_the_survey_is_that_of_the_chosen_tensor_and_spec(qtbot, watch, file):
-    seen = watch("formats", "observers", path=file, tensor="a", spec=INT4)
+    seen = watch("formats", "observers", path=file, tensor="a", recipe=Recipe.of_weights(INT4))
     values = finish(seen.preview.analyses.values("a"))
     assert dict(seen.told) == {
         "formats": finish(survey_formats(values, INT4)),
@@ -117,7 +118,7 @@ def test_the_survey_is_that_of_the_chosen_tensor_and_spec(qtbot, watch, file):
 
 
 def test_watching_later_begins_then_and_watching_no_more_ends_it(qtbot, watch, file, calls):
-    seen = watch(path=file, tensor="a", spec=INT4)
+    seen = watch(path=file, tensor="a", recipe=Recipe.of_weights(INT4))
     seen.surveys.watch("formats", True)
     seen.settle(qtbot)
     assert seen.kinds == ["formats"]
@@ -133,7 +134,7 @@ def test_watching_later_begins_then_and_watching_no_more_ends_it(qtbot, watch, f
 
 def test_a_large_tensor_is_shown_at_once_and_becomes_exact_in_place(qtbot, watch, file, monkeypatch):
     monkeypatch.setattr(module, "TELL_S", 0.0)
-    seen = watch("formats", path=file, tensor="large", spec=CHANNELS)
+    seen = watch("formats", path=file, tensor="large", recipe=Recipe.of_weights(CHANNELS))
     first, *middle, last = (survey for _, survey in seen.told)
     assert (first.coverage, last.coverage, last.n) == ("sampled", "exact", 90_000)
     names = [point.spec.format.name for point in first.points]
@@ -157,7 +158,7 @@ def test_a_large_tensor_is_shown_at_once_and_becomes_exact_in_place(qtbot, watch
 
 def test_what_was_found_of_a_large_tensor_is_not_lost_when_another_is_looked_at(qtbot, watch, file, monkeypatch):
     monkeypatch.setattr(module, "TELL_S", 0.0)
-    seen = watch("formats", path=file, tensor="a", spec=INT4)
+    seen = watch("formats", path=file, tensor="a", recipe=Recipe.of_weights(INT4))
     seen.store.update(tensor="large")
     qtbot.waitUntil(lambda: len(seen.told) > 4, timeout=20_000)
     seen.store.update(tensor="b")
@@ -171,7 +172,7 @@ def test_what_was_found_of_a_large_tensor_is_not_lost_when_another_is_looked_at(
 
 
 def test_a_choice_that_changes_meanwhile_drops_what_is_on_its_way(qtbot, watch, file):
-    seen = watch("formats", path=file, tensor="a", spec=INT4)
+    seen = watch("formats", path=file, tensor="a", recipe=Recipe.of_weights(INT4))
     seen.told.clear()
     seen.store.update(tensor="large")
     qtbot.waitUntil(lambda: seen.preview.idle and not seen.surveys.idle)
@@ -181,24 +182,26 @@ def test_a_choice_that_changes_meanwhile_drops_what_is_on_its_way(qtbot, watch, 
 
 
 def test_a_drag_begins_one_survey_when_it_rests(qtbot, watch, file, calls):
-    seen = watch("observers", path=file, tensor="a", spec=INT4)
+    seen = watch("observers", path=file, tensor="a", recipe=Recipe.of_weights(INT4))
     calls.clear()
     for bits in (2, 3, 5, 6, 7):
-        seen.store.update(spec=QuantSpec(formats[f"int{bits}"]), drag="bits")
-        qtbot.waitUntil(lambda: seen.preview.analysis.spec == seen.store.state.spec and not seen.preview.busy)
+        seen.store.update(recipe=Recipe.of_weights(QuantSpec(formats[f"int{bits}"])), drag="bits")
+        qtbot.waitUntil(
+            lambda: seen.preview.analysis.spec == seen.store.state.recipe.every.weights and not seen.preview.busy
+        )
     seen.settle(qtbot)
     assert len(calls) == 1
     assert seen.told[-1][1].points[0].spec.format.name == "int7"
 
 
 def test_what_is_known_is_not_computed_again(qtbot, watch, file, calls):
-    seen = watch("formats", path=file, tensor="a", spec=INT4)
-    seen.store.update(spec=CHANNELS)
+    seen = watch("formats", path=file, tensor="a", recipe=Recipe.of_weights(INT4))
+    seen.store.update(recipe=Recipe.of_weights(CHANNELS))
     seen.settle(qtbot)
     assert len(calls) == 2
     seen.store.undo()
     seen.settle(qtbot)
-    seen.store.update(spec=QuantSpec(formats["nf4"]))  # every other choice is the same
+    seen.store.update(recipe=Recipe.of_weights(QuantSpec(formats["nf4"])))  # every other choice is the same
     seen.settle(qtbot)
     assert len(calls) == 2
     assert len(seen.told) == 3
@@ -206,10 +209,10 @@ def test_what_is_known_is_not_computed_again(qtbot, watch, file, calls):
 
 
 def test_a_choice_taken_back_at_once_is_shown_again(qtbot, watch, file):
-    seen = watch("formats", path=file, tensor="a", spec=INT4)
+    seen = watch("formats", path=file, tensor="a", recipe=Recipe.of_weights(INT4))
     outdated = []
     seen.surveys.outdated.connect(outdated.append)
-    seen.store.update(spec=CHANNELS)
+    seen.store.update(recipe=Recipe.of_weights(CHANNELS))
     seen.store.undo()
     seen.settle(qtbot)
     qtbot.waitUntil(lambda: len(seen.told) == 2)
@@ -218,7 +221,7 @@ def test_a_choice_taken_back_at_once_is_shown_again(qtbot, watch, file):
 
 
 def test_a_tensor_that_cannot_be_had_and_back_again(qtbot, watch, file):
-    seen = watch("formats", "observers", path=file, tensor="a", spec=INT4)
+    seen = watch("formats", "observers", path=file, tensor="a", recipe=Recipe.of_weights(INT4))
     seen.store.update(tensor="steps")
     seen.settle(qtbot)
     assert seen.kinds == ["formats", "observers"]
@@ -233,13 +236,13 @@ def test_a_survey_that_fails_is_told_once_and_does_not_hinder_the_others(qtbot, 
         raise RuntimeError("no luck")
 
     monkeypatch.setitem(KINDS, "formats", Kind("Broken", broken, lambda spec: spec))
-    seen = watch("formats", "observers", path=file, tensor="a", spec=INT4)
+    seen = watch("formats", "observers", path=file, tensor="a", recipe=Recipe.of_weights(INT4))
     assert seen.kinds == ["formats failed", "observers"]
     assert "no luck" in seen.told[0][1]
 
 
 def test_another_file_is_surveyed_afresh(qtbot, watch, file, tmp_path):
-    seen = watch("formats", path=file, tensor="a", spec=INT4)
+    seen = watch("formats", path=file, tensor="a", recipe=Recipe.of_weights(INT4))
     save_file({"a": np.eye(4, dtype=np.float32)}, tmp_path / "two.safetensors")
     seen.preview.open(str(tmp_path / "two.safetensors"))
     qtbot.waitUntil(lambda: len(seen.told) == 2, timeout=20_000)

@@ -20,6 +20,9 @@ class Job(Plugin):
 
     trainable: ClassVar[bool] = False
     """Whether training can go on from its simulation."""
+    by_recipe: ClassVar[tuple[str, ...]] = ()
+    """The settings that say how layers are quantized. The window has them in its recipe, and not among the job's own.
+    """
     reported: ClassVar[tuple[str, ...]] = ()
     """The settings that decide what the rows are; a report has a column for each."""
 

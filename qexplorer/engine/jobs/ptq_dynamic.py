@@ -36,6 +36,8 @@ class PtqDynamic(SimulatedJob):
     help: ClassVar[str] = "Linear and LSTM layers to int8, activations quantized anew for each input"
     order: ClassVar[int] = 20
 
+    by_recipe: ClassVar[tuple[str, ...]] = ("weight_spec", "overrides", "repairs")
+
     def int8_engine(self) -> str:
         return choose_engine(self.engine)
 

@@ -9,9 +9,11 @@ from qexplorer.engine.jobs.job_context import Conversion, JobContext
 from qexplorer.engine.jobs.real_overrides import (
     REAL_HELP,
     float_note,
+    real_part,
     real_recipe,
     real_weights,
     repair_note,
+    rules_note,
     transformed,
 )
 from qexplorer.engine.jobs.simulated_job import ACTIVATION_SPECS, SPEC_HELP, WEIGHT_SPECS, SimulatedJob, simulated_row
@@ -55,7 +57,7 @@ class PtqStatic(SimulatedJob):
         if self.preset == "none" and not self.simulates:
             raise UserError("Without a preset there is nothing to do.", f"Choose one, or {SPEC_HELP}.",
                             field="weight_spec")  # fmt: skip
-        if self.preset != "none":
+        if self.preset != "none" and not self.simulates:
             real_recipe(self.overrides)
 
     @property
@@ -71,7 +73,8 @@ class PtqStatic(SimulatedJob):
         names = {"both": PRESETS, "none": ()}.get(self.preset, (self.preset,))
         parts = len(names) + self.simulates
         batches = context.batches(self.calibration)
-        weights = real_weights(self.overrides, context) if names else {}
+        overrides, others = real_part(self.overrides) if self.simulates else (self.overrides, ())
+        weights = real_weights(overrides, context) if names else {}
         module = (yield from within(transformed(self.repairs, context, batches), 0.0, 0.0)) if names else context.module
         made: list[Variant] = []
         specs: dict[str, KernelSpec] = {}
@@ -79,7 +82,7 @@ class PtqStatic(SimulatedJob):
         for i, name in enumerate(names):
             steps = BACKEND().quantize(module, name, batches, weights)
             own = yield from within(steps, i / parts, (i + 1) / parts)
-            note = " ".join(filter(None, (float_note(own.kept), repair_note(self.repairs))))
+            note = " ".join(filter(None, (float_note(own.kept), rules_note(others), repair_note(self.repairs))))
             made.append(Variant(name, BACKEND.kind, self.int8_engine(), own.module, note=note))
             specs[name] = own.spec
             layers += tuple(replace(layer, row=name) for layer in own.layers)

@@ -1,5 +1,6 @@
 """Overrides and repairs where kernels are real: those of simulations, as far as there are kernels for them."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from qexplorer.engine.backends import BACKEND
@@ -9,7 +10,7 @@ from qexplorer.engine.simulation.repair_step import Repair
 from qexplorer.errors import UserError
 from qexplorer.progress import Steps
 from qexplorer.quant.layer_kinds import LINEAR
-from qexplorer.quant.recipe import FLOAT, LayerSpec, Recipe
+from qexplorer.quant.recipe import FLOAT, LayerSpec, Recipe, Rule
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.text import first_few
 
@@ -33,15 +34,32 @@ def real_recipe(overrides: str) -> Recipe:
     """The overrides alone. Raises `UserError` naming the layer for what no int8 kernel can do."""
     recipe = Recipe.parse("", READS, overrides)
     for rule in recipe.rules:
-        spec = rule.spec
-        usual = spec.activations == recipe.every.activations
-        own = spec.weights.for_kind(LINEAR) if spec.weights else None  # the axis of convolutions as well
-        if spec == LayerSpec() or (usual and own in OFFERED):
+        if _is_real(rule, recipe):
             continue
+        spec, usual = rule.spec, rule.spec.activations == recipe.every.activations
         parts = (spec.weights,) if usual and spec.weights else (spec.weights, spec.activations)
         asked = " / ".join(part.short if part else FLOAT for part in parts)
         raise UserError(f"“{rule.subject}” cannot be “{asked}” in int8 kernels.", REMEDY, field="overrides")
     return recipe
+
+
+def real_part(overrides: str) -> tuple[str, tuple[str, ...]]:
+    """The overrides that int8 kernels can do, and what the others are for."""
+    recipe = Recipe.parse("", READS, overrides)
+    real = tuple(rule for rule in recipe.rules if _is_real(rule, recipe))
+    return Recipe(recipe.every, real).overrides, tuple(rule.subject for rule in recipe.rules if rule not in real)
+
+
+def rules_note(others: Sequence[str]) -> str:
+    """A sentence on the rules that the int8 kernels did not get; empty where there are none."""
+    return f"In int8 like the others, since no kernel has their specs: {first_few(others, 3)}." if others else ""
+
+
+def _is_real(rule: Rule, recipe: Recipe) -> bool:
+    """Whether int8 kernels can do what a rule asks for."""
+    spec = rule.spec
+    own = spec.weights.for_kind(LINEAR) if spec.weights else None  # the axis of convolutions as well
+    return spec == LayerSpec() or (spec.activations == recipe.every.activations and own in OFFERED)
 
 
 def real_weights(overrides: str, context: JobContext) -> dict[str, QuantSpec | None]:

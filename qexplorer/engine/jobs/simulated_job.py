@@ -1,8 +1,10 @@
 """The settings of every job that quantizes in float arithmetic, and what they are made into: a row of the result."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from qexplorer.engine.jobs import Job
 from qexplorer.engine.jobs.job_context import Conversion, JobContext
 from qexplorer.engine.jobs.model_job import ModelJob, calibration_setting
 from qexplorer.engine.measuring.row import Variant
@@ -13,7 +15,8 @@ from qexplorer.engine.runs.run_spec import RunSpec
 from qexplorer.engine.simulation.repair_step import adapted
 from qexplorer.errors import UserError
 from qexplorer.progress import Steps
-from qexplorer.quant.recipe import FLOATS, Recipe
+from qexplorer.quant.recipe import FLOAT, FLOATS, Recipe
+from qexplorer.quant.spec import QuantSpec
 from qexplorer.settings import setting, values_of
 
 if TYPE_CHECKING:
@@ -26,6 +29,8 @@ WEIGHT_SPECS = ("int8 channel", "int8", "int6 channel", "int4 channel", "int4 ch
 ACTIVATION_SPECS = ("float", "uint8 affine", "uint8 affine mse", "uint8 affine percentile:99.99", "uint4 affine mse",
                     "fp8_e4m3fn", "mxfp8_e4m3")  # fmt: skip
 REPAIRS = tuple(text for step in repairs for text in step.offered)
+RECIPE = ("weight_spec", "activation_spec", "overrides", "repairs")
+"""The settings that a recipe is made of."""
 ON_DISK = "The file holds float32 stand-ins; packed it takes the theoretical size."
 SPEC_HELP = "a format, then scheme, granularity, observer …, for example “int4 channel mse”"
 
@@ -44,6 +49,7 @@ class SimulatedJob(ModelJob):
                              minor=True, empty="none")  # fmt: skip
     calibration: int = calibration_setting()
 
+    by_recipe: ClassVar[tuple[str, ...]] = RECIPE
     required: ClassVar[str] = ""
     """The spec without which there is nothing to do."""
     reported: ClassVar[tuple[str, ...]] = ("weight_spec", "activation_spec", "overrides", "repairs")
@@ -82,6 +88,26 @@ class SimulatedJob(ModelJob):
     def prepared(self, context: JobContext) -> "Prepared":
         """The float model, as `JobContext.prepared` has it; its norms are folded where the repairs say so."""
         return context.prepared(fold=any(step.name == "fold" for step in parse_repairs(self.repairs)))
+
+
+def with_recipe(job: Job, recipe: Recipe) -> Job:
+    """The job with the settings that the recipe decides, unless an earlier run does. Raises `UserError` where they do
+    not go with the others.
+    """
+    texts = {"weight_spec": _text(recipe.every.weights), "activation_spec": _text(recipe.every.activations),
+             "overrides": recipe.overrides, "repairs": recipe.repairs}  # fmt: skip
+    return replace(job, **{name: texts[name] for name in job.by_recipe if name not in job.taken})
+
+
+def recipe_in(settings: Mapping[str, Any]) -> Recipe | None:
+    """The recipe that stands in the settings of a job or of a run; None where there is none."""
+    if not {"weight_spec", "overrides"} & settings.keys():
+        return None
+    return Recipe.parse(*(str(settings.get(name) or "") for name in RECIPE))
+
+
+def _text(spec: QuantSpec | None) -> str:
+    return spec.short if spec else FLOAT
 
 
 def simulated_row(
