@@ -26,6 +26,7 @@ from qexplorer.numbers import many
 from qexplorer.panels import Panel, Parts, panels
 from qexplorer.panels.advice import AdvicePanel
 from qexplorer.panels.jobs import JobsPanel
+from qexplorer.panels.recipe import RecipePanel
 from qexplorer.panels.result import ResultPanel
 from qexplorer.panels.runs import RunsPanel
 from qexplorer.panels.weights import WeightsPanel
@@ -95,6 +96,7 @@ class MainWindow(QMainWindow):
         self._add_bars()
         self.panel(RunsPanel).resume_asked.connect(self.panel(JobsPanel).resume)
         self.panel(RunsPanel).train_asked.connect(self._on_train_asked)
+        self.panel(RecipePanel).previewed.connect(self.panel(JobsPanel).try_on_a_layer)
         for panel in (self.panel(AdvicePanel), self.panel(ResultPanel)):
             panel.job_made.connect(self.panel(JobsPanel).take)
         self.panel(AdvicePanel).picture_asked.connect(self.show_panel)

@@ -58,10 +58,9 @@ class Setting:
 
     `choices` are all values that there are, `offers` texts that are offered beside any other; `unit` stands behind a
     number; `empty` is what an empty text or a 0 stands for; `browse` says that a path is chosen with a dialog, which
-    shows `files`. A form may fold away what is `minor` and gives two columns to what is `wide`; `trial` is the job that
-    shows on one layer what the setting does. `registry` has the plugins among which the setting chooses,
-    `steps` those that a text names, with commas between them. `name`, `kind` and `default` follow from the field; one
-    without a default has `...`.
+    shows `files`. A form may fold away what is `minor` and gives two columns to what is `wide`. `registry` has the
+    plugins among which the setting chooses. `name`, `kind` and `default` follow from the field; one without a default
+    has `...`.
     """
 
     title: str
@@ -76,9 +75,7 @@ class Setting:
     files: str = ""
     minor: bool = False
     wide: bool = False
-    trial: str = ""
     registry: Choosable | None = None
-    steps: Choosable | None = None
     name: str = ""
     kind: Any = str
     default: Any = ...

@@ -13,14 +13,17 @@ import numpy as np
 from qexplorer.commands import say, say_json, say_table
 from qexplorer.commands.foreground import work
 from qexplorer.commands.options import add_options, given
+from qexplorer.commands.recipe_options import add_recipe_options, recipe_given
 from qexplorer.errors import UserError
 from qexplorer.folders import write_whole
+from qexplorer.inspection.rows import KEPT
 from qexplorer.quant import Analysis, QuantSpec, analyze
 from qexplorer.quant.advice import SpecAdvice, advise
 from qexplorer.quant.flags import NO_FLAGS, Flags, flags_of
 from qexplorer.quant.metrics import METRICS, Metric, sqnr_db
 from qexplorer.quant.moments import Shape, shape_of
 from qexplorer.quant.quantize import quantize
+from qexplorer.quant.recipe import Recipe
 from qexplorer.quant.remarks import remarks
 from qexplorer.quant.sketch import sketch
 from qexplorer.quant.tensor_source import Values, narrowed, widened
@@ -66,29 +69,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             f"--{option}", metavar="FILE.npy", help=f"write the {name.replace('_', ' ')} array of one tensor"
         )
     parser.add_argument("--json", action="store_true", help="print one JSON document, with moments and advice")
+    add_recipe_options(parser)
     add_options(parser.add_argument_group("SPEC options"), schema(QuantSpec), QuantSpec().to_json())
 
 
 def run(args: argparse.Namespace) -> None:
     """Analyze, print, and write the arrays that were asked for."""
-    spec = QuantSpec.from_json(given(args, schema(QuantSpec)))
+    fields = given(args, schema(QuantSpec))
+    recipe = recipe_given(args, Recipe.of_weights(QuantSpec.from_json(fields)), fields)
     if args.histogram is not None and not 2 <= args.histogram <= 1_000_000:
         raise UserError(
             f"A histogram of {args.histogram} bins is not possible.", "Take 2 to 1,000,000.", field="histogram"
         )
     files = {name: Path(getattr(args, name)) for name in ARRAYS if getattr(args, name)}
-    if {"scale", "zero_point"} & set(files) and not spec.format.scaled:
-        raise UserError(f"{spec.format.name.upper()} has no scale to write.", "Leave --scale and --zero-point out.")
     if files and args.all:
         raise UserError("Arrays can be written of one tensor only.", "Take --tensor NAME.", field="tensor")
     checkpoint = work(open_checkpoint(args.path))
     chosen = [checkpoint.tensor(args.tensor)] if args.tensor else list(checkpoint.tensors)
-    reasons = [_skipped(t, spec.for_kind(checkpoint.kind(t).kind)) if args.all else "" for t in chosen]
+    specs = [recipe.of(t.name, checkpoint.kind_name(t)).weights for t in chosen]
+    if files and specs[0] is not None and not specs[0].format.scaled and {"scale", "zero_point"} & set(files):
+        name = specs[0].format.name.upper()
+        raise UserError(f"{name} has no scale to write.", "Leave --scale and --zero-point out.")
+    if args.tensor and specs[0] is None:
+        raise UserError(f"{printable(args.tensor)} is kept as it is, by the recipe.", "Choose another tensor or rule.")
+    reasons = [
+        (_skipped(t, spec.for_kind(checkpoint.kind(t).kind)) if args.all else "") if spec else KEPT
+        for t, spec in zip(chosen, specs, strict=True)
+    ]
     skipped = [(t, reason) for t, reason in zip(chosen, reasons, strict=True) if reason]
     results = [
         _look(checkpoint, t, spec, args.histogram, files, strict=not args.all, advised=args.json or not args.all)
-        for t, reason in zip(chosen, reasons, strict=True)
-        if not reason
+        for t, spec, reason in zip(chosen, specs, reasons, strict=True)
+        if spec and not reason
     ]
     if args.json:
         document: dict[str, Any] = {"tensors": [_json(found, args.histogram) for found in results]}
@@ -97,7 +109,7 @@ def run(args: argparse.Namespace) -> None:
         document["skipped"] = [{"name": t.name, "reason": reason} for t, reason in skipped]
         say_json(document)
     else:
-        _print(results, spec)
+        _print(results)
         _say_advice([each for found in results for each in found.advice])
         if skipped:
             say(f"{len(skipped)} tensors were skipped, the first: {printable(skipped[0][0].name)}: {skipped[0][1]}")
@@ -231,7 +243,7 @@ def _totals(results: list[_Found]) -> dict[str, Any]:
     }
 
 
-def _print(results: list[_Found], spec: QuantSpec) -> None:
+def _print(results: list[_Found]) -> None:
     shown = [metric for metric in METRICS if metric.column]
     odd = ("flags",) if any(each.flags.text for each in results) else ()
     rows = [
@@ -249,7 +261,7 @@ def _print(results: list[_Found], spec: QuantSpec) -> None:
     totals, n = _totals(results), sum(each.counted for each in results)
     db = NONE if totals["sqnr_db"] is None else f"{totals['sqnr_db']:.2f}"
     say(
-        f"{spec.title if results else 'nothing'}: {n:,} weight{'s' if n != 1 else ''}, {totals['params']:,} values, "
+        f"{_titles(results)}: {n:,} weight{'s' if n != 1 else ''}, {totals['params']:,} values, "
         f"{totals['original_bytes']:,} -> {totals['bytes']:,} bytes, SQNR {db} dB (exact)"
     )
 
@@ -267,3 +279,9 @@ def _remarks(results: list[_Found]) -> dict[str, list[str]]:
 def _texts(a: Analysis | None, shown: list[Metric]) -> list[str]:
     """The figures of a row; a dash for each that there is none of."""
     return [NONE if a is None or math.isnan(metric.read(a.metrics)) else metric.text(a.metrics) for metric in shown]
+
+
+def _titles(results: list[_Found]) -> str:
+    """How the tensors were quantized, in a few words."""
+    titles = dict.fromkeys(each.analysis.spec.title for each in results if each.analysis is not None)
+    return " and ".join(titles) if 0 < len(titles) < 3 else f"{len(titles)} specs" if titles else "nothing"

@@ -7,15 +7,18 @@ from functools import partial
 from qexplorer.commands import say, say_json, say_table
 from qexplorer.commands.foreground import work
 from qexplorer.commands.options import add_options, given
+from qexplorer.commands.recipe_options import add_recipe_options, recipe_given
 from qexplorer.engine.advice import advise_on, document
 from qexplorer.engine.jobs import Job, jobs, present
 from qexplorer.engine.jobs.record import job_of, let_go, recorded, resumed
+from qexplorer.engine.jobs.simulated_job import recipe_in, recipe_settings
 from qexplorer.engine.models.trust import Untrusted, trust
 from qexplorer.engine.runs.history import History
 from qexplorer.engine.runs.results import RunResult
 from qexplorer.errors import UserError
 from qexplorer.folders import log_folder
 from qexplorer.log import logged
+from qexplorer.quant.recipe import Recipe
 from qexplorer.settings import schema
 
 EXAMPLES = """examples:
@@ -23,6 +26,7 @@ EXAMPLES = """examples:
   qexplorer run ptq-static --preset none --weight-spec "int3 channel" --activation-spec "uint8 affine mse" \\
       --repairs fold,cle,mse_clip,adaround:500,bias_correction
   qexplorer run weight-only --weight-spec "nf4 group:64" --json
+  qexplorer run weight-only --recipe recipe.toml --rule "classifier.* = float"
   qexplorer run sensitivity --weight-spec "int4 channel" --modes both
   qexplorer run bit-budget --target "4 bits"
   qexplorer run qat --weight-spec "int4 channel mse" --activation-spec "uint4 affine mse" --epochs 3
@@ -38,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         sub = each_job.add_parser(job.name, help=job.help, description=f"{job.title}. {job.help}.", epilog=EXAMPLES,
                                   formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
         add_options(sub, schema(job))
+        if job.by_recipe:
+            add_recipe_options(sub)
         sub.add_argument("--resume", metavar="RUN_ID", help="go on with a run that was interrupted, with its settings")
         sub.add_argument("--trust", action="store_true", help="allow the model's own code to run, from now on")
         sub.add_argument("--json", action="store_true", help="print one JSON document, with advice")
@@ -51,8 +57,7 @@ def run(args: argparse.Namespace) -> None:
         if job.name != args.job:
             raise UserError(f"The run {args.resume} is a {job.name}.", f"`qexplorer run {job.name} --resume …`.")
     else:
-        cls = jobs[args.job]
-        job = cls(**given(args, schema(cls)))
+        job = _job(args)
     _ask_for_trust(job, yes=args.trust)
     steps = resumed(args.resume, history) if args.resume else recorded(job, history)
     with logged(log_folder()):
@@ -61,6 +66,17 @@ def run(args: argparse.Namespace) -> None:
         say_json(document(result))
     else:
         say_result(result)
+
+
+def _job(args: argparse.Namespace) -> Job:
+    cls = jobs[args.job]
+    settings = given(args, schema(cls))
+    if not cls.by_recipe or not (args.recipe or args.rule):
+        return cls(**settings)
+    plain = {each.name: each.default for each in schema(cls)}
+    own = recipe_in({name: settings.get(name, plain[name]) for name in cls.by_recipe}) or Recipe()
+    recipe = recipe_given(args, own, set(cls.by_recipe) & settings.keys())
+    return cls(**{**settings, **recipe_settings(cls, recipe)})
 
 
 def _ask_for_trust(job: Job, *, yes: bool) -> None:

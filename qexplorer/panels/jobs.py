@@ -75,7 +75,6 @@ class JobsPanel(Panel):
         for form in self._forms.values():
             form.edited.connect(self._on_edited)
             form.offers_opening.connect(self._on_offers_opening)
-            form.tried.connect(self.try_on_a_layer)
             parts.themes.changed.connect(form.show_theme)
             form.show_theme(parts.themes.current)
             head.addWidget(form, 1)

@@ -9,10 +9,13 @@ from PySide6.QtGui import QPainter
 from PySide6.QtWidgets import QStyleOptionViewItem
 
 from qexplorer import numbers
+from qexplorer.engine.jobs.simulated_job import WEIGHT_SPECS
 from qexplorer.inspection.rows import LayerRow
 from qexplorer.inspection.scan import Scan
 from qexplorer.inspection.scan_table import letter
+from qexplorer.quant import QuantSpec
 from qexplorer.quant.metrics import METRICS, Metric
+from qexplorer.quant.recipe import FLOAT
 from qexplorer.text import natural, printable
 from qexplorer.widgets.cell_pictures import paint_border, paint_histogram, paint_share
 from qexplorer.widgets.filter_field import marks_of
@@ -23,6 +26,7 @@ ERROR_SHARE = "Error share"
 WRITTEN = {"dB": numbers.decibels, "%": numbers.percent, "B": numbers.size}
 """How figures of a unit are written."""
 ZEROS = "All values are zero, so there is no signal to compare an error with, and no SQNR."
+SPEC, WHAT_SPEC = "Spec", "How the recipe quantizes it; F2 changes it, for all selected rows together"
 MENU = "A right click chooses columns."
 
 
@@ -175,10 +179,21 @@ def _figures(spec: int, title: str, lettered: bool, fresh: Scan | None) -> tuple
                       paint_border if metric is METRICS[0] else None)  # fmt: skip
 
     first, *others = (of(metric) for metric in METRICS if metric.header)
+    rule = Column[Layer](
+        f"{letter(spec)} {SPEC}" if lettered else SPEC, f"{WHAT_SPEC}\n{title}\n{MENU}", "int4 group:128 mse ",
+        lambda layer: spec_text(layer.row.specs[spec]), lambda layer: spec_text(layer.row.specs[spec]), right=False,
+        rank=1, group=SPEC, color=lambda layer: _quiet(layer) if layer.scan is fresh else "edge",
+        edit=(lambda layer: spec_text(layer.row.specs[0])) if spec == 0 else None, offers=WEIGHT_SPECS,
+    )  # fmt: skip
     share = column(ERROR_SHARE, "Its share of the squared error Σe² of all weights: large tensors and large values "
                    "weigh more.", "long bar 100.00 % ", 1, lambda layer: _share(layer.error_share(spec)),
                    lambda layer: layer.own(layer.row.figures[spec].sums.e2), paint_error)  # fmt: skip
-    return (first, share, *others)
+    return (first, share, rule, *others)
+
+
+def spec_text(spec: QuantSpec | None) -> str:
+    """A spec in one line; `float` for what is kept as it is."""
+    return spec.short if spec else FLOAT
 
 
 def _share(share: float) -> str:

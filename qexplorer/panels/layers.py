@@ -7,12 +7,13 @@ from typing import ClassVar
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QStackedLayout, QVBoxLayout, QWidget
 
+from qexplorer.errors import UserError
 from qexplorer.inspection.rows import Totals
 from qexplorer.inspection.scan import Scan
 from qexplorer.numbers import count, decibels, duration, size
 from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.panels.layer_columns import ERROR_SHARE, Layer, columns_of
-from qexplorer.quant.recipe import Recipe
+from qexplorer.quant.recipe import Recipe, parse_rule
 from qexplorer.state.app_state import AppState
 from qexplorer.state.layer_scan import MOST
 from qexplorer.state.runner import Done, Failed
@@ -92,6 +93,7 @@ class LayersPanel(Panel):
         self.filter.textChanged.connect(self._on_filter)
         self.specs.removed.connect(self._on_removed)
         self.table.opened.connect(self._on_layer)
+        self.table.lines.written.connect(self._on_written)
 
     def _controls(self) -> QHBoxLayout:
         row = QHBoxLayout()
@@ -282,6 +284,19 @@ class LayersPanel(Panel):
 
     def _on_layer(self, layer: Layer) -> None:
         self.parts.store.update(tensor=layer.row.name)
+
+    def _on_written(self, layer: Layer, column: str, text: str) -> None:
+        """Give the layer this spec, and all selected ones with it if it is one of them."""
+        del column
+        chosen = self.table.selected_lines
+        layers = chosen if layer in chosen else (layer,)
+        try:
+            spec = parse_rule(f"*={text}").spec.weights
+        except UserError as error:
+            self.banner.show_message(str(error))
+            return
+        self.banner.clear()
+        self.parts.rules.write_all([each.row.name for each in layers], spec)
 
     def _on_filter(self, text: str) -> None:
         self.table.show_fitting(fitting(text, first_sqnr, lambda layer: layer.marks))

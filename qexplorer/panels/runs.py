@@ -7,13 +7,17 @@ from typing import ClassVar
 from PySide6.QtCore import QPoint, Qt, Signal, Slot
 from PySide6.QtWidgets import QHBoxLayout, QInputDialog, QMenu, QMessageBox, QStackedLayout, QWidget
 
+from qexplorer.engine.jobs.record import job_of
 from qexplorer.engine.jobs.report import export
+from qexplorer.engine.jobs.simulated_job import recipe_in
 from qexplorer.engine.jobs.starts import origin
 from qexplorer.engine.runs.history import RESUMABLE
 from qexplorer.engine.runs.run import DAMAGED, Run
 from qexplorer.errors import UserError
 from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.panels.run_columns import Line, run_title, runs_table
+from qexplorer.quant.recipe import Recipe
+from qexplorer.settings import values_of
 from qexplorer.state.chosen_runs import SHOWN, Known
 from qexplorer.state.runner import Done, Failed, Task
 from qexplorer.widgets.controls import Button
@@ -40,11 +44,13 @@ class RunsPanel(Panel):
             "Press Run: the float model is measured and converted, and the results appear here side by side.",
         )
         self.resume = self._button("Resume …", "Continue a run that was interrupted, cancelled or failed")
+        self.use = self._button("Use recipe", "Make the recipe of the selected run the recipe of the window")
         self.train = self._button("Train on", "Make QAT from the selected PTQ run the next job")
         self.note = self._button("Note …", "Keep a note about the selected run")
         self.export = self._button("Export …", "Write the selected runs, or all, as HTML or CSV")
         self.delete = self._button("Delete …", "Remove the selected runs with their files")
         self.resume.clicked.connect(self._on_resume)
+        self.use.clicked.connect(self._on_use)
         self.train.clicked.connect(self._on_train)
         self.note.clicked.connect(self._on_note)
         self.export.clicked.connect(self._on_export)
@@ -67,7 +73,7 @@ class RunsPanel(Panel):
 
     def fill_title(self, row: QHBoxLayout) -> None:
         row.addStretch()
-        for button in (self.resume, self.train, self.note, self.export, self.delete):
+        for button in (self.resume, self.use, self.train, self.note, self.export, self.delete):
             row.addWidget(button)
 
     @Slot()
@@ -108,7 +114,9 @@ class RunsPanel(Panel):
         self.export.setEnabled(bool(self.table.lines.shown))
         for button in (self.note, self.delete):
             button.setEnabled(bool(self._chosen_ids()))
-        self.train.setEnabled(self._can_be_trained(self._chosen_ids()))
+        chosen = self._chosen_ids()
+        self.train.setEnabled(self._can_be_trained(chosen))
+        self.use.setEnabled(len(chosen) == 1 and self._recipe(chosen[0]) is not None)
 
     def _can_be_trained(self, run_ids: list[str]) -> bool:
         """Whether the selection is one run that training can go on from."""
@@ -116,6 +124,14 @@ class RunsPanel(Panel):
             return len(run_ids) == 1 and bool(origin(self._run(run_ids[0])))
         except UserError:
             return False
+
+    def _recipe(self, run_id: str) -> Recipe | None:
+        """The recipe that a run was started with; None where it had none, or another version wrote it."""
+        try:
+            job = job_of(self._run(run_id))
+            return recipe_in(values_of(job)) if job.by_recipe else None
+        except UserError:
+            return None
 
     def _run(self, run_id: str) -> Run:
         return next(run for run in self.parts.runs.known.runs if run.run_id == run_id)
@@ -144,6 +160,11 @@ class RunsPanel(Panel):
 
     def _on_train(self) -> None:
         self.train_asked.emit(self._chosen_ids()[0])
+
+    def _on_use(self) -> None:
+        recipe = self._recipe(self._chosen_ids()[0])
+        if recipe is not None:
+            self.parts.store.update(recipe=recipe)
 
     def _on_note(self) -> None:
         run_id = self._chosen_ids()[0]

@@ -234,10 +234,8 @@ class BrowseButton(Button):
         self._field.committed.emit()
 
 
-def titled(setting: Setting, made: Control, *, beside: QWidget | None = None, below: QWidget | None = None) -> QWidget:
-    """A control with its title above it, and a button where it is a path; `beside` the title and `below` the control
-    may stand others.
-    """
+def titled(setting: Setting, made: Control) -> QWidget:
+    """A control with its title above it, and a button where it is a path."""
     whole = QWidget()
     grid = QGridLayout(whole)
     grid.setContentsMargins(0, 0, 0, 0)
@@ -250,10 +248,6 @@ def titled(setting: Setting, made: Control, *, beside: QWidget | None = None, be
     grid.addWidget(made, 1, 0)
     if setting.browse and isinstance(made, Offered):
         grid.addWidget(BrowseButton(setting, made), 1, 1)
-    if beside is not None:
-        grid.addWidget(beside, 0, 0, Qt.AlignmentFlag.AlignRight)
-    if below is not None:
-        grid.addWidget(below, 2, 0, 1, -1)
     return whole
 
 

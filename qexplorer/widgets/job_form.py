@@ -10,12 +10,11 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
 from qexplorer.errors import UserError
 from qexplorer.plugins import Plugin
 from qexplorer.settings import Setting, schema
-from qexplorer.widgets.controls import Button, LinkButton, caption, field_title
+from qexplorer.widgets.controls import Button, caption, field_title
 from qexplorer.widgets.fields import Control, Editor, titled
 from qexplorer.widgets.offered import Offered
-from qexplorer.widgets.steps_rows import StepsRows
 from qexplorer.widgets.tall_area import SLACK, TallArea
-from qexplorer.widgets.theme import Theme, scaled
+from qexplorer.widgets.theme import Theme
 from qexplorer.widgets.views import thin_scroll_bars
 
 IN_A_ROW = 4
@@ -27,13 +26,11 @@ MARKED = "More •"
 
 class JobForm(QWidget):
     """Value in: a job; signal out: a copy with other settings. `offers_opening` names a field whose offers are about to
-    be seen, `tried` the job that shows first what a field does. Escape takes back what was typed and is not the job's
-    yet.
+    be seen. Escape takes back what was typed and is not the job's yet.
     """
 
     edited = Signal(object)
     offers_opening = Signal(str)
-    tried = Signal(str)
 
     def __init__(self, job: Plugin, hidden: Collection[str] = (), parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -42,7 +39,6 @@ class JobForm(QWidget):
         self._editor = Editor(job, self)
         self._editor.edited.connect(self.edited)
         self._editor.refused.connect(self._say)
-        self._steps: dict[str, StepsRows] = {}
         self._refusal = caption("")
         self._refusal.setWordWrap(True)
         self._refusal.setForegroundRole(self.palette().ColorRole.BrightText)
@@ -96,8 +92,6 @@ class JobForm(QWidget):
     def show_job(self, job: Plugin) -> None:
         """Show the settings of a job of the same kind."""
         self._editor.show_settings(job)
-        for name, rows in self._steps.items():
-            rows.show_text(getattr(job, name))
         self._say(None)
         self._show_more()
 
@@ -113,8 +107,6 @@ class JobForm(QWidget):
             control = self.controls[each.name]
             control.setEnabled(each.name not in names)
             control.setToolTip(reason if each.name in names else each.help)
-            if each.name in self._steps:
-                self._steps[each.name].setEnabled(each.name not in names)
 
     def commit(self) -> bool:
         """Take over what stands in the fields, though the cursor is still in one; whether it is possible so."""
@@ -150,35 +142,9 @@ class JobForm(QWidget):
 
     def _build(self, each: Setting) -> QWidget:
         control = self._editor.add(each, "job_")
-        link = steps = None
         if isinstance(control, Offered):
             control.opening.connect(partial(self.offers_opening.emit, each.name))
-            if each.steps is not None:
-                steps = self._steps[each.name] = StepsRows(each.steps)
-                steps.edited.connect(partial(self._on_steps_edited, control))
-                steps.refused.connect(self._on_step_refused)
-        if each.trial not in ("", self.job.name):
-            link = LinkButton("Preview")
-            link.setFont(scaled(0.88))
-            link.setObjectName(f"preview_{each.name}")
-            link.setAccessibleName(f"Preview {each.title.lower()}")
-            link.setToolTip(f"Show what the {each.title.lower()} do to one layer, before they are applied to all")
-            link.clicked.connect(partial(self._on_trial, each.trial))
-        return titled(each, control, beside=link, below=steps)
-
-    def _on_steps_edited(self, control: Offered, text: str) -> None:
-        control.show_value(text)
-        self._editor.commit()
-
-    def _on_step_refused(self, reason: str) -> None:
-        if reason:
-            self._say(UserError(reason))
-        else:
-            self._editor.commit()
-
-    def _on_trial(self, trial: str) -> None:
-        if self.commit():
-            self.tried.emit(trial)
+        return titled(each, control)
 
     def _grid(self) -> QWidget:
         """Fields beside and below each other, in columns of the same width; one that is `wide` takes two of them.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QSortFilterProxyModel, Qt
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QSortFilterProxyModel, Qt, Signal
 from PySide6.QtGui import QPainter
 from PySide6.QtWidgets import QStyleOptionViewItem
 
@@ -32,7 +32,8 @@ class Column(Generic[T]):
     `across`, it stands in place of all columns from this one on. `color` names a colour of the theme, "" for the usual
     one. `paint` draws over the text, `indent` pixels beside which are its own. `rank` says which columns give way where
     there is no room for all: those of rank 0 never do. Columns of one `group` are shown and hidden together. A
-    `picture` has nothing to copy. Where it is `tiered`, lines of a lower tier come first in either order.
+    `picture` has nothing to copy. Where it is `tiered`, lines of a lower tier come first in either order. `edit` gives
+    the text that the person can change in place, None where they cannot, and `offers` are texts to choose from.
     """
 
     title: str
@@ -52,13 +53,18 @@ class Column(Generic[T]):
     group: str = ""
     picture: bool = False
     tiered: bool = False
+    edit: Callable[[T], str | None] | None = None
+    offers: tuple[str, ...] = ()
 
 
 class Lines(QAbstractTableModel, Generic[T]):
     """Lines under columns, in the order they were given in or in that of a column; `key` tells lines apart.
 
-    `enabled` says which lines can be selected; `tier` is that of a line, for columns that are tiered.
+    `enabled` says which lines can be selected; `tier` is that of a line, for columns that are tiered. `written` has a
+    line, the title of one of its columns, and the text that the person wrote there.
     """
+
+    written = Signal(object, str, str)
 
     def __init__(self, columns: Sequence[Column[T]], key: Callable[[T], Hashable], parent: QObject | None = None, *,
                  enabled: Callable[[T], bool] | None = None, tier: Callable[[T], int] | None = None,
@@ -187,7 +193,18 @@ class Lines(QAbstractTableModel, Generic[T]):
     def flags(self, index: Index) -> Qt.ItemFlag:
         if index.isValid() and self._enabled is not None and not self._enabled(self.line(index.row())):
             return Qt.ItemFlag.ItemNeverHasChildren
-        return super().flags(index)
+        edited = index.isValid() and self._edited(self.columns[index.column()], self.line(index.row())) is not None
+        return super().flags(index) | (Qt.ItemFlag.ItemIsEditable if edited else Qt.ItemFlag.NoItemFlags)
+
+    def setData(self, index: Index, value: Any, role: int = Role.EditRole) -> bool:
+        if role != Role.EditRole or not index.isValid() or str(value) == self.data(index, role):
+            return False
+        self.written.emit(self.line(index.row()), self.columns[index.column()].title, str(value))
+        return True
+
+    @staticmethod
+    def _edited(column: Column[T], line: T) -> str | None:
+        return column.edit(line) if column.edit is not None else None
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = Role.DisplayRole) -> Any:
         if orientation == Qt.Orientation.Vertical or not 0 <= section < len(self.columns):
@@ -213,6 +230,7 @@ class Lines(QAbstractTableModel, Generic[T]):
 
     _ANSWERS: ClassVar[dict[int, Callable[["Lines[Any]", Column[Any], Any], Any]]] = {
         Role.DisplayRole: lambda model, column, line: model.across(column, line) or column.text(line),
+        Role.EditRole: lambda model, column, line: model._edited(column, line),
         Role.ToolTipRole: lambda model, column, line: plain((column.tip or column.text)(line)),
         Role.AccessibleTextRole: lambda model, column, line: column.spoken(line) if column.spoken else None,
         Role.TextAlignmentRole: lambda model, column, line: (

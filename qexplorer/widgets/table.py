@@ -1,11 +1,12 @@
 """The view of every table: its look, its keys, and what it hands to the clipboard."""
 
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import Generic, TypeVar
 
-from PySide6.QtCore import QItemSelectionModel, QModelIndex, QRect, Qt, Signal
+from PySide6.QtCore import QAbstractItemModel, QItemSelectionModel, QModelIndex, QRect, Qt, Signal
 from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence, QPainter, QPalette, QPen
-from PySide6.QtWidgets import QHeaderView, QStyle, QStyleOptionViewItem, QTableView, QWidget
+from PySide6.QtWidgets import QComboBox, QHeaderView, QStyle, QStyleOptionViewItem, QTableView, QWidget
 
 from qexplorer.widgets.lines import LINE, Column, LineFilter, Lines, as_tsv
 from qexplorer.widgets.theme import Theme
@@ -34,6 +35,37 @@ class LineDelegate(RowDelegate):
         if table.grouped and index.row() and table.starts(index.data(LINE)):
             painter.setPen(QPen(option.palette.color(QPalette.ColorRole.Mid), 1))
             painter.drawLine(area.topLeft(), area.topRight())
+
+    def createEditor(self, parent: QWidget, option: QStyleOptionViewItem, index: Index) -> QWidget:
+        table = self.parent()
+        offers = table.lines.columns[index.column()].offers if isinstance(table, Table) else ()
+        if not offers:
+            return super().createEditor(parent, option, index)
+        editor = QComboBox(parent)
+        editor.setEditable(True)
+        editor.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
+        editor.addItems(list(offers))
+        editor.setMinimumWidth(editor.sizeHint().width())
+        editor.activated.connect(partial(self._on_chosen, editor))
+        return editor
+
+    def setEditorData(self, editor: QWidget, index: Index) -> None:
+        if isinstance(editor, QComboBox):
+            editor.setEditText(str(index.data(Qt.ItemDataRole.EditRole)))
+            editor.lineEdit().selectAll()
+        else:
+            super().setEditorData(editor, index)
+
+    def setModelData(self, editor: QWidget, model: QAbstractItemModel, index: Index) -> None:
+        if isinstance(editor, QComboBox):
+            model.setData(index, editor.currentText())
+        else:
+            super().setModelData(editor, model, index)
+
+    def _on_chosen(self, editor: QComboBox) -> None:
+        """What was chosen from the list is taken at once."""
+        self.commitData.emit(editor)
+        self.closeEditor.emit(editor)
 
 
 class Table(QTableView, Generic[T]):
@@ -67,6 +99,8 @@ class Table(QTableView, Generic[T]):
         configure_view(self, name)
         self.setItemDelegate(LineDelegate(self))
         self.setTabKeyNavigation(False)
+        if any(column.edit for column in columns):
+            self.setEditTriggers(self.EditTrigger.EditKeyPressed | self.EditTrigger.SelectedClicked)
         rows, header = self.verticalHeader(), self.horizontalHeader()
         rows.setDefaultSectionSize(self.fontMetrics().height() + height)
         rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)

@@ -31,11 +31,12 @@ from qexplorer.widgets.job_form import JobForm
 from qexplorer.widgets.messages import Placeholder
 from qexplorer.widgets.ranked_bars import RankedBars
 from qexplorer.widgets.segmented import Segmented
-from tests.panels.in_window import select_lines, show
+from tests.panels.in_window import select_lines, show, write_recipe
 from tests.widgets.hands import pick, type_text
 
 LEFT = Qt.MouseButton.LeftButton
 Open = Callable[..., MainWindow]
+RECIPE = ("weight_spec", "activation_spec", "overrides", "repairs")
 SETTINGS = {
     "ptq-static": {"weight_spec": "int4 channel:0", "activation_spec": "uint8 affine"},
     "weight-only": {"weight_spec": "int3 channel:0", "repairs": "fold,mse_clip,gptq"},
@@ -68,8 +69,12 @@ def set_job(qtbot: QtBot, window: MainWindow, name: str, settings: dict[str, str
     more = form.more
     if not more.isChecked():
         qtbot.mouseClick(more, LEFT)
+    recipe = {field: text for field, text in settings.items() if field in RECIPE}
+    write_recipe(qtbot, window, **recipe)
     small = {field: text for field, text in SMALL.items() if field in form.controls}
     for field, text in {**small, **settings}.items():
+        if field in recipe:
+            continue
         control = form.controls[field]
         assert isinstance(control, QLineEdit), field
         type_text(control, text)
@@ -124,9 +129,10 @@ def test_the_bits_of_a_budget_are_taken_over_by_mouse(qtbot: QtBot, open_window:
     qtbot.mouseClick(use, LEFT)
     job = window.store.state.job
     assert job.name == "weight-only"
-    assert getattr(job, "overrides").count("int8") >= 17  # noqa: B009  a field of this kind of job alone
+    widths = [rule.spec.weights.format.name for rule in window.store.state.recipe.rules if rule.spec.weights]
+    assert widths.count("int8") >= 17
     window.store.undo()
-    assert window.store.state.job.name == "bit-budget"
+    assert (window.store.state.job.name, window.store.state.recipe.rules) == ("bit-budget", ())
 
 
 def test_the_window_does_not_wait_for_the_history_when_a_run_ends(
@@ -271,11 +277,11 @@ def test_a_setting_that_cannot_be_is_told_beside_the_form(qtbot: QtBot, open_win
     window = open_window()
     kind = window.findChild(Combo, "job")
     assert kind is not None
-    pick(kind, "weight-only")
+    pick(kind, "bit-budget")
     form = form_of(window)
-    field = form.controls["weight_spec"]
+    field = form.controls["target"]
     assert isinstance(field, QLineEdit)
-    type_text(field, "int4 banana")
+    type_text(field, "many bananas")
     assert "banana" in form.refusal
     qtbot.mouseClick(window.panel(JobsPanel).run_button, LEFT)
     assert not window.jobs.tasks
@@ -289,7 +295,7 @@ def test_advice_is_applied_with_one_click(qtbot: QtBot, open_window: Open) -> No
     panel = window.panel(AdvicePanel)
     repair = next(b for b in panel.list.buttons if b.text().startswith("Repair"))
     qtbot.mouseClick(repair, LEFT)
-    chosen = getattr(window.store.state.job, "repairs")  # noqa: B009  a field of such jobs alone
+    chosen = window.store.state.recipe.repairs
     assert "gptq" in chosen or "adaround" in chosen
 
 

@@ -1,6 +1,5 @@
 """What the Jobs panel says, marks and takes room for; the jobs themselves do nothing here."""
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,6 +14,7 @@ from qexplorer.errors import UserError
 from qexplorer.main_window import MainWindow
 from qexplorer.panels.jobs import JobsPanel
 from qexplorer.progress import Progress
+from qexplorer.quant.recipe import Recipe
 from qexplorer.state.app_state import AppState
 from qexplorer.widgets.controls import Combo, Field
 from tests.widgets.hands import pick, type_text
@@ -126,10 +126,7 @@ def test_the_setting_that_a_run_fails_for_is_marked(qtbot: QtBot, on_evaluate: O
 @pytest.mark.parametrize(
     ("job", "field", "text"),
     [
-        ("weight-only", "weight_spec", "int4 banana"),
-        ("weight-only", "activation_spec", "banana"),
-        ("weight-only", "repairs", "glue"),
-        ("weight-only", "overrides", "head"),
+        ("bit-budget", "widths", "two"),
         ("bit-budget", "target", "many"),
         ("evaluate", "model", "no_such_model"),
         ("evaluate", "data", "/no/such/folder"),
@@ -139,7 +136,7 @@ def test_the_setting_that_a_run_fails_for_is_marked(qtbot: QtBot, on_evaluate: O
 def test_the_field_that_is_wrong_is_marked(open_window: Open, job: str, field: str, text: str) -> None:
     window = open_window()
     choose(window, job)
-    if field == "overrides":
+    if field == "widths":
         unfold(window)
     type_text(control(window, field), text)
     run(window)
@@ -177,12 +174,11 @@ def test_what_is_behind_more_is_seen_whole_where_there_is_room(qtbot: QtBot, ope
     assert (window.height(), window.docks["scheme"].height()) == (1080, beside)
 
 
-def test_layers_with_specs_of_their_own_are_counted_and_the_changed_settings_named(open_window: Open) -> None:
+def test_the_recipe_that_a_job_will_use_is_told(open_window: Open) -> None:
     window = open_window()
     choose(window, "weight-only")
-    overrides = "head=int8 channel:0; blocks.0.*=int4 channel:0"
-    window.store.update(job=dataclasses.replace(window.store.state.job, overrides=overrides))
-    assert any("Overrides (More): 2 layers or patterns with specs of their own." in text for text in said(window))
+    window.store.update(recipe=Recipe.parse("int4 channel", "", "head=int8; blocks.0.*=int4"))
+    assert any("Recipe: INT4 symmetric per channel · 2 rules." in text for text in said(window))
 
 
 def test_the_names_of_all_jobs_and_choices_can_be_read(open_window: Open) -> None:

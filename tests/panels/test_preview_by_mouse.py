@@ -1,4 +1,4 @@
-"""What repairs do to one layer, asked for beside the field in which they are chosen."""
+"""What repairs do to one layer, asked for beside the ticks by which they are chosen."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +12,8 @@ from pytestqt.qtbot import QtBot
 from qexplorer.engine.jobs import jobs
 from qexplorer.main_window import MainWindow
 from qexplorer.panels.jobs import JobsPanel
+from qexplorer.panels.recipe import RecipePanel
+from qexplorer.quant.recipe import Recipe
 from qexplorer.state.app_state import AppState
 from qexplorer.widgets.controls import LinkButton
 
@@ -25,15 +27,15 @@ def first(made_up: AppState) -> AppState:
 
 
 def link_of(window: MainWindow) -> LinkButton:
-    found = window.panel(JobsPanel).form.findChild(LinkButton, "preview_repairs")
+    found = window.panel(RecipePanel).findChild(LinkButton, "preview_repairs")
     assert found is not None
     return found
 
 
 def test_repairs_are_tried_on_one_layer_first(qtbot: QtBot, open_window: Callable[..., MainWindow]) -> None:
     window = open_window()
-    job = jobs["weight-only"](**SMALL, weight_spec="int3 channel:0", repairs="fold,mse_clip,gptq")
-    window.store.update(job=job)
+    job = jobs["weight-only"](**SMALL)
+    window.store.update(job=job, recipe=Recipe.parse("int3 channel:0", "", "", "fold,mse_clip,gptq"))
     qtbot.mouseClick(link_of(window), LEFT)
     qtbot.waitUntil(lambda: not window.jobs.unfinished and window.runs.idle, timeout=120_000)
     assert window.store.state.job == job
@@ -51,18 +53,10 @@ def test_without_simulated_weights_there_is_nothing_to_try(
     qtbot: QtBot, open_window: Callable[..., MainWindow]
 ) -> None:
     window = open_window()
-    window.store.update(job=jobs["ptq-static"]())
+    window.store.update(job=jobs["ptq-static"](), recipe=Recipe.of_weights(None))
     qtbot.mouseClick(link_of(window), LEFT)
-    form = window.panel(JobsPanel).form
-    assert form.refusal
-    assert form.controls["weight_spec"].wrong
+    assert "Nothing would be quantized" in window.panel(JobsPanel).banner.text
     assert not window.jobs.tasks
-
-
-def test_the_preview_itself_has_none(open_window: Callable[..., MainWindow]) -> None:
-    window = open_window()
-    window.store.update(job=jobs["repair"]())
-    assert window.panel(JobsPanel).form.findChild(LinkButton) is None
 
 
 def test_trust_that_is_given_for_a_preview_starts_the_preview(
@@ -74,7 +68,7 @@ def test_trust_that_is_given_for_a_preview_starts_the_preview(
     )
     window = open_window()
     settings = {**SMALL, "model": f"{own}:make"}
-    window.store.update(job=jobs["weight-only"](**settings, weight_spec="int4"))
+    window.store.update(job=jobs["weight-only"](**settings), recipe=Recipe.parse("int4", "", ""))
     qtbot.mouseClick(link_of(window), LEFT)
     box = window.panel(JobsPanel).findChild(QMessageBox)
     assert box is not None

@@ -20,6 +20,7 @@ from qexplorer.panels.compare import ComparePanel
 from qexplorer.panels.result import ResultPanel
 from qexplorer.panels.runs import RunsPanel
 from qexplorer.progress import finish
+from qexplorer.quant.recipe import Recipe
 from qexplorer.state.app_state import AppState
 from qexplorer.widgets.controls import Button
 from qexplorer.widgets.elided import Elided
@@ -239,7 +240,7 @@ def test_a_repair_that_was_tried_is_taken_into_the_next_job(qtbot: QtBot, open_w
     use = panel.findChild(Button, "use_repair")
     assert not use.isEnabled()
     for job, expected in ((jobs["weight-only"](weight_spec="int3"), "int3"), (jobs["evaluate"](), "int4 channel:0")):
-        window.store.update(job=job)
+        window.store.update(job=job, recipe=Recipe.parse("int3", "", ""))
         at = panel.bars.lines.row_of("GPTQ")
         qtbot.mouseClick(panel.bars.viewport(), LEFT, pos=panel.bars.visualRect(panel.bars.lines.index(at, 0)).center())
         qtbot.mouseClick(use, LEFT)

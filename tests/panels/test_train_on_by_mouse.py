@@ -79,17 +79,17 @@ def test_a_run_that_is_offered_fills_and_fixes_its_settings(qtbot: QtBot, open_w
     assert kind is not None
     pick(kind, "qat")
     type_text(field(window, "model"), "vit_digits")
-    type_text(field(window, "weight_spec"), "int8")
     choose_start(qtbot, window, 2, 3)
-    texts = {name: field(window, name).text() for name in ("start", "weight_spec", "activation_spec", "repairs")}
-    assert texts == {"start": run_id, "activation_spec": "float", **PTQ}
+    assert field(window, "start").text() == run_id
+    job: Any = window.store.state.job
+    assert (job.weight_spec, job.activation_spec, job.repairs) == (PTQ["weight_spec"], "float", PTQ["repairs"])
     fixed = {name for name, control in form_of(window).controls.items() if not control.isEnabled()}
-    assert fixed == {"weight_spec", "activation_spec", "repairs", "overrides", "calibration"}
-    assert run_id in field(window, "repairs").toolTip()
+    assert fixed == {"calibration"}
+    assert run_id in field(window, "calibration").toolTip()
     choose_start(qtbot, window, 0, 3)
     assert field(window, "start").text() == "float"
     assert all(control.isEnabled() for control in form_of(window).controls.values())
-    assert run_id not in field(window, "repairs").toolTip()
+    assert run_id not in field(window, "calibration").toolTip()
 
 
 def test_a_start_that_is_not_there_is_told_beside_the_form(qtbot: QtBot, open_window: Open) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from PySide6.QtCore import QEvent, QPoint, Qt
 from PySide6.QtGui import QAccessible, QHelpEvent
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QAbstractButton, QApplication, QComboBox, QLineEdit, QToolTip, QWidget
+from PySide6.QtWidgets import QAbstractButton, QApplication, QComboBox, QLineEdit, QTableView, QToolTip, QWidget
 
 from qexplorer.progress import finish
 from qexplorer.quant import Analysis, QuantSpec, analyze
@@ -30,6 +30,22 @@ def tooltip_at(widget: QWidget, at: QPoint) -> str:
 def type_text(field: QLineEdit, text: str) -> None:
     """Write into a field as a person does, and press Return."""
     field.setFocus()
+    field.selectAll()
+    QTest.keyClicks(field, text)
+    QTest.keyClick(field, Qt.Key.Key_Return)
+
+
+def write_cell(table: QTableView, row: int, column: int, text: str) -> None:
+    """Change a cell of a table in place: click it, write, press Return."""
+    index = table.model().index(row, column)
+    table.scrollTo(index)
+    for _ in range(2):  # the first click selects the row
+        QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=table.visualRect(index).center())
+    QApplication.processEvents()
+    if not table.viewport().findChildren(QLineEdit):
+        table.setCurrentIndex(index)
+        QTest.keyClick(table, Qt.Key.Key_F2)
+    field = table.viewport().findChildren(QLineEdit)[-1]
     field.selectAll()
     QTest.keyClicks(field, text)
     QTest.keyClick(field, Qt.Key.Key_Return)

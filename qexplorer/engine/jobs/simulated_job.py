@@ -44,7 +44,7 @@ class SimulatedJob(ModelJob):
     activation_spec: str = setting("float", "Activation spec", "Spec of what each layer reads, such as “uint8 affine”",
                                    offers=ACTIVATION_SPECS)  # fmt: skip
     repairs: str = setting("fold", "Repairs", f"Steps, with commas: {', '.join(r.name for r in repairs)}",
-                           offers=REPAIRS, steps=repairs, trial="repair")  # fmt: skip
+                           offers=REPAIRS)  # fmt: skip
     overrides: str = setting("", "Overrides", "Specs of single layers: PATTERN=WEIGHTS / ACTIVATIONS; …, or =float",
                              minor=True, empty="none")  # fmt: skip
     calibration: int = calibration_setting()
@@ -94,9 +94,15 @@ def with_recipe(job: Job, recipe: Recipe) -> Job:
     """The job with the settings that the recipe decides, unless an earlier run does. Raises `UserError` where they do
     not go with the others.
     """
+    settings = recipe_settings(type(job), recipe)
+    return replace(job, **{name: text for name, text in settings.items() if name not in job.taken})
+
+
+def recipe_settings(cls: type[Job], recipe: Recipe) -> dict[str, str]:
+    """The settings of such a job that the recipe decides."""
     texts = {"weight_spec": _text(recipe.every.weights), "activation_spec": _text(recipe.every.activations),
              "overrides": recipe.overrides, "repairs": recipe.repairs}  # fmt: skip
-    return replace(job, **{name: texts[name] for name in job.by_recipe if name not in job.taken})
+    return {name: texts[name] for name in cls.by_recipe}
 
 
 def recipe_in(settings: Mapping[str, Any]) -> Recipe | None:
