@@ -123,7 +123,8 @@ class MainWindow(QMainWindow):
     def settled(self) -> bool:
         """Whether everything that was chosen is on screen."""
         idle = all(service.idle for service in self.services)
-        return bool(self.failure) or (self.preview.analysis is not None and idle)
+        seen = self.preview.analysis is not None or self.preview.spec is None
+        return bool(self.failure) or (seen and idle)
 
     def hold(self, held: bool) -> None:
         """Let all background work wait while a job times something; any thread may say so."""

@@ -16,7 +16,7 @@ from qexplorer.folders import write_whole
 from qexplorer.inspection.recipe_file import from_toml, read_recipe, to_toml
 from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.panels.layer_columns import spec_text
-from qexplorer.quant.recipe import FLOAT, LayerSpec, Recipe, Rule, layer_of, parse_rule
+from qexplorer.quant.recipe import FLOAT, FOLD, LayerSpec, Recipe, Rule, layer_of, parse_rule
 from qexplorer.state.app_state import AppState
 from qexplorer.text import printable
 from qexplorer.widgets.controls import Button, LinkButton, caption
@@ -24,6 +24,7 @@ from qexplorer.widgets.lines import NONE, Column
 from qexplorer.widgets.repair_ticks import RepairTicks
 from qexplorer.widgets.save_dialog import ask_where
 from qexplorer.widgets.table import Table
+from qexplorer.widgets.tall_area import TallArea
 
 LAYERS, WEIGHTS, ACTIVATIONS = "Layers", "Weights", "Activations"
 REST = "Everything else"
@@ -101,7 +102,9 @@ class RecipePanel(Panel):
         inner.addLayout(edit)
         inner.addWidget(self._remark)
         inner.addLayout(head)
-        inner.addWidget(self.ticks)
+        area = TallArea(self.ticks)
+        area.least = 4 * self.ticks.ticks[FOLD].sizeHint().height()
+        inner.addWidget(area)
         self.body.addLayout(inner, 1)
         parts.store.changed.connect(self._on_changed)
         parts.preview.opened.connect(self._show)

@@ -15,6 +15,7 @@ from PySide6.QtTest import QTest
 from qexplorer.inspection.rows import LayerFigures, LayerRow, Totals
 from qexplorer.panels.layer_columns import Layer, columns_of
 from qexplorer.panels.layers import LEAST, first_sqnr
+from qexplorer.quant import QuantSpec
 from qexplorer.quant.flags import NO_FLAGS, Flags
 from qexplorer.quant.metrics import ErrorSums, Metrics
 from qexplorer.weights.roles import role_of
@@ -25,7 +26,7 @@ from qexplorer.widgets.theme import DARK, LIGHT
 LEFT = Qt.MouseButton.LeftButton
 ASCENDING, DESCENDING = Qt.SortOrder.AscendingOrder, Qt.SortOrder.DescendingOrder
 FACTS = ("Tensor", "Flags", "Role", "Shape", "Values", "Type", "Size", "Share", "Histogram")
-OF_SPEC = ("SQNR, dB", "Error share", "Rel. RMSE", "Quantized")
+OF_SPEC = ("SQNR, dB", "Error share", "Spec", "Rel. RMSE", "Quantized")
 
 
 def scan(*e2: float) -> Any:
@@ -45,9 +46,10 @@ def layer(name: str, *sqnr: float, n: int = 100, e2: float = 1.0, note: str = ""
         for db in sqnr
     )
     counts = np.bincount(np.arange(n) % 48, minlength=48)
+    specs = (QuantSpec(),) * len(figures)
     role = role_of(name, "int64" if name == "counter" else "float32", (n, 1), {name})
     share = 0.0 if tied else 0.25
-    row = LayerRow(name, (n,), "float32", n, 4 * n, share, figures, counts, -1.0, n / 9, role, flags, tied, note)
+    row = LayerRow(name, (n,), "float32", n, 4 * n, share, figures, specs, counts, -1.0, n / 9, role, flags, tied, note)
     return Layer(row, of)
 
 
@@ -180,7 +182,7 @@ def test_a_role_is_told_with_its_reason_and_pales_what_is_no_weight(table: Table
     assert (cell(table, "layer.2.bias", "Role"), cell(table, "layer.2.weight", "Role")) == ("bias", "weight")
     tip = cell(table, "layer.2.bias", "Tensor", Qt.ItemDataRole.ToolTipRole)
     assert "“bias” is the name of a bias." in tip
-    assert "ranking, totals and shares of the error leave it out" in tip
+    assert "left out of the ranking, the totals and the shares of the error" in tip
     colors = [
         cell(table, name, "Tensor", Qt.ItemDataRole.ForegroundRole) for name in ("layer.2.bias", "layer.2.weight")
     ]
@@ -307,7 +309,7 @@ def test_columns_give_way_to_the_important_ones_where_there_is_no_width(table: T
     def seen() -> set[str]:
         return {c.title for i, c in enumerate(table.lines.columns) if not table.isColumnHidden(i)}
 
-    assert seen() == {*FACTS, *OF_SPEC} - {"Flags"}
+    assert seen() == {*FACTS, *OF_SPEC} - {"Flags", "Type"}
     table.resize(600, 320)
     assert {"Tensor", "SQNR, dB", "Error share", "Histogram"} <= seen() < {*FACTS, *OF_SPEC}
     qtbot.waitUntil(lambda: table.horizontalScrollBar().maximum() == 0)

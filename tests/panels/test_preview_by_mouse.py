@@ -16,6 +16,7 @@ from qexplorer.panels.recipe import RecipePanel
 from qexplorer.quant.recipe import Recipe
 from qexplorer.state.app_state import AppState
 from qexplorer.widgets.controls import LinkButton
+from tests.panels.in_window import show
 
 LEFT = Qt.MouseButton.LeftButton
 SMALL: dict[str, Any] = {"model": "vit_digits", "limit": 24, "threads": 1, "timing": "off", "calibration": 32}
@@ -36,6 +37,7 @@ def test_repairs_are_tried_on_one_layer_first(qtbot: QtBot, open_window: Callabl
     window = open_window()
     job = jobs["weight-only"](**SMALL)
     window.store.update(job=job, recipe=Recipe.parse("int3 channel:0", "", "", "fold,mse_clip,gptq"))
+    show(qtbot, window, "recipe")
     qtbot.mouseClick(link_of(window), LEFT)
     qtbot.waitUntil(lambda: not window.jobs.unfinished and window.runs.idle, timeout=120_000)
     assert window.store.state.job == job
@@ -54,6 +56,7 @@ def test_without_simulated_weights_there_is_nothing_to_try(
 ) -> None:
     window = open_window()
     window.store.update(job=jobs["ptq-static"](), recipe=Recipe.of_weights(None))
+    show(qtbot, window, "recipe")
     qtbot.mouseClick(link_of(window), LEFT)
     assert "Nothing would be quantized" in window.panel(JobsPanel).banner.text
     assert not window.jobs.tasks
@@ -69,6 +72,7 @@ def test_trust_that_is_given_for_a_preview_starts_the_preview(
     window = open_window()
     settings = {**SMALL, "model": f"{own}:make"}
     window.store.update(job=jobs["weight-only"](**settings), recipe=Recipe.parse("int4", "", ""))
+    show(qtbot, window, "recipe")
     qtbot.mouseClick(link_of(window), LEFT)
     box = window.panel(JobsPanel).findChild(QMessageBox)
     assert box is not None
