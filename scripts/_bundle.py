@@ -43,7 +43,8 @@ def bundle(environment: Environment, options: list[str]) -> int:
             shutil.rmtree(target / NAME, ignore_errors=True)
             made.rename(target / NAME)
     except OSError as error:
-        raise os_problem(error, target) from error
+        problem = os_problem(error, target)
+        raise SetupError(problem.what, f"{problem.remedy} Another folder: --bundle FOLDER") from error
     say(f"{target / NAME}: {in_words(size_of(target / NAME))}, made and tried in {time.monotonic() - begun:.0f} s.")
     return 0
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: "list[str]") -> int:
-    """Measure what is asked for; 0, or 1 where a figure failed, 2 for a name that does not exist."""
+    """Measure what is asked for; 0, or 1 where a figure failed, 2 for a name that does not exist, 130 after Ctrl-C."""
     require_python(sys.version_info)
     options = parsed(arguments)
     import importlib.util
@@ -38,7 +38,12 @@ def main(arguments: "list[str]") -> int:
         return work(options.worker)
     from benchmarks.figures import Failure
 
-    rows = measured(modules, options.quick)
+    rows = []
+    try:
+        measure(modules, options.quick, rows)
+    except KeyboardInterrupt:
+        show(rows, options)
+        return 130
     show(rows, options)
     return 1 if any(isinstance(row, Failure) for row in rows) else 0
 
@@ -69,8 +74,8 @@ def work(call: str) -> int:
     return 0
 
 
-def measured(modules: "dict[str, list[str]]", quick: bool) -> "list[Figure | Failure]":
-    """A row for every name, each told as soon as it is known; one that fails takes no other with it."""
+def measure(modules: "dict[str, list[str]]", quick: bool, rows: "list[Figure | Failure]") -> None:
+    """Add a row for every name, each told as soon as it is known; one that fails takes no other with it."""
     import contextlib
     from dataclasses import replace
 
@@ -78,7 +83,6 @@ def measured(modules: "dict[str, list[str]]", quick: bool) -> "list[Figure | Fai
     from benchmarks.quiet import Others
     from benchmarks.table import line
 
-    rows = []
     others = Others()
     with contextlib.redirect_stdout(sys.stderr):
         for module, names in modules.items():
@@ -86,7 +90,6 @@ def measured(modules: "dict[str, list[str]]", quick: bool) -> "list[Figure | Fai
                 share = others.share()
                 rows.append(replace(row, others=share) if isinstance(row, Figure) else row)
                 say(line(rows[-1]))
-    return rows
 
 
 def rows_of(module: str, names: "list[str]", quick: bool) -> "Iterator[Figure | Failure]":

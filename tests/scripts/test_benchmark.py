@@ -158,6 +158,16 @@ def test_the_table_is_whole_although_a_figure_failed(measured_by, capsys):
     assert [row[:2] for row in rows[1:4]] == [["a", "2"], ["b", "failed"], ["c", "2"]]
 
 
+def test_what_was_measured_before_ctrl_c_is_not_lost(measured_by, capsys):
+    def interrupted(names: Sequence[str], quick: bool) -> Iterator[Figure]:
+        yield figure(name="a")
+        raise KeyboardInterrupt
+
+    measured_by(interrupted)
+    assert benchmark.main(["--json"]) == 130
+    assert [row["name"] for row in json.loads(capsys.readouterr().out)] == ["a"]
+
+
 def test_a_figure_that_a_module_leaves_out_is_a_failure_and_no_endless_search(measured_by, capsys):
     measured_by(lambda names, quick: iter([figure(name=name) for name in names if name != "b"]))
     assert benchmark.main(["--json"]) == 1
