@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 
 from _environment import chosen
@@ -41,6 +42,15 @@ def enter(extra: str, *modules: str) -> None:
         sys.exit(EXIT_CODE)
     os.environ[ENTERED] = "1"
     sys.exit(inside(extra, sys.argv))
+
+
+def to_the_end(main: Callable[[], int]) -> int:
+    """Do long work that keeps what is done; its exit status, also where a person stops it."""
+    try:
+        return main()
+    except KeyboardInterrupt:
+        say("Interrupted. The same command goes on from what is done.")
+        return INTERRUPTED
 
 
 def wait_for(command: list[str]) -> int:

@@ -319,4 +319,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from _inside import to_the_end
+
+    sys.exit(to_the_end(main))

@@ -177,8 +177,8 @@ def make(recipe: Recipe, data: Data, options: argparse.Namespace) -> None:
     print(f"{out}: top-1 {result.top1:.2%}, top-5 {result.top5:.2%} of {result.n} test samples")
 
 
-def main() -> None:
-    """Read the options and make what they name."""
+def main() -> int:
+    """Read the options and make what they name; 0."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=RECIPES, help="default: all for digits, mobilenet_v2 for another data set")
     parser.add_argument("--data", default="digits", help="“digits” or a folder of MNIST IDX files")
@@ -201,7 +201,10 @@ def main() -> None:
     everything = list(RECIPES) if digits else ["mobilenet_v2"]
     for name in [options.model] if options.model else everything:
         make(RECIPES[name], data, options)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    from _inside import to_the_end
+
+    sys.exit(to_the_end(main))

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import _inside
 import _pip
 import pytest
 from _environment import Environment, chosen
@@ -59,6 +60,14 @@ def test_help_on_a_script_needs_no_environment(tmp_path: Path, script: str) -> N
     assert answer.returncode == 0, answer
     assert len(answer.stdout) > 50
     assert not (root / ".venv").exists()
+
+
+def test_long_work_that_is_stopped_says_how_it_goes_on(capsys):
+    def stopped() -> int:
+        raise KeyboardInterrupt
+
+    assert _inside.to_the_end(stopped) == 130
+    assert "goes on" in capsys.readouterr().err
 
 
 def test_a_checkout_that_may_not_be_written_has_its_environment_among_the_persons_data(tmp_path, monkeypatch):
