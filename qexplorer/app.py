@@ -14,7 +14,6 @@ from PySide6.QtCore import (
     QEvent,
     QMessageLogContext,
     QObject,
-    QSettings,
     Qt,
     QTimer,
     QtMsgType,
@@ -26,7 +25,7 @@ from PySide6.QtWidgets import QApplication, QWidget
 from qexplorer import __version__
 from qexplorer.engine.runs.history import History
 from qexplorer.errors import UserError
-from qexplorer.folders import state_folder
+from qexplorer.folders import set_aside, state_folder
 from qexplorer.log import Crash, Prints, actions, log, logged, stack_of_crash, take_crash
 from qexplorer.main_window import SAMPLE, MainWindow
 from qexplorer.quant import QuantSpec
@@ -34,6 +33,8 @@ from qexplorer.quant.recipe import Recipe
 from qexplorer.resources import resource
 from qexplorer.state.app_state import AppState, Theme
 from qexplorer.state.failures import NO_SCREEN, Failures
+from qexplorer.state.layout import FILE as LAYOUT
+from qexplorer.state.layout import LayoutFile
 from qexplorer.state.runner import given_up
 from qexplorer.state.session import load_session
 from qexplorer.weights import is_synthetic
@@ -92,7 +93,7 @@ class UserStorage:
     """Where the person's session, layout and history lie: in a temporary folder where their own cannot be used."""
 
     session: Path | None
-    settings: QSettings
+    layout: LayoutFile
     history: History
     logs: Path
     complaint: str = ""
@@ -108,9 +109,9 @@ def _storage(spare: Path) -> UserStorage:
         history = History()
     except UserError as error:
         history, complaint = History(spare / "history.sqlite3"), complaint or str(error)
-    settings = QSettings(str(state / "layout.ini"), QSettings.Format.IniFormat)
+    layout = LayoutFile(state / LAYOUT)
     session = None if state is spare else state / "session.json"
-    return UserStorage(session, settings, history, state / "logs", complaint)
+    return UserStorage(session, layout, history, state / "logs", complaint or layout.damage)
 
 
 def run_window(paths: list[str], theme: str | None = None) -> int:
@@ -139,8 +140,7 @@ def _states(storage: UserStorage, paths: list[str], theme: str | None) -> tuple[
     except UserError as error:
         complaint = complaint or str(error)
         if storage.session:
-            with suppress(OSError):  # kept aside: the next save takes its place
-                storage.session.replace(storage.session.with_name("session.damaged.json"))
+            set_aside(storage.session)
     state = state or first_state()
     if not state.path:
         state = replace(state, path=str(resource(SAMPLE)))
@@ -159,7 +159,7 @@ def _run(app: QApplication, themes: Themes, failures: Failures, storage: UserSto
         storage.history.mark_interrupted()
     windows: list[MainWindow] = []  # held until each is closed: Python would collect what nobody holds
     for i, state in enumerate(states):
-        window = MainWindow(state, themes, storage.history, session=storage.session, settings=storage.settings)
+        window = MainWindow(state, themes, storage.history, session=storage.session, layout=storage.layout)
         windows.append(window)
         window.closed.connect(windows.remove)
         failures.happened.connect(window.show_failure)
@@ -216,8 +216,8 @@ def save_picture(target: Path, size: tuple[int, int], theme: Theme, panel: str, 
     if path:
         state = replace(state, path=path if is_synthetic(path) else str(Path(path).absolute()), tensor="")
     with tempfile.TemporaryDirectory() as folder:
-        settings = QSettings(str(Path(folder) / "layout.ini"), QSettings.Format.IniFormat)
-        window = MainWindow(state, themes, History(history or Path(folder) / "history.sqlite3"), settings=settings)
+        layout = LayoutFile(Path(folder) / LAYOUT)
+        window = MainWindow(state, themes, History(history or Path(folder) / "history.sqlite3"), layout=layout)
         try:
             if panel and panel not in window.docks:
                 raise UserError(f"There is no panel “{panel}”.", f"Known: {', '.join(window.docks)}.", field="panel")

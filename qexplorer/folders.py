@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,12 +12,11 @@ from pathlib import Path
 import platformdirs
 
 from qexplorer.errors import UserError
+from qexplorer.log import log
 from qexplorer.text import printable
 
 APP = "qexplorer"
 REMEDIES = {
-    errno.ENOSPC: "Free some space on that disk.",
-    errno.EDQUOT: "Free some of your space on that disk.",
     errno.EACCES: "Make that folder writable, or choose another folder.",
     errno.EROFS: "That disk is read-only; choose another folder.",
 }
@@ -84,14 +84,37 @@ def write_whole(path: Path, content: bytes | memoryview) -> int:
         return size
 
 
+def set_aside(path: Path) -> Path | None:
+    """Rename a damaged file, so that the next save does not replace it; where it is now, if the disk lets it."""
+    aside = path.with_name(f"{path.stem}.damaged{path.suffix}")
+    try:
+        path.replace(aside)
+    except OSError:
+        return None
+    log.warning("%s is damaged; it was kept as %s", path.name, aside.name)
+    return aside
+
+
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
     """Say a failed write of `path` as a `UserError` with what to do about it."""
     try:
         yield
     except OSError as error:
-        remedy = REMEDIES.get(error.errno or 0, "Check the folder, or choose another one.")
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = to_free(path) if full else REMEDIES.get(error.errno or 0, "Check the folder, or choose another one.")
         raise UserError(f"{path} could not be written: {error.strerror or error}.", remedy) from error
+
+
+def to_free(path: Path) -> str:
+    """On which disk room has to be made for a file, and how much it has."""
+    folder = next((each for each in path.absolute().parents if each.is_dir()), path.parent)
+    try:
+        disk = shutil.disk_usage(folder)
+    except OSError:
+        return f"Free some space on the disk of {folder}."
+    left = f"it has {disk.free / 1e6:,.1f} MB left of {disk.total / 1e6:,.0f} MB"
+    return f"Free some space on the disk of {folder}, or of your share of it: {left}."
 
 
 def _made(folder: Path) -> Path:

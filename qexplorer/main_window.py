@@ -1,9 +1,10 @@
 """The window: docks every registered panel, opens files, keeps the session, and shuts the work down."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from PySide6.QtCore import QByteArray, QEvent, QSettings, Qt, QTimer, Signal
+from PySide6.QtCore import QEvent, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QCloseEvent,
     QDragEnterEvent,
@@ -38,6 +39,8 @@ from qexplorer.state.chosen_runs import ChosenRuns
 from qexplorer.state.closer_look import CloserLook
 from qexplorer.state.latest import Latest, Service
 from qexplorer.state.layer_scan import LayerScan
+from qexplorer.state.layout import FILE as LAYOUT
+from qexplorer.state.layout import Layout, LayoutFile, packed, unpacked
 from qexplorer.state.preview import Preview
 from qexplorer.state.report import facts, report
 from qexplorer.state.rules import Rules
@@ -53,7 +56,6 @@ from qexplorer.widgets.theme import Themes
 
 LAYOUT_VERSION = 4
 SAVE_DELAY_MS = 800
-RECENT = 10
 SAMPLE = "mobilenet_v2_digits.safetensors"
 P = TypeVar("P", bound=Panel)
 
@@ -64,14 +66,14 @@ class MainWindow(QMainWindow):
     closed = Signal(object)
 
     def __init__(self, state: AppState, themes: Themes, history: History | None = None, *, session: Path | None = None,
-                 settings: QSettings | None = None) -> None:  # fmt: skip
+                 layout: LayoutFile | None = None) -> None:  # fmt: skip
         super().__init__()
         self.setWindowTitle("qexplorer")
         self.setAcceptDrops(True)
         self.setDockNestingEnabled(True)
         self.resize(1440, 900)
         self._session = session
-        self._settings = settings or QSettings(str(state_folder() / "layout.ini"), QSettings.Format.IniFormat)
+        self._layout = layout or LayoutFile(state_folder() / LAYOUT)
         self.store = Store(state, self)
         sketches = session.with_name("sketches.sqlite3") if session else None
         looking, reading = Runner("preview", parent=self), Runner("history", parent=self)
@@ -189,7 +191,7 @@ class MainWindow(QMainWindow):
             "run": self.panel(JobsPanel).start,
             "cancel": self.cancel_job,
         }
-        self.menus = Menus(self, bar, self.store, slots, self._recent_paths)
+        self.menus = Menus(self, bar, self.store, slots, lambda: self._layout.read().recent)
         self.menus.add_panels([dock.toggleViewAction() for dock in self.docks.values()])
         self.menus.path_chosen.connect(self.open_path)
         self.menus.actions["cancel"].setEnabled(False)
@@ -242,22 +244,24 @@ class MainWindow(QMainWindow):
 
     def restore_layout(self) -> bool:
         """Bring the last layout back; whether there was one that fits this version."""
-        geometry, layout = self._settings.value("geometry"), self._settings.value("layout")
-        if isinstance(geometry, QByteArray):
-            self.restoreGeometry(geometry)
-        return isinstance(layout, QByteArray) and self.restoreState(layout, LAYOUT_VERSION)
+        layout = self._layout.read()
+        self.restoreGeometry(unpacked(layout.geometry))
+        return self.restoreState(unpacked(layout.panels), LAYOUT_VERSION)
 
     def save(self) -> None:
         """Keep the session and the layout. A full disk is said in the banner, and what was saved before stays."""
         if self._session is None:
             return
-        self._settings.setValue("geometry", self.saveGeometry())
-        self._settings.setValue("layout", self.saveState(LAYOUT_VERSION))
-        self._settings.sync()
-        if self._settings.status() != QSettings.Status.NoError:
-            self.banner.show_message(f"The layout could not be saved to {self._settings.fileName()}. Free some space.")
+        geometry, panels = packed(self.saveGeometry()), packed(self.saveState(LAYOUT_VERSION))
+        self._keep_layout(replace(self._layout.read(), geometry=geometry, panels=panels))
         try:
             save_session(self._session, self.store.state)
+        except UserError as error:
+            self.banner.show_message(str(error))
+
+    def _keep_layout(self, layout: Layout) -> None:
+        try:
+            self._layout.write(layout)
         except UserError as error:
             self.banner.show_message(str(error))
 
@@ -287,10 +291,6 @@ class MainWindow(QMainWindow):
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.fileSelected.connect(self.open_path)
         dialog.open()
-
-    def _recent_paths(self) -> list[str]:
-        value = self._settings.value("recent", [])
-        return [str(p) for p in (value if isinstance(value, list) else [value]) if p]
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         urls = event.mimeData().urls()
@@ -329,9 +329,8 @@ class MainWindow(QMainWindow):
         self._subject = printable(checkpoint.path.name, 80)
         self._show_title(None)
         self._facts.setText(f"{checkpoint.format} · {many(checkpoint.n)} values")
-        if self._session is not None:
-            path = "" if is_synthetic(checkpoint.path) else str(checkpoint.path)
-            self._settings.setValue("recent", [p for p in dict.fromkeys([path, *self._recent_paths()]) if p][:RECENT])
+        if self._session is not None and not is_synthetic(checkpoint.path):
+            self._keep_layout(self._layout.read().opened(str(checkpoint.path)))
 
     def _on_analyzed(self, analysis: Analysis) -> None:
         self.statusBar().showMessage(f"{analysis.spec.title}: measured in {analysis.seconds * 1000:.0f} ms", 5000)

@@ -14,6 +14,7 @@ from qexplorer.log import actions
 from qexplorer.state.app_state import AppState
 from qexplorer.state.report import PACKAGES, installed
 from qexplorer.state.store import Store
+from qexplorer.text import printable
 from qexplorer.weights import DISTRIBUTIONS
 
 STANDARD = QKeySequence.StandardKey
@@ -117,9 +118,9 @@ class Menus(QObject):
     def _fill_recent(self) -> None:
         self._recent.clear()
         for path in self._recent_paths():
-            action = self._recent.addAction(Path(path).name.replace("&", "&&"))
+            action = self._recent.addAction(printable(Path(path).name).replace("&", "&&"))
             action.setData(path)
-            action.setStatusTip(path)
+            action.setStatusTip(printable(path))
         if self._recent.isEmpty():
             self._recent.addAction("Nothing yet").setEnabled(False)
 

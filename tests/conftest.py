@@ -118,17 +118,18 @@ def open_window(qtbot: Any, themes: Any, tmp_path: Path, first: Any) -> Iterator
 
     One that has something to show is handed out when it shows it, unless it is not to `settle`.
     """
-    from PySide6.QtCore import QCoreApplication, QEvent, QSettings
+    from PySide6.QtCore import QCoreApplication, QEvent
 
     from qexplorer.engine.runs.history import History
     from qexplorer.main_window import MainWindow
+    from qexplorer.state.layout import LayoutFile
 
     windows: list[MainWindow] = []
 
     def opened(state: Any = None, *, settle: bool = True) -> MainWindow:
-        settings = QSettings(str(tmp_path / "layout.ini"), QSettings.Format.IniFormat)
+        layout = LayoutFile(tmp_path / "layout.json")
         history = History(tmp_path / "history.sqlite3")
-        window = MainWindow(state or first, themes, history, session=tmp_path / "session.json", settings=settings)
+        window = MainWindow(state or first, themes, history, session=tmp_path / "session.json", layout=layout)
         windows.append(window)
         window.resize(1280, 800)
         window.show()

@@ -4,11 +4,12 @@ import errno
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QMimeData, QPoint, QPointF, QSettings, Qt, QUrl
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QAction, QDragEnterEvent, QDropEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QLineEdit, QMessageBox
@@ -26,6 +27,7 @@ from qexplorer.panels.runs import RunsPanel
 from qexplorer.panels.weights import WeightsPanel
 from qexplorer.quant.observers.fixed import Fixed
 from qexplorer.state.app_state import AppState
+from qexplorer.state.layout import LayoutFile
 from qexplorer.state.session import load_session
 from qexplorer.widgets.segmented import Segmented
 from qexplorer.widgets.task_row import TaskRow
@@ -333,9 +335,8 @@ def test_session_theme_and_layout_come_back_at_the_next_start(qtbot: QtBot, open
     assert saved == state
     assert saved is not None
     assert (saved.theme, saved.tensor) == ("dark", "classifier.1.weight")
-    settings = QSettings(str(tmp_path / "layout.ini"), QSettings.Format.IniFormat)
-    settings.remove("geometry")  # the virtual screen is smaller than the window, which would be shrunk to fit
-    settings.sync()
+    layout = LayoutFile(tmp_path / "layout.json")
+    layout.write(replace(layout.read(), geometry=""))  # the virtual screen is smaller than the window, and shrinks it
     again = open_window(saved)
     assert not again.docks["error"].isVisible()
     assert again.docks["weights"].width() == pytest.approx(width, abs=8)

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from PySide6.QtCore import QSettings, Qt, QTimer
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QApplication
 
 from qexplorer.app import make_application
 from qexplorer.engine.runs.history import History
 from qexplorer.main_window import MainWindow
 from qexplorer.state.app_state import AppState
+from qexplorer.state.layout import LayoutFile
 from qexplorer.widgets.theme import Themes
 
 PATIENCE_S = 600.0
@@ -23,8 +24,8 @@ def shown_window(state: AppState) -> Iterator[MainWindow]:
     """The program's window on this state, settled; closed at the end."""
     app = make_application()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        settings = QSettings(str(Path(folder, "layout.ini")), QSettings.Format.IniFormat)
-        window = MainWindow(state, Themes(app), History(Path(folder, "history.sqlite3")), settings=settings)
+        layout = LayoutFile(Path(folder, "layout.json"))
+        window = MainWindow(state, Themes(app), History(Path(folder, "history.sqlite3")), layout=layout)
         window.show()
         window.start()
         try:

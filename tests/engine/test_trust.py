@@ -117,13 +117,14 @@ def test_it_can_be_forgotten(code: Path, tmp_path: Path) -> None:
         b"[" * 100_000,
     ],
 )
-def test_a_damaged_file_trusts_nothing_and_is_written_anew(code: Path, store: Path, damage: bytes) -> None:
+def test_a_damaged_file_trusts_nothing_and_is_set_aside(code: Path, store: Path, damage: bytes) -> None:
     trust(code)
     store.write_bytes(damage)
     with pytest.raises(Untrusted):
         require_trust(code)
     trust(code)
     require_trust(code)
+    assert store.with_name("trusted.damaged.json").read_bytes() == damage
 
 
 def test_a_word_in_place_of_a_list_is_not_taken_for_its_letters(code: Path, store: Path) -> None:

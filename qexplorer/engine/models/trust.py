@@ -2,15 +2,20 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from qexplorer.errors import UserError
-from qexplorer.folders import data_folder, write_whole
+from qexplorer.folders import data_folder, set_aside, write_whole
 from qexplorer.text import printable
 
 FILE = "trusted.json"
 VERSION = 1
+PATIENCE_S = 10.0
 
 
 class Untrusted(UserError):  # noqa: N818  it says what the person is asked, and is no mistake of theirs
@@ -57,18 +62,20 @@ def trust(path: Path, fingerprint: str | None = None) -> None:
     path, _, now = _looked_at(path)
     if fingerprint not in (None, now):
         raise Untrusted(path, now)
-    entries = _read()
-    known = entries.setdefault(str(path), [])
-    if now not in known:
-        known.append(now)
-        _write(entries)
+    with _held():
+        entries = _read()
+        known = entries.setdefault(str(path), [])
+        if now not in known:
+            known.append(now)
+            _write(entries)
 
 
 def forget(path: Path) -> None:
     """Ask again about this file, whatever its bytes; it need not be there any more."""
-    entries = _read()
-    if entries.pop(str(path.resolve()), None) is not None:
-        _write(entries)
+    with _held():
+        entries = _read()
+        if entries.pop(str(path.resolve()), None) is not None:
+            _write(entries)
 
 
 def _looked_at(path: Path) -> tuple[Path, bytes, str]:
@@ -81,14 +88,33 @@ def _looked_at(path: Path) -> tuple[Path, bytes, str]:
     return path, content, hashlib.sha256(content).hexdigest()
 
 
-def _read() -> dict[str, list[str]]:
-    """The fingerprints by path; none where nothing was written down, or what was is damaged."""
+@contextmanager
+def _held() -> Iterator[None]:
+    """Inside, no other process of this program changes what is written down; a disk without locks has none."""
     try:
-        document: Any = json.loads((data_folder() / FILE).read_text(encoding="utf-8"))
+        lock = FileLock((data_folder() / FILE).with_suffix(".lock"), timeout=PATIENCE_S)
+        lock.acquire()
+    except (OSError, NotImplementedError):  # `filelock.Timeout` is an `OSError`
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _read() -> dict[str, list[str]]:
+    """The fingerprints by path; none where nothing was written down, or what was is damaged and set aside."""
+    path = data_folder() / FILE
+    try:
+        document: Any = json.loads(path.read_text(encoding="utf-8"))
         if document["version"] != VERSION:
-            return {}
+            raise ValueError("it was written by another version")
         return {path: [str(word) for word in words] for path, words in document["trusted"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except OSError:
+        return {}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        set_aside(path)
         return {}
 
 

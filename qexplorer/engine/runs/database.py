@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from qexplorer.errors import UserError
-from qexplorer.folders import inside
+from qexplorer.folders import inside, to_free
 
 VERSION = 3
 """1 had no `host`; 2 had no notes and no steps."""
@@ -97,8 +97,7 @@ class Database:
         with suppress(OSError):
             disk = shutil.disk_usage(self.path.parent)
             if code == sqlite3.SQLITE_FULL or (code in UNWRITABLE and disk.free < ENOUGH):
-                left = f"it has {disk.free / 1e6:.1f} MB left of {disk.total / 1e6:,.0f} MB"
-                return f"Free some space on the disk of {self.path.parent}: {left}."
+                return to_free(self.path)
         return REMEDIES.get(code, "")
 
     def _connect(self) -> sqlite3.Connection:
