@@ -313,7 +313,8 @@ class MainWindow(QMainWindow):
     def _on_changed(self, old: AppState, new: AppState) -> None:
         if new.theme != old.theme:
             self.parts.themes.choose(new.theme)
-        actions.info("changed: %s", describe(old, new))
+        same_layers = old.recipe.rules == new.recipe.rules  # rules name layers, which no report has
+        actions.info("changed: %s", describe(old, new) if same_layers else "rules")
         self._saver.start()
 
     def _on_refused(self, failed: Failed) -> None:

@@ -9,6 +9,7 @@ import random
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from qexplorer.main_window import MainWindow
 from qexplorer.panels.jobs import JobsPanel
 from qexplorer.panels.weights import WeightsPanel
 from qexplorer.progress import finish
+from qexplorer.quant import QuantSpec
 from qexplorer.quant.formats import formats
+from qexplorer.quant.recipe import LayerSpec, Rule
 from qexplorer.state.runner import Done, Task
 from qexplorer.weights import DISTRIBUTIONS, open_checkpoint
 from soaking.files import mutant
@@ -92,16 +95,19 @@ class Use:
         self.tell("mutants", n=MUTANTS_AT_ONCE)
 
     def scheme(self) -> None:
-        spec, rng = self.window.store.state.spec, self.rng
+        state, rng = self.window.store.state, self.rng
+        spec = state.recipe.of(state.tensor).weights or QuantSpec()
         name, value = rng.choice((
             ("format", rng.choice([each.name for each in formats])), ("granularity", rng.choice(GRANULARITIES)),
             ("observer", rng.choice(OBSERVERS)), ("scheme", rng.choice(("symmetric", "affine"))),
         ))  # fmt: skip
         try:
-            changed = type(spec).from_json({**spec.to_json(), name: value})
+            layer = LayerSpec(QuantSpec.from_json({**spec.to_json(), name: value}))
         except UserError:
             return
-        self.window.store.update(spec=changed)
+        own = state.tensor and rng.random() < 0.3
+        recipe = state.recipe.with_rule(Rule(state.tensor, layer)) if own else replace(state.recipe, every=layer)
+        self.window.store.update(recipe=recipe)
 
     def tensor(self) -> None:
         checkpoint = self.window.preview.checkpoint
