@@ -15,7 +15,9 @@ from qexplorer.engine.jobs.qat import Qat
 from qexplorer.engine.jobs.record import job_of, recorded, resumed
 from qexplorer.engine.jobs.simulated_job import recipe_in, with_recipe
 from qexplorer.engine.jobs.starts import origin
+from qexplorer.engine.models import Model
 from qexplorer.engine.models.trust import Untrusted
+from qexplorer.engine.models.weights_file import known_model
 from qexplorer.engine.runs.results import RunResult
 from qexplorer.errors import UserError
 from qexplorer.panels import Panel, Parts, Place, panels
@@ -25,6 +27,9 @@ from qexplorer.progress import Steps
 from qexplorer.settings import schema, values_of
 from qexplorer.state.app_state import AppState
 from qexplorer.state.runner import Cancelled, Failed, Task
+from qexplorer.state.subject import on_subject, remembered, subject_of
+from qexplorer.text import printable
+from qexplorer.weights import Checkpoint
 from qexplorer.widgets.controls import PAD, Button, Combo, caption, field_height, field_title
 from qexplorer.widgets.docks import take_room
 from qexplorer.widgets.job_form import JobForm
@@ -63,6 +68,7 @@ class JobsPanel(Panel):
         self._hint.setWordWrap(True)
         self._hint.setMinimumHeight(field_height(self))  # as high as a running job, so that nothing moves
         self._rows: dict[int, TaskRow] = {}
+        self._known: tuple[Checkpoint, Model | None] | None = None
         self._submitted: dict[int, Job] = {}
         head = QHBoxLayout()
         head.setSpacing(10)
@@ -97,6 +103,7 @@ class JobsPanel(Panel):
         self._grown.timeout.connect(self._take_room)
         self.run_button.clicked.connect(self.start)
         parts.store.changed.connect(self._on_changed)
+        parts.preview.opened.connect(self._show_hint)
         parts.jobs.started.connect(self._on_started)
         parts.jobs.progressed.connect(self._on_progressed)
         parts.jobs.ended.connect(self._on_ended)
@@ -132,14 +139,18 @@ class JobsPanel(Panel):
         if not self.form.commit():
             return
         try:
-            self._start(self._with_recipe())
+            job = self._with_recipe()
         except UserError as error:
-            self.banner.show_message(str(error))
+            self._refuse(self.parts.store.state.job, error)
+            return
+        self._start(job)
+        state = self.parts.store.state
+        self.parts.store.replace_silently({"subjects": remembered(state.job, state.path, state.subjects)})
 
     def _with_recipe(self) -> Job:
         """The job as it is set, under the recipe. Raises `UserError` where the two do not go together."""
         state = self.parts.store.state
-        return with_recipe(state.job, state.recipe)
+        return on_subject(with_recipe(state.job, state.recipe), subject_of(state.path, state.subjects))
 
     def take(self, job: Job) -> None:
         """Make a job the next one, and the recipe that is in its settings the recipe; it is not started."""
@@ -153,7 +164,8 @@ class JobsPanel(Panel):
         own = values_of(state.job)
         shared = {each.name: own[each.name] for each in schema(cls) if each.name in own}
         try:
-            self._start(with_recipe(cls(**shared), state.recipe))
+            job = with_recipe(cls(**shared), state.recipe)
+            self._start(on_subject(job, subject_of(state.path, state.subjects)))
         except UserError as error:
             self.banner.show_message(str(error))
 
@@ -189,7 +201,8 @@ class JobsPanel(Panel):
 
     def _refuse(self, job: Job, error: UserError) -> None:
         """Say beside the settings why the job cannot be had, or above them where they are not those of that job."""
-        if job == self.form.job or self._has_fault(job, error):
+        there = error.field in self.form.controls or not error.field
+        if there and (job == self.form.job or self._has_fault(job, error)):
             self.form.show_refusal(error)
         else:
             self.banner.show_message(str(error))
@@ -242,10 +255,19 @@ class JobsPanel(Panel):
             self.form.show_offers(name, (*own, *lines), lines)
 
     def _on_changed(self, old: AppState, new: AppState) -> None:
+        if new.path != old.path and new.job == old.job:
+            self._turn_to(new)
         if new.job != old.job:
             self._show_job(new.job)
         elif new.recipe != old.recipe:
             self._show_hint()
+
+    def _turn_to(self, state: AppState) -> None:
+        """What has been opened is what jobs are on now, with the data that were chosen for it."""
+        job, known = state.job, subject_of(state.path, state.subjects)
+        if isinstance(job, ModelJob):
+            job = dataclasses.replace(job, model="", weights="", data=known.data or job.data)
+            self.parts.store.replace_silently({"job": job})
 
     def _show_job(self, job: Job) -> None:
         self._kind.setCurrentIndex(self._kind.findData(job.name))
@@ -263,7 +285,20 @@ class JobsPanel(Panel):
         job = self.parts.store.state.job
         busy = "A study is running: see Study." if self.parts.jobs.tasks else "Nothing is running."
         recipe = f" Recipe: {title_of(self.parts.store.state.recipe)}." if "weight_spec" in job.by_recipe else ""
-        self._hint.setText(f"{busy} Run (F5): {job.help}.{recipe}")
+        self._hint.setText(f"{busy} Run (F5): {job.help}.{self._subject_text(job)}{recipe}")
+
+    def _subject_text(self, job: Job) -> str:
+        """Which model is in the open file, where the job is on that."""
+        checkpoint, state = self.parts.preview.checkpoint, self.parts.store.state
+        if not isinstance(job, ModelJob) or job.model or checkpoint is None:
+            return ""
+        own = subject_of(state.path, state.subjects).model
+        if own or state.path.endswith(".pt2"):
+            return f" Model: {printable(own or checkpoint.path.name)}."
+        if self._known is None or self._known[0] is not checkpoint:
+            self._known = (checkpoint, known_model(checkpoint))
+        known = self._known[1]
+        return f" Model: {known.title}, known by its tensors." if known else " The open file is weights only."
 
     @property
     def form(self) -> JobForm:

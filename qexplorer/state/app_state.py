@@ -11,6 +11,7 @@ from qexplorer.errors import UserError
 from qexplorer.quant.recipe import LayerSpec, Recipe
 from qexplorer.quant.spec import QuantSpec
 from qexplorer.settings import Setting, read, schema, setting, write
+from qexplorer.state.subject import Subject
 from qexplorer.text import printable
 
 Theme = Literal["system", "light", "dark"]
@@ -45,14 +46,16 @@ class AppState:
     """At once cache key, undo entry, session file, thread-safe snapshot and test input.
 
     `path` is the opened file or folder (or `synthetic:…`), empty for none; `tensor` the selected tensor's name;
-    `compared` are recipes that stand beside `recipe` where all layers are compared.
+    `compared` are recipes that stand beside `recipe` where all layers are compared; `subjects` has what was chosen for
+    each file that jobs were run on. A job without a model is on the open file.
     """
 
     path: str = setting("", "open file")
     tensor: str = setting("", "tensor")
     recipe: Recipe = setting(Recipe(), "recipe")
     compared: tuple[Recipe, ...] = setting((), "compared recipes")
-    job: Job = setting(PtqStatic(), "job settings", registry=jobs)
+    job: Job = setting(PtqStatic(model=""), "job settings", registry=jobs)
+    subjects: tuple[Subject, ...] = setting((), "choices for files")
     study: StudyChoice = setting(StudyChoice(), "study settings")
     log_counts: bool = setting(False, "count axis")
     error_view: ErrorView = setting("histogram", "error view", choices=get_args(ErrorView))

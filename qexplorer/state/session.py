@@ -15,6 +15,8 @@ from qexplorer.state.app_state import AppState
 VERSION = 3
 """In version 1 a file's tensors were quantized in groups along the last axis, and `channel` alone was axis 0. Up to
 version 2 one spec was for all tensors, and what a job quantized stood in its own settings."""
+SAMPLE = "mobilenet_v2_digits"
+"""What jobs were on up to version 2 unless something else was chosen, whatever file was open."""
 STARTED = "A new session was started."
 
 
@@ -57,6 +59,9 @@ def _state_of(document: dict[str, Any]) -> Any:
         return state
     known = cast("dict[str, Any]", state)
     compared: Any = known.get("compared", ())
+    job = known.get("job")
+    if isinstance(job, dict) and job.get("model") == SAMPLE and not job.get("weights"):
+        known = {**known, "job": {**cast("dict[str, Any]", job), "model": ""}}
     own: dict[str, Any] = {"recipe": _recipe(known, version).to_json()} if "spec" in known else {}
     if isinstance(compared, list):
         specs = [_spec(each, version) for each in cast("list[Any]", compared)]

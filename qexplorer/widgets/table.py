@@ -1,10 +1,9 @@
 """The view of every table: its look, its keys, and what it hands to the clipboard."""
 
 from collections.abc import Callable, Hashable, Sequence
-from functools import partial
 from typing import Generic, TypeVar
 
-from PySide6.QtCore import QAbstractItemModel, QItemSelectionModel, QModelIndex, QRect, Qt, Signal
+from PySide6.QtCore import QAbstractItemModel, QEvent, QItemSelectionModel, QModelIndex, QObject, QRect, Qt, Signal
 from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence, QPainter, QPalette, QPen
 from PySide6.QtWidgets import QComboBox, QHeaderView, QStyle, QStyleOptionViewItem, QTableView, QWidget
 
@@ -13,6 +12,7 @@ from qexplorer.widgets.theme import Theme
 from qexplorer.widgets.views import Index, RowDelegate, apply_theme, configure_view
 
 T = TypeVar("T")
+TAKEN = "taken"
 
 
 class LineDelegate(RowDelegate):
@@ -44,9 +44,10 @@ class LineDelegate(RowDelegate):
         editor = QComboBox(parent)
         editor.setEditable(True)
         editor.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
+        editor.setCompleter(None)  # which would write on what was typed
         editor.addItems(list(offers))
         editor.setMinimumWidth(editor.sizeHint().width())
-        editor.activated.connect(partial(self._on_chosen, editor))
+        editor.activated.connect(lambda: self._take(editor))
         return editor
 
     def setEditorData(self, editor: QWidget, index: Index) -> None:
@@ -62,10 +63,19 @@ class LineDelegate(RowDelegate):
         else:
             super().setModelData(editor, model, index)
 
-    def _on_chosen(self, editor: QComboBox) -> None:
-        """What was chosen from the list is taken at once."""
-        self.commitData.emit(editor)
-        self.closeEditor.emit(editor)
+    def eventFilter(self, editor: QObject, event: QEvent) -> bool:
+        entered = isinstance(event, QKeyEvent) and event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter)
+        if isinstance(editor, QComboBox) and entered and event.type() == QEvent.Type.KeyPress:
+            self._take(editor)
+            return True
+        return super().eventFilter(editor, event)
+
+    def _take(self, editor: QComboBox) -> None:
+        """What was written, or chosen from the list, is taken at once, and once."""
+        if not editor.property(TAKEN):
+            editor.setProperty(TAKEN, True)
+            self.commitData.emit(editor)
+            self.closeEditor.emit(editor)
 
 
 class Table(QTableView, Generic[T]):
@@ -99,8 +109,7 @@ class Table(QTableView, Generic[T]):
         configure_view(self, name)
         self.setItemDelegate(LineDelegate(self))
         self.setTabKeyNavigation(False)
-        if any(column.edit for column in columns):
-            self.setEditTriggers(self.EditTrigger.EditKeyPressed | self.EditTrigger.SelectedClicked)
+        self.setEditTriggers(self.EditTrigger.EditKeyPressed | self.EditTrigger.SelectedClicked)
         rows, header = self.verticalHeader(), self.horizontalHeader()
         rows.setDefaultSectionSize(self.fontMetrics().height() + height)
         rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)

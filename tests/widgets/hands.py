@@ -39,12 +39,8 @@ def write_cell(table: QTableView, row: int, column: int, text: str) -> None:
     """Change a cell of a table in place: click it, write, press Return."""
     index = table.model().index(row, column)
     table.scrollTo(index)
-    for _ in range(2):  # the first click selects the row
-        QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=table.visualRect(index).center())
-    QApplication.processEvents()
-    if not table.viewport().findChildren(QLineEdit):
-        table.setCurrentIndex(index)
-        QTest.keyClick(table, Qt.Key.Key_F2)
+    QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=table.visualRect(index).center())
+    QTest.keyClick(table, Qt.Key.Key_F2)
     field = table.viewport().findChildren(QLineEdit)[-1]
     field.selectAll()
     QTest.keyClicks(field, text)

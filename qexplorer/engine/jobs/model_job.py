@@ -49,7 +49,8 @@ def calibration_setting(n: int = 320) -> Any:
 class ModelJob(Job):
     """The settings of every job on a model, and its course; a job fills in `convert`."""
 
-    model: str = setting("mobilenet_v2_digits", "Model", model_help(), offers=MODELS, browse="file")
+    model: str = setting("mobilenet_v2_digits", "Model", model_help(), offers=("", *MODELS), browse="file",
+                         empty="the open file")  # fmt: skip
     data: str = setting("digits", "Data", data_help(), offers=DATA, browse="folder")
     weights: str = setting("", "Weights file", "A file of weights; empty: those shipped with the model", browse="file",
                            empty="the model's own")  # fmt: skip
