@@ -5,6 +5,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +32,7 @@ from qexplorer.main_window import SAMPLE, MainWindow
 from qexplorer.quant import QuantSpec
 from qexplorer.quant.recipe import Recipe
 from qexplorer.resources import resource
-from qexplorer.state.app_state import AppState, Theme
+from qexplorer.state.app_state import AppState, Theme, Workspace
 from qexplorer.state.failures import NO_SCREEN, Failures
 from qexplorer.state.layout import FILE as LAYOUT
 from qexplorer.state.layout import LayoutFile
@@ -114,7 +115,7 @@ def _storage(spare: Path) -> UserStorage:
     return UserStorage(session, layout, history, state / "logs", complaint or layout.damage)
 
 
-def run_window(paths: list[str], theme: str | None = None) -> int:
+def run_window(paths: list[str], theme: str | None = None, workspace: str | None = None) -> int:
     """Open the window, one for each path, and run until the last is closed."""
     app = make_application()
     themes = Themes(app)
@@ -125,13 +126,15 @@ def run_window(paths: list[str], theme: str | None = None) -> int:
         with logged(storage.logs) as base, stack_of_crash(base), redirect_stdout(Prints(sys.stdout)):
             failures.install()
             actions.info("started, with %d paths", len(paths))
-            status = _run(app, themes, failures, storage, _states(storage, paths, theme), crash)
+            wishes = {"theme": theme, "workspace": workspace}
+            states = _states(storage, paths, {name: wish for name, wish in wishes.items() if wish})
+            status = _run(app, themes, failures, storage, states, crash)
     if any(thread.is_alive() for thread in given_up):
         os._exit(status)  # Python's own end would wait for it, or pull the libraries out from under it
     return status
 
 
-def _states(storage: UserStorage, paths: list[str], theme: str | None) -> tuple[list[AppState], str]:
+def _states(storage: UserStorage, paths: list[str], wishes: Mapping[str, str]) -> tuple[list[AppState], str]:
     """What each window starts with, and what there is to complain of."""
     complaint = storage.complaint
     state = None
@@ -144,8 +147,7 @@ def _states(storage: UserStorage, paths: list[str], theme: str | None) -> tuple[
     state = state or first_state()
     if not state.path:
         state = replace(state, path=str(resource(SAMPLE)))
-    if theme in ("light", "dark"):
-        state = replace(state, theme=theme)
+    state = AppState.from_json(state.to_json() | wishes)
     opened = [p if is_synthetic(p) else str(Path(p).expanduser().absolute()) for p in paths]
     return [replace(state, path=p, tensor="") for p in opened] or [state], complaint
 
@@ -204,7 +206,7 @@ def _heed_signals(app: QApplication, windows: list[MainWindow]) -> None:
 
 
 def save_picture(target: Path, size: tuple[int, int], theme: Theme, panel: str, path: str,
-                 history: Path | None = None) -> None:  # fmt: skip
+                 history: Path | None = None, workspace: Workspace = "explore") -> None:  # fmt: skip
     """Draw the window on the sample model or `path`, save the picture when its plots are complete, and end.
 
     Nothing of the person's own is read or written; `history` is a run history to show.
@@ -212,15 +214,15 @@ def save_picture(target: Path, size: tuple[int, int], theme: Theme, panel: str, 
     qInstallMessageHandler(_say_qt)
     app = make_application()
     themes = Themes(app)
-    state = replace(first_state(), theme=theme)
+    state = replace(first_state(), theme=theme, workspace=workspace)
     if path:
         state = replace(state, path=path if is_synthetic(path) else str(Path(path).absolute()), tensor="")
     with tempfile.TemporaryDirectory() as folder:
         layout = LayoutFile(Path(folder) / LAYOUT)
         window = MainWindow(state, themes, History(history or Path(folder) / "history.sqlite3"), layout=layout)
         try:
-            if panel and panel not in window.docks:
-                raise UserError(f"There is no panel “{panel}”.", f"Known: {', '.join(window.docks)}.", field="panel")
+            if panel and panel not in window.panels:
+                raise UserError(f"There is no panel “{panel}”.", f"Known: {', '.join(window.panels)}.", field="panel")
             ratio = window.devicePixelRatio()
             window.resize(round(size[0] / ratio), round(size[1] / ratio))
             window.show()

@@ -112,6 +112,7 @@ def _window(words: list[str]) -> int:
     parser.add_argument("--size", default="1440x900", metavar="WxH", help="the picture's size in pixels")
     parser.add_argument("--theme", choices=("light", "dark"), help="colours; without it the system's")
     parser.add_argument("--panel", default="", metavar="NAME", help="only this panel in the picture")
+    parser.add_argument("--workspace", choices=("explore", "quantize", "learn"), help="what is seen first")
     parser.add_argument("--version", action="version", version=f"qexplorer {__version__}")
     args = parser.parse_args(words)
     size = _size(args.size)
@@ -128,9 +129,10 @@ def _window(words: list[str]) -> int:
     from qexplorer import app
 
     if args.screenshot:
-        app.save_picture(Path(args.screenshot), size, args.theme or "light", args.panel, (args.paths or [""])[0])
+        path, workspace = (args.paths or [""])[0], args.workspace or "explore"
+        app.save_picture(Path(args.screenshot), size, args.theme or "light", args.panel, path, workspace=workspace)
         return 0
-    return app.run_window(args.paths, args.theme)
+    return app.run_window(args.paths, args.theme, args.workspace)
 
 
 def _refuse_misspelt_commands(paths: list[str]) -> None:

@@ -1,6 +1,5 @@
 """The window: docks every registered panel, opens files, keeps the session, and shuts the work down."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,7 +13,7 @@ from PySide6.QtGui import (
     QHideEvent,
     QShowEvent,
 )
-from PySide6.QtWidgets import QFileDialog, QLabel, QMainWindow, QMenuBar, QMessageBox, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFileDialog, QGridLayout, QLabel, QMainWindow, QMenuBar, QMessageBox, QWidget
 
 from qexplorer.engine.jobs.record import let_go
 from qexplorer.engine.runs.history import History
@@ -24,7 +23,7 @@ from qexplorer.inspection.sketch_cache import SketchCache
 from qexplorer.log import actions
 from qexplorer.menus import Menus
 from qexplorer.numbers import many
-from qexplorer.panels import Panel, Parts, panels
+from qexplorer.panels import Panel, Parts
 from qexplorer.panels.advice import AdvicePanel
 from qexplorer.panels.jobs import JobsPanel
 from qexplorer.panels.recipe import RecipePanel
@@ -40,7 +39,7 @@ from qexplorer.state.closer_look import CloserLook
 from qexplorer.state.latest import Latest, Service
 from qexplorer.state.layer_scan import LayerScan
 from qexplorer.state.layout import FILE as LAYOUT
-from qexplorer.state.layout import Layout, LayoutFile, packed, unpacked
+from qexplorer.state.layout import Layout, LayoutFile
 from qexplorer.state.preview import Preview
 from qexplorer.state.report import facts, report
 from qexplorer.state.rules import Rules
@@ -50,11 +49,12 @@ from qexplorer.state.store import Store
 from qexplorer.state.surveys import Surveys
 from qexplorer.text import printable
 from qexplorer.weights import Checkpoint, is_synthetic, what_opens
-from qexplorer.widgets.docks import Dock, Tabs
+from qexplorer.widgets.docks import Dock
 from qexplorer.widgets.messages import Banner
 from qexplorer.widgets.theme import Themes
+from qexplorer.window_place import placed, restore_place
+from qexplorer.workspaces import Workspaces, WorkspaceSwitch
 
-LAYOUT_VERSION = 4
 SAVE_DELAY_MS = 800
 SAMPLE = "mobilenet_v2_digits.safetensors"
 P = TypeVar("P", bound=Panel)
@@ -70,10 +70,9 @@ class MainWindow(QMainWindow):
         super().__init__()
         self.setWindowTitle("qexplorer")
         self.setAcceptDrops(True)
-        self.setDockNestingEnabled(True)
-        self.resize(1440, 900)
         self._session = session
         self._layout = layout or LayoutFile(state_folder() / LAYOUT)
+        restore_place(self, self._layout.read())
         self.store = Store(state, self)
         sketches = session.with_name("sketches.sqlite3") if session else None
         looking, reading = Runner("preview", parent=self), Runner("history", parent=self)
@@ -91,18 +90,17 @@ class MainWindow(QMainWindow):
         self.jobs = Runner("jobs", timed=self.hold, let_go=let_go, parent=self)
         self.parts = Parts(self.store, self.preview, self.surveys, advisor, self.layers, self.jobs, history, themes,
                            self.runs, comparing, self.closer, Rules(self.store, self.preview, self))  # fmt: skip
-        self.docks: dict[str, Dock] = {}
-        self.panels: dict[str, Panel] = {}
         self._subject, self._closing = "", False
-        self._add_panels()
+        self.workspaces = Workspaces(self.parts, self._layout, self)
+        self.setCentralWidget(self.workspaces)
+        for panel in self.panels.values():
+            panel.open_pressed.connect(self.ask_open)
         self._add_bars()
-        self.panel(RunsPanel).resume_asked.connect(self.panel(JobsPanel).resume)
+        self.panel(RunsPanel).resume_asked.connect(self._on_resume_asked)
         self.panel(RunsPanel).train_asked.connect(self._on_train_asked)
         self.panel(RecipePanel).previewed.connect(self.panel(JobsPanel).try_on_a_layer)
         for panel in (self.panel(AdvicePanel), self.panel(ResultPanel)):
             panel.job_made.connect(self.panel(JobsPanel).take)
-        self.panel(AdvicePanel).picture_asked.connect(self.show_panel)
-        self._default_layout()
         self._saver = QTimer(self, singleShot=True, interval=SAVE_DELAY_MS)
         self._saver.timeout.connect(self.save)
         self.store.changed.connect(self._on_changed)
@@ -115,8 +113,7 @@ class MainWindow(QMainWindow):
 
     def start(self) -> None:
         """Restore the layout and begin to show what the state says; called once the window is on screen."""
-        if not self.restore_layout():
-            self._default_sizes()
+        self.workspaces.start()
         self.panel(WeightsPanel).focus_tree()
         self.preview.start()
         self.runs.reload()
@@ -153,28 +150,34 @@ class MainWindow(QMainWindow):
 
     # -- parts of the window
 
-    def _add_panels(self) -> None:
-        for cls in panels:
-            panel = cls(self.parts)
-            dock = Dock(cls.name, cls.title, panel, self)
-            dock.sighted.connect(panel.show_in_sight)
-            panel.fill_title(dock.title_bar.extra)
-            panel.open_pressed.connect(self.ask_open)
-            self.docks[cls.name], self.panels[cls.name] = dock, panel
-        self.tabs = Tabs(self, list(self.docks.values()))
+    @property
+    def panels(self) -> dict[str, Panel]:
+        """Every panel by its name."""
+        return self.workspaces.panels
+
+    @property
+    def docks(self) -> dict[str, Dock]:
+        """The dock that each panel is in."""
+        return self.workspaces.docks
+
+    def show_panel(self, name: str) -> None:
+        """Open a panel, where need be in its own workspace, and bring it before those that share its place."""
+        self.workspaces.show_panel(name)
 
     def panel(self, cls: type[P]) -> P:
         """The panel of that class."""
         return next(panel for panel in self.panels.values() if isinstance(panel, cls))
 
     def _add_bars(self) -> None:
-        top, self.banner = QWidget(), Banner()
-        bar = QMenuBar(top)
-        column = QVBoxLayout(top)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        column.addWidget(bar)
-        column.addWidget(self.banner)
+        top, self.banner = QWidget(), Banner(self, over=self.workspaces)
+        bar, switch = QMenuBar(top), WorkspaceSwitch(self.store)
+        row = QGridLayout(top)
+        row.setContentsMargins(4, 4, 4, 4)
+        row.setSpacing(0)
+        row.addWidget(bar, 0, 0, Qt.AlignmentFlag.AlignVCenter)
+        row.addWidget(switch, 0, 1, Qt.AlignmentFlag.AlignCenter)
+        for side in (0, 2):
+            row.setColumnStretch(side, 1)  # the switch stands in the middle of the window
         self.setMenuWidget(top)
         for banner in (self.banner, *(panel.banner for panel in self.panels.values())):
             banner.compose = self.report
@@ -188,11 +191,11 @@ class MainWindow(QMainWindow):
             "report": self.copy_report,
             "reset_layout": self.reset_layout,
             "full_screen": self._on_full_screen,
-            "run": self.panel(JobsPanel).start,
+            "run": self._on_run,
             "cancel": self.cancel_job,
         }
         self.menus = Menus(self, bar, self.store, slots, lambda: self._layout.read().recent)
-        self.menus.add_panels([dock.toggleViewAction() for dock in self.docks.values()])
+        self.menus.add_panels({name: panel.title for name, panel in self.panels.items()}, self.workspaces)
         self.menus.path_chosen.connect(self.open_path)
         self.menus.actions["cancel"].setEnabled(False)
         self._facts = QLabel("")
@@ -204,56 +207,15 @@ class MainWindow(QMainWindow):
 
     # -- layout and session
 
-    def _default_layout(self) -> None:
-        for name, panel in sorted(self.panels.items(), key=lambda item: item[1].place.step):
-            if panel.place.tabbed:
-                self.tabifyDockWidget(self.docks[panel.place.beside], self.docks[name])
-            elif panel.place.beside:
-                self.splitDockWidget(self.docks[panel.place.beside], self.docks[name], panel.place.orientation)
-            else:
-                self.addDockWidget(Qt.DockWidgetArea.TopDockWidgetArea, self.docks[name])
-            self.docks[name].show()
-        for panel in self.panels.values():
-            if panel.place.tabbed:
-                self.docks[panel.place.beside].raise_()
-        self.tabs.refresh()  # before room is shared out: tabs take some
-        self._default_sizes()
-
-    def show_panel(self, name: str) -> None:
-        """Open a panel, and bring it before those that share its place."""
-        self.docks[name].show()
-        self.docks[name].raise_()
-
-    def _default_sizes(self) -> None:
-        """Share the room out; Qt heeds this fully only once the window is on screen."""
-        across, down = Qt.Orientation.Horizontal, Qt.Orientation.Vertical
-        em, docks = self.fontMetrics().height(), self.docks
-        self.resizeDocks(
-            [docks["weights"], docks["distribution"], docks["scheme"]], [22 * em, 41 * em, 21 * em], across
-        )
-        upright = [docks[name] for name in ("distribution", "error", "jobs", "runs")]
-        self.resizeDocks(upright, [22 * em, 11 * em, 9 * em, 10 * em], down)
-        self.resizeDocks([docks["scheme"], docks["metrics"]], [26 * em, 24 * em], down)
-
     def reset_layout(self) -> None:
-        """Put every panel back to its place."""
-        for dock in self.docks.values():
-            dock.setFloating(False)  # while it still has a place to go to
-            self.removeDockWidget(dock)
-        self._default_layout()
-
-    def restore_layout(self) -> bool:
-        """Bring the last layout back; whether there was one that fits this version."""
-        layout = self._layout.read()
-        self.restoreGeometry(unpacked(layout.geometry))
-        return self.restoreState(unpacked(layout.panels), LAYOUT_VERSION)
+        """Put every panel of the workspace back to its place."""
+        self.workspaces.reset()
 
     def save(self) -> None:
         """Keep the session and the layout. A full disk is said in the banner, and what was saved before stays."""
         if self._session is None:
             return
-        geometry, panels = packed(self.saveGeometry()), packed(self.saveState(LAYOUT_VERSION))
-        self._keep_layout(replace(self._layout.read(), geometry=geometry, panels=panels))
+        self._keep_layout(self.workspaces.saved(placed(self, self._layout.read())))
         try:
             save_session(self._session, self.store.state)
         except UserError as error:
@@ -350,12 +312,20 @@ class MainWindow(QMainWindow):
         parts = [f"{share * 100:.0f} %"] if share is not None else []
         self.setWindowTitle(" – ".join([*parts, *([self._subject] if self._subject else []), "qexplorer"]))
 
+    def _on_run(self) -> None:
+        self.show_panel("jobs")
+        self.panel(JobsPanel).start()
+
+    def _on_resume_asked(self, run_id: str) -> None:
+        self.show_panel("jobs")
+        self.panel(JobsPanel).resume(run_id)
+
     def _on_train_asked(self, run_id: str) -> None:
         self.show_panel("jobs")
         self.panel(JobsPanel).train_on(run_id)
 
     def _on_find(self) -> None:
-        self.docks["weights"].show()
+        self.show_panel("weights")
         self.panel(WeightsPanel).focus_filter()
 
     def _on_log(self) -> None:

@@ -1,17 +1,19 @@
 """The menus: every command once, with its keys, for menu, keyboard and the list of shortcuts alike."""
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from PySide6.QtCore import QObject, Qt, Signal
-from PySide6.QtGui import QAction, QKeySequence
+from PySide6.QtGui import QAction, QActionGroup, QKeySequence
 from PySide6.QtWidgets import QMainWindow, QMenu, QMenuBar, QMessageBox
 
 from qexplorer import __version__
 from qexplorer.log import actions
-from qexplorer.state.app_state import AppState
+from qexplorer.state.app_state import WORKSPACES, AppState
 from qexplorer.state.report import PACKAGES, installed
 from qexplorer.state.store import Store
 from qexplorer.text import printable
@@ -40,8 +42,11 @@ COMMANDS = (
     Command("&Edit", "undo", "&Undo", (STANDARD.Undo,), "Undo the last change"),
     Command("&Edit", "redo", "&Redo", ("Ctrl+Shift+Z", "Ctrl+Y"), "Redo the change"),
     Command("&Edit", "find", "&Find a Tensor", (STANDARD.Find,), "Filter by name, size or SQNR"),
+    Command("&View", "explore", "&Explore", ("Ctrl+1",), "Tensors, their pictures and the scheme"),
+    Command("&View", "quantize", "&Quantize", ("Ctrl+2",), "Jobs, their results and the run history"),
+    Command("&View", "learn", "Lear&n", ("Ctrl+3",), "The selected tensor, and what to look at"),
     Command("&View", "log", "&Logarithmic Counts", ("Ctrl+L",), "Switch the count axis"),
-    Command("&View", "reset_layout", "&Reset Layout", (), "Put every panel back to its place"),
+    Command("&View", "reset_layout", "&Reset Layout", (), "Put every panel of this workspace back to its place"),
     Command("&View", "full_screen", "F&ull Screen", ("F11",), "Use the whole screen"),
     Command("&Run", "run", "&Run the Job", ("F5",), "Queue the job as it is set in Jobs"),
     Command("&Run", "cancel", "&Cancel the Running Job", ("Shift+F5",), "Stop it; Resume in Runs goes on with it"),
@@ -50,6 +55,14 @@ COMMANDS = (
     Command("&Help", "about", "&About qexplorer", (), "Versions and licences"),
 )
 ROLES = {"quit": QAction.MenuRole.QuitRole, "about": QAction.MenuRole.AboutRole}
+
+
+class ShownPanels(Protocol):
+    """What can be asked for a panel by its name."""
+
+    def is_shown(self, name: str) -> bool: ...
+
+    def toggle(self, name: str, *, shown: bool) -> None: ...
 
 
 class Menus(QObject):
@@ -64,23 +77,38 @@ class Menus(QObject):
         self._menus: dict[str, QMenu] = {}
         self.actions: dict[str, QAction] = {}
         own = {"keys": self.show_keys, "about": self.show_about, "undo": store.undo, "redo": store.redo}
+        own |= {name: partial(store.go_to, name) for name in WORKSPACES}
         for command in COMMANDS:
             menu = self._menus.setdefault(command.menu, QMenu(command.menu, bar))
             self._add(menu, command, {**own, **slots}[command.name])
         for menu in self._menus.values():
             bar.addMenu(menu)
             menu.triggered.connect(self._on_triggered)
+        self._view = QActionGroup(self)
+        for name in WORKSPACES:
+            self.actions[name].setCheckable(True)
+            self._view.addAction(self.actions[name])
+        self._menus["&View"].insertSeparator(self.actions["log"])
         self._add_paths()
         self._themes = self._add_themes()
         store.changed.connect(self._on_changed)
         self._on_changed(store.state, store.state)
 
-    def add_panels(self, toggles: Sequence[QAction]) -> None:
-        """Offer to show and hide each panel."""
+    def add_panels(self, titles: Mapping[str, str], shown: ShownPanels) -> None:
+        """Offer to show and hide each panel in the workspace that is seen."""
         view = self._menus["&View"]
         panels = QMenu("&Panels", view)
-        panels.addActions(list(toggles))
-        view.insertMenu(view.actions()[0], panels)
+        for name, title in titles.items():
+            action = panels.addAction(title)
+            action.setCheckable(True)
+            action.setData(name)
+            action.triggered.connect(partial(self._on_panel, shown, action))
+        panels.aboutToShow.connect(partial(_check_shown, panels, shown))
+        view.insertMenu(self.actions["log"], panels)
+
+    @staticmethod
+    def _on_panel(shown: ShownPanels, action: QAction) -> None:
+        shown.toggle(action.data(), shown=action.isChecked())
 
     def _add(self, menu: QMenu, command: Command, slot: Callable[[], object]) -> None:
         action = menu.addAction(command.text)
@@ -141,6 +169,7 @@ class Menus(QObject):
             self.actions[name].setText(f"&{name.capitalize()} {text}".rstrip())
         for action in self._themes.actions():
             action.setChecked(action.data() == new.theme)
+        self.actions[new.workspace].setChecked(True)
 
     def show_keys(self) -> None:
         """List every key."""
@@ -169,3 +198,8 @@ class Menus(QObject):
         box.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)
         box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         box.open()
+
+
+def _check_shown(menu: QMenu, shown: ShownPanels) -> None:
+    for action in menu.actions():
+        action.setChecked(shown.is_shown(action.data()))

@@ -113,6 +113,12 @@ def made_up() -> Any:
 
 
 @pytest.fixture
+def quantizing(made_up: Any) -> Any:
+    """The workspace of jobs and runs, on made-up values."""
+    return replace(made_up, workspace="quantize")
+
+
+@pytest.fixture
 def open_window(qtbot: Any, themes: Any, tmp_path: Path, first: Any) -> Iterator[Callable[..., Any]]:
     """Opens windows, on the sample where nothing else is asked for; session, layout and history lie in `tmp_path`.
 

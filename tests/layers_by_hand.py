@@ -39,12 +39,18 @@ class Gate:
 
 
 def in_front(qtbot: Any, window: MainWindow) -> LayersPanel:
-    """Click the tab of the panel."""
-    tabs = window.docks["distribution"].title_bar.tabs
-    at = [tabs.tabText(i) for i in range(tabs.count())].index("Layers")
-    qtbot.mouseClick(tabs, LEFT, pos=tabs.tabRect(at).center())
-    qtbot.waitUntil(lambda: not window.docks["layers"].behind and window.panel(LayersPanel).isEnabled())
+    """Unfold the panel."""
+    if window.docks["layers"].folded:
+        qtbot.mouseClick(window.docks["layers"].title_bar.fold, LEFT)
+    qtbot.waitUntil(lambda: not window.docks["layers"].folded and window.panel(LayersPanel).height() > 200)
+    qtbot.wait(20)
     return window.panel(LayersPanel)
+
+
+def folded(qtbot: Any, window: MainWindow) -> None:
+    """Fold the panel to its line."""
+    qtbot.mouseClick(window.docks["layers"].title_bar.fold, LEFT)
+    qtbot.waitUntil(lambda: window.docks["layers"].folded)
 
 
 def names(panel: LayersPanel) -> list[str]:

@@ -33,7 +33,7 @@ def states() -> list[AppState]:
 
 
 def layouts() -> list[Layout]:
-    return [Layout("A" * 400 * i, "B" * 4 * i, [str(i)] * i) for i in range(PROCESSES)]
+    return [Layout({"A" * 400 * i: (i, i, i, i)}, "B" * 4 * i, recent=[str(i)] * i) for i in range(PROCESSES)]
 
 
 def sketches() -> list[Sketch]:

@@ -7,7 +7,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QAbstractButton, QComboBox, QLabel, QLineEdit, QMenu, QWidget
 from pytestqt.qtbot import QtBot
-from window_by_hand import Open, click_option, click_tensor
+from window_by_hand import Open, click_option, click_tensor, go
 
 from qexplorer.errors import UserError
 from qexplorer.panels.distribution import DistributionPanel
@@ -24,8 +24,10 @@ from tests.widgets.hands import pick, type_text
 def test_an_empty_window_says_in_each_panel_what_to_do(qtbot: QtBot, open_window: Open) -> None:
     window = open_window(AppState(), settle=False)
     for name in ("weights", "distribution", "error", "runs"):
+        window.show_panel(name)
         texts = [label.text() for label in window.panels[name].findChildren(QLabel) if label.isVisible()]
         assert any(len(text) > 30 for text in texts), name
+    go(qtbot, window, "explore")
     button = window.panel(WeightsPanel)._empty.button
     assert button.isVisible()
     assert "Select a tensor" in [label.text() for label in window.panels["metrics"].findChildren(QLabel)]
@@ -89,11 +91,14 @@ def test_mnemonics_are_unique_in_each_menu_and_among_the_menus(open_window: Open
     assert len(visible) == len(set(visible)), sorted(visible)
 
 
-@pytest.mark.parametrize("size", [(1280, 800), (1920, 1080)])
-def test_no_label_or_button_is_cut(qtbot: QtBot, open_window: Open, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("workspace", ["explore", "quantize", "learn"])
+@pytest.mark.parametrize("size", [(1000, 640), (1920, 1080)])
+def test_no_label_or_button_is_cut(qtbot: QtBot, open_window: Open, size: tuple[int, int], workspace: str) -> None:
     window = open_window()
     window.resize(*size)
     qtbot.waitUntil(lambda: window.width() == size[0])
+    go(qtbot, window, workspace)
+    qtbot.wait(50)
     for widget in window.findChildren(QWidget):
         if not widget.isVisible():
             continue
@@ -117,14 +122,16 @@ def test_no_label_or_button_is_cut(qtbot: QtBot, open_window: Open, size: tuple[
 def test_the_tab_key_reaches_every_panel(qtbot: QtBot, open_window: Open) -> None:
     window = open_window()
     reached: set[str] = set()
-    window.panels["weights"].setFocus()
-    for _ in range(80):
-        focus = window.focusWidget()
-        for name, dock in window.docks.items():
-            if focus is not None and dock.isAncestorOf(focus):
-                reached.add(name)
-        qtbot.keyClick(window.focusWidget() or window, Qt.Key.Key_Tab)
-    assert reached >= {"weights", "scheme", "distribution", "error", "jobs", "runs"}
+    for workspace, first in (("explore", "weights"), ("quantize", "jobs"), ("learn", "learn")):
+        go(qtbot, window, workspace)
+        window.panels[first].setFocus()
+        for _ in range(50):
+            focus = window.focusWidget()
+            for name, dock in window.docks.items():
+                if focus is not None and dock.isAncestorOf(focus):
+                    reached.add(name)
+            qtbot.keyClick(window.focusWidget() or window, Qt.Key.Key_Tab)
+    assert reached >= {"weights", "scheme", "distribution", "error", "jobs", "runs", "layers", "learn"}
 
 
 def test_a_damaged_history_is_said_and_the_window_opens_nevertheless(

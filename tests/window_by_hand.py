@@ -22,6 +22,12 @@ def click_option(qtbot: QtBot, window: QWidget, name: str, value: object) -> Non
     qtbot.mouseClick(control, LEFT, pos=control.rect_of(value).center().toPoint())
 
 
+def go(qtbot: QtBot, window: MainWindow, workspace: str) -> None:
+    """Press the switch between workspaces."""
+    click_option(qtbot, window, "workspace", workspace)
+    qtbot.waitUntil(lambda: window.workspaces.here.name == workspace)
+
+
 def click_tensor(qtbot: QtBot, window: MainWindow, name: str) -> None:
     tree = window.panel(WeightsPanel)._tree
     index = tree.filter.mapFromSource(tree.tensors.index_of(name))

@@ -24,8 +24,10 @@ class AdvicePanel(Panel):
     name: ClassVar[str] = "advice"
     title: ClassVar[str] = "Advice"
     order: ClassVar[int] = 55
-    place: ClassVar[Place] = Place(9, "metrics", tabbed=True)
-    picture_asked = Signal(str)
+    places: ClassVar[tuple[Place, ...]] = (
+        Place("explore", 8, "metrics", tabbed=True),
+        Place("quantize", 4, "result", across=True, width=18, yields=1, onto="result"),
+    )
     job_made = Signal(object)  # Job: the next one
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
@@ -63,9 +65,9 @@ class AdvicePanel(Panel):
             self.banner.show_message(str(error))
             return
         self.job_made.emit(job)
-        self.picture_asked.emit("jobs")
+        self.panel_asked.emit("jobs")
 
     def _on_shown(self, picture: str) -> None:
         if picture == "error":
             self.parts.store.update(error_view="channels")
-        self.picture_asked.emit(picture)
+        self.panel_asked.emit(picture)

@@ -56,7 +56,7 @@ class ComparePanel(Panel):
     name: ClassVar[str] = "compare"
     title: ClassVar[str] = "Compare"
     order: ClassVar[int] = 28
-    place: ClassVar[Place] = Place(12, "distribution", tabbed=True)
+    places: ClassVar[tuple[Place, ...]] = (Place("quantize", 5, "result", tabbed=True),)
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)

@@ -74,7 +74,7 @@ class DistributionPanel(Panel):
     name: ClassVar[str] = "distribution"
     title: ClassVar[str] = "Distribution"
     order: ClassVar[int] = 20
-    place: ClassVar[Place] = Place(3, "weights", Qt.Orientation.Horizontal)
+    places: ClassVar[tuple[Place, ...]] = (Place("explore", 3, "weights", across=True, width=41, height=22),)
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)
@@ -116,13 +116,13 @@ class DistributionPanel(Panel):
         self._swatches[1].setToolTip("What they become: each stem is one level, its count spread over its step")
         legend, picture = QWidget(), QWidget()
         row, grid = QHBoxLayout(legend), QGridLayout(picture)
-        row.setContentsMargins(0, 0, 10, 1)
+        row.setContentsMargins(12, 0, 0, 1)
         row.setSpacing(14)
         for swatch in self._swatches:
             row.addWidget(swatch)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.addWidget(self.plot, 0, 0)
-        grid.addWidget(legend, 0, 0, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignBottom)
+        grid.addWidget(legend, 0, 0, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignBottom)
         return picture
 
     def fill_title(self, row: QHBoxLayout) -> None:

@@ -16,6 +16,8 @@ from qexplorer.widgets.messages import Placeholder
 from qexplorer.widgets.segmented import Segmented
 from qexplorer.widgets.theme import Theme
 
+LEAST_LINES = 16
+"""With less height than so many lines of text it had better be folded than stand below the values."""
 ONE_CHANNEL = "This tensor has no channels to compare: it has one dimension, or only one channel."
 
 
@@ -26,7 +28,7 @@ class ErrorPanel(Panel):
     name: ClassVar[str] = "error"
     title: ClassVar[str] = "Error"
     order: ClassVar[int] = 30
-    place: ClassVar[Place] = Place(4, "distribution")
+    places: ClassVar[tuple[Place, ...]] = (Place("explore", 4, "distribution", height=14, folds=True, yields=1),)
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)
@@ -37,6 +39,7 @@ class ErrorPanel(Panel):
         self._stack = QStackedLayout(content)
         for widget in (self._empty, self.histogram, self.channels):
             self._stack.addWidget(widget)
+        content.setMinimumHeight(LEAST_LINES * self.fontMetrics().height())
         self.body.addWidget(content, 1)
         self._view = Segmented([("histogram", "Histogram"), ("channels", "Channels")], "Error view")
         self._view.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)

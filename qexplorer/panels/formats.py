@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QWidget
 
 from qexplorer.panels import Parts, Place, panels
@@ -9,7 +10,7 @@ from qexplorer.panels.survey import SurveyPanel
 from qexplorer.quant import QuantSpec
 from qexplorer.quant.survey import FormatSurvey
 from qexplorer.widgets.bits_chart import NARROW, BitsChart
-from qexplorer.widgets.controls import caption
+from qexplorer.widgets.elided import subject
 from qexplorer.widgets.segmented import Segmented
 from qexplorer.widgets.theme import Theme
 
@@ -21,7 +22,7 @@ class FormatsPanel(SurveyPanel):
     name: ClassVar[str] = "formats"
     title: ClassVar[str] = "Formats"
     order: ClassVar[int] = 22
-    place: ClassVar[Place] = Place(7, "distribution", tabbed=True)
+    places: ClassVar[tuple[Place, ...]] = (Place("explore", 6, "distribution", tabbed=True),)
     kind: ClassVar[str] = "formats"
     empty: ClassVar[tuple[str, str]] = (
         "Nothing to compare yet",
@@ -31,7 +32,9 @@ class FormatsPanel(SurveyPanel):
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         self.chart = BitsChart()
         super().__init__(parts, self.chart, parent)
-        self._remark = caption("")
+        self._remark = subject()
+        self._remark.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        self._remark.setMinimumWidth(1)  # the tabs beside it need the room more
         self._wide = Segmented([(False, "To 9 bits"), (True, "All")], "Bits shown")
         self._wide.setToolTip("Formats of 16 and 32 bits stand far out; without them the others have room")
         self._wide.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
@@ -41,8 +44,7 @@ class FormatsPanel(SurveyPanel):
         self.show_theme(parts.themes.current)
 
     def fill_title(self, row: QHBoxLayout) -> None:
-        row.addStretch()
-        row.addWidget(self._remark)
+        row.addWidget(self._remark, 1)
         row.addWidget(self._wide)
 
     def show_theme(self, theme: Theme) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import ClassVar, TypeVar
 
-from PySide6.QtCore import QEvent, Qt, QTimer
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
@@ -30,14 +30,12 @@ from qexplorer.state.runner import Cancelled, Failed, Task
 from qexplorer.state.subject import on_subject, remembered, subject_of
 from qexplorer.text import printable
 from qexplorer.weights import Checkpoint
-from qexplorer.widgets.controls import PAD, Button, Combo, caption, field_height, field_title
-from qexplorer.widgets.docks import take_room
+from qexplorer.widgets.controls import PAD, Button, Combo, field_title
 from qexplorer.widgets.job_form import JobForm
+from qexplorer.widgets.job_queue import JobQueue
 from qexplorer.widgets.task_row import TaskRow
 
 J = TypeVar("J", bound=Job)
-LAID_OUT_MS = 30
-"""After so long the dock knows, too, that the panel may be taller."""
 
 
 @panels.register
@@ -47,7 +45,7 @@ class JobsPanel(Panel):
     name: ClassVar[str] = "jobs"
     title: ClassVar[str] = "Jobs"
     order: ClassVar[int] = 60
-    place: ClassVar[Place] = Place(2, "weights")
+    places: ClassVar[tuple[Place, ...]] = (Place("quantize", 0, width=22),)
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)
@@ -64,43 +62,32 @@ class JobsPanel(Panel):
         self.run_button = Button("R&un", primary=True)
         self.run_button.setObjectName("run")
         self.run_button.setAccessibleName("Run the job")
-        self._hint = caption("")
-        self._hint.setWordWrap(True)
-        self._hint.setMinimumHeight(field_height(self))  # as high as a running job, so that nothing moves
+        self.queue = JobQueue()
         self._rows: dict[int, TaskRow] = {}
         self._known: tuple[Checkpoint, Model | None] | None = None
         self._submitted: dict[int, Job] = {}
-        head = QHBoxLayout()
-        head.setSpacing(10)
         first = QVBoxLayout()
         first.setSpacing(1)
         first.addWidget(field_title("Job", self._kind))
         first.addWidget(self._kind)
-        first.addStretch()
-        head.addLayout(first)
+        head = QHBoxLayout()
+        head.setSpacing(10)
+        head.addLayout(first, 1)
+        head.addWidget(self.run_button, 0, Qt.AlignmentFlag.AlignBottom)
+        column = QVBoxLayout()
+        column.setContentsMargins(12, 0, 12, 8)
+        column.setSpacing(8)
+        column.addLayout(head)
+        column.addWidget(self.queue)
         for form in self._forms.values():
             form.edited.connect(self._on_edited)
             form.offers_opening.connect(self._on_offers_opening)
             parts.themes.changed.connect(form.show_theme)
             form.show_theme(parts.themes.current)
-            head.addWidget(form, 1)
-        beside = QVBoxLayout()
-        beside.setSpacing(1)
-        beside.addWidget(field_title(""))  # so that the button keeps to the line of the fields
-        beside.addWidget(self.run_button)
-        beside.addStretch()
-        head.addLayout(beside)
-        self._list = QVBoxLayout()
-        self._list.setSpacing(4)
-        column = QVBoxLayout()
-        column.setContentsMargins(12, 0, 12, 8)
-        column.setSpacing(6)
-        column.addLayout(head)
-        column.addLayout(self._list)
-        column.addWidget(self._hint)
+            column.addWidget(form, 1)
+        parts.themes.changed.connect(self.queue.show_theme)
+        self.queue.show_theme(parts.themes.current)
         self.body.addLayout(column, 1)
-        self._grown = QTimer(self, singleShot=True, interval=LAID_OUT_MS)
-        self._grown.timeout.connect(self._take_room)
         self.run_button.clicked.connect(self.start)
         parts.store.changed.connect(self._on_changed)
         parts.preview.opened.connect(self._show_hint)
@@ -108,23 +95,6 @@ class JobsPanel(Panel):
         parts.jobs.progressed.connect(self._on_progressed)
         parts.jobs.ended.connect(self._on_ended)
         self._show_job(parts.store.state.job)
-
-    def event(self, event: QEvent) -> bool:
-        if event.type() in (QEvent.Type.LayoutRequest, QEvent.Type.Resize):
-            before, height = self.maximumHeight(), self._height()
-            self.setMinimumHeight(max(height - self.form.spare, 0))  # the two are not laid out at once
-            self.setMaximumHeight(height)  # no more room than there are rows
-            if height > before:
-                self._grown.start()
-        return super().event(event)
-
-    def _height(self) -> int:
-        """The pixels that all of it takes, texts wrapped to the width that there is."""
-        wraps = self.body.hasHeightForWidth()
-        return self.body.totalHeightForWidth(self.width()) if wraps else self.body.totalSizeHint().height()
-
-    def _take_room(self) -> None:
-        take_room(self, self._height() - self.height())
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         task = self.parts.jobs.current
@@ -216,8 +186,7 @@ class JobsPanel(Panel):
         row = TaskRow(task.number, job.title)
         row.cancel_pressed.connect(self._on_cancel)
         self._rows[task.number], self._submitted[task.number] = row, job
-        self._list.addWidget(row)
-        self._hint.hide()
+        self.queue.add(row)
 
     def train_on(self, run_id: str) -> None:
         """Make training from a run the next job; it is not started."""
@@ -333,10 +302,7 @@ class JobsPanel(Panel):
         if row is None or job is None:
             self._show_hint()
             return
-        self._list.removeWidget(row)
-        row.hide()
-        row.deleteLater()
-        self._hint.setVisible(not self._rows)
+        self.queue.remove(row)
         if str(task.about) == self.parts.runs.running:
             self.parts.runs.follow("")
         else:  # it was still queued
@@ -346,11 +312,11 @@ class JobsPanel(Panel):
             self.banner.show_message(f"{task.title} failed. {outcome.message}", outcome.details)
             if isinstance(outcome.error, UserError) and self._has_fault(job, outcome.error):
                 self.form.mark(outcome.error)
-            self._hint.setText(f"{task.title} failed; the window and earlier results are as they were.")
+            self.queue.hint.setText(f"{task.title} failed; the window and earlier results are as they were.")
         elif isinstance(outcome, Cancelled):
-            self._hint.setText(f"{task.title} was cancelled; Resume in Runs goes on with it.")
+            self.queue.hint.setText(f"{task.title} was cancelled; Resume in Runs goes on with it.")
         else:
-            self._hint.setText(f"{task.title} is done: its results are in Runs.")
+            self.queue.hint.setText(f"{task.title} is done: its results are in Runs.")
 
 
 def with_settings_of(cls: type[J], old: Job) -> J:

@@ -1,6 +1,7 @@
 """Layers: what one or more specs do to every tensor of the file, and which tensors are hurt most."""
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,6 +22,7 @@ from qexplorer.text import printable
 from qexplorer.weights import Checkpoint
 from qexplorer.weights.roles import WEIGHTS
 from qexplorer.widgets.controls import Button, caption
+from qexplorer.widgets.elided import subject
 from qexplorer.widgets.filter_field import NO_MATCH, FilterField, fitting
 from qexplorer.widgets.growing_table import GrowingTable
 from qexplorer.widgets.lines import NONE
@@ -47,7 +49,7 @@ class LayersPanel(Panel):
     name: ClassVar[str] = "layers"
     title: ClassVar[str] = "Layers"
     order: ClassVar[int] = 26
-    place: ClassVar[Place] = Place(10, "distribution", tabbed=True)
+    places: ClassVar[tuple[Place, ...]] = (Place("explore", 1, "weights", height=18, folds=True, folded=True),)
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)
@@ -87,6 +89,12 @@ class LayersPanel(Panel):
         self.pin.setAccessibleName("Pin the current recipe")
         self.export.setAccessibleName("Export the layers as CSV")
         self.export.setToolTip("Save all figures of all tensors that were scanned as comma-separated values")
+        self._line, self._quantize = subject(), Button("Quantize ▸")
+        self._quantize.setAccessibleName("Go to Quantize")
+        self._quantize.setToolTip("Run a job on the model, and see its results (Ctrl+2)")
+        self._quantize.clicked.connect(partial(self.parts.store.go_to, "quantize"))
+        for signal in (self.layers.restarted, self.layers.grew, self.layers.changed):
+            signal.connect(self._show_line)
         self.scan.clicked.connect(self._on_scan)
         self.pin.clicked.connect(self.layers.pin)
         self.export.clicked.connect(self._on_export)
@@ -141,7 +149,26 @@ class LayersPanel(Panel):
         """Colours of a theme."""
         self.table.show_theme(theme)
 
+    def fill_title(self, row: QHBoxLayout) -> None:
+        row.addWidget(self._line, 1)
+        row.addWidget(self._quantize)
+        row.setContentsMargins(8, 0, 8, 0)
+
     # -- what follows from the scan
+
+    def _show_line(self) -> None:
+        """The whole file in a line, for those who do not look at the table."""
+        layers, scan, checkpoint = self.layers, self.layers.scan, self.parts.preview.checkpoint
+        totals = scan.totals[0] if scan is not None and layers.specs and scan.specs[:1] == layers.specs[:1] else None
+        if checkpoint is None:
+            self._line.clear()
+        elif layers.running and scan is not None:
+            self._line.setText(f"measuring {count(scan.done)} of {count(len(checkpoint.tensors))} tensors …")
+        elif totals is None or not totals.done:
+            self._line.setText("not scanned yet")
+        else:
+            size_, bits, sqnr, weights = self._figures(totals)
+            self._line.setText(f"{weights} · {size_} · {bits} · {sqnr} under {title_of(layers.specs[0])}")
 
     def _on_restarted(self) -> None:
         scan, self._taken, self._flagged = self.layers.scan, 0, False
@@ -284,6 +311,7 @@ class LayersPanel(Panel):
 
     def _on_layer(self, layer: Layer) -> None:
         self.parts.store.update(tensor=layer.row.name)
+        self.parts.store.go_to("explore")
 
     def _on_written(self, layer: Layer, column: str, text: str) -> None:
         """Give the layer this spec, and all selected ones with it if it is one of them."""

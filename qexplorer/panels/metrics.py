@@ -9,6 +9,9 @@ from qexplorer.panels.distribution import NOTICEABLE_S
 from qexplorer.quant import Analysis
 from qexplorer.state.runner import Failed, Task
 from qexplorer.widgets.metrics_list import MetricsList
+from qexplorer.widgets.tall_area import TallArea
+from qexplorer.widgets.theme import Theme
+from qexplorer.widgets.views import thin_scroll_bars
 
 
 @panels.register
@@ -18,16 +21,25 @@ class MetricsPanel(Panel):
     name: ClassVar[str] = "metrics"
     title: ClassVar[str] = "Metrics"
     order: ClassVar[int] = 50
-    place: ClassVar[Place] = Place(5, "scheme")
+    places: ClassVar[tuple[Place, ...]] = (Place("explore", 5, "scheme", height=22, yields=2, onto="scheme"),)
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)
         self.list = MetricsList()
-        self.body.addWidget(self.list)
+        self._area = TallArea(self.list)
+        self._area.least = self.list.least
+        self.body.addWidget(self._area)
+        self.body.addStretch()
+        parts.themes.changed.connect(self.show_theme)
+        self.show_theme(parts.themes.current)
         parts.preview.analyzed.connect(self._on_analyzed)
         parts.preview.progressed.connect(self._on_progressed)
         parts.preview.failed.connect(self._on_failed)
         parts.preview.refused.connect(self._on_refused)
+
+    def show_theme(self, theme: Theme) -> None:
+        """Colours of a theme."""
+        thin_scroll_bars(self._area, theme)
 
     def _on_analyzed(self, analysis: Analysis) -> None:
         self.list.setEnabled(True)

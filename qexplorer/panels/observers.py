@@ -45,7 +45,7 @@ class ObserversPanel(SurveyPanel):
     name: ClassVar[str] = "observers"
     title: ClassVar[str] = "Observers"
     order: ClassVar[int] = 24
-    place: ClassVar[Place] = Place(8, "distribution", tabbed=True)
+    places: ClassVar[tuple[Place, ...]] = (Place("explore", 7, "distribution", tabbed=True),)
     kind: ClassVar[str] = "observers"
     empty: ClassVar[tuple[str, str]] = (
         "Nothing to compare yet",

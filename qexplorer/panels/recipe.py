@@ -64,7 +64,7 @@ class RecipePanel(Panel):
     name: ClassVar[str] = "recipe"
     title: ClassVar[str] = "Recipe"
     order: ClassVar[int] = 58
-    place: ClassVar[Place] = Place(12, "scheme", tabbed=True)
+    places: ClassVar[tuple[Place, ...]] = (Place("quantize", 2, "jobs", height=24, yields=2, onto="jobs"),)
     previewed = Signal(str)  # the job that shows on one layer what the repairs do
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:

@@ -36,7 +36,7 @@ class ResultPanel(Panel):
     name: ClassVar[str] = "result"
     title: ClassVar[str] = "Result"
     order: ClassVar[int] = 27
-    place: ClassVar[Place] = Place(11, "distribution", tabbed=True)
+    places: ClassVar[tuple[Place, ...]] = (Place("quantize", 1, "jobs", across=True, width=44, height=24),)
 
     job_made = Signal(object)  # Job: the next one
 
@@ -160,10 +160,11 @@ class ResultPanel(Panel):
             self.parts.runs.reload_points()
 
     def _on_layer(self, layer: str) -> None:
-        """Select the layer's weights, where they are in the open file."""
+        """Show the layer's weights, where they are in the open file."""
         checkpoint = self.parts.preview.checkpoint
         if checkpoint is not None and f"{layer}.weight" in checkpoint.by_name:
             self.parts.store.update(tensor=f"{layer}.weight")
+            self.parts.store.go_to("explore")
 
     def _on_selected(self) -> None:
         self._use.setEnabled(bool(self._shown.front or self.bars.selected))

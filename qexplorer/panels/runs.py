@@ -32,7 +32,7 @@ class RunsPanel(Panel):
     name: ClassVar[str] = "runs"
     title: ClassVar[str] = "Runs"
     order: ClassVar[int] = 70
-    place: ClassVar[Place] = Place(6, "jobs")
+    places: ClassVar[tuple[Place, ...]] = (Place("quantize", 3, "result", height=16, folds=True, yields=3),)
     resume_asked = Signal(str)
     train_asked = Signal(str)
 

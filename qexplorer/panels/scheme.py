@@ -11,7 +11,7 @@ from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.quant import Analysis, QuantSpec
 from qexplorer.state.rules import ALL, LIKE, TENSOR, Rules
 from qexplorer.text import printable
-from qexplorer.widgets.controls import Button
+from qexplorer.widgets.controls import Button, field_height
 from qexplorer.widgets.elided import Elided
 from qexplorer.widgets.segmented import Segmented
 from qexplorer.widgets.spec_form import SpecForm
@@ -19,6 +19,8 @@ from qexplorer.widgets.theme import Theme
 from qexplorer.widgets.views import thin_scroll_bars
 
 LIKE_IT = "All like it"
+LEAST_ROWS = 7
+"""So many choices are seen without scrolling."""
 
 
 @panels.register
@@ -28,7 +30,7 @@ class SchemePanel(Panel):
     name: ClassVar[str] = "scheme"
     title: ClassVar[str] = "Scheme"
     order: ClassVar[int] = 40
-    place: ClassVar[Place] = Place(1, "weights", Qt.Orientation.Horizontal)
+    places: ClassVar[tuple[Place, ...]] = (Place("explore", 2, "weights", across=True, width=20, height=23),)
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)
@@ -84,6 +86,7 @@ class SchemePanel(Panel):
         inner = self._area.widget()
         if inner is not None:
             self._area.setMinimumWidth(inner.minimumSizeHint().width() + 12)
+        self._area.setMinimumHeight(LEAST_ROWS * (field_height(self) + 6))
 
     def _show(self) -> None:
         checkpoint, state, rules = self.parts.preview.checkpoint, self.parts.store.state, self.parts.rules

@@ -34,7 +34,7 @@ class StudyPanel(Panel):
     name: ClassVar[str] = "study"
     title: ClassVar[str] = "Study"
     order: ClassVar[int] = 75
-    place: ClassVar[Place] = Place(13, "runs", tabbed=True)
+    places: ClassVar[tuple[Place, ...]] = (Place("quantize", 6, "runs", tabbed=True, folds=True),)
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)

@@ -12,10 +12,14 @@ from qexplorer.state.runner import Failed
 from qexplorer.text import printable
 from qexplorer.weights import Checkpoint, TensorInfo, what_opens
 from qexplorer.widgets.controls import caption
+from qexplorer.widgets.elided import subject
 from qexplorer.widgets.filter_field import NO_MATCH, FilterField
 from qexplorer.widgets.messages import Placeholder
 from qexplorer.widgets.tensor_model import TensorRow
 from qexplorer.widgets.tensor_tree import TensorTree
+
+LEAST_WIDTH = 15
+"""So many times the height of a line the tree is wide at least: names, shapes and figures can be read."""
 
 
 @panels.register
@@ -25,7 +29,7 @@ class WeightsPanel(Panel):
     name: ClassVar[str] = "weights"
     title: ClassVar[str] = "Weights"
     order: ClassVar[int] = 10
-    place: ClassVar[Place] = Place(0)
+    places: ClassVar[tuple[Place, ...]] = (Place("explore", 0, width=22, height=30),)
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)
@@ -34,7 +38,7 @@ class WeightsPanel(Panel):
         self._tree = TensorTree()
         self._empty = Placeholder("No weights are open", f"Drop a {what_opens()} here.", "O&pen …")
         self._nothing = Placeholder(*NO_MATCH)
-        self._totals = caption("")
+        self._totals = subject()
         self._totals.setContentsMargins(12, 2, 12, 8)
         self._warning = caption("")
         self._warning.setWordWrap(True)
@@ -50,6 +54,7 @@ class WeightsPanel(Panel):
         margin.setContentsMargins(10, 0, 10, 0)
         margin.addWidget(self._filter)
         self.body.addWidget(line)
+        content.setMinimumWidth(LEAST_WIDTH * self.fontMetrics().height())
         self.body.addWidget(content, 1)
         self.body.addWidget(self._warning)
         self.body.addWidget(self._totals)

@@ -15,6 +15,8 @@ from qexplorer.state.subject import Subject
 from qexplorer.text import printable
 
 Theme = Literal["system", "light", "dark"]
+Workspace = Literal["explore", "quantize", "learn"]
+WORKSPACES = get_args(Workspace)
 ErrorView = Literal["histogram", "channels"]
 PEM = "PEM files (*.pem *.crt *.cer *.key)"
 
@@ -60,6 +62,7 @@ class AppState:
     log_counts: bool = setting(False, "count axis")
     error_view: ErrorView = setting("histogram", "error view", choices=get_args(ErrorView))
     theme: Theme = setting("system", "theme", choices=get_args(Theme))
+    workspace: Workspace = setting("explore", "workspace", choices=WORKSPACES)
 
     def to_json(self) -> dict[str, Any]:
         """The state as plain JSON values."""

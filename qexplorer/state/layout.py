@@ -18,12 +18,33 @@ MOST_RECENT = 10
 MOST_BYTES = 1 << 20
 
 
+Rect = tuple[int, int, int, int]
+"""Left, top, width and height in pixels."""
+
+
+@dataclass(frozen=True)
+class PageLayout:
+    """The docks of a workspace: where they are, as Qt tells and takes it in base64; the names of all that it has, of
+    those that are folded, and of those that gave way for want of room, with the layouts from which they did.
+    """
+
+    panels: str = ""
+    docks: list[str] = field(default_factory=list[str])
+    folded: list[str] = field(default_factory=list[str])
+    yielded: list[str] = field(default_factory=list[str])
+    before: list[str] = field(default_factory=list[str])
+
+
 @dataclass(frozen=True)
 class Layout:
-    """A window's place and its panels, as Qt tells and takes them in base64; the paths that were opened last."""
+    """Where a window was on each screen, and on which it was last; each workspace's docks; the paths that were opened
+    last.
+    """
 
-    geometry: str = ""
-    panels: str = ""
+    places: dict[str, Rect] = field(default_factory=dict[str, Rect])
+    screen: str = ""
+    maximized: bool = False
+    pages: dict[str, PageLayout] = field(default_factory=dict[str, PageLayout])
     recent: list[str] = field(default_factory=list[str])
 
     def opened(self, path: str) -> "Layout":

@@ -6,10 +6,12 @@ from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
-from qexplorer.state.app_state import AppState, describe
+from qexplorer.state.app_state import AppState, Workspace, describe
 
 DEPTH = 500
 """How many changes can be taken back."""
+UNMOVED = ("workspace",)
+"""Fields that say where one looks, not what was chosen: undo leaves them alone."""
 
 
 class Store(QObject):
@@ -56,6 +58,10 @@ class Store(QObject):
         if new != self._state:
             self._set(new)
 
+    def go_to(self, workspace: Workspace) -> None:
+        """Look at another workspace."""
+        self.replace_silently({"workspace": workspace})
+
     def end_drag(self) -> None:
         """The next change is an entry of its own, whatever it is."""
         self._drag = ""
@@ -65,14 +71,14 @@ class Store(QObject):
         if self._past:
             self._future.append(self._state)
             self._drag = ""
-            self._set(self._past.pop())
+            self._return_to(self._past.pop())
 
     def redo(self) -> None:
         """Do the change again that was taken back last."""
         if self._future:
             self._past.append(self._state)
             self._drag = ""
-            self._set(self._future.pop())
+            self._return_to(self._future.pop())
 
     @property
     def undo_text(self) -> str:
@@ -83,6 +89,9 @@ class Store(QObject):
     def redo_text(self) -> str:
         """What `redo` would do again; empty if there is nothing."""
         return describe(self._state, self._future[-1]) if self._future else ""
+
+    def _return_to(self, kept: AppState) -> None:
+        self._set(replace(kept, **{name: getattr(self._state, name) for name in UNMOVED}))
 
     def _set(self, new: AppState) -> None:
         old, self._state = self._state, new

@@ -145,7 +145,7 @@ class LinkButton(QAbstractButton):
 
 
 class GlyphButton(QAbstractButton):
-    """A small button with one drawn sign: `close`, `float` or `dock`."""
+    """A small button with one drawn sign: `close`, `float`, `folded` or `unfolded`."""
 
     def __init__(self, glyph: str, name: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -170,6 +170,12 @@ class GlyphButton(QAbstractButton):
         if self.glyph == "close":
             painter.drawLine(QPointF(6, 6), QPointF(12, 12))
             painter.drawLine(QPointF(12, 6), QPointF(6, 12))
+        elif self.glyph == "unfolded":
+            paint_chevron(painter, QPointF(9, 9), color)
+        elif self.glyph == "folded":
+            painter.translate(9, 9)
+            painter.rotate(-90)
+            paint_chevron(painter, QPointF(0, 0), color)
         else:
             painter.drawRect(QRectF(5.5, 7.5, 5, 5))
             painter.drawPolyline(QPolygonF([QPointF(7.5, 5.5), QPointF(12.5, 5.5), QPointF(12.5, 10.5)]))

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from PySide6.QtCore import QRect, QRectF, Qt, Signal
+from PySide6.QtCore import QRect, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QPainter
 from PySide6.QtWidgets import QWidget
 
-from qexplorer.widgets.plot import Plot
+from qexplorer.widgets.plot import LEAST, Plot
 from qexplorer.widgets.theme import scaled
 
 FINEST = 32 * 2.0**-23
@@ -37,6 +37,10 @@ class HistogramPlot(Plot):
         action = self.menu.menu.addAction(text)
         action.triggered.connect(slot)
         return action
+
+    def minimumSizeHint(self) -> QSize:
+        """Its axes included."""
+        return LEAST + QSize(round(self.y_axis.width()), round(self.height_taken))
 
     @property
     def view(self) -> tuple[float, float]:

@@ -4,13 +4,13 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QKeyEvent
+from PySide6.QtGui import QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
 
 from qexplorer.errors import UserError
 from qexplorer.plugins import Plugin
 from qexplorer.settings import Setting, schema
-from qexplorer.widgets.controls import Button, caption, field_title
+from qexplorer.widgets.controls import Button, caption
 from qexplorer.widgets.fields import Control, Editor, titled
 from qexplorer.widgets.offered import Offered
 from qexplorer.widgets.tall_area import SLACK, TallArea
@@ -18,7 +18,9 @@ from qexplorer.widgets.theme import Theme
 from qexplorer.widgets.views import thin_scroll_bars
 
 IN_A_ROW = 4
-"""So many fields stand beside each other."""
+"""So many fields stand beside each other at most, and half as many at least."""
+LEAST = 8
+"""No field is narrower than so many times the height of its text."""
 GAP = 4
 """Pixels between a field and the name of the one below."""
 MARKED = "More •"
@@ -50,29 +52,22 @@ class JobForm(QWidget):
         self._cells: dict[str, QWidget] = {}
         self._area = TallArea(self._grid())
         self._area.least = 2 * self._cells[next(iter(self._cells))].sizeHint().height() + GAP + SLACK
-        beside = QVBoxLayout()
-        beside.setSpacing(1)
-        beside.addWidget(field_title(""))
-        beside.addWidget(self.more)
-        beside.addStretch()
-        head = QHBoxLayout()
-        head.addWidget(self._area, 1)
-        head.addLayout(beside)
+        below = QHBoxLayout()
+        below.setSpacing(10)
+        below.addWidget(self.more, 0, Qt.AlignmentFlag.AlignTop)
+        below.addWidget(self._refusal, 1)
+        below.addStretch()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(6)
-        column.addLayout(head)
-        column.addWidget(self._refusal)
+        column.addWidget(self._area)
+        column.addLayout(below)
+        column.addStretch()
         self.show_job(job)
 
     def show_theme(self, theme: Theme) -> None:
         """Colours of a theme."""
         thin_scroll_bars(self._area, theme)
-
-    @property
-    def spare(self) -> int:
-        """The pixels in height that it can do without."""
-        return self._area.sizeHint().height() - self._area.minimumSizeHint().height()
 
     @property
     def refusal(self) -> str:
@@ -156,19 +151,34 @@ class JobForm(QWidget):
         grid.setContentsMargins(0, 0, 3, SLACK)  # and for the edge of a scroll bar
         grid.setHorizontalSpacing(10)
         grid.setVerticalSpacing(GAP)
-        place = 0
         for each in sorted(self._fields, key=lambda each: each.name in self._minor):
-            span = 2 if each.wide else 1
-            if place % IN_A_ROW + span > IN_A_ROW or each.name in self._minor[:1]:
-                place += -place % IN_A_ROW
             cell = self._cells[each.name] = self._build(each)
             cell.setVisible(each.name not in self._minor)
-            grid.addWidget(cell, place // IN_A_ROW, place % IN_A_ROW, 1, span)
-            place += span
-        for column in range(min(IN_A_ROW, max(place, 1))):
-            grid.setColumnStretch(column, 5 if column else 6)  # the first has the longest texts
-        grid.setRowStretch(place // IN_A_ROW + 1, 1)
+            cell.setMinimumWidth(LEAST * self.fontMetrics().height())
+        self._lay(grid, IN_A_ROW // 2)
         return content
+
+    def _lay(self, grid: QGridLayout, columns: int) -> None:
+        """Put the fields into so many columns."""
+        self._columns, place = columns, 0
+        wide = {each.name for each in self._fields if each.wide}
+        for name, cell in self._cells.items():
+            span = 2 if name in wide else 1
+            if place % columns + span > columns or name in self._minor[:1]:
+                place += -place % columns
+            grid.addWidget(cell, place // columns, place % columns, 1, span)
+            place += span
+        for column in range(IN_A_ROW):
+            grid.setColumnStretch(column, 5 if column < columns else 0)
+        grid.setRowStretch(place // columns + 1, 1)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        columns = IN_A_ROW if self.width() > (LEAST + 2) * IN_A_ROW * self.fontMetrics().height() else IN_A_ROW // 2
+        grid = self._area.content.layout()
+        if columns != self._columns and isinstance(grid, QGridLayout):
+            grid.setRowStretch(grid.rowCount() - 1, 0)
+            self._lay(grid, columns)
 
     def _on_more(self, on: bool) -> None:
         for name in self._minor:

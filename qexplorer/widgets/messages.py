@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QEvent, QObject, Qt, Signal
 from PySide6.QtGui import QGuiApplication, QPainter, QPaintEvent, QPalette, QPen
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QPlainTextEdit, QSizePolicy, QVBoxLayout, QWidget
 
@@ -11,12 +11,18 @@ from qexplorer.widgets.theme import scaled
 
 
 class Banner(QWidget):
-    """One message in the layout, with details to unfold and copy. The same message again only counts up."""
+    """One message with details to unfold and copy. The same message again only counts up.
+
+    It lies on the lower end of what it is `over`, so that nothing moves when it comes.
+    """
 
     dismissed = Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QWidget | None = None, over: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._over = over or parent
+        if self._over is not None:
+            self._over.installEventFilter(self)
         self._text = QLabel()
         self._text.setTextFormat(Qt.TextFormat.PlainText)
         self._text.setWordWrap(True)
@@ -68,6 +74,23 @@ class Banner(QWidget):
         self._copy.setVisible(bool(details))
         self._details.hide()
         self.show()
+        self._lay()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() in (QEvent.Type.Resize, QEvent.Type.Move):
+            self._lay()
+        return super().eventFilter(watched, event)
+
+    def _lay(self) -> None:
+        """Lie on the lower end, before all else."""
+        layout = self.layout()
+        if self._over is None or layout is None or self.isHidden():
+            return
+        place = self._over.rect() if self._over is self.parentWidget() else self._over.geometry()
+        layout.invalidate()
+        height = min(layout.totalHeightForWidth(place.width()), place.height())
+        self.setGeometry(place.left(), place.bottom() + 1 - height, place.width(), height)
+        self.raise_()
 
     def clear(self) -> None:
         """Say nothing."""
@@ -82,6 +105,7 @@ class Banner(QWidget):
 
     def _on_more(self) -> None:
         self._details.setVisible(not self._details.isVisible())
+        self._lay()
 
     def _on_copy(self) -> None:
         QGuiApplication.clipboard().setText(self.report)
@@ -94,9 +118,9 @@ class Banner(QWidget):
         painter = QPainter(self)
         palette = self.palette()
         painter.fillRect(self.rect(), palette.color(QPalette.ColorRole.Base))
+        painter.setPen(QPen(palette.color(QPalette.ColorRole.Dark), 1))
+        painter.drawRect(self.rect().adjusted(0, 0, -1, -1))
         painter.fillRect(0, 0, 4, self.height(), palette.color(QPalette.ColorRole.BrightText))
-        painter.setPen(QPen(palette.color(QPalette.ColorRole.Mid), 1))
-        painter.drawLine(self.rect().bottomLeft(), self.rect().bottomRight())
 
 
 class Placeholder(QWidget):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from qexplorer.numbers import bounded_decibels, count, decibels, figure, percent, size
 from qexplorer.quant.analysis import Analysis
@@ -16,6 +16,8 @@ from qexplorer.widgets.controls import caption
 from qexplorer.widgets.lines import NONE
 from qexplorer.widgets.theme import scaled
 
+LEAST_LINES = 10
+"""So many are seen without scrolling."""
 SOURCES = {"sketch": "sketch", "sampled": "sample"}
 
 
@@ -109,8 +111,8 @@ SCALES = (
 _OF_METRICS = {metric.key: _line(metric) for metric in METRICS if metric.key != "sqnr_db"}
 NONFINITE = _OF_METRICS.pop("nonfinite")
 _COSTS = [_OF_METRICS.pop(key) for key in ("bits_per_weight", "bytes")]
-LINES = (*_OF_METRICS.values(), *SCALES, *_COSTS)
-"""Errors and codes, then scales, then what it costs."""
+LINES = (*_COSTS, *_OF_METRICS.values(), *SCALES)
+"""What it costs, then errors and codes, then scales."""
 
 
 def sqnr_bound(a: Analysis) -> str:
@@ -158,12 +160,10 @@ class MetricsList(QWidget):
         beside.addWidget(self._band)
         head.addLayout(beside, 1)
         head.setAlignment(beside, Qt.AlignmentFlag.AlignVCenter)
-        grid = QGridLayout()
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setVerticalSpacing(3)
-        grid.setColumnStretch(1, 1)
+        lines = QVBoxLayout()
+        lines.setSpacing(3)
         self._values: list[QLabel] = []
-        for row, line in enumerate((*LINES, NONFINITE)):
+        for line in (*LINES, NONFINITE):
             label, value = caption(line.label), QLabel()
             value.setTextFormat(Qt.TextFormat.PlainText)
             value.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
@@ -172,16 +172,23 @@ class MetricsList(QWidget):
             value.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
             for each in (label, value):
                 each.setToolTip(line.meaning)
-            grid.addWidget(label, row, 0)
-            grid.addWidget(value, row, 1)
+            row = QHBoxLayout()  # a long figure has the room that a short label leaves
+            row.addWidget(label)
+            row.addWidget(value, 1)
+            lines.addLayout(row)
             self._values.append(value)
             self._bad_label = label
         column = QVBoxLayout(self)
         column.setContentsMargins(12, 0, 12, 8)
         column.addLayout(head)
-        column.addLayout(grid)
+        column.addLayout(lines)
         column.addStretch()
         self.show_analysis(None)
+
+    @property
+    def least(self) -> int:
+        """The height of the SQNR and the first lines."""
+        return self._values[LEAST_LINES].geometry().top() or self.sizeHint().height() * LEAST_LINES // len(LINES)
 
     def show_analysis(self, analysis: Analysis | None, why_not: str = "Select a tensor") -> None:
         """Show the figures of a result, or why there are none."""

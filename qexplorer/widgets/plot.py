@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, Qt
+from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QContextMenuEvent, QFontMetricsF, QKeyEvent, QMouseEvent, QPainter, QPen
 from PySide6.QtWidgets import QToolTip, QWidget
 
@@ -15,6 +15,8 @@ from qexplorer.widgets.theme import LIGHT, Theme, scaled
 
 BELOW_TITLE = 4
 """Pixels between what stands above the axes and them."""
+LEAST = QSize(260, 150)
+"""No picture is smaller where there is a choice."""
 AXIS_WIDTH = 72
 """One width for every left axis, so that plots that stand over one another line up."""
 
@@ -58,6 +60,9 @@ class Plot(pg.PlotWidget):
             css: dict[str, Any] = {"color": theme.muted, "font-size": f"{scaled(0.92).pointSizeF():.1f}pt"}
             axis.setLabel(self._labels[side], **css)
         self.y_axis.showLabel(not self.low)
+
+    def minimumSizeHint(self) -> QSize:
+        return LEAST
 
     @property
     def title_place(self) -> QRectF:

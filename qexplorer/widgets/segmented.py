@@ -62,12 +62,11 @@ class Segmented(QWidget):
 
     def sizeHint(self) -> QSize:
         metrics = self.fontMetrics()
-        widest = max((metrics.horizontalAdvance(label) for _, label in self.options), default=0)
-        return QSize((widest + 14) * len(self.options), field_height(self))
+        return QSize(sum(metrics.horizontalAdvance(label) + 20 for _, label in self.options), field_height(self))
 
     def minimumSizeHint(self) -> QSize:
         metrics = self.fontMetrics()
-        return QSize(sum(metrics.horizontalAdvance(label) + 3 for _, label in self.options), field_height(self))
+        return QSize(sum(metrics.horizontalAdvance(label) + 8 for _, label in self.options), field_height(self))
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)

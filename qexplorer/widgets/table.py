@@ -3,7 +3,17 @@
 from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
-from PySide6.QtCore import QAbstractItemModel, QEvent, QItemSelectionModel, QModelIndex, QObject, QRect, Qt, Signal
+from PySide6.QtCore import (
+    QAbstractItemModel,
+    QEvent,
+    QItemSelectionModel,
+    QModelIndex,
+    QObject,
+    QRect,
+    QSize,
+    Qt,
+    Signal,
+)
 from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence, QPainter, QPalette, QPen
 from PySide6.QtWidgets import QComboBox, QHeaderView, QStyle, QStyleOptionViewItem, QTableView, QWidget
 
@@ -13,6 +23,7 @@ from qexplorer.widgets.views import Index, RowDelegate, apply_theme, configure_v
 
 T = TypeVar("T")
 TAKEN = "taken"
+LEAST_ROWS = 6
 
 
 class LineDelegate(RowDelegate):
@@ -120,6 +131,11 @@ class Table(QTableView, Generic[T]):
         self.lines.layoutChanged.connect(self._show_spans)
         self.selectionModel().selectionChanged.connect(self.lines_selected)
         Table.show_widths(self)  # what a subclass adds to it is not there yet
+
+    def minimumSizeHint(self) -> QSize:
+        """Room for six rows."""
+        rows = LEAST_ROWS * self.verticalHeader().defaultSectionSize()
+        return QSize(super().minimumSizeHint().width(), self.horizontalHeader().sizeHint().height() + rows)
 
     def show_theme(self, theme: Theme) -> None:
         """Colours of a theme."""

@@ -2,10 +2,11 @@
 
 from PySide6.QtCore import QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QPainter, QPaintEvent, QPalette
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from qexplorer.numbers import duration
 from qexplorer.widgets.controls import Button, caption
+from qexplorer.widgets.elided import subject
 from qexplorer.widgets.theme import scaled
 
 
@@ -25,7 +26,7 @@ class ThinBar(QWidget):
         self.update()
 
     def sizeHint(self) -> QSize:
-        return QSize(120, 6)
+        return QSize(120, 4)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
@@ -35,7 +36,7 @@ class ThinBar(QWidget):
         for share, role in ((1.0, QPalette.ColorRole.Mid), (self.share, QPalette.ColorRole.Accent)):
             painter.setBrush(self.palette().color(role))
             if share > 0:
-                painter.drawRoundedRect(QRectF(0, 0, max(whole.width() * share, 6), whole.height()), 3, 3)
+                painter.drawRoundedRect(QRectF(0, 0, max(whole.width() * share, 6), whole.height()), 2, 2)
 
 
 class TaskRow(QWidget):
@@ -49,7 +50,8 @@ class TaskRow(QWidget):
         name = QLabel(title)
         name.setTextFormat(Qt.TextFormat.PlainText)
         name.setFont(scaled(1.0, bold=True))
-        self._phase = caption("waiting")
+        self._phase = subject()
+        self._phase.setText("waiting")
         self.bar = ThinBar()
         self._left = caption("")
         self.cancel = Button("Cancel")
@@ -57,11 +59,14 @@ class TaskRow(QWidget):
         self.cancel.setAccessibleName(f"Cancel {title}")
         self.cancel.setToolTip("Stop this job; Resume in Runs goes on from its last finished step")
         self.cancel.clicked.connect(self._on_cancel)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
+        row, column = QHBoxLayout(), QVBoxLayout(self)
         row.setSpacing(10)
-        for widget, stretch in ((name, 0), (self._phase, 0), (self.bar, 1), (self._left, 0), (self.cancel, 0)):
+        for widget, stretch in ((name, 0), (self._phase, 1), (self._left, 0), (self.cancel, 0)):
             row.addWidget(widget, stretch, Qt.AlignmentFlag.AlignVCenter)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        column.addLayout(row)
+        column.addWidget(self.bar)
 
     def show_progress(self, phase: str, share: float | None, seconds_left: float | None) -> None:
         """Show what it does and how far it is."""

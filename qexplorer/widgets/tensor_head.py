@@ -1,11 +1,12 @@
 """The line over a picture: the tensor's name, a few facts, and how much of it was counted."""
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from qexplorer.numbers import count
 from qexplorer.quant.flags import NO_FLAGS, Flags
-from qexplorer.widgets.controls import Badge, caption
+from qexplorer.widgets.controls import Badge
+from qexplorer.widgets.elided import Elided, subject
 from qexplorer.widgets.theme import LIGHT, Theme, scaled
 
 BROKEN = "Values that no arithmetic can use. They are in no figure here: what is shown is of the others."
@@ -38,12 +39,11 @@ class TensorHead(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.name = QLabel("")
-        self.name.setTextFormat(Qt.TextFormat.PlainText)
+        self.name = Elided(wants=True)
         self.name.setFont(scaled(1.2, bold=True))
         self.name.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.name.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self.facts = caption("")
+        self.facts = subject()
+        self.facts.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self.odd, self.badge = Badge(), Badge()
         self._coverage = ("", 0, "", False)
         self._flags = NO_FLAGS
@@ -51,9 +51,9 @@ class TensorHead(QWidget):
         row = QHBoxLayout(self)
         row.setContentsMargins(12, 2, 12, 0)
         row.setSpacing(12)
-        row.addWidget(self.name, 1)
+        row.addWidget(self.name)
         row.addWidget(self.odd)
-        row.addWidget(self.facts)
+        row.addWidget(self.facts, 1)
         row.addWidget(self.badge)
         self.badge.hide()
         self.odd.hide()
@@ -67,8 +67,9 @@ class TensorHead(QWidget):
     def show_text(self, name: str, facts: str, meaning: str = "") -> None:
         """Say which tensor it is, and what else; `meaning` explains the facts."""
         self.name.setText(name)
+        self.name.setToolTip(name)
         self.facts.setText(facts)
-        self.facts.setToolTip(meaning)
+        self.facts.setToolTip("\n".join(filter(None, (facts, meaning))))
 
     def show_flags(self, flags: Flags) -> None:
         """Say what is odd about the values."""

@@ -92,7 +92,15 @@ class Themes(QObject):
 
 
 class FlatStyle(QProxyStyle):
-    """Fusion without the dots on the lines between docks: there, a little room is enough."""
+    """Fusion without the dots on the lines between docks, where a little room is enough, nor the line below menus."""
+
+    def drawControl(self, element, option, painter, widget=None) -> None:  # noqa: N802
+        if element == QStyle.ControlElement.CE_MenuBarEmptyArea:
+            painter.fillRect(option.rect, option.palette.window())
+            return
+        super().drawControl(element, option, painter, widget)
+        if element == QStyle.ControlElement.CE_MenuBarItem:
+            painter.fillRect(option.rect.adjusted(0, option.rect.height() - 1, 0, 0), option.palette.window())
 
     def drawPrimitive(self, element, option, painter, widget=None) -> None:  # noqa: N802
         if element != QStyle.PrimitiveElement.PE_IndicatorDockWidgetResizeHandle:

@@ -52,8 +52,8 @@ SHOWN = {"qat": CurvesPlot, "convergence": CurvesPlot, "bit-budget": FrontPlot, 
 
 
 @pytest.fixture
-def first(made_up: AppState) -> AppState:
-    return made_up
+def first(quantizing: AppState) -> AppState:
+    return quantizing
 
 
 def form_of(window: MainWindow) -> JobForm:

@@ -27,8 +27,8 @@ LONG = "Evaluate failed. The model does not take images of [3, 64, 64]: its forw
 
 
 @pytest.fixture
-def first(made_up: AppState) -> AppState:
-    return made_up
+def first(quantizing: AppState) -> AppState:
+    return quantizing
 
 
 def endless(*_: object) -> Iterator[Progress]:

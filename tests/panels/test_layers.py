@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from layers_by_hand import LEFT, Gate, Open, done, in_front, names
+from layers_by_hand import LEFT, Gate, Open, done, folded, in_front, names
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QAbstractButton
 
@@ -84,8 +84,7 @@ def test_a_small_file_is_scanned_by_itself_and_again_when_the_spec_changes(
     done(qtbot, panel)
     assert panel.layers.scan.totals[0].sqnr_db > before + 20
     assert sorted(names(panel)) == ["counter", "first", "second", "third"]
-    window.show_panel("distribution")
-    qtbot.waitUntil(lambda: window.docks["layers"].behind)
+    folded(qtbot, window)
     window.store.update(recipe=Recipe.of_weights(INT5))
     qtbot.waitUntil(lambda: window.settled)
     in_front_again(qtbot, window)
@@ -127,8 +126,7 @@ def test_of_a_large_file_the_tree_shows_what_the_scan_knows(
 
 
 def in_front_again(qtbot: Any, window: MainWindow) -> None:
-    window.show_panel("layers")
-    qtbot.waitUntil(lambda: not window.docks["layers"].behind and window.panel(LayersPanel).isEnabled())
+    in_front(qtbot, window)
 
 
 def test_a_large_file_keeps_its_rows_and_says_that_they_are_of_the_spec_before(
@@ -183,8 +181,7 @@ def test_a_person_who_stopped_a_small_file_is_not_overruled(qtbot: Any, open_win
     qtbot.waitUntil(lambda: len(names(panel)) == 1)
     qtbot.mouseClick(panel.scan, LEFT)
     qtbot.waitUntil(lambda: panel.layers.idle)
-    window.show_panel("distribution")
-    qtbot.waitUntil(lambda: window.docks["layers"].behind)
+    folded(qtbot, window)
     in_front_again(qtbot, window)
     qtbot.waitUntil(lambda: panel.layers.idle)
     assert panel.scan.text() == "Resume"
@@ -202,8 +199,8 @@ def test_pinned_specs_are_measured_only_in_sight_and_go_on_there(qtbot: Any, ope
     panel = in_front(qtbot, window)
     gate.let(2)
     qtbot.waitUntil(lambda: len(names(panel)) == 2)
-    window.show_panel("distribution")
-    qtbot.waitUntil(lambda: window.docks["layers"].behind and panel.layers.idle)
+    folded(qtbot, window)
+    qtbot.waitUntil(lambda: panel.layers.idle)
     gate.let(3)
     assert len(gate.asked) == 7
     in_front_again(qtbot, window)

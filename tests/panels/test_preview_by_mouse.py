@@ -23,8 +23,8 @@ SMALL: dict[str, Any] = {"model": "vit_digits", "limit": 24, "threads": 1, "timi
 
 
 @pytest.fixture
-def first(made_up: AppState) -> AppState:
-    return made_up
+def first(quantizing: AppState) -> AppState:
+    return quantizing
 
 
 def link_of(window: MainWindow) -> LinkButton:

@@ -38,8 +38,8 @@ Open = Callable[..., MainWindow]
 
 
 @pytest.fixture
-def first(made_up: AppState) -> AppState:
-    return made_up
+def first(quantizing: AppState) -> AppState:
+    return quantizing
 
 
 @pytest.fixture

@@ -31,8 +31,8 @@ ADDRESS = "tls://127.0.0.1:8786"
 
 
 @pytest.fixture
-def first(made_up: AppState) -> AppState:
-    return made_up
+def first(quantizing: AppState) -> AppState:
+    return quantizing
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def test_what_was_chosen_is_remembered_as_paths_and_can_be_taken_back(
 
     state = load_session(tmp_path / "session.json")
     assert state is not None
-    again = panel_of(qtbot, open_window(dataclasses.replace(first_state(), study=state.study)))
+    again = panel_of(qtbot, open_window(dataclasses.replace(first_state(), study=state.study, workspace="quantize")))
     assert [field(again, name).text() for name in ("file", "where", "ca", "cert", "key")] == [
         str(study), ADDRESS, tls.ca, tls.cert, tls.key,
     ]  # fmt: skip

@@ -30,8 +30,8 @@ PTQ = {"weight_spec": "int3 channel:0", "repairs": "fold,mse_clip,gptq"}
 
 
 @pytest.fixture
-def first(made_up: AppState) -> AppState:
-    return made_up
+def first(quantizing: AppState) -> AppState:
+    return quantizing
 
 
 @pytest.fixture

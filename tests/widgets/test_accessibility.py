@@ -5,7 +5,7 @@ import pytest
 from hands import accessible_name, analysis_of, focusable
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QAbstractScrollArea, QLabel, QMainWindow, QMenu, QWidget
+from PySide6.QtWidgets import QAbstractButton, QAbstractScrollArea, QLabel, QMainWindow, QMenu, QWidget
 
 from qexplorer.engine.jobs import jobs
 from qexplorer.panels.run_columns import runs_table
@@ -54,7 +54,9 @@ def banner() -> Banner:
 
 def dock() -> QWidget:
     window = QMainWindow()
-    window.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, Dock("metrics", "Metrics", MetricsList(), window))
+    panel = Dock("metrics", "Metrics", window, folds=True)
+    panel.hold(MetricsList())
+    window.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, panel)
     return window
 
 
@@ -226,7 +228,8 @@ def test_a_dock_can_be_floated_docked_and_closed_from_the_keyboard(shown, qtbot)
     buttons = {control.glyph: control for control in focusable(panel) if hasattr(control, "glyph")}
     QTest.keyClick(buttons["float"], Qt.Key.Key_Space)
     assert panel.isFloating()
-    QTest.keyClick(buttons["float"], Qt.Key.Key_Space)
+    back = next(each for each in panel.findChildren(QAbstractButton) if each.accessibleName() == "Dock Metrics")
+    QTest.keyClick(back, Qt.Key.Key_Space)
     assert not panel.isFloating()
     QTest.keyClick(buttons["close"], Qt.Key.Key_Space)
     assert panel.isHidden()
