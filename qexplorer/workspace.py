@@ -19,10 +19,11 @@ ACROSS, DOWN = Qt.Orientation.Horizontal, Qt.Orientation.Vertical
 
 @dataclass(frozen=True)
 class Yielded:
-    """A dock that gave way, and the size at which all had room while it had not."""
+    """A dock that gave way, the size at which there was room while it had not, and the layout of then if it moved."""
 
     name: str
     needed: QSize
+    before: QByteArray
 
 
 class Workspace(QMainWindow):
@@ -195,19 +196,18 @@ class Workspace(QMainWindow):
                 needed = self._needed()
                 if _within(needed, self.size()):
                     break
-                self._yielded.append(Yielded(name, needed))
-                self._yield(name)
+                self._yield(name, needed)
         self._spare()
         self.setUpdatesEnabled(True)
 
     def _spare(self) -> None:
-        """Bring those back that gave way in vain: there is room because another one did."""
-        for each in self._yielded[:-1]:
+        """Unfold those that gave way in vain: there is room because another one did."""
+        for each in [each for each in self._yielded[:-1] if each.before.isEmpty()]:
             self._come_back(each)
             if _within(self._needed(), self.size()):
                 self._yielded.remove(each)
             else:
-                self._yield(each.name)
+                self._fold(self.docks[each.name], folded=True)
 
     def _needed(self) -> QSize:
         """The least size at which nothing is cut."""
@@ -228,8 +228,13 @@ class Workspace(QMainWindow):
         beside = mine.left() == other.left() or mine.top() == other.top()
         return onto.isVisible() and not onto.isFloating() and beside and onto not in self.tabs.together(dock)
 
-    def _yield(self, name: str) -> None:
+    def _yield(self, name: str, needed: QSize) -> None:
         place, dock = self.place_of(name), self.docks[name]
+        lacks_width, lacks_height = needed.width() > self.width(), needed.height() > self.height()
+        if not (lacks_width if place.onto and place.across else lacks_height):
+            return  # it would be in vain
+        before = self.saveState(LAYOUT_VERSION) if place.onto else QByteArray()
+        self._yielded.append(Yielded(name, needed, before))
         if not place.onto:
             self._fold(dock, folded=True)
             return
@@ -244,18 +249,9 @@ class Workspace(QMainWindow):
         if not place.onto:
             self._fold(dock, folded=False)
             return
-        onto = self.docks[place.onto]
-        group = [other for other in self.tabs.together(dock) if self._comes_with(other, each.name)]
-        self.splitDockWidget(onto, dock, ACROSS if place.across else DOWN)
-        for other in group:
-            self.tabifyDockWidget(dock, other)
-        dock.raise_()
-        self.tabs.refresh()
+        self.restoreState(each.before, LAYOUT_VERSION)  # Qt cannot split what has tabs
         self._share()
-
-    def _comes_with(self, dock: Dock, name: str) -> bool:
-        place = self.place_of(dock.objectName())
-        return place.tabbed and place.beside == name
+        self.tabs.refresh()
 
     def _give_back(self) -> None:
         while self._yielded:

@@ -45,7 +45,7 @@ class JobsPanel(Panel):
     name: ClassVar[str] = "jobs"
     title: ClassVar[str] = "Jobs"
     order: ClassVar[int] = 60
-    places: ClassVar[tuple[Place, ...]] = (Place("quantize", 0, width=22),)
+    places: ClassVar[tuple[Place, ...]] = (Place("quantize", 0, width=22, height=25),)
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)

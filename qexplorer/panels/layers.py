@@ -159,7 +159,8 @@ class LayersPanel(Panel):
     def _show_line(self) -> None:
         """The whole file in a line, for those who do not look at the table."""
         layers, scan, checkpoint = self.layers, self.layers.scan, self.parts.preview.checkpoint
-        totals = scan.totals[0] if scan is not None and layers.specs and scan.specs[:1] == layers.specs[:1] else None
+        current = layers.recipes[0]
+        totals = dict(zip(scan.recipes, scan.totals, strict=True)).get(current) if scan is not None else None
         if checkpoint is None:
             self._line.clear()
         elif layers.running and scan is not None:
@@ -168,7 +169,7 @@ class LayersPanel(Panel):
             self._line.setText("not scanned yet")
         else:
             size_, bits, sqnr, weights = self._figures(totals)
-            self._line.setText(f"{weights} · {size_} · {bits} · {sqnr} under {title_of(layers.specs[0])}")
+            self._line.setText(f"{weights} · {size_} · {bits} · {sqnr} under {title_of(current)}")
 
     def _on_restarted(self) -> None:
         scan, self._taken, self._flagged = self.layers.scan, 0, False

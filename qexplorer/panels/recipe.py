@@ -25,6 +25,8 @@ from qexplorer.widgets.repair_ticks import RepairTicks
 from qexplorer.widgets.save_dialog import ask_where
 from qexplorer.widgets.table import Table
 from qexplorer.widgets.tall_area import TallArea
+from qexplorer.widgets.theme import Theme
+from qexplorer.widgets.views import thin_scroll_bars
 
 LAYERS, WEIGHTS, ACTIVATIONS = "Layers", "Weights", "Activations"
 REST = "Everything else"
@@ -108,9 +110,15 @@ class RecipePanel(Panel):
         self.body.addLayout(inner, 1)
         parts.store.changed.connect(self._on_changed)
         parts.preview.opened.connect(self._show)
-        parts.themes.changed.connect(self.table.show_theme)
-        self.table.show_theme(parts.themes.current)
+        self._area = area
+        parts.themes.changed.connect(self.show_theme)
+        self.show_theme(parts.themes.current)
         self._show()
+
+    def show_theme(self, theme: Theme) -> None:
+        """Colours of a theme."""
+        self.table.show_theme(theme)
+        thin_scroll_bars(self._area, theme)
 
     def fill_title(self, row: QHBoxLayout) -> None:
         row.addStretch()

@@ -20,7 +20,7 @@ from qexplorer.quant.recipe import Recipe
 from qexplorer.settings import values_of
 from qexplorer.state.chosen_runs import SHOWN, Known
 from qexplorer.state.runner import Done, Failed, Task
-from qexplorer.widgets.controls import Button
+from qexplorer.widgets.controls import LinkButton
 from qexplorer.widgets.messages import Placeholder
 from qexplorer.widgets.save_dialog import ask_where
 
@@ -102,8 +102,8 @@ class RunsPanel(Panel):
         self.table.show_selected(self.parts.runs.lines)
         self._enable()
 
-    def _button(self, text: str, tip: str) -> Button:
-        button = Button(text)
+    def _button(self, text: str, tip: str) -> LinkButton:
+        button = LinkButton(text)
         button.setToolTip(tip)
         button.setAccessibleName(f"{text.removesuffix(' …')} run")
         button.setObjectName(f"runs_{text.split(maxsplit=1)[0].lower()}")

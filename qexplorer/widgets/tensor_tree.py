@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from PySide6.QtCore import QModelIndex, QPoint, QRectF, Qt, Signal
-from PySide6.QtGui import QAction, QFocusEvent, QPainter, QPalette
+from PySide6.QtGui import QAction, QFocusEvent, QPainter, QPalette, QResizeEvent
 from PySide6.QtWidgets import QHeaderView, QStyleOptionViewItem, QTreeView, QWidget
 
 from qexplorer import numbers
@@ -27,6 +27,8 @@ from qexplorer.widgets.tensor_model import (
 from qexplorer.widgets.theme import LIGHT, Theme
 from qexplorer.widgets.views import RIGHT, Index, RowDelegate, apply_theme, column_menu, configure_view
 
+NARROW = 17
+"""A tree that is not so many times as wide as its text is high has no room for shapes."""
 UNFOLDED = 200
 """A filter that leaves at most so many layers unfolds them."""
 FULL_SCALE_DB = 60.0
@@ -108,6 +110,7 @@ class TensorTree(QTreeView):
         self.selectionModel().currentChanged.connect(self._on_current)
         self.filter.rowsRemoved.connect(self._on_hidden)
         self._quiet = self._moved = False
+        self._narrow = self._gave_way = False
         self._chosen = ""
 
     def show_theme(self, theme: Theme) -> None:
@@ -115,6 +118,17 @@ class TensorTree(QTreeView):
         self._delegate.theme = theme
         apply_theme(self, theme)
         self.viewport().update()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        narrow = self.width() < NARROW * self.fontMetrics().height()
+        if narrow == self._narrow:
+            return
+        self._narrow = narrow
+        if narrow:
+            self._gave_way = not self.isColumnHidden(SHAPE)
+        if self._gave_way:  # names need the room more
+            self.setColumnHidden(SHAPE, narrow)
 
     def show_tensors(self, rows: Iterable[TensorRow]) -> None:
         """Show other tensors; short lists are unfolded."""
