@@ -10,10 +10,9 @@ from PySide6.QtWidgets import QAbstractButton, QApplication, QFileDialog, QLabel
 
 from qexplorer import settings
 from qexplorer.errors import UserError
-from qexplorer.plugins import Plugin, Registry
+from qexplorer.plugins import Plugin
 from qexplorer.settings import Choice
 from qexplorer.widgets.job_form import JobForm
-from qexplorer.widgets.settings_row import SettingsRow
 
 
 def setting(default, title, **more):
@@ -275,79 +274,3 @@ def test_a_word_stands_for_zero_where_the_field_has_one(shown):
         assert edits.pop() == Sow()
         form.show_job(Sow())
         assert (furrows.text(), furrows.placeholderText()) == ("", "all")
-
-
-@dataclass(frozen=True)
-class Rise(Plugin):
-    hours: int = setting(2, "Hours", minimum=1, maximum=48)
-    warmth: float = setting(0.5, "Warmth", minimum=0, maximum=1)
-
-    name: ClassVar[str] = "rise"
-    title: ClassVar[str] = "Rise"
-    separator: ClassVar[str] = ":"
-
-
-@dataclass(frozen=True)
-class Knead(Plugin):
-    name: ClassVar[str] = "knead"
-    title: ClassVar[str] = "Knead"
-
-
-STEPS = Registry[Plugin]("step")
-STEPS.register(Rise)
-STEPS.register(Knead)
-
-
-@dataclass(frozen=True)
-class Dough(Plugin):
-    steps: str = setting("knead", "Steps", offers=("knead", "knead,rise"), steps=STEPS)
-    flour: str = setting("rye", "Flour")
-
-    name: ClassVar[str] = "dough"
-    title: ClassVar[str] = "Dough"
-
-
-@pytest.fixture
-def dough(shown) -> JobForm:
-    form = JobForm(Dough())
-    form.edits = []
-    form.edited.connect(form.edits.append)
-    form.edited.connect(form.show_job)  # as its owner would
-    return shown(form, 640, 140)
-
-
-def rows(form: JobForm) -> list[SettingsRow]:
-    return [row for row in form.findChildren(SettingsRow) if row.isVisible()]
-
-
-def test_steps_that_have_settings_show_them_below_the_text_that_names_them(dough):
-    assert rows(dough) == []
-    type_text(dough.controls["steps"], "rise:6, knead")
-    (row,) = rows(dough)
-    assert {name: field.text() for name, field in row.fields.items()} == {"hours": "6", "warmth": "0.5"}
-    assert row.mapTo(dough, QPoint()).y() > place(dough, "steps").bottom()
-    type_text(dough.controls["steps"], "knead")
-    assert rows(dough) == []
-
-
-def test_a_setting_of_a_step_is_written_into_the_text(dough):
-    dough.show_job(Dough("knead,rise"))
-    type_text(rows(dough)[0].fields["warmth"], "0.75")
-    assert dough.edits == [Dough("knead,rise:2:0.75")]
-    assert dough.controls["steps"].text() == "knead,rise:2:0.75"
-
-
-def test_a_setting_of_a_step_that_cannot_be_is_told_and_changes_nothing(dough):
-    dough.show_job(Dough("rise"))
-    field = rows(dough)[0].fields["hours"]
-    type_text(field, "100")
-    assert (dough.edits, field.wrong) == ([], True)
-    assert "Hours must be 48 or less" in dough.refusal
-    type_text(field, "3")
-    assert (dough.edits, field.wrong, dough.refusal) == ([Dough("rise:3:0.5")], False, "")
-
-
-def test_the_settings_of_steps_are_fixed_with_their_text(dough):
-    dough.show_job(Dough("rise"))
-    dough.show_fixed({"steps"}, "As in the book")
-    assert not rows(dough)[0].isEnabled()
