@@ -254,7 +254,7 @@ class JobsPanel(Panel):
         job = self.parts.store.state.job
         busy = "A study is running: see Study." if self.parts.jobs.tasks else "Nothing is running."
         recipe = f" Recipe: {title_of(self.parts.store.state.recipe)}." if "weight_spec" in job.by_recipe else ""
-        self._hint.setText(f"{busy} Run (F5): {job.help}.{self._subject_text(job)}{recipe}")
+        self.queue.hint.setText(f"{busy} Run (F5): {job.help}.{self._subject_text(job)}{recipe}")
 
     def _subject_text(self, job: Job) -> str:
         """Which model is in the open file, where the job is on that."""
