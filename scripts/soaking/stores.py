@@ -15,10 +15,11 @@ from qexplorer.errors import UserError
 from qexplorer.inspection.sketch_cache import SketchCache
 from qexplorer.log import take_crash
 from qexplorer.progress import finish
+from qexplorer.state.layout import Layout, LayoutFile
 from qexplorer.state.session import load_session
 from soaking.files import mutant
 
-STORES = ("session.json", "history.sqlite3", "sketches.sqlite3")
+STORES = ("session.json", "layout.json", "history.sqlite3", "sketches.sqlite3")
 NAMES = ("../../../victim", "..", "/victim", "a/../../victim", "C:\\victim", "", "x" * 5000, "=1+1")
 
 
@@ -103,6 +104,8 @@ def damage(home: Path, rng: random.Random, rounds: int) -> tuple[int, list[str]]
 def _read(path: Path) -> None:
     if path.name == "session.json":
         load_session(path)
+    elif path.name == "layout.json":
+        LayoutFile(path).write(Layout())
     elif path.name == "sketches.sqlite3":
         cache = SketchCache(path)
         with suppress(sqlite3.Error), sqlite3.connect(path) as database:
