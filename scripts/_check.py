@@ -3,7 +3,7 @@
 import subprocess
 
 from _environment import Environment
-from _problems import EXIT_CODE, say
+from _problems import EXIT_CODE, listed, say
 
 MEND = "python3 scripts/launch.py --repair"
 
@@ -13,7 +13,7 @@ def check(environment: Environment) -> int:
     found = environment.complaints()
     damaged = environment.damaged(read=True)
     if damaged:
-        found.append(f"Files of {', '.join(damaged)} are missing or damaged.")
+        found.append(f"Files of {listed(damaged)} are missing or damaged.")
     for what in found:
         say(f"{what} Mend it: {MEND}")
     if found:

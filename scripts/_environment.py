@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from _installed import is_unchanged
-from _problems import SetupError, diagnose, no_venv, os_problem, say
+from _problems import SetupError, diagnose, listed, no_venv, os_problem, say
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -167,7 +167,7 @@ class Environment:
             stamp = {}
             self._build()
         elif damaged:
-            say(f"Files of {', '.join(damaged)} in {self.folder} are missing or damaged; installing them again.")
+            say(f"Files of {listed(damaged)} in {self.folder} are missing or damaged; installing them again.")
             forget(self.site, damaged)
         else:
             say(f"Bringing {self.folder} up to date with pyproject.toml and constraints.txt.")

@@ -28,7 +28,7 @@ def environ() -> dict[str, str]:
     pip builds the editable install in an environment of its own and takes that one's constraints from here.
     """
     own = {name: value for name, value in os.environ.items() if name not in MISLEADING}
-    own |= {name: " ".join(map(_from_here, own[name].split())) for name in FILES if own.get(name)}
+    own |= {name: _from_here(own[name]) for name in FILES if name in own}
     constraints = {
         name: " ".join([CONSTRAINTS, *own.get(name, "").split()]) for name in ("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT")
     }
@@ -45,5 +45,8 @@ def go_offline(root: Path) -> None:
         os.environ["PIP_FIND_LINKS"] = " ".join(links)
 
 
-def _from_here(word: str) -> str:
-    return str(Path(word).resolve()) if Path(word).exists() else word
+def _from_here(value: str) -> str:
+    """The value with the files that it names, one or several, by their absolute paths."""
+    if value and Path(value).exists():
+        return str(Path(value).resolve())
+    return " ".join(str(Path(word).resolve()) if Path(word).exists() else word for word in value.split())

@@ -6,6 +6,7 @@ from pathlib import Path
 
 EXIT_CODE = 3  # what the platform check ends with, too: this machine cannot run the program as it is
 INTERRUPTED = 130
+MOST_NAMED = 6
 
 
 class SetupError(Exception):
@@ -27,6 +28,11 @@ def say(text: str) -> None:
 
         if notify := shutil.which("notify-send"):
             subprocess.run([notify, "--icon=org.qexplorer.QExplorer", "qexplorer", text], check=False)
+
+
+def listed(names: list[str]) -> str:
+    """Names for a sentence: all of a few, the first of many."""
+    return ", ".join(names) if len(names) <= MOST_NAMED else f"{', '.join(names[:3])} and {len(names) - 3} others"
 
 
 def diagnose(text: str, root: Path, log: Path) -> SetupError:

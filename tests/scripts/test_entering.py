@@ -110,17 +110,18 @@ def test_a_program_whose_packages_are_damaged_says_in_one_sentence_what_mends_it
 
 
 def test_what_a_person_tells_pip_reaches_it_and_what_breaks_an_environment_does_not(tmp_path, monkeypatch):
-    (tmp_path / "mine.txt").touch()
+    for name in ("mine.txt", "my ca.pem"):
+        (tmp_path / name).touch()
     (tmp_path / "wheels").mkdir()
     monkeypatch.chdir(tmp_path)
-    given = {"HTTPS_PROXY": "http://proxy:1", "PIP_INDEX_URL": "https://mirror/simple", "PIP_CERT": "/etc/ca.pem",
+    given = {"HTTPS_PROXY": "http://proxy:1", "PIP_INDEX_URL": "https://mirror/simple", "PIP_CERT": "my ca.pem",
              "PIP_CONSTRAINT": "mine.txt", "PIP_FIND_LINKS": "wheels https://else.where/", "PIP_TARGET": "/opt/x",
              "PYTHONPATH": "/opt/ros", "PYTHONHOME": "/usr"}  # fmt: skip
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     environ = _pip.environ()
     assert {name: environ.get(name) for name in given} == {
-        **given, "PIP_CONSTRAINT": f"constraints.txt {tmp_path / 'mine.txt'}",
+        **given, "PIP_CERT": str(tmp_path / "my ca.pem"), "PIP_CONSTRAINT": f"constraints.txt {tmp_path / 'mine.txt'}",
         "PIP_FIND_LINKS": f"{tmp_path / 'wheels'} https://else.where/",
         "PIP_TARGET": None, "PYTHONPATH": None, "PYTHONHOME": None,
     }  # fmt: skip
