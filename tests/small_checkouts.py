@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -67,12 +68,11 @@ def make_checkout(root: Path) -> Path:
     return root
 
 
-def launch(
-    root: Path, *words: str, answers: str = "", environ: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Run the launcher of a checkout as a person does."""
+def launch(root: Path, *words: str, answers: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run the launcher of a checkout as a person does, with more in the `environ`ment."""
     command = [sys.executable, root / "scripts" / "launch.py", *words]
-    return subprocess.run(command, input=answers, capture_output=True, text=True, check=False, env=environ)
+    usual = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return subprocess.run(command, input=answers, capture_output=True, text=True, check=False, env={**usual, **environ})
 
 
 def _digest(text: str) -> str:

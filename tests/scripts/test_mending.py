@@ -141,15 +141,15 @@ def test_pip_goes_through_the_persons_proxy_and_offline_through_none(root: Path)
 
         thread = threading.Thread(target=answer)
         thread.start()
-        environ = {**os.environ, "HTTPS_PROXY": f"http://127.0.0.1:{proxy.getsockname()[1]}",
+        environ = {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.getsockname()[1]}",
                    "PIP_INDEX_URL": "https://mirror.invalid/simple", "PIP_EXTRA_INDEX_URL": "", "PIP_NO_CACHE_DIR": "1",
                    "PIP_RETRIES": "1", "PIP_CONFIG_FILE": os.devnull}  # fmt: skip
         try:
             lose_package(root)
-            offline = launch(root, "--offline", "offline", environ=environ)
+            offline = launch(root, "--offline", "offline", **environ)
             assert (offline.stdout, asked) == ("whole offline\n", []), offline
             lose_package(root)
-            through = launch(root, "through", environ=environ)
+            through = launch(root, "through", **environ)
             assert through.returncode == 3
             assert "No network" in through.stderr
             assert asked[0].startswith(b"CONNECT mirror.invalid:443 ")
