@@ -11,30 +11,18 @@ Importing this module loads numba and compiles, or loads what is cached: import 
 from dataclasses import dataclass
 from typing import Any
 
-import numba as nb
 import numpy as np
 from numba import types
 
 from qexplorer.quant.arrays import AnyArray, Doubles
+from qexplorer.quant.compiled import compiled
 
 HALVINGS = 20
 _F8 = types.float64[::1]
 _I8 = types.int64[::1]
 
 
-def _compiled(signature: Any) -> Any:
-    """Compile now; keep the result on disk where there is a place for it, and do without where there is none."""
-
-    def compile_now(function: Any) -> Any:
-        try:
-            return nb.njit(signature, cache=True, nogil=True)(function)
-        except (RuntimeError, OSError):
-            return nb.njit(signature, nogil=True)(function)
-
-    return compile_now
-
-
-@_compiled(types.float64(_F8, _F8, _F8, types.int64, types.int64))
+@compiled(types.float64(_F8, _F8, _F8, types.int64, types.int64))
 def _cost(often: Any, sums: Any, squares: Any, i: int, j: int) -> float:
     """Σw(x − mean)² of the values i … j − 1, from what is reached by each."""
     n = often[j] - often[i]
@@ -44,7 +32,7 @@ def _cost(often: Any, sums: Any, squares: Any, i: int, j: int) -> float:
     return max(squares[j] - squares[i] - s * s / n, 0.0)
 
 
-@_compiled(types.void(_F8, _F8, _F8, _F8, types.int64, _F8, types.int32[::1]))
+@compiled(types.void(_F8, _F8, _F8, _F8, types.int64, _F8, types.int32[::1]))
 def _row(often: Any, sums: Any, squares: Any, before: Any, cells: int, costs: Any, cuts: Any) -> None:
     """The least cost of the first j values in so many cells, and the last cut with which it is reached, for every j,
     from those `before` of one cell less. Between two places whose cuts are known those of others need no search beyond.
@@ -67,7 +55,7 @@ def _row(often: Any, sums: Any, squares: Any, before: Any, cells: int, costs: An
         step //= 2
 
 
-@_compiled(types.void(_F8, _F8, _F8, types.int64, _I8))
+@compiled(types.void(_F8, _F8, _F8, types.int64, _I8))
 def _best(often: Any, sums: Any, squares: Any, cells: int, edges: Any) -> None:
     n = often.size - 1
     cuts = np.zeros((cells, n + 1), np.int32)
@@ -84,7 +72,7 @@ def _best(often: Any, sums: Any, squares: Any, cells: int, edges: Any) -> None:
     edges[0] = 0
 
 
-@_compiled(types.int64(_F8, _F8, _F8, types.float64, _I8))
+@compiled(types.int64(_F8, _F8, _F8, types.float64, _I8))
 def _merge(often: Any, sums: Any, squares: Any, most: float, edges: Any) -> int:
     """Join neighbours as long as what they cost together is at most `most`: where the parts begin, and the end, as far
     as there is room in `edges`. How many parts there are, or one more than there is room for.

@@ -29,6 +29,7 @@ from numba import types
 from qexplorer.quant.arrays import AnyArray, Counts, Doubles, Floats
 from qexplorer.quant.bins import Bins
 from qexplorer.quant.buckets import LOW_BITS, ZEROS
+from qexplorer.quant.compiled import compiled
 from qexplorer.quant.metrics import ErrorSums
 from qexplorer.quant.params import QuantParams
 from qexplorer.quant.piece_sums import PieceSums
@@ -53,24 +54,12 @@ _U4 = types.uint32[::1]
 _U8 = types.uint64[::1]
 
 
-def _compiled(*signatures: Any, **options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Compile now; keep the result on disk where there is a place for it, and do without where there is none."""
-
-    def compile_now(function: Callable[..., Any]) -> Any:
-        try:
-            return nb.njit(list(signatures), cache=True, nogil=True, **options)(function)
-        except (RuntimeError, OSError):
-            return nb.njit(list(signatures), nogil=True, **options)(function)
-
-    return compile_now
-
-
 def _inlined(function: Callable[..., Any]) -> Any:
     """Compile into whatever calls it: for a few dozen values a call would cost as much as the work."""
     return nb.njit(nogil=True, inline="always")(function)
 
 
-@_compiled(types.intp(_WIDE_ROW, _U4))
+@compiled(types.intp(_WIDE_ROW, _U4))
 def _load_wide(row: Any, bits: Any) -> int:
     """Copy the bits of the finite values of `row` to the front of `bits`; how many they are."""
     beyond = 0
@@ -86,7 +75,7 @@ def _load_wide(row: Any, bits: Any) -> int:
     return row.size - beyond
 
 
-@_compiled(types.intp(_HALF_ROW, types.boolean, _U4))
+@compiled(types.intp(_HALF_ROW, types.boolean, _U4))
 def _load_half(row: Any, half: Any, bits: Any) -> int:
     """The same for float16 (`half`) and bfloat16, widened to the bits of float32.
 
@@ -152,7 +141,7 @@ def _quantize(x: Any, scale: Any, true_division: bool, zero_point: int, qmin: in
     return clamped
 
 
-@_compiled(types.int64(_F4, _F4, _F4, types.int64, types.int64, _F4, _F4))
+@compiled(types.int64(_F4, _F4, _F4, types.int64, types.int64, _F4, _F4))
 def _quantize_each(x: Any, scale: Any, inverse: Any, qmin: int, qmax: int, q: Any, y: Any) -> Any:
     """The same where each value has its own scale and 1/scale, all finite, and the zero point is 0."""
     least, most = np.float32(qmin), np.float32(qmax)
@@ -173,7 +162,7 @@ def _fill(part: Any, value: Any) -> None:
         part[i] = value
 
 
-@_compiled(types.int64(_F4, _I8, types.int64, types.int64, types.int64, _F4, _I4, types.int64, types.int64,
+@compiled(types.int64(_F4, _I8, types.int64, types.int64, types.int64, _F4, _I4, types.int64, types.int64,
                        types.boolean, types.float32[:, ::1], _F4, _F4))  # fmt: skip
 def _quantize_rows(
     x: Any, begins: Any, rows: int, first: int, each: int, scale: Any, zero_point: Any, qmin: int, qmax: int,
@@ -201,7 +190,7 @@ def _quantize_rows(
     return clamped
 
 
-@_compiled(types.void(_F4, _F4, _F8, _F8), fastmath={"reassoc", "nsz"})
+@compiled(types.void(_F4, _F4, _F8, _F8), fastmath={"reassoc", "nsz"})
 def _add_sums(x: Any, y: Any, e: Any, sums: Any) -> None:
     """Errors to `e`; add Σx², Σe², Σ|e|, Σy² and Σxy to `sums[:5]`, and how many x and y are zero to `sums[8:]`."""
     x2 = e2 = e1 = y2 = xy = 0.0
@@ -226,7 +215,7 @@ def _add_sums(x: Any, y: Any, e: Any, sums: Any) -> None:
     sums[9] += y_zeros
 
 
-@_compiled(types.int64(_I8))
+@compiled(types.int64(_I8))
 def _worst(bits: Any) -> Any:
     """The bits of the largest magnitude."""
     worst = np.int64(0)
@@ -235,7 +224,7 @@ def _worst(bits: Any) -> Any:
     return worst
 
 
-@_compiled(types.uint32(types.float64, _F8, types.int64))
+@compiled(types.uint32(types.float64, _F8, types.int64))
 def _bin_of(v: float, edges: Any, bins: int) -> Any:
     """The bin of a value by the edges themselves, from 1 on; 0 for outside."""
     if not edges[0] <= v <= edges[bins]:
@@ -249,13 +238,13 @@ def _bin_of(v: float, edges: Any, bins: int) -> Any:
     return np.uint32(at + 1)
 
 
-@_compiled(types.int64(types.int64, types.int64, types.int64, types.int64))
+@compiled(types.int64(types.int64, types.int64, types.int64, types.int64))
 def _cell(place: int, per_step: int, first: int, codes: int) -> int:
     """The code, from the least on, in whose cell a bin lies: `place` counts bins from 1 on."""
     return max(0, min(first + (place - 1) // per_step, codes - 1))
 
 
-@_compiled(types.void(_F4, _F8, _U4, _U1, _I8, types.int64, types.int64, _F4, types.int64, _I8))
+@compiled(types.void(_F4, _F8, _U4, _U1, _I8, types.int64, types.int64, _F4, types.int64, _I8))
 def _count(
     values: Any, edges: Any, places: Any, doubtful: Any, counts: Any, per_step: int, first: int, q: Any, qmin: int,
     codes: Any,
@@ -298,7 +287,7 @@ def _count(
         counts[places[i]] += 1
 
 
-@_compiled(types.void(types.Array(types.float32, 1, "C", readonly=True), _F8, _I8))
+@compiled(types.void(types.Array(types.float32, 1, "C", readonly=True), _F8, _I8))
 def _histogram(values: Any, edges: Any, counts: Any) -> None:
     places, doubtful, codes = np.empty(STRIP, np.uint32), np.empty(STRIP, np.uint8), np.empty(0, np.int64)
     strip = np.empty(STRIP, np.float32)
@@ -309,7 +298,7 @@ def _histogram(values: Any, edges: Any, counts: Any) -> None:
         _count(strip[:n], edges, places, doubtful, counts, 0, 0, strip, 0, codes)
 
 
-@_compiled(types.void(_F4, types.int32, _U4, _I8))
+@compiled(types.void(_F4, types.int32, _U4, _I8))
 def _count_codes(q: Any, qmin: int, places: Any, counts: Any) -> None:
     for i in range(q.size):
         places[i] = np.uint32(np.int32(q[i]) - qmin)
@@ -317,7 +306,7 @@ def _count_codes(q: Any, qmin: int, places: Any, counts: Any) -> None:
         counts[places[i]] += 1
 
 
-@_compiled(types.void(_F4, types.int32, types.uint32, types.int64, _U4, _U4))
+@compiled(types.void(_F4, types.int32, types.uint32, types.int64, _U4, _U4))
 def _count_tuples(q: Any, qmin: int, codes: int, length: int, places: Any, table: Any) -> None:
     """Count `length` codes at once, one of each part of the strip: `table` is `[codes^length]`."""
     size = q.size // length
@@ -334,7 +323,7 @@ def _count_tuples(q: Any, qmin: int, codes: int, length: int, places: Any, table
         table[at[i]] += np.uint32(1)
 
 
-@_compiled(types.void(_U4, types.int64, _I8))
+@compiled(types.void(_U4, types.int64, _I8))
 def _untie(table: Any, length: int, counts: Any) -> None:
     """Add what was counted in tuples."""
     for at in range(table.size):
@@ -344,7 +333,7 @@ def _untie(table: Any, length: int, counts: Any) -> None:
             rest //= counts.size
 
 
-@_compiled(types.void(_F8, _F4))
+@compiled(types.void(_F8, _F4))
 def _to_single(wide: Any, single: Any) -> None:
     for i in range(wide.size):
         single[i] = np.float32(wide[i])
@@ -353,7 +342,7 @@ def _to_single(wide: Any, single: Any) -> None:
 _COUNTS = types.Tuple((_I8,) * 4)
 
 
-@_compiled(types.void(_F4, _F4, _F8, _F4, _I8, _U4, _U1, _F8, _F8, types.int64, _U4, _COUNTS))
+@compiled(types.void(_F4, _F4, _F8, _F4, _I8, _U4, _U1, _F8, _F8, types.int64, _U4, _COUNTS))
 def _count_all(
     x: Any, y: Any, e: Any, q: Any, grid: Any, places: Any, doubtful: Any, edges: Any, error_edges: Any, length: int,
     table: Any, counts: Any,
@@ -377,7 +366,7 @@ def _count_all(
         _count(q, error_edges, places, doubtful, counts[3], 0, 0, q, 0, counts[0])
 
 
-@_compiled(types.intp(_WIDE_ROW, _HALF_ROW, types.boolean, types.int64, types.int64, _U4))
+@compiled(types.intp(_WIDE_ROW, _HALF_ROW, types.boolean, types.int64, types.int64, _U4))
 def _load(wide: Any, halves: Any, half: bool, at: int, size: int, bits: Any) -> int:
     """The finite ones of `size` values from `at` on, of whichever of both holds the tensor; how many they are."""
     if wide.size:
@@ -385,7 +374,7 @@ def _load(wide: Any, halves: Any, half: bool, at: int, size: int, bits: Any) -> 
     return _load_half(halves[at : at + size], half, bits)
 
 
-@_compiled(types.intp(_WIDE_ROW, _HALF_ROW, types.boolean, types.int64, types.int64, types.int64, _U4, _I8))
+@compiled(types.intp(_WIDE_ROW, _HALF_ROW, types.boolean, types.int64, types.int64, types.int64, _U4, _I8))
 def _load_rows(wide: Any, halves: Any, half: bool, at: int, rows: int, width: int, bits: Any, begins: Any) -> int:
     """The finite values of rows one after the other; `begins` are where each begins. How many in all."""
     end = _load(wide, halves, half, at, rows * width, bits)
@@ -397,7 +386,7 @@ def _load_rows(wide: Any, halves: Any, half: bool, at: int, rows: int, width: in
     return end
 
 
-@_compiled(
+@compiled(
     types.void(_WIDE_ROW, _HALF_ROW, types.boolean, types.int64, types.int64, types.int64, _F4, _I4, types.boolean, _I8,
                _F8, _F8, _COUNTS, types.float64[:, ::1])
 )  # fmt: skip
@@ -447,7 +436,7 @@ def _measure_rows(
     _untie(table, tied, counts[0])
 
 
-@_compiled(types.float64(_F4, _F4), fastmath={"reassoc", "nsz"})
+@compiled(types.float64(_F4, _F4), fastmath={"reassoc", "nsz"})
 def _square_sum(x: Any, y: Any) -> float:
     """Σe², e in float32."""
     total = 0.0
@@ -457,7 +446,7 @@ def _square_sum(x: Any, y: Any) -> float:
     return total
 
 
-@_compiled(types.float64(_F4, _F4, _F8), fastmath={"reassoc", "nsz"})
+@compiled(types.float64(_F4, _F4, _F8), fastmath={"reassoc", "nsz"})
 def _weighted_square_sum(x: Any, y: Any, weights: Any) -> float:
     total = 0.0
     for i in range(x.size):
@@ -466,7 +455,7 @@ def _weighted_square_sum(x: Any, y: Any, weights: Any) -> float:
     return total
 
 
-@_compiled(types.void(_WIDE, types.float64[:, ::1], _F4, _I4, types.int64, types.int64, types.boolean, _F8))
+@compiled(types.void(_WIDE, types.float64[:, ::1], _F4, _I4, types.int64, types.int64, types.boolean, _F8))
 def _squared_error(
     rows: Any, weights: Any, scale: Any, zero_point: Any, qmin: int, qmax: int, true_division: bool, total: Any
 ) -> None:
@@ -483,7 +472,7 @@ def _squared_error(
                 total[g] += _weighted_square_sum(x[:n], y[:n], weights[g, start : start + STRIP])
 
 
-@_compiled(types.void(_WIDE, types.int32[:, ::1]))
+@compiled(types.void(_WIDE, types.int32[:, ::1]))
 def _extremes_wide(rows: Any, ends: Any) -> None:
     """The bits of the least and greatest finite value of each row, as numbers in the order of the values."""
     for g in range(rows.shape[0]):
@@ -503,7 +492,7 @@ def _extremes_wide(rows: Any, ends: Any) -> None:
         ends[0, g], ends[1, g] = lo, hi
 
 
-@_compiled(types.void(_HALF, types.boolean, types.int32[:, ::1]))
+@compiled(types.void(_HALF, types.boolean, types.int32[:, ::1]))
 def _extremes_half(rows: Any, half: Any, ends: Any) -> None:
     infinity = np.int16(0x7C00) if half else np.int16(0x7F80)
     for g in range(rows.shape[0]):
@@ -523,7 +512,7 @@ def _extremes_half(rows: Any, half: Any, ends: Any) -> None:
         ends[0, g], ends[1, g] = lo, hi
 
 
-@_compiled(types.void(_WIDE_ROW, _U8))
+@compiled(types.void(_WIDE_ROW, _U8))
 def _tally_wide(row: Any, table: Any) -> None:
     """Add each value to its bucket: 1 in the upper 24 bits, and its own lower bits in the lower 40.
 
@@ -538,7 +527,7 @@ def _tally_wide(row: Any, table: Any) -> None:
         table[key] += _ONE | (value & low)
 
 
-@_compiled(types.void(_HALF_ROW, _U4))
+@compiled(types.void(_HALF_ROW, _U4))
 def _tally_half(row: Any, table: Any) -> None:
     """Count each of the 65,536 values that 16 bits can hold."""
     for i in range(row.size):

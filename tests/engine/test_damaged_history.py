@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from qexplorer.engine.runs.curve_points import SamplesPoint
 from qexplorer.engine.runs.history import History
 from qexplorer.errors import UserError
 
@@ -135,3 +136,38 @@ def test_a_line_whose_settings_cannot_be_read_is_shown_as_damaged(history: Histo
     change(history, "UPDATE runs SET config_json = ?", text)
     found = history.get(run_id)
     assert (found.status, found.config_json) == ("damaged", "{}")
+
+
+DAMAGES = [
+    b"\x80\xff",
+    7,
+    "",
+    "{",
+    "[]",
+    "null",
+    '"x"',
+    "[" * 100_000,
+    '{"predictions": "x"}',
+    '{"predictions": [1e400]}',
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_step_is_as_one_that_is_not_done(history: History, damage: Any) -> None:
+    run_id = history.start("a", {})
+    journal = history.journal(run_id)
+    whole = {"predictions": [1, 2], "labels": [1, 0]}
+    for key in ("evaluated/fp32", "evaluated/w8a32"):
+        journal.put(key, whole)
+    journal.put_point(0, SamplesPoint(8, 0.5))
+    journal.put_point(1, SamplesPoint(16, 0.75))
+    for key in ("evaluated/fp32", "point/000000"):
+        change(history, "UPDATE steps SET value_json = ? WHERE key = ?", damage if key[0] == "e" else b"\x80", key)
+    assert [(row, found.tolist()) for row, found in history.predictions(run_id).items()] == [("w8a32", [1, 2])]
+    labels = history.labels(run_id)
+    assert labels is not None
+    assert labels.tolist() == [1, 0]
+    assert journal.points() == (SamplesPoint(16, 0.75),)
+    assert journal.arrays("evaluated/fp32") is None
+    journal.put("evaluated/fp32", whole)
+    assert set(history.predictions(run_id)) == {"fp32", "w8a32"}

@@ -215,6 +215,17 @@ def test_warming_compiles_into_the_cache_once_and_says_how_long_it_took(tmp_path
     assert kept[1] == kept[0]
 
 
+def test_what_a_power_cut_has_left_of_the_compiled_loops_is_compiled_again(tmp_path):
+    code = "import logging; logging.basicConfig(stream=sys.stdout); from qexplorer.quant import cells; print('done')"
+    said = [python("-c", f"import sys; {code}", NUMBA_CACHE_DIR=str(tmp_path))]
+    for i, path in enumerate(sorted(tmp_path.rglob("*.nb?"))):
+        path.write_bytes((b"", b"\xe6garbage", path.read_bytes()[: path.stat().st_size // 2])[i % 3])
+    said += [python("-c", f"import sys; {code}", NUMBA_CACHE_DIR=str(tmp_path)) for _ in range(2)]
+    assert (said[0], said[2]) == ("done\n", "done\n")
+    assert said[1].endswith("done\n")
+    assert "_cost is damaged" in said[1]
+
+
 def test_kernels_are_compiled_without_a_cache_where_there_is_no_room_for_one():
     code = """
 import numpy as np

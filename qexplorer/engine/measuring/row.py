@@ -3,6 +3,7 @@
 import hashlib
 import platform
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,7 +72,7 @@ def measure(variant: Variant, test: Test, folder: Path, journal: Journal) -> Ste
 def evaluated(name: str, module: "nn.Module", test: Test, journal: Journal) -> Steps[Evaluation]:
     """Evaluate a module on test images and labels, unless the journal has it under that name."""
     found = journal.get(EVALUATED + name)
-    if found is not None:
+    with suppress(TypeError, KeyError, ValueError, OverflowError):  # not done, or damaged
         return Evaluation(found["top1"], found["top5"], found["n"], np.array(found["predictions"], np.int64))
     e = yield from evaluate(module, *test)
     entry = {

@@ -94,15 +94,19 @@ class History(Database):
 
     def predictions(self, run_id: str) -> dict[str, NDArray[np.int64]]:
         """The class that each row of a run gave to each test sample; empty for runs of older versions."""
-        journal = self.journal(run_id)
-        rows = {key.removeprefix(EVALUATED): journal.get(key) for key in journal.keys(EVALUATED)}
-        return {row: np.array(value["predictions"], np.int64) for row, value in rows.items()}
+        return self._evaluated(run_id, "predictions")
 
     def labels(self, run_id: str) -> NDArray[np.int64] | None:
         """The labels of the samples that a run was tested on; None for runs of older versions."""
-        journal = self.journal(run_id)
-        keys = journal.keys(EVALUATED)
-        return np.array(journal.get(keys[0])["labels"], np.int64) if keys else None
+        return next(iter(self._evaluated(run_id, "labels").values()), None)
+
+    def _evaluated(self, run_id: str, what: str) -> dict[str, NDArray[np.int64]]:
+        """What was kept of each row that was evaluated; damaged ones are left out."""
+        journal, found = self.journal(run_id), dict[str, NDArray[np.int64]]()
+        for key in journal.keys(EVALUATED):
+            with suppress(TypeError, KeyError, ValueError, OverflowError):
+                found[key.removeprefix(EVALUATED)] = np.array(journal.get(key)[what], np.int64)
+        return found
 
     def forget_steps(self, run_id: str) -> None:
         """Remove the finished steps of a run that is done, but for what people want to see of it."""

@@ -61,7 +61,8 @@ class Journal:
 
     def points(self) -> tuple[CurvePoint, ...]:
         """The points so far."""
-        return tuple(read_point(self.get(key)) for key in self.keys(POINT))
+        found = [self.get(key) for key in self.keys(POINT)]
+        return tuple(read_point(each) for each in found if each is not None)
 
 
 def save_arrays(folder: Path, arrays: Arrays) -> Path:

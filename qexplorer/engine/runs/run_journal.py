@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from qexplorer.engine.runs.database import Database
 from qexplorer.engine.runs.journal import Arrays, Journal, arrays_name, load_arrays, save_arrays
 from qexplorer.folders import disk_errors, inside
+from qexplorer.log import log
+from qexplorer.text import printable
 
 ARRAYS = re.compile(r"[0-9a-f]{16}(-[0-9a-f]{64})?\.npz", re.ASCII)
 """What the files of steps are called; before version 0.2 without a digest."""
@@ -28,7 +30,15 @@ class RunJournal(Journal):
         query = "SELECT value_json FROM steps WHERE run_id = ? AND key = ?"
         with self._database.read() as database:
             found = database.execute(query, (self._run_id, key)).fetchone()
-        return None if found is None else json.loads(found[0])
+        if found is None:
+            return None
+        try:
+            return json.loads(found[0])
+        except (ValueError, TypeError, RecursionError):
+            log.warning("a damaged step was taken out of run %s; it is done again", printable(self._run_id))
+            with self._database.open() as database:
+                database.execute("DELETE FROM steps WHERE run_id = ? AND key = ?", (self._run_id, key))
+            return None
 
     def put(self, key: str, value: Any) -> None:
         values = (self._run_id, key, json.dumps(value, allow_nan=False))
