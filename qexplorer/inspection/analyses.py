@@ -28,6 +28,8 @@ QUICK_FROM = 1 << 17
 """Tensors of more values are answered quickly first."""
 SAMPLED = 1 << 16
 """So many values answer within a frame where values that share a scale have to stay together."""
+VALUES_BYTES = 512 << 20
+"""The values of four tensors are kept, of fewer where they take more memory; those of the last one always."""
 ANALYSES_BYTES = 64 << 20
 ADVICE = 32
 SPECS = 64
@@ -51,7 +53,7 @@ class Analyses:
 
     def __init__(self, checkpoint: Checkpoint, cache: SketchCache | None = None) -> None:
         self.checkpoint, self._cache = checkpoint, cache or SketchCache(None)
-        self._values: Recent[str, Values] = Recent(4)
+        self._values: Recent[str, Values] = Recent(VALUES_BYTES, lambda values: max(values.held, VALUES_BYTES // 4))
         self._sketches: Recent[str, Sketch] = Recent(16)
         self._uncached: set[str] = set()
         self._glances: Recent[str, Glance] = Recent(2)

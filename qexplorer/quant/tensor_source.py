@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,20 +18,22 @@ LARGEST = float(np.finfo(np.float32).max)
 class Values:
     """`read(start, stop)` gives the values of these places in C order: `[stop − start]` of float32, float16, float64,
     or uint16 for the bits of bfloat16. Any thread may call it, several at once. `kind` is that of the layer that they
-    are weights of.
+    are weights of. `held` are the bytes of memory that they take as long as they are looked at.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype[np.generic]
     read: Callable[[int, int], AnyArray]
     kind: LayerKind = LINEAR
+    held: int = 0
 
     @staticmethod
     def of(array: AnyArray, dtype: str = "", kind: LayerKind = LINEAR) -> "Values":
         """An array in memory; one of uint16 is bfloat16 where `dtype` says so. Raises `UserError` for whole numbers."""
         native = array.astype(array.dtype.newbyteorder("="), copy=False)
         flat = np.ascontiguousarray(native).reshape(-1)
-        return Values.reading(array.shape, flat.dtype, dtype, lambda start, stop: flat[start:stop], kind)
+        values = Values.reading(array.shape, flat.dtype, dtype, lambda start, stop: flat[start:stop], kind)
+        return replace(values, held=flat.nbytes)
 
     @staticmethod
     def reading(

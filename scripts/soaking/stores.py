@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from qexplorer.engine.jobs import jobs
+from qexplorer.engine.jobs.evaluate import Evaluate
 from qexplorer.engine.jobs.record import recorded, resumed
 from qexplorer.engine.runs.history import History
 from qexplorer.errors import UserError
@@ -129,7 +129,7 @@ def attack_history(home: Path) -> tuple[int, list[str]]:
     victim.mkdir(parents=True, exist_ok=True)
     (victim / "mine.npz").write_text("mine")
     history, found = History(folder / "data" / "history.sqlite3"), list[str]()
-    finish(recorded(jobs["evaluate"](model="vit_digits", limit=8, timing="off"), history))
+    finish(recorded(Evaluate(model="vit_digits", limit=8, timing="off"), history))
     (run,) = history.runs()
     for name in NAMES:
         with history.open() as database:

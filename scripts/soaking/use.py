@@ -83,6 +83,7 @@ class Use:
         self.tell("attack")
 
     def mutants(self) -> None:
+        path = self.good[0]
         for _ in range(MUTANTS_AT_ONCE):
             original = self.rng.choice([path for path in self.good if path.is_file()])
             path = mutant(original, self.folder / f"mutant{original.suffix}", self.rng)
