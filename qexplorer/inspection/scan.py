@@ -96,7 +96,8 @@ class Scan:
 
     def _specs(self, tensor: TensorInfo) -> tuple[QuantSpec | None, ...]:
         """What each recipe makes of the tensor's values."""
-        kind = self.checkpoint.kind_name(tensor)
+        asked = any(recipe.asks_for_kinds for recipe in self.recipes)
+        kind = self.checkpoint.kind_name(tensor) if asked else ""
         return tuple(recipe.of(tensor.name, kind).weights for recipe in self.recipes)
 
     def _row(self, tensor: TensorInfo) -> Steps[LayerRow]:

@@ -139,8 +139,10 @@ class RecipePanel(Panel):
         recipe, checkpoint = self.parts.store.state.recipe, self.parts.preview.checkpoint
         counts = dict.fromkeys([*recipe.rules, None], 0)
         weights = [] if checkpoint is None else [t for t in checkpoint.tensors if checkpoint.roles[t.name].weighs]
-        for tensor in weights:
-            counts[recipe.rule_of(tensor.name, self.parts.preview.kind_of(tensor.name))] += 1
+        for tensor in weights if recipe.rules else ():
+            kind = self.parts.preview.kind_of(tensor.name) if recipe.asks_for_kinds else ""
+            counts[recipe.rule_of(tensor.name, kind)] += 1
+        counts[None] = counts[None] if recipe.rules else len(weights)
         known = None if checkpoint is None else counts
         lines = [RuleLine(i, rule.spec, rule, known and known[rule]) for i, rule in enumerate(recipe.rules)]
         self.table.lines.show_lines([*lines, RuleLine(len(lines), recipe.every, None, known and known[None])])

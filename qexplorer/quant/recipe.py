@@ -53,12 +53,20 @@ class Rule:
 
     def fits(self, name: str, kind: str = "") -> bool:
         """Whether it is for that layer or tensor, which is of that kind."""
-        layer, pattern = layer_of(name), layer_of(self.match)
         if self.kind and self.kind not in (kind, kind.removeprefix(DEPTHWISE)):
             return False
-        return layer == pattern or fnmatch.fnmatchcase(layer, pattern)
+        layer = layer_of(name)
+        return layer == self._layer or self._pattern.match(layer) is not None
 
-    @property
+    @cached_property
+    def _layer(self) -> str:
+        return layer_of(self.match)
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        return re.compile(fnmatch.translate(self._layer))
+
+    @cached_property
     def single(self) -> bool:
         """Whether it names one layer."""
         return not self.kind and not set("*?[") & set(self.match)
@@ -133,8 +141,7 @@ class Recipe:
         known = [i for i, each in enumerate(self.rules) if each.subject == rule.subject]
         if known:
             return replace(self, rules=(*self.rules[: known[0]], rule, *self.rules[known[0] + 1 :]))
-        at = 0 if rule.single or not self._others else self._others[0]
-        at = len(self.rules) if not rule.single and not self._others else at
+        at = 0 if rule.single else next(iter(self._others), len(self.rules))
         return replace(self, rules=(*self.rules[:at], rule, *self.rules[at:]))
 
     def without(self, subject: str) -> "Recipe":
@@ -146,6 +153,11 @@ class Recipe:
         """What it says of weights."""
         rules = tuple(Rule(rule.match, LayerSpec(rule.spec.weights), rule.kind) for rule in self.rules)
         return Recipe(LayerSpec(self.every.weights), rules)
+
+    @cached_property
+    def asks_for_kinds(self) -> bool:
+        """Whether some rule is for a kind of layer."""
+        return any(rule.kind for rule in self.rules)
 
     @property
     def specs(self) -> tuple[LayerSpec, ...]:

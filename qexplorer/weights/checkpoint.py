@@ -133,7 +133,14 @@ class Checkpoint(ABC):
 
     def kind_name(self, tensor: TensorInfo) -> str:
         """That kind, as rules name it."""
-        return kind_name(self.kind(tensor).kind, tensor.shape)
+        known = self._kind_names.get(tensor.name)
+        if known is None:
+            known = self._kind_names[tensor.name] = kind_name(self.kind(tensor).kind, tensor.shape)
+        return known
+
+    @cached_property
+    def _kind_names(self) -> dict[str, str]:
+        return {}
 
     def identity(self, tensor: TensorInfo) -> str:
         """What says that a tensor of some file is this very one: path, size, times, inode, a digest of the file's

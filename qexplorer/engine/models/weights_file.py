@@ -14,6 +14,8 @@ from qexplorer.weights import Checkpoint, open_checkpoint
 if TYPE_CHECKING:
     from torch import nn
 
+MORE = 8
+"""A file with so many times the tensors of a model is of something else; training keeps a few copies."""
 CODE = (".py", ".pt2")
 """Files that other kinds of models are in."""
 
@@ -71,6 +73,8 @@ def known_model(checkpoint: Checkpoint) -> Model | None:
         if shipped is None:
             continue
         shapes = {tensor.name: tensor.shape for tensor in finish(open_checkpoint(shipped)).tensors}
+        if len(checkpoint.tensors) > MORE * len(shapes):
+            continue
         try:
             found = match_names(shapes, checkpoint.by_name, printable(checkpoint.path.name), model.name)
         except UserError:
