@@ -143,9 +143,9 @@ class RecipePanel(Panel):
             kind = self.parts.preview.kind_of(tensor.name) if recipe.asks_for_kinds else ""
             counts[recipe.rule_of(tensor.name, kind)] += 1
         counts[None] = counts[None] if recipe.rules else len(weights)
-        known = None if checkpoint is None else counts
-        lines = [RuleLine(i, rule.spec, rule, known and known[rule]) for i, rule in enumerate(recipe.rules)]
-        self.table.lines.show_lines([*lines, RuleLine(len(lines), recipe.every, None, known and known[None])])
+        known = counts if checkpoint is not None else {}
+        lines = [RuleLine(i, rule.spec, rule, known.get(rule)) for i, rule in enumerate(recipe.rules)]
+        self.table.lines.show_lines([*lines, RuleLine(len(lines), recipe.every, None, known.get(None))])
         self.ticks.show_text(recipe.repairs)
         self._enable()
 

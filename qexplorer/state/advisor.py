@@ -24,7 +24,7 @@ class Advisor(QObject):
         self._latest = Latest(runner, rank=1, parent=self)
         self._watched = False
         self._analysis: Analysis | None = None
-        self._choice: tuple[str, str, QuantSpec] | None = None
+        self._choice: tuple[str, str, QuantSpec | None] | None = None
         self.advice: tuple[SpecAdvice, ...] | None = ()
         """None while it is not known yet."""
         store.changed.connect(self._on_changed)

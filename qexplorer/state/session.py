@@ -59,9 +59,9 @@ def _state_of(document: dict[str, Any]) -> Any:
         return state
     known = cast("dict[str, Any]", state)
     compared: Any = known.get("compared", ())
-    job = known.get("job")
-    if isinstance(job, dict) and job.get("model") == SAMPLE and not job.get("weights"):
-        known = {**known, "job": {**cast("dict[str, Any]", job), "model": ""}}
+    job = cast("dict[str, Any]", known["job"]) if isinstance(known.get("job"), dict) else {}
+    if job.get("model") == SAMPLE and not job.get("weights"):
+        known = {**known, "job": {**job, "model": ""}}
     own: dict[str, Any] = {"recipe": _recipe(known, version).to_json()} if "spec" in known else {}
     if isinstance(compared, list):
         specs = [_spec(each, version) for each in cast("list[Any]", compared)]

@@ -53,7 +53,7 @@ class RepairTicks(QWidget):
             self._steps[step.name] = step
         for name, tick in self.ticks.items():
             tick.setChecked(name in self._steps)
-            self.rows[name].show_plugin(self._steps.get(name, self._known.read(name)))
+            self.rows[name].show_plugin(self._steps[name] if name in self._steps else self._known.read(name))
             if name not in self._steps:
                 self.rows[name].hide()
 

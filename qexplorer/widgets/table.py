@@ -15,7 +15,7 @@ from PySide6.QtCore import (
     Signal,
 )
 from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence, QPainter, QPalette, QPen
-from PySide6.QtWidgets import QComboBox, QHeaderView, QStyle, QStyleOptionViewItem, QTableView, QWidget
+from PySide6.QtWidgets import QComboBox, QHeaderView, QLineEdit, QStyle, QStyleOptionViewItem, QTableView, QWidget
 
 from qexplorer.widgets.lines import LINE, Column, LineFilter, Lines, as_tsv
 from qexplorer.widgets.theme import Theme
@@ -55,7 +55,9 @@ class LineDelegate(RowDelegate):
         editor = QComboBox(parent)
         editor.setEditable(True)
         editor.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
-        editor.setCompleter(None)  # which would write on what was typed
+        field = QLineEdit()
+        editor.setLineEdit(field)
+        field.setCompleter(None)  # pyright: ignore[reportArgumentType]  it would go on with what is typed
         editor.addItems(list(offers))
         editor.setMinimumWidth(editor.sizeHint().width())
         editor.activated.connect(lambda: self._take(editor))
@@ -64,7 +66,8 @@ class LineDelegate(RowDelegate):
     def setEditorData(self, editor: QWidget, index: Index) -> None:
         if isinstance(editor, QComboBox):
             editor.setEditText(str(index.data(Qt.ItemDataRole.EditRole)))
-            editor.lineEdit().selectAll()
+            if (field := editor.lineEdit()) is not None:
+                field.selectAll()
         else:
             super().setEditorData(editor, index)
 
