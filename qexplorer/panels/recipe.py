@@ -20,7 +20,7 @@ from qexplorer.quant.recipe import FLOAT, FOLD, LayerSpec, Recipe, Rule, layer_o
 from qexplorer.state.app_state import AppState
 from qexplorer.text import printable
 from qexplorer.widgets.controls import Button, LinkButton, caption
-from qexplorer.widgets.lines import NONE, Column
+from qexplorer.widgets.lines import Column
 from qexplorer.widgets.repair_ticks import RepairTicks
 from qexplorer.widgets.save_dialog import ask_where
 from qexplorer.widgets.table import Table
@@ -43,19 +43,23 @@ class RuleLine:
     n: int | None = None
 
 
+def _layers(line: RuleLine) -> str:
+    """What it is for, and how many weights of the open file follow it."""
+    name = printable(line.rule.subject, 200) if line.rule else REST
+    return name if line.n is None else f"{name} · {line.n:,}"
+
+
 COLUMNS = (
-    Column[RuleLine](LAYERS, "Names of layers; * stands for any characters, a kind stands in brackets. The first "
-                     "rule that fits a layer decides.", "features.*.conv.0.0",
-                     lambda line: printable(line.rule.subject, 200) if line.rule else REST, right=False,
+    Column[RuleLine](LAYERS, "Names of layers; * stands for any characters, a kind stands in brackets. The first rule "
+                     "that fits a layer decides. Behind the dot: how many weights of the open file follow it.",
+                     "Everything else · 53", _layers, right=False,
                      edit=lambda line: line.rule.subject if line.rule else None),
-    Column[RuleLine](WEIGHTS, "The spec of the weights, or float: kept as they are", "int4 group:128 ",
+    Column[RuleLine](WEIGHTS, "The spec of the weights, or float: kept as they are", "int4 channel ",
                      lambda line: spec_text(line.spec.weights), right=False,
                      edit=lambda line: spec_text(line.spec.weights), offers=WEIGHT_SPECS),
-    Column[RuleLine](ACTIVATIONS, "The spec of what the layers read, or float", "uint8 affine ",
+    Column[RuleLine](ACTIVATIONS, "The spec of what the layers read, or float", "Activations ",
                      lambda line: spec_text(line.spec.activations), right=False,
                      edit=lambda line: spec_text(line.spec.activations), offers=ACTIVATION_SPECS),
-    Column[RuleLine]("Tensors", "How many weights of the open file follow it", "10,000 ",
-                     lambda line: NONE if line.n is None else f"{line.n:,}"),
 )  # fmt: skip
 
 
