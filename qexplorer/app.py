@@ -147,7 +147,7 @@ def _states(storage: UserStorage, paths: list[str], wishes: Mapping[str, str]) -
     state = state or first_state()
     if not state.path:
         state = replace(state, path=str(resource(SAMPLE)))
-    state = AppState.from_json(state.to_json() | wishes)
+    state = AppState.from_json({**state.to_json(), **wishes})
     opened = [p if is_synthetic(p) else str(Path(p).expanduser().absolute()) for p in paths]
     return [replace(state, path=p, tensor="") for p in opened] or [state], complaint
 
