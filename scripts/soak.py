@@ -29,7 +29,7 @@ import numpy as np
 from soaking.files import ATTACKS, good_files
 from soaking.stores import attack_history, damage, faults, losses
 
-START_S = 90.0
+START_S = 240.0
 LIVES_S = (2.0, 15.0)
 CLOSED = 0.2
 """In so many lives the window is closed in order instead of killed."""
