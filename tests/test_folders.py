@@ -79,3 +79,9 @@ def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path: Path) -> None:
     reader.join()
     assert read == [b"through"]
     assert path.is_fifo()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
+def test_a_full_disk_is_named_with_what_it_has_left() -> None:
+    with pytest.raises(UserError, match=r"No space left.*Free some space on the disk of /dev.*MB left of .* MB"):
+        write_whole(Path("/dev/full"), b"x")

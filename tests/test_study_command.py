@@ -104,7 +104,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(tmp_path: Path, environ
         ("job = 'evaluate'\n[grid]\nmodel = ['vit_digit']", [], "vit_digit"),
         (TINY, ["--on", "the-cluster"], "“the-cluster”"),
         (TINY, ["--on", "tls://127.0.0.1:8786"], "tls:// needs a CA file. Give a PEM file: --tls-ca FILE."),
-        (TINY, ["--on", "tcp://192.0.2.1:8786"], "write tls://192.0.2.1:8786, with --tls-ca"),
+        (TINY, ["--on", "tcp://192.0.2.1:8786"], "write tls://192.0.2.1:8786: `qexplorer study --help` shows how"),
         (TINY, ["--tls-key", "own.key"], "--on tls://"),
         (TINY, ["--resume", "20200101-000000-study-abcdef"], "no study “20200101-000000-study-abcdef”"),
     ],

@@ -94,8 +94,8 @@ def parse_address(on: str, tls: Tls = NO_TLS, *, insecure: bool = False) -> Addr
     if tls == NO_TLS and not address.is_here and not insecure:
         what = f"{on} is not encrypted, and anyone who can reach it can run programs on its workers and read the study."
         remedy = (
-            f"Start the scheduler and its workers with TLS and write tls://{on.removeprefix(TCP)}, with --tls-ca, "
-            "--tls-cert and --tls-key; in a network that you trust, `qexplorer study --insecure` does without."
+            f"Give the scheduler and its workers TLS and write tls://{on.removeprefix(TCP)}: `qexplorer study --help` "
+            "shows how. In a network that you trust, `qexplorer study --insecure` does without."
         )
         raise UserError(what, remedy, field="on")
     if importlib.util.find_spec("msgpack") is None:

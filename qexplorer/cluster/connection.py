@@ -43,7 +43,7 @@ class Connection:
         except (OSError, EOFError) as error:
             await self.close()
             raise ConnectionError(str(error) or "it does not answer") from error
-        except (ValueError, msgpack.UnpackException) as error:
+        except (ValueError, TypeError, msgpack.UnpackException) as error:
             await self.close()
             what = f"The scheduler at {self._address.url} sent something that is not an answer."
             raise UserError(what, "Check the address, and who else uses that scheduler.", field="on") from error
@@ -89,4 +89,4 @@ async def _read(reader: asyncio.StreamReader) -> Any:
     if sum(sizes) > MOST_BYTES or together > 8 + 8 * frames + sum(sizes):
         raise ValueError("a message that is too long")
     content = await reader.readexactly(sum(sizes))
-    return msgpack.unpackb(content[: sizes[0]], strict_map_key=False)
+    return msgpack.unpackb(content[: sizes[0]])

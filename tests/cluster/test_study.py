@@ -292,7 +292,7 @@ def test_what_cannot_be_taken_up_is_refused(history: History) -> None:
         ("tcp://cluster", Tls(), "not an address"),
         ("local", Tls(ca="ca.pem"), "needs no TLS files"),
         ("tcp://cluster:8786", Tls(ca="ca.pem"), "Write tls://cluster:8786"),
-        ("tcp://cluster:8786", Tls(), r"not encrypted.* tls://cluster:8786, with --tls-ca"),
+        ("tcp://cluster:8786", Tls(), r"not encrypted.* write tls://cluster:8786: `qexplorer study --help`"),
         ("tcp://192.168.0.7:8786", Tls(), r"not encrypted.* --insecure"),
         ("tcp://0.0.0.0:8786", Tls(), "not encrypted"),
         ("tcp://127.0.0.1.evil.example:8786", Tls(), "not encrypted"),
