@@ -131,17 +131,17 @@ def _guarded(patience_s: float) -> Iterator[None]:
     pipe, own = os.pipe()
     os.set_blocking(own, False)
     command = [sys.executable, "-I", "-S", "-c", GUARD, str(os.getpid()), str(pipe), str(patience_s)]
+    guard, before = None, signal.set_wakeup_fd(own, warn_on_full_buffer=False)
     try:
-        guard = subprocess.Popen(command, pass_fds=(pipe,), start_new_session=True, stdin=subprocess.DEVNULL,
-                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
-        before = signal.set_wakeup_fd(own, warn_on_full_buffer=False)
-        try:
-            yield
-        finally:
-            signal.set_wakeup_fd(before)
+        with suppress(OSError):  # where no process can be started, there is one guard less
+            guard = subprocess.Popen(command, pass_fds=(pipe,), start_new_session=True, stdin=subprocess.DEVNULL,
+                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        if guard is not None:
             guard.kill()
             guard.wait()
-    finally:
         os.close(pipe)
         os.close(own)
 
