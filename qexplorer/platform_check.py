@@ -187,6 +187,12 @@ def mend() -> str:
     return f"Install it again: {sys.executable} -m pip install --force-reinstall qexplorer"
 
 
+def unexpected(error: BaseException) -> str:
+    """One line for an error that nobody foresaw; where a package does not load, with what mends the installation."""
+    line = f"Unexpected error: {type(error).__name__}: {error}"
+    return f"{line}. The installation may be damaged. {mend()}" if isinstance(error, ImportError) else line
+
+
 def _package(soname: str, manager: str) -> str:
     """The package of `manager` that contains `soname`; empty when it is not known."""
     name, _, version = soname.partition(".so.")

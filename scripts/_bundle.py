@@ -50,7 +50,7 @@ def bundle(environment: Environment, options: list[str]) -> int:
 
 
 def _make(environment: Environment, work: Path) -> Path:
-    say("Bundling (about 5 minutes).")
+    say("Bundling (about 4 minutes of computing).")
     command = [str(environment.python), "-P", "-m", "PyInstaller", "--noconfirm", "--log-level", "WARN", "--distpath",
                str(work / "dist"), "--workpath", str(work / "build"), str(RECIPE / "qexplorer.spec")]  # fmt: skip
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}

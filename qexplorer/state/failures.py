@@ -9,6 +9,7 @@ from types import TracebackType
 from PySide6.QtCore import QMessageLogContext, QObject, Qt, QtMsgType, Signal, qInstallMessageHandler
 
 from qexplorer.log import log
+from qexplorer.platform_check import unexpected
 
 NO_SCREEN = "This plugin does not support"
 """How a message begins that the platform without a screen has for every window."""
@@ -46,7 +47,7 @@ class Failures(QObject):
         try:
             report = "".join(traceback.format_exception(error))
             log.error(report)
-            self._crossed.emit(f"Unexpected error: {type(error).__name__}: {error}", report)
+            self._crossed.emit(unexpected(error), report)
         finally:
             self._reporting.busy = False
 

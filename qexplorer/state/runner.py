@@ -19,6 +19,7 @@ from PySide6.QtCore import QObject, Qt, QTimer, Signal, Slot
 
 from qexplorer.errors import UserError
 from qexplorer.log import log
+from qexplorer.platform_check import unexpected
 from qexplorer.progress import Progress, Steps, TimeLeft
 
 POLL_MS = 100
@@ -53,7 +54,7 @@ class Failed:
         """One line for the person: what they can mend, or that it is a bug."""
         if isinstance(self.error, UserError):
             return str(self.error)
-        return f"Unexpected error: {type(self.error).__name__}: {self.error}"
+        return unexpected(self.error)
 
     @property
     def details(self) -> str:

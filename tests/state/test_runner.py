@@ -71,6 +71,13 @@ def test_a_mistake_of_the_person_fails_with_its_message(qtbot, runner):
     assert task.outcome.message == "The file is empty. Take another one."
 
 
+def test_a_package_that_does_not_load_is_said_with_what_mends_it(qtbot, runner):
+    task = ended(qtbot, runner, raising(ImportError("numba is half there")))
+    assert isinstance(task.outcome, Failed)
+    assert "numba is half there" in task.outcome.message
+    assert task.outcome.message.endswith("scripts/launch.py --repair")
+
+
 def test_a_bug_fails_with_its_name_and_a_report_that_shows_the_line(qtbot, runner):
     task = ended(qtbot, runner, raising(ZeroDivisionError("by nothing")))
     assert isinstance(task.outcome, Failed)
