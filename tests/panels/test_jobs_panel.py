@@ -17,6 +17,7 @@ from qexplorer.progress import Progress
 from qexplorer.quant.recipe import Recipe
 from qexplorer.state.app_state import AppState
 from qexplorer.widgets.controls import Combo, Field
+from qexplorer.widgets.tall_area import TallArea
 from tests.widgets.hands import pick, type_text
 
 LEFT = Qt.MouseButton.LeftButton
@@ -162,16 +163,19 @@ def test_no_job_and_no_message_makes_the_window_larger_or_crushes_a_field(qtbot:
         assert panel.run_button.height() == panel.run_button.sizeHint().height()
 
 
-def test_what_is_behind_more_is_seen_whole_where_there_is_room(qtbot: QtBot, open_window: Open) -> None:
+def test_what_is_behind_more_scrolls_in_itself_and_moves_nothing_else(qtbot: QtBot, open_window: Open) -> None:
     window = open_window()
-    window.resize(1920, 1080)
-    QTest.qWait(50)
-    beside = window.docks["scheme"].height()
     choose(window, "qat")
+    QTest.qWait(50)
+    before = {name: dock.geometry() for name, dock in window.docks.items()}
     unfold(window)
-    panel = window.panel(JobsPanel)
-    qtbot.waitUntil(lambda: panel.height() == panel.maximumHeight())
-    assert (window.height(), window.docks["scheme"].height()) == (1080, beside)
+    QTest.qWait(50)
+    assert {name: dock.geometry() for name, dock in window.docks.items()} == before
+    form = window.panel(JobsPanel).form
+    last = control(window, "threads")
+    area = form.findChild(TallArea)
+    area.ensureWidgetVisible(last)
+    assert area.viewport().rect().contains(last.mapTo(area.viewport(), last.rect().center()))
 
 
 def test_the_recipe_that_a_job_will_use_is_told(open_window: Open) -> None:
