@@ -116,20 +116,24 @@ class StudyClient:
         worker = RemoteWorker(connection, address)
         try:
             while True:
-                try:
-                    hello = await self._prepare(worker)
+                with suppress(WorkerLostError):
+                    hello = await self._usable(worker)
                     while await self._run_one(worker, hello.host):
                         self._changed.set()
-                except WorkerLostError:
-                    await asyncio.sleep(RETRY_S)
-        except UserError as error:  # others go on
-            self._latest = f"{error.what} It is not used."
-            self._status.note(self._latest)
-            await asyncio.Event().wait()
+                await asyncio.sleep(RETRY_S)
         except ConnectionError as error:
             raise self._gone(error) from error
         finally:
             await connection.close()
+
+    async def _usable(self, worker: RemoteWorker) -> Hello:
+        """A worker's greeting; one with other versions is waited for in vain, while others go on."""
+        try:
+            return await self._prepare(worker)
+        except UserError as error:
+            self._latest = f"{error.what} It is not used."
+            self._status.note(self._latest)
+        return await asyncio.get_running_loop().create_future()
 
     async def _run_one(self, worker: RemoteWorker, host: str) -> bool:
         """Have a worker run the next run to its end. False where the worker has lost it."""
@@ -143,8 +147,8 @@ class StudyClient:
                 return True
             self._put_back(writer)
         except UserError as error:
-            writer.fail(str(error))
             await exchange.stop(self._address)
+            writer.fail(str(error))
             return True
         except WorkerLostError:
             self._lose(writer)

@@ -54,6 +54,7 @@ Each worker needs the same versions of qexplorer and torch as this machine. Your
 be on every worker under the same path, and code among them must be trusted there. The models that a run makes are
 copied back to the run history, up to 4 GB each, and so is every finished step: if a worker is lost, another continues
 from there.
+Dask does not count the runs as tasks of its own: a cluster that scales itself down takes their workers for idle.
 Runs that share a machine slow each other down: measure latencies with one worker a machine, or write timing = "off"."""
 
 

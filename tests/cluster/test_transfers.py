@@ -411,6 +411,18 @@ def test_a_worker_that_comes_with_another_version_is_not_used(start: Start, hist
     assert history.runs() == []
 
 
+def test_a_disk_of_the_owner_that_is_full_ends_the_study(
+    start: Start, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise UserError("The run history cannot be used: the disk is full.")
+
+    start(idle)
+    monkeypatch.setattr(history, "start", full)
+    with pytest.raises(UserError, match="the disk is full"):
+        finish(run_study(STUDY, history, ON))
+
+
 def test_a_run_whose_owner_is_gone_ends(start: Start, history: History, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("qexplorer.cluster.mailbox.LEASE_S", 0.2)
     dask, steps = start(idle), run_study(STUDY, history, ON)
