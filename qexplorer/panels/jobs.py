@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from PySide6.QtCore import Qt
@@ -17,7 +18,7 @@ from qexplorer.engine.jobs.simulated_job import recipe_in, with_recipe
 from qexplorer.engine.jobs.starts import origin
 from qexplorer.engine.models import Model
 from qexplorer.engine.models.trust import Untrusted
-from qexplorer.engine.models.weights_file import known_model
+from qexplorer.engine.models.weights_file import known_model, weights_only
 from qexplorer.engine.runs.results import RunResult
 from qexplorer.errors import UserError
 from qexplorer.panels import Panel, Parts, Place, panels
@@ -29,12 +30,14 @@ from qexplorer.state.app_state import AppState
 from qexplorer.state.runner import Cancelled, Failed, Task
 from qexplorer.state.subject import on_subject, remembered, subject_of
 from qexplorer.text import printable
-from qexplorer.weights import Checkpoint
+from qexplorer.weights import Checkpoint, is_synthetic
 from qexplorer.widgets.controls import PAD, Button, Combo, field_title
 from qexplorer.widgets.job_form import JobForm
 from qexplorer.widgets.job_queue import JobQueue
 from qexplorer.widgets.task_row import TaskRow
 
+PROGRAM = ".pt2"
+"""A file that is a model by itself."""
 J = TypeVar("J", bound=Job)
 
 
@@ -90,7 +93,7 @@ class JobsPanel(Panel):
         self.body.addLayout(column, 1)
         self.run_button.clicked.connect(self.start)
         parts.store.changed.connect(self._on_changed)
-        parts.preview.opened.connect(self._show_hint)
+        parts.preview.opened.connect(self._on_opened)
         parts.jobs.started.connect(self._on_started)
         parts.jobs.progressed.connect(self._on_progressed)
         parts.jobs.ended.connect(self._on_ended)
@@ -109,7 +112,7 @@ class JobsPanel(Panel):
         if not self.form.commit():
             return
         try:
-            job = self._with_recipe()
+            job = self._ready(self.parts.store.state.job)
         except UserError as error:
             self._refuse(self.parts.store.state.job, error)
             return
@@ -117,10 +120,14 @@ class JobsPanel(Panel):
         state = self.parts.store.state
         self.parts.store.replace_silently({"subjects": remembered(state.job, state.path, state.subjects)})
 
-    def _with_recipe(self) -> Job:
-        """The job as it is set, under the recipe. Raises `UserError` where the two do not go together."""
+    def _ready(self, job: Job) -> Job:
+        """The job under the recipe and on the open file. Raises `UserError` where these do not go together."""
         state = self.parts.store.state
-        return on_subject(with_recipe(state.job, state.recipe), subject_of(state.path, state.subjects))
+        ready = on_subject(with_recipe(job, state.recipe), subject_of(state.path, state.subjects))
+        there = isinstance(ready, ModelJob) and ready.model == state.path and not state.path.endswith(PROGRAM)
+        if there and self.parts.preview.checkpoint is not None and self._model_of_file is None:
+            raise weights_only(Path(state.path))
+        return ready
 
     def take(self, job: Job) -> None:
         """Make a job the next one, and the recipe that is in its settings the recipe; it is not started."""
@@ -134,8 +141,7 @@ class JobsPanel(Panel):
         own = values_of(state.job)
         shared = {each.name: own[each.name] for each in schema(cls) if each.name in own}
         try:
-            job = with_recipe(cls(**shared), state.recipe)
-            self._start(on_subject(job, subject_of(state.path, state.subjects)))
+            self._start(self._ready(cls(**shared)))
         except UserError as error:
             self.banner.show_message(str(error))
 
@@ -262,12 +268,25 @@ class JobsPanel(Panel):
         if not isinstance(job, ModelJob) or job.model or checkpoint is None:
             return ""
         own = subject_of(state.path, state.subjects).model
-        if own or state.path.endswith(".pt2"):
+        if own or state.path.endswith(PROGRAM):
             return f" Model: {printable(own or checkpoint.path.name)}."
+        known = self._model_of_file
+        return f" Model: {known.title}, known by its tensors." if known else " The open file is weights only."
+
+    @property
+    def _model_of_file(self) -> Model | None:
+        """The model that has the tensors of the open file."""
+        checkpoint = self.parts.preview.checkpoint
+        if checkpoint is None:
+            return None
         if self._known is None or self._known[0] is not checkpoint:
             self._known = (checkpoint, known_model(checkpoint))
-        known = self._known[1]
-        return f" Model: {known.title}, known by its tensors." if known else " The open file is weights only."
+        return self._known[1]
+
+    def _on_opened(self, checkpoint: Checkpoint) -> None:
+        for form in self._forms.values():
+            form.show_offers("weights", ("", *([] if is_synthetic(checkpoint.path) else [str(checkpoint.path)])))
+        self._show_hint()
 
     @property
     def form(self) -> JobForm:

@@ -6,12 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QLineEdit
 from pytestqt.qtbot import QtBot
+from safetensors.numpy import save_file
 
+from qexplorer.engine.models.trust import trust
 from qexplorer.main_window import MainWindow
 from qexplorer.panels.jobs import JobsPanel
 from qexplorer.panels.layers import LayersPanel
@@ -145,6 +148,42 @@ def test_weights_of_no_known_model_are_said_to_be_that_and_the_field_is_marked(q
     qtbot.mouseClick(window.panel(JobsPanel).run_button, LEFT)
     assert "Synthetic values belong to no model" in window.panel(JobsPanel).form.refusal
     assert window.panel(JobsPanel).form.controls["model"].wrong
+
+
+def test_a_file_of_an_unknown_model_asks_for_the_code_that_builds_it_and_remembers_it(
+    qtbot: QtBot, open_window: Open, tmp_path: Path
+) -> None:
+    code = tmp_path / "mine.py"
+    code.write_text(
+        "import torch\ndef make():\n    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(1024, 10))\n"
+    )
+    weights = tmp_path / "own.safetensors"
+    save_file({"1.weight": np.full((10, 1024), 0.5, np.float32), "1.bias": np.zeros(10, np.float32)}, weights)
+    window = open_window(AppState(path=str(weights)))
+    settled(qtbot, window)
+    panel = window.panel(JobsPanel)
+    show(qtbot, window, "jobs")
+    kind = window.findChild(Combo, "job")
+    assert kind is not None
+    pick(kind, "evaluate")
+    assert "The open file is weights only" in texts(panel)
+    qtbot.mouseClick(panel.run_button, LEFT)
+    assert "FILE.py:FACTORY" in panel.form.refusal
+    assert panel.form.controls["model"].wrong
+    trust(code)
+    for field, text in {"model": f"{code}:make", "weights": str(weights), "limit": "8"}.items():
+        if not panel.form.controls[field].isVisible():
+            qtbot.mouseClick(panel.form.more, LEFT)
+        type_text(panel.form.controls[field], text)
+    pick(panel.form.controls["timing"], "off")
+    for model in (f"{code}:make", ""):
+        type_text(panel.form.controls["model"], model)
+        type_text(panel.form.controls["weights"], str(weights) if model else "")
+        qtbot.mouseClick(panel.run_button, LEFT)
+        qtbot.waitUntil(lambda: not window.jobs.unfinished and window.settled, timeout=60_000)
+        assert not window.failure
+    runs = window.parts.history.runs()
+    assert [json.loads(run.result_json or "{}")["model"]["name"] for run in runs] == [f"{code}:make"] * 2
 
 
 def test_rules_are_edited_in_place_moved_removed_copied_and_pasted(qtbot: QtBot, open_window: Open) -> None:

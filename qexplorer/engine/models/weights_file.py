@@ -56,10 +56,15 @@ class WeightsFile(Model):
         checkpoint = yield from open_checkpoint(self.file)
         known = known_model(checkpoint)
         if known is None:
-            what = f"{printable(self.file.name)} holds the tensors of no model that is known here, only weights."
-            remedy = "Choose as the model the FILE.py:FACTORY that builds it, and this file as its weights."
-            raise UserError(what, remedy, field="model")
+            raise weights_only(self.file)
         return known
+
+
+def weights_only(file: Path) -> UserError:
+    """What to say of a file that is of no known model."""
+    what = f"{printable(file.name)} holds the tensors of no model that is known here, only weights."
+    remedy = "Choose as the model the FILE.py:FACTORY that builds it, and this file as its weights."
+    return UserError(what, remedy, field="model")
 
 
 def known_model(checkpoint: Checkpoint) -> Model | None:
