@@ -13,6 +13,7 @@ from qexplorer.inspection.analyses import Analyses
 from qexplorer.inspection.scan import Scan
 from qexplorer.progress import finish
 from qexplorer.quant import QuantSpec
+from qexplorer.quant.recipe import Recipe
 from qexplorer.weights import open_checkpoint
 
 from . import data
@@ -81,7 +82,7 @@ def _scan(path: Path, quick: bool) -> Figure:
 
 
 def _rows(path: Path, spec: QuantSpec) -> Any:
-    scan = Scan(Analyses(finish(open_checkpoint(path))), (spec,))
+    scan = Scan(Analyses(finish(open_checkpoint(path))), (Recipe.of_weights(spec),))
     finish(scan.steps())
     return scan.rows
 

@@ -14,6 +14,7 @@ from PySide6.QtTest import QTest
 from qexplorer.main_window import MainWindow
 from qexplorer.panels.distribution import DistributionPanel
 from qexplorer.quant import Analysis, QuantSpec
+from qexplorer.quant.recipe import Recipe
 from qexplorer.state.app_state import AppState
 from qexplorer.widgets.offered import Offered
 from qexplorer.widgets.settings_row import SettingsRow
@@ -79,7 +80,7 @@ class Slider(QObject):
         self._field = cast("Offered", row.fields["percentile"])
         self._key = Qt.Key.Key_Down
         self._loop = QEventLoop()
-        self._seen: set[QuantSpec] = {window.store.state.spec}
+        self._seen: set[QuantSpec | None] = {window.preview.spec}
         self._waiting = self._ready = False
         self._shown = self._window.preview.analysis
         self.seconds: list[float] = []
@@ -103,13 +104,13 @@ class Slider(QObject):
         self._waiting, self._ready = True, False
         self._sent = time.perf_counter()
         QTest.keyClick(self._field, self._key)
-        spec = self._window.store.state.spec
-        if spec in self._seen:
+        spec = self._window.preview.spec
+        if spec is None or spec in self._seen:
             raise RuntimeError(f"a key did not lead to a new scheme: {spec.observer.text}")
         self._seen.add(spec)
 
     def _on_analyzed(self, analysis: Analysis) -> None:
-        if self._waiting and analysis.spec == self._window.store.state.spec:
+        if self._waiting and analysis.spec == self._window.preview.spec:
             self._ready, self._shown = True, analysis
 
     def _on_painted(self) -> None:
@@ -129,7 +130,7 @@ class Slider(QObject):
 def work(path: str, granularity: str, quick: bool) -> dict[str, Any]:
     """The worker: a window on the file, the keys, then the peer; the last picture's exact figures are compared."""
     spec = QuantSpec.from_json({"format": "int8", "observer": "percentile:100", "granularity": granularity})
-    with shown_window(AppState(path=path, spec=spec)) as window:
+    with shown_window(AppState(path=path, recipe=Recipe.of_weights(spec))) as window:
         exact = window.preview.analysis
         slider = Slider(window, QUICK_CHANGES if quick else CHANGES)
         slider.run()
