@@ -35,7 +35,7 @@ ONE = Study.parse(TINY)
 SEEDS = Study.parse(TINY + "[grid]\nseed = [0, 1, 2]")
 LONG = TINY + 'repairs = "fold,adaround:{}"\n'
 """AdaRound takes as long as it is given steps."""
-SECONDS = Study.parse(LONG.format(300) + "[grid]\nseed = [0, 1, 2]")
+SECONDS = Study.parse(LONG.format(100) + "[grid]\nseed = [0, 1, 2]")
 MINUTES = Study.parse(LONG.format(30_000))
 
 
@@ -179,7 +179,7 @@ def test_the_runs_of_a_worker_that_is_killed_go_on_elsewhere(
 def test_a_run_that_was_cancelled_on_a_cluster_goes_on_there_and_here(
     cluster: Processes, history: History, tmp_path: Path, entered: Counter[tuple[str, str]]
 ) -> None:
-    study = Study.parse(LONG.format(300))
+    study = Study.parse(LONG.format(100))
     steps = run_study(study, history, cluster.address)
     step = next(step for step in steps if has_steps(history, 1))
     assert isinstance(step, StudyProgress)
