@@ -268,11 +268,10 @@ class Workspace(QMainWindow):
             self._kept.add(name)
         else:
             self._kept.discard(name)
-            self._heights[name] = dock.height()
         self._fold(dock, folded=not unfold)
+        self.fit()
         if unfold:
-            self.resizeDocks([dock], [self._heights.get(name, self.height() // 2)], DOWN)
-        self._soon.start()
+            self._stretch(dock)  # others may have given way
         self.rearranged.emit()
 
     def unfold(self, name: str) -> None:
@@ -281,10 +280,18 @@ class Workspace(QMainWindow):
             self.docks[name].toggled.emit()
 
     def _fold(self, dock: Dock, *, folded: bool) -> None:
-        """Fold or unfold it with all that share its place."""
+        """Fold or unfold it with all that share its place; it has the height again that it had, or half of all."""
+        if folded:
+            self._heights[dock.objectName()] = dock.height()
         for each in self.tabs.together(dock):
             each.show_folded(folded)
+        if not folded:
+            self._stretch(dock)
         self.tabs.refresh()
+
+    def _stretch(self, dock: Dock) -> None:
+        self._needed()  # so that the layout knows that it may be taller
+        self.resizeDocks([dock], [self._heights.get(dock.objectName(), self.height() // 2)], DOWN)
 
 
 def _within(needed: QSize, room: QSize) -> bool:

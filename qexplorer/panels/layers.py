@@ -90,6 +90,7 @@ class LayersPanel(Panel):
         self.export.setAccessibleName("Export the layers as CSV")
         self.export.setToolTip("Save all figures of all tensors that were scanned as comma-separated values")
         self._line, self._quantize = subject(), Button("Quantize ▸")
+        self._line.setObjectName("layers_line")
         self._quantize.setAccessibleName("Go to Quantize")
         self._quantize.setToolTip("Run a job on the model, and see its results (Ctrl+2)")
         self._quantize.clicked.connect(partial(self.parts.store.go_to, "quantize"))
