@@ -29,6 +29,8 @@ class Lab(QWidget):
         self._row.addWidget(self.plot, 3)
         self._row.addWidget(self.table, 2)
         self.table.pointed.connect(self.plot.show_pointed)
+        rows = self.table.verticalHeader().defaultSectionSize()
+        self.table.setMinimumHeight(self.table.minimumSizeHint().height() - 3 * rows)  # beside a picture half will do
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)

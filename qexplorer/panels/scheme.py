@@ -19,7 +19,7 @@ from qexplorer.widgets.theme import Theme
 from qexplorer.widgets.views import thin_scroll_bars
 
 LIKE_IT = "All like it"
-LEAST_ROWS = 7
+LEAST_ROWS = 4
 """So many choices are seen without scrolling."""
 
 
