@@ -11,6 +11,8 @@ from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.quant.advice import SpecAdvice
 from qexplorer.widgets.advice_list import AdviceList
 
+WIDE = 19
+"""So many heights of a line its buttons take beside each other."""
 NOTHING = "No advice: no rule applies to this tensor under this spec, nor to the selected run."
 MEASURING = "Measuring what would help this tensor …"
 
@@ -26,13 +28,14 @@ class AdvicePanel(Panel):
     order: ClassVar[int] = 55
     places: ClassVar[tuple[Place, ...]] = (
         Place("explore", 8, "metrics", tabbed=True),
-        Place("quantize", 4, "result", across=True, width=18, yields=1, onto="result"),
+        Place("quantize", 4, "result", across=True, width=20, yields=1, onto="result"),
     )
     job_made = Signal(object)  # Job: the next one
 
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)
         self.list = AdviceList()
+        self.list.setMinimumWidth(WIDE * self.fontMetrics().height())
         self.body.addWidget(self.list, 1)
         self.list.applied.connect(self._on_applied)
         self.list.shown.connect(self._on_shown)

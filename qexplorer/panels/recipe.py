@@ -29,7 +29,7 @@ from qexplorer.widgets.theme import Theme
 from qexplorer.widgets.views import thin_scroll_bars
 
 LAYERS, WEIGHTS, ACTIVATIONS = "Layers", "Weights", "Activations"
-REST = "Everything else"
+REST = "All others"
 FILES = {"Recipe (*.toml)": "toml"}
 
 
@@ -52,7 +52,7 @@ def _layers(line: RuleLine) -> str:
 COLUMNS = (
     Column[RuleLine](LAYERS, "Names of layers; * stands for any characters, a kind stands in brackets. The first rule "
                      "that fits a layer decides. Behind the dot: how many weights of the open file follow it.",
-                     "Everything else · 53", _layers, right=False,
+                     "All others · 1,053", _layers, right=False,
                      edit=lambda line: line.rule.subject if line.rule else None),
     Column[RuleLine](WEIGHTS, "The spec of the weights, or float: kept as they are", "int4 channel ",
                      lambda line: spec_text(line.spec.weights), right=False,
@@ -79,6 +79,7 @@ class RecipePanel(Panel):
         self.table.setEditTriggers(self.table.EditTrigger.AllEditTriggers & ~self.table.EditTrigger.CurrentChanged)
         self.table.horizontalHeader().setStretchLastSection(False)
         self.table.horizontalHeader().setSectionResizeMode(0, self.table.horizontalHeader().ResizeMode.Stretch)
+        self.table.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.table.lines.written.connect(self._on_written)
         self.table.lines_selected.connect(self._enable)
         self.ticks = RepairTicks(repairs)

@@ -95,8 +95,7 @@ class SchemePanel(Panel):
         self._keep.show_value(weights is None)
         self._form.setEnabled(weights is not None)
         self._copy.setEnabled(self.parts.preview.spec is not None)
-        if weights is not None:
-            self._last = weights
+        self._last = weights or state.recipe.every.weights or self._last  # what Quantize would bring
         if checkpoint is None or tensor is None or rules.scope == ALL != self._held_scope(rules):
             self._form.show_spec(self._last, None)
         else:

@@ -43,6 +43,8 @@ class Offered(Field):
     def show_offers(self, offers: Sequence[str], lines: Mapping[str, str] | None = None) -> None:
         """Offer these from now on; `lines` say what stands there for a text that says too little by itself."""
         self.offers, self._lines = list(offers), lines or {}
+        if offers:
+            self.setTextMargins(PAD - 2, 0, ROOM, 0)
 
     def open_offers(self) -> QMenu:
         """Show what is offered, below the field."""
