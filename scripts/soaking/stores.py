@@ -4,7 +4,7 @@ import json
 import random
 import shutil
 import sqlite3
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,8 @@ def losses(home: Path, told: list[dict[str, object]]) -> list[str]:
                 found.append("the session is gone")
         except UserError as error:
             found.append(f"the session is damaged: {error}")
-    with sqlite3.connect(own / "history.sqlite3") as database:
+    with closing(sqlite3.connect(own / "history.sqlite3")) as database:
         (answer,) = database.execute("PRAGMA integrity_check").fetchone()
-    database.close()
     if answer != "ok":
         found.append(f"the history is damaged: {answer}")
     history = History(own / "history.sqlite3")
@@ -107,10 +106,11 @@ def _read(path: Path) -> None:
     elif path.name == "layout.json":
         LayoutFile(path).write(Layout())
     elif path.name == "sketches.sqlite3":
-        cache = SketchCache(path)
-        with suppress(sqlite3.Error), sqlite3.connect(path) as database:
-            for (identity,) in database.execute("SELECT identity FROM sketches"):
-                cache.get(identity)
+        identities: list[str] = []
+        with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as database:
+            identities = [text for (text,) in database.execute("SELECT identity FROM sketches LIMIT 5")]
+        for identity in identities:
+            SketchCache(path).get(identity)
     else:
         history = History(path)
         history.mark_interrupted()
