@@ -4,7 +4,6 @@ import os
 import shutil
 import socket
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,11 +15,18 @@ pytestmark = posix_only
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = make_checkout(tmp_path_factory.mktemp("small") / "a checkout")
     first = launch(root, "--offline", "first")
     assert (first.returncode, first.stdout) == (0, "whole first\n"), first
     return root
+
+
+@pytest.fixture
+def root(made: Path) -> Path:
+    """A checkout whose environment is ready, whatever the test before has done to it."""
+    assert launch(made, "--offline", "ready").stdout == "whole ready\n"
+    return made
 
 
 def site(root: Path) -> Path:
@@ -40,22 +46,18 @@ def lose_a_deep_file(root: Path) -> None:
     (site(root) / "tiny" / "deep" / "part.py").unlink()
 
 
-def lose_the_record(root: Path) -> None:
-    (site(root) / "tiny-1.0.dist-info" / "RECORD").unlink()
-
-
 def leave_empty_folders(root: Path) -> None:
     for path in [*site(root).rglob("*")]:
         if path.is_file() and "tiny" in str(path):
             path.unlink()
 
 
-@pytest.mark.parametrize("damage", [lose_every_trace, lose_a_deep_file, lose_the_record, leave_empty_folders])
-def test_what_is_missing_is_installed_again_by_the_next_start(root: Path, damage: Callable[[Path], None]) -> None:
-    damage(root)
-    answer = launch(root, "--offline", "again")
-    assert (answer.returncode, answer.stdout) == (0, "whole again\n"), answer
-    assert "Files of tiny in" in answer.stderr
+def test_what_is_missing_is_installed_again_by_the_next_start(root: Path) -> None:
+    for damage in (lose_every_trace, lose_a_deep_file, leave_empty_folders):
+        damage(root)
+        answer = launch(root, "--offline", damage.__name__)
+        assert (answer.returncode, answer.stdout) == (0, f"whole {damage.__name__}\n"), answer
+        assert "Files of tiny in" in answer.stderr
     assert launch(root, "more").stderr == ""
 
 
@@ -79,8 +81,12 @@ def test_a_checkout_that_was_moved_keeps_what_is_installed(root: Path) -> None:
         there.rename(root)
 
 
-def test_a_start_reads_no_record(root: Path) -> None:
-    launch(root, "--offline", "settled")
+def test_a_start_leaves_added_packages_alone_and_reads_no_record_once_it_knows_them(root: Path) -> None:
+    own = site(root) / "of the person's own.py"
+    own.touch()
+    answer = launch(root, "--offline", "settled")
+    assert (answer.stdout, answer.stderr) == ("whole settled\n", "")
+    assert own.exists()
     record = site(root) / "tiny-1.0.dist-info" / "RECORD"
     text = record.read_text()
     record.write_text("no record")  # in place: the times of folders stay
@@ -101,14 +107,6 @@ def test_a_file_with_other_content_is_found_by_check_and_mended_by_repair(root: 
     clean = launch(root, "--check")
     assert (clean.returncode, clean.stderr) == (0, ""), clean
     assert "Qt can open a window here." in clean.stdout
-
-
-def test_packages_that_a_person_added_are_left_alone(root: Path) -> None:
-    own = site(root) / "my_own.py"
-    own.touch()
-    answer = launch(root, "--offline", "still")
-    assert (answer.stdout, answer.stderr) == ("whole still\n", "")
-    assert own.exists()
 
 
 def test_offline_says_what_is_missing_and_how_to_get_it(root: Path) -> None:
@@ -146,14 +144,13 @@ def test_pip_goes_through_the_persons_proxy_and_offline_through_none(root: Path)
                    "PIP_RETRIES": "1", "PIP_CONFIG_FILE": os.devnull}  # fmt: skip
         try:
             lose_package(root)
-            offline = launch(root, "--offline", "offline", **environ)
-            assert (offline.stdout, asked) == ("whole offline\n", []), offline
-            lose_package(root)
             through = launch(root, "through", **environ)
             assert through.returncode == 3
             assert "No network" in through.stderr
             assert asked[0].startswith(b"CONNECT mirror.invalid:443 ")
+            asked.clear()
+            offline = launch(root, "--offline", "offline", **environ)
+            assert (offline.stdout, asked) == ("whole offline\n", []), offline
         finally:
             proxy.shutdown(socket.SHUT_RDWR)
             thread.join()
-            assert launch(root, "--offline", "back").returncode == 0
