@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from io import BufferedIOBase, BytesIO
 from pathlib import Path
@@ -27,16 +28,16 @@ class Unwanted(Exception):  # noqa: N818  it is not an error: the run was cancel
 class Mailbox:
     """Where a run on this worker leaves its report, finished steps and models, and finds those of an earlier attempt.
 
-    Its files are in `folder`. `read`, `write`, `proceed`, `stop` and `report` are for the owner, the others for the
-    run, on a thread of its own.
+    Its files are in `folder`; `is_closing` says whether this worker ends. `read`, `write`, `proceed`, `stop` and
+    `report` are for the owner, the others for the run, on a thread of its own.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, is_closing: Callable[[], bool] = lambda: False) -> None:
         self.report = Report()
         """How far the run is, and what it offers."""
         self._history = History(folder / "history.sqlite3")
         self._proceed, self._stopped = threading.Event(), threading.Event()
-        self._heard = time.monotonic()
+        self._heard, self._is_closing = time.monotonic(), is_closing
         self._incoming: IncomingFile | None = None
         self._number = 0
         self._outgoing: BufferedIOBase | None = None
@@ -55,8 +56,8 @@ class Mailbox:
         return self._history.folder(RUN)
 
     def check_wanted(self) -> None:
-        """Raise `Unwanted` where the run was cancelled or its owner is gone."""
-        if self._stopped.is_set() or time.monotonic() - self._heard > LEASE_S:
+        """Raise `Unwanted` where the run was cancelled, its owner is gone, or the worker ends."""
+        if self._stopped.is_set() or self._is_closing() or time.monotonic() - self._heard > LEASE_S:
             raise Unwanted
 
     def say(self, phase: str, fraction: float) -> None:
@@ -123,6 +124,7 @@ class SentJournal(RunJournal):
         self._mailbox = mailbox
 
     def put(self, key: str, value: Any) -> None:
+        self._mailbox.check_wanted()
         super().put(key, value)
         kind, content = open_step(self, key)
         with content:

@@ -8,6 +8,7 @@ import json
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from distributed import Worker
 
 OPERATION = "qexplorer"
+ENDS = ("closing", "closed", "failed")
+"""How Dask calls a worker that ends."""
 MAILBOXES: dict[str, Mailbox] = {}
 """The mailbox of the run of this process: threads, engine and random numbers are torch's for the whole of it, so runs
 cannot share one."""
@@ -37,15 +40,19 @@ MOST_TEXT = 10_000
 
 def install(dask_worker: "Worker") -> None:
     """Let a worker answer owners of studies. Dask calls it on the worker's own thread."""
-    folder = dask_worker.local_directory
+
+    def is_closing() -> bool:
+        return dask_worker.status.name in ENDS
 
     async def answer(call: str, **how: Any) -> dict[str, Any]:
-        return await answered(folder, call, **how)
+        if call == "begin":
+            how |= {"folder": dask_worker.local_directory, "is_closing": is_closing}
+        return await answered(call, **how)
 
     dask_worker.handlers.setdefault(OPERATION, answer)
 
 
-async def answered(folder: str, call: str, run: str = "", **how: Any) -> dict[str, Any]:
+async def answered(call: str, run: str = "", **how: Any) -> dict[str, Any]:
     """The `answer` to a call of an owner's about its run: bytes, or a yes or no; or the `error` that it raised; or a
     `bug`; or nothing if there is no such run here.
     """
@@ -53,7 +60,7 @@ async def answered(folder: str, call: str, run: str = "", **how: Any) -> dict[st
         if call == "hello":
             return {"answer": pack(Hello(host_name(), versions()))}
         if call == "begin":
-            return {"answer": _begin(run, folder, **how)}
+            return {"answer": _begin(run, **how)}
         mailbox = MAILBOXES.get(run)
         if mailbox is None:
             return {}
@@ -85,11 +92,11 @@ async def _call(mailbox: Mailbox, call: str, artifact: str = "", **how: Any) -> 
     return b""
 
 
-def _begin(run: str, folder: str, job: str, settings: str) -> bool:
+def _begin(run: str, job: str, settings: str, folder: str, is_closing: Callable[[], bool]) -> bool:
     """Begin a run, unless it has begun; whether it has, and not another one is here."""
     if not MAILBOXES:
         space = TemporaryDirectory(prefix="run-", dir=folder, ignore_cleanup_errors=True)
-        mailbox = MAILBOXES[run] = Mailbox(Path(space.name))
+        mailbox = MAILBOXES[run] = Mailbox(Path(space.name), is_closing)
         threading.Thread(target=_work, args=(run, space, mailbox, job, settings), daemon=True).start()
     return run in MAILBOXES
 

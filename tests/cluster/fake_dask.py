@@ -27,6 +27,8 @@ class FakeDask:
         """The sizes of the chunks that the owner has read."""
         self.workers = {WORKER}
         self.result = "{}"
+        self.closing = False
+        """Whether the workers end."""
         self.done = self.stopped = False
         """Whether a worker has done its work, and whether it was stopped."""
         self._folder, self._work = folder, work
@@ -70,7 +72,9 @@ class FakeDask:
             return {"status": "OK"}
         while call == "read" and self.limit is not None and len(self.chunks) >= self.limit:
             await asyncio.sleep(0.01)
-        answer = await answered(str(self._folder), call, **how)
+        if call == "begin":
+            how |= {"folder": str(self._folder), "is_closing": lambda: self.closing}
+        answer = await answered(call, **how)
         if call == "read":
             self.chunks.append(len(answer["answer"]))
         return self.changes.get(call, lambda same: same)(answer)

@@ -411,6 +411,15 @@ def test_a_worker_that_comes_with_another_version_is_not_used(start: Start, hist
     assert history.runs() == []
 
 
+def test_a_run_whose_worker_ends_writes_nothing_more(start: Start, history: History) -> None:
+    dask, steps = start(idle), run_study(STUDY, history, ON)
+    advance(steps, history.runs)
+    dask.closing = True
+    until_idle()
+    assert dask.stopped
+    steps.close()
+
+
 def test_a_disk_of_the_owner_that_is_full_ends_the_study(
     start: Start, history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
