@@ -12,6 +12,8 @@ from qexplorer.state.layout import PageLayout, packed, unpacked
 from qexplorer.widgets.docks import Dock, Tabs
 
 LAYOUT_VERSION = 5
+STEPS = 6
+"""Qt cuts the wish of a dock down in proportion to what its neighbours had; so often asked it is nearly fulfilled."""
 GUEST = Place("", 0)
 """Of a panel that is at home elsewhere."""
 ACROSS, DOWN = Qt.Orientation.Horizontal, Qt.Orientation.Vertical
@@ -290,8 +292,10 @@ class Workspace(QMainWindow):
         self.tabs.refresh()
 
     def _stretch(self, dock: Dock) -> None:
-        self._needed()  # so that the layout knows that it may be taller
-        self.resizeDocks([dock], [self._heights.get(dock.objectName(), self.height() // 2)], DOWN)
+        height = self._heights.get(dock.objectName(), self.height() // 2)
+        for _ in range(STEPS):
+            self._needed()  # so that the layout knows that it may be taller
+            self.resizeDocks([dock], [height], DOWN)
 
 
 def _within(needed: QSize, room: QSize) -> bool:
