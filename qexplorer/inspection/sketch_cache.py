@@ -22,8 +22,8 @@ VERSION = 1
 """Of how a sketch is counted and stored: others are counted again."""
 MOST_BYTES = 64 << 20
 """What all sketches may take; those that were not used longest go first."""
-PATIENCE_S = 5.0
-"""So long another process may hold the file."""
+PATIENCE_S, NOTE_S = 5.0, 0.2
+"""So long another process may hold the file, and so long where it is only noted that a sketch was used."""
 DAMAGED = (
     sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_FORMAT,
     sqlite3.SQLITE_CONSTRAINT,
@@ -51,7 +51,7 @@ class SketchCache:
         if row is None:
             return None
         found = _unpacked(row[0])
-        with self._tolerant(self.path), self._open(self.path) as database:
+        with self._tolerant(self.path), self._open(self.path, NOTE_S) as database:
             if found is None:
                 log.warning("a damaged sketch was taken out of %s", self.path.name)
                 database.execute("DELETE FROM sketches WHERE identity = ?", (identity,))
@@ -91,8 +91,8 @@ class SketchCache:
             pass
 
     @contextmanager
-    def _open(self, path: Path) -> Generator[sqlite3.Connection]:
-        with closing(sqlite3.connect(path, timeout=PATIENCE_S)) as database, database:
+    def _open(self, path: Path, patience_s: float = PATIENCE_S) -> Generator[sqlite3.Connection]:
+        with closing(sqlite3.connect(path, timeout=patience_s)) as database, database:
             if database.execute("PRAGMA user_version").fetchone()[0] != VERSION:
                 database.execute("BEGIN IMMEDIATE")  # two windows may find an old file at the same time
                 database.execute("DROP TABLE IF EXISTS sketches")
