@@ -115,7 +115,7 @@ def made_up() -> Any:
 @pytest.fixture
 def quantizing(made_up: Any) -> Any:
     """The workspace of jobs and runs, on made-up values."""
-    return replace(made_up, workspace="quantize")
+    return replace(made_up, workspace="quantize", job=replace(made_up.job, model="mobilenet_v2_digits"))
 
 
 @pytest.fixture
