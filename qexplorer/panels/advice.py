@@ -16,6 +16,9 @@ WIDE = 19
 NOTHING = "No advice: no rule applies to this tensor under this spec, nor to the selected run."
 MEASURING = "Measuring what would help this tensor …"
 
+LEAST_WIDTH = 16
+"""So many times the height of a line it is wide at least: two buttons stand beside each other."""
+
 
 @panels.register
 class AdvicePanel(Panel):
@@ -36,6 +39,7 @@ class AdvicePanel(Panel):
         super().__init__(parts, parent)
         self.list = AdviceList()
         self.list.setMinimumWidth(WIDE * self.fontMetrics().height())
+        self.list.setMinimumWidth(LEAST_WIDTH * self.fontMetrics().height())
         self.body.addWidget(self.list, 1)
         self.list.applied.connect(self._on_applied)
         self.list.shown.connect(self._on_shown)
