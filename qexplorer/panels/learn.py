@@ -97,7 +97,7 @@ class LearnPanel(Panel):
         link.setToolTip(tip)
         link.clicked.connect(slot)
         about.setWordWrap(True)
-        about.setContentsMargins(0, 0, 0, 10)
+        about.setContentsMargins(4, 0, 0, 10)  # in line with the link
         for widget in (link, about):
             at = Qt.AlignmentFlag.AlignLeft if widget is link else Qt.AlignmentFlag(0)
             grid.addWidget(widget, grid.rowCount(), 0, at)

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from PySide6.QtCore import QObject, Qt, Signal
-from PySide6.QtGui import QColor, QFont, QFontDatabase, QGuiApplication, QPalette
-from PySide6.QtWidgets import QApplication, QProxyStyle, QStyle
+from PySide6.QtCore import QObject, QPointF, QRectF, Qt, Signal
+from PySide6.QtGui import QColor, QFont, QFontDatabase, QGuiApplication, QPainter, QPalette, QPen, QPolygonF
+from PySide6.QtWidgets import QApplication, QProxyStyle, QStyle, QStyleOption
 
 from qexplorer.resources import resource
 
@@ -103,8 +103,30 @@ class FlatStyle(QProxyStyle):
             painter.fillRect(option.rect.adjusted(0, option.rect.height() - 1, 0, 0), option.palette.window())
 
     def drawPrimitive(self, element, option, painter, widget=None) -> None:  # noqa: N802
-        if element != QStyle.PrimitiveElement.PE_IndicatorDockWidgetResizeHandle:
+        if element == QStyle.PrimitiveElement.PE_IndicatorCheckBox:
+            self._draw_box(option, painter)
+        elif element != QStyle.PrimitiveElement.PE_IndicatorDockWidgetResizeHandle:
             super().drawPrimitive(element, option, painter, widget)
+
+    @staticmethod
+    def _draw_box(option: QStyleOption, painter: QPainter) -> None:
+        """A box whose edge can be seen in either theme; Fusion's is darker than a dark ground."""
+        palette, role, state = option.palette, QPalette.ColorRole, QStyle.StateFlag
+        on, enabled = bool(option.state & state.State_On), bool(option.state & state.State_Enabled)
+        focus = bool(option.state & state.State_HasFocus)
+        area = QRectF(option.rect).adjusted(0.5, 0.5, -0.5, -0.5)
+        painter.save()
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(QPen(palette.color(role.Accent if focus or (on and enabled) else role.Dark), 2 if focus else 1))
+        painter.setBrush(palette.color((role.Accent if enabled else role.Dark) if on else role.Base))
+        painter.drawRoundedRect(area, 2, 2)
+        if on:
+            painter.setPen(QPen(palette.color(role.HighlightedText), 1.8))
+            x, y, w, h = area.getRect()
+            tick = [QPointF(x + 0.24 * w, y + 0.52 * h), QPointF(x + 0.43 * w, y + 0.71 * h),
+                    QPointF(x + 0.77 * w, y + 0.31 * h)]  # fmt: skip
+            painter.drawPolyline(QPolygonF(tick))
+        painter.restore()
 
     def pixelMetric(self, metric, option=None, widget=None) -> int:  # noqa: N802
         return (
