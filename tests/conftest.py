@@ -108,8 +108,9 @@ def first() -> Any:
 def made_up() -> Any:
     """Values that are shown at once, for tests to which it does not matter what is open: they put it in `first`."""
     from qexplorer.app import first_state
+    from qexplorer.engine.jobs.ptq_static import PtqStatic
 
-    return replace(first_state(), path="synthetic:laplace", tensor="")
+    return replace(first_state(), path="synthetic:laplace", tensor="", job=PtqStatic())
 
 
 @pytest.fixture

@@ -74,17 +74,17 @@ def test_the_main_job_by_mouse_and_keyboard(qtbot: QtBot, open_window: Open) -> 
     qtbot.mouseClick(jobs.run_button, LEFT)
     qtbot.keyClick(window, Qt.Key.Key_F5)
     assert len(window.jobs.tasks) == 2
-    qtbot.waitUntil(lambda: len(runs.table.lines.shown) == 3, timeout=120_000)
+    qtbot.waitUntil(lambda: len(runs.table.lines.shown) == 4, timeout=120_000)
     (second,) = (row for row in jobs.findChildren(TaskRow) if row.isVisible())
     qtbot.waitUntil(lambda: second.bar.share > 0.05, timeout=60_000)
     qtbot.mouseClick(second.cancel, LEFT)
     assert not second.cancel.isEnabled()
     qtbot.waitUntil(lambda: not window.jobs.tasks, timeout=10_000)
-    qtbot.waitUntil(lambda: len(runs.table.lines.shown) == 4)
+    qtbot.waitUntil(lambda: len(runs.table.lines.shown) == 5)
     cancelled, first, *rest = runs.table.lines.shown
     assert (cancelled.row, first.kernels) == (None, "float32")
     reals = [line.row for line in rest if line.row is not None]
-    assert [row.kind for row in reals] == ["REAL", "REAL"]
+    assert [row.kind for row in reals] == ["REAL", "REAL", "SIMULATED"]
     assert first.row is not None
     assert reals[0].bytes_on_disk < first.row.bytes_on_disk / 3.5
     assert sorted(run.status for run in window.parts.history.runs()) == ["cancelled", "done"]

@@ -182,7 +182,7 @@ def _figures(spec: int, title: str, lettered: bool, fresh: Scan | None) -> tuple
     rule = Column[Layer](
         f"{letter(spec)} {SPEC}" if lettered else SPEC, f"{WHAT_SPEC}\n{title}\n{MENU}", "int4 group:128 mse ",
         lambda layer: spec_text(layer.row.specs[spec]), lambda layer: spec_text(layer.row.specs[spec]), right=False,
-        rank=1, group=SPEC, color=lambda layer: _quiet(layer) if layer.scan is fresh else "edge",
+        rank=3, group=SPEC, color=lambda layer: _quiet(layer) if layer.scan is fresh else "edge",
         edit=(lambda layer: spec_text(layer.row.specs[0])) if spec == 0 else None, offers=WEIGHT_SPECS,
     )  # fmt: skip
     share = column(ERROR_SHARE, "Its share of the squared error Σe² of all weights: large tensors and large values "

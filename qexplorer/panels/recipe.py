@@ -76,7 +76,7 @@ class RecipePanel(Panel):
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)
         self.table = Table[RuleLine]("Rules", COLUMNS, lambda line: line.number, height=7, margin=3)
-        self.table.setEditTriggers(self.table.EditTrigger.AllEditTriggers & ~self.table.EditTrigger.CurrentChanged)
+        self.table.setEditTriggers(self.table.editTriggers() | self.table.EditTrigger.DoubleClicked)
         self.table.horizontalHeader().setStretchLastSection(False)
         self.table.horizontalHeader().setSectionResizeMode(0, self.table.horizontalHeader().ResizeMode.Stretch)
         self.table.setTextElideMode(Qt.TextElideMode.ElideMiddle)

@@ -31,7 +31,7 @@ class RepairTicks(QWidget):
             tick, row = QCheckBox(cls.title), SettingsRow()
             tick.setObjectName(f"repair_{cls.name}")
             tick.setToolTip(cls.help)
-            tick.clicked.connect(partial(self._on_ticked, cls.name))
+            tick.clicked.connect(lambda on, name=cls.name: self._on_ticked(name, on))
             row.edited.connect(partial(self._on_edited, cls.name))
             row.refused.connect(self.refused)
             row.show_plugin(known.read(cls.name))

@@ -267,7 +267,7 @@ def test_training_that_diverges_is_stopped_and_explained(monkeypatch: pytest.Mon
     ("name", "settings", "word"),
     [
         ("qat", {"method": "lsq", "weight_spec": "nf4 group:64"}, "LSQ learns the scales of integers"),
-        ("weight-only", {"weight_spec": "float"}, "Nothing would be quantized"),
+        ("weight-only", {"weight_spec": "float"}, "No weights would be quantized"),
         ("weight-only", {"weight_spec": "int4 banana"}, "“banana” is no part of a spec"),
         ("weight-only", {"repairs": "gptq,adaround"}, "each choose the codes"),
         ("weight-only", {"weight_spec": "nf4 group:64", "repairs": "adaround"}, "AdaRound rounds to whole numbers"),

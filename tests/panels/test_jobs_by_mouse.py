@@ -41,6 +41,7 @@ SETTINGS = {
     "ptq-static": {"weight_spec": "int4 channel:0", "activation_spec": "uint8 affine"},
     "weight-only": {"weight_spec": "int3 channel:0", "repairs": "fold,mse_clip,gptq"},
     "qat": {"epochs": "1"},
+    "convergence": {"activation_spec": "uint8 affine"},
     "bit-budget": {"checked": "1", "widths": "2,4,8"},
     "repair": {"layer": "head"},
     "parity": {"compared": "8"},

@@ -238,7 +238,7 @@ def test_cells_are_right_aligned_numbers_and_say_why_there_is_none(table: Table)
     assert "int64" in cell(table, "counter", "SQNR, dB", tip)
     assert cell(table, "head.weight", "Error share") == cell(table, "head.weight", "Share") == "–"
     assert "Tied to layer.10.weight" in cell(table, "head.weight", "Error share", tip)
-    for title in ("Values", *OF_SPEC):
+    for title in ("Values", *(each for each in OF_SPEC if each != "Spec")):
         assert cell(table, "counter", title, Qt.ItemDataRole.TextAlignmentRole) & Qt.AlignmentFlag.AlignRight
     for section in range(len(table.lines.columns)):
         assert table.lines.headerData(section, Qt.Orientation.Horizontal, tip)

@@ -58,7 +58,7 @@ def test_without_simulated_weights_there_is_nothing_to_try(
     window.store.update(job=jobs["ptq-static"](), recipe=Recipe.of_weights(None))
     show(qtbot, window, "recipe")
     qtbot.mouseClick(link_of(window), LEFT)
-    assert "Nothing would be quantized" in window.panel(JobsPanel).banner.text
+    assert "No weights would be quantized" in window.panel(JobsPanel).banner.text
     assert not window.jobs.tasks
 
 

@@ -47,14 +47,14 @@ def test_undo_and_redo_walk_through_every_state_and_tell_of_each(store, changes)
         states.append(store.state)
     for expected in reversed(states[:-1]):
         store.undo()
-        assert store.state is expected
+        assert store.state == expected
     store.undo()
-    assert store.state is states[0]
+    assert store.state == states[0]
     for expected in states[1:]:
         store.redo()
-        assert store.state is expected
+        assert store.state == expected
     store.redo()
-    assert store.state is states[-1]
+    assert store.state == states[-1]
     assert len(changes) == 9
 
 

@@ -36,10 +36,9 @@ def type_text(field: QLineEdit, text: str) -> None:
 
 
 def write_cell(table: QTableView, row: int, column: int, text: str) -> None:
-    """Change a cell of a table in place: click it, write, press Return."""
-    index = table.model().index(row, column)
-    table.scrollTo(index)
-    QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=table.visualRect(index).center())
+    """Change a cell of a table in place: go there, press F2, write, press Return."""
+    table.setFocus()
+    table.setCurrentIndex(table.model().index(row, column))
     QTest.keyClick(table, Qt.Key.Key_F2)
     field = table.viewport().findChildren(QLineEdit)[-1]
     field.selectAll()

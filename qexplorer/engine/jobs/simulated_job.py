@@ -31,6 +31,7 @@ ACTIVATION_SPECS = ("float", "uint8 affine", "uint8 affine mse", "uint8 affine p
 REPAIRS = tuple(text for step in repairs for text in step.offered)
 RECIPE = ("weight_spec", "activation_spec", "overrides", "repairs")
 """The settings that a recipe is made of."""
+EXAMPLES = {"weight_spec": ("weights", "int4 channel mse"), "activation_spec": ("activations", "uint8 affine")}
 ON_DISK = "The file holds float32 stand-ins; packed it takes the theoretical size."
 SPEC_HELP = "a format, then scheme, granularity, observer …, for example “int4 channel mse”"
 
@@ -59,7 +60,9 @@ class SimulatedJob(ModelJob):
         self.recipe()
         self.checked_repairs()
         if self.required and values_of(self)[self.required].strip() in ("", *FLOATS):
-            raise UserError("Nothing would be quantized.", f"Choose {SPEC_HELP}.", field=self.required)
+            what, example = EXAMPLES[self.required]
+            raise UserError(f"No {what} would be quantized.", f"Choose their spec, for example “{example}”.",
+                            field=self.required)  # fmt: skip
 
     def recipe(self) -> Recipe:
         """The specs of all layers. Raises `UserError` naming the setting at fault."""
