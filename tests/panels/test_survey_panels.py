@@ -46,7 +46,7 @@ def click_tab(qtbot: Any, window: MainWindow, title: str) -> None:
     """Click the tab of that title, in the title of whatever is in front."""
     front = next(name for name in ("distribution", "formats", "observers") if not window.docks[name].behind)
     tabs = tabs_of(window, front)
-    qtbot.waitUntil(lambda: tabs.isVisible() and tabs.width() >= tabs.sizeHint().width())
+    qtbot.waitUntil(lambda: tabs.isVisible() and tabs.isEnabled() and tabs.width() >= tabs.sizeHint().width())
     at = [tabs.tabText(i) for i in range(tabs.count())].index(title)
     qtbot.mouseClick(tabs, LEFT, pos=tabs.tabRect(at).center())
     qtbot.waitUntil(lambda: not window.docks[title.lower()].behind)
