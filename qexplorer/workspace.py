@@ -14,7 +14,7 @@ from qexplorer.widgets.docks import Dock, Tabs
 LAYOUT_VERSION = 5
 STEPS = 6
 """Qt cuts the wish of a dock down in proportion to what its neighbours had; so often asked it is nearly fulfilled."""
-GUEST = Place("", 0)
+GUEST = Place("explore", 0)
 """Of a panel that is at home elsewhere."""
 ACROSS, DOWN = Qt.Orientation.Horizontal, Qt.Orientation.Vertical
 
@@ -71,9 +71,12 @@ class Workspace(QMainWindow):
 
     def _admit(self, dock: Dock) -> None:
         """Let a panel that is at home elsewhere share the place of the main one."""
-        main = max((each for each in self.docks if self.place_of(each).workspace), key=self._weight)
+        main = max(filter(self._is_at_home, self.docks), key=self._weight)
         self.tabifyDockWidget(self.docks[main], dock)
         dock.hide()
+
+    def _is_at_home(self, panel: str) -> bool:
+        return self._panels[panel].place_in(self.name) is not None
 
     def _weight(self, panel: str) -> int:
         place = self.place_of(panel)
@@ -90,7 +93,7 @@ class Workspace(QMainWindow):
         for dock in self.docks.values():
             dock.setFloating(False)  # while it still has a place to go to
             self.removeDockWidget(dock)
-        own = {name: place for name in self.docks if (place := self.place_of(name)).workspace}
+        own = {name: self.place_of(name) for name in filter(self._is_at_home, self.docks)}
         for name, place in sorted(own.items(), key=lambda item: item[1].step):
             dock = self.docks[name]
             if place.tabbed:
@@ -214,8 +217,11 @@ class Workspace(QMainWindow):
     def _needed(self) -> QSize:
         """The least size at which nothing is cut."""
         QCoreApplication.sendPostedEvents(None, QEvent.Type.LayoutRequest)  # so that layouts know of what changed
-        self.layout().invalidate()
-        return self.layout().minimumSize()
+        layout = self.layout()
+        if layout is None:  # as Qt's types have it
+            return QSize()
+        layout.invalidate()
+        return layout.minimumSize()
 
     def _may_yield(self, name: str) -> bool:
         place, dock = self.place_of(name), self.docks[name]

@@ -95,6 +95,7 @@ class RecipePanel(Panel):
             ("Down", "Try the selected rule later", lambda: self._on_move(1)))}  # fmt: skip
         preview = LinkButton("Preview")
         preview.setObjectName("preview_repairs")
+        preview.setAccessibleName("Preview the repairs")
         preview.setToolTip("Show what each repair does to one layer, before they are applied to all")
         preview.clicked.connect(lambda: self.previewed.emit("repair"))
         edit, head, inner = QHBoxLayout(), QHBoxLayout(), QVBoxLayout()

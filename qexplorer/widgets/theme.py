@@ -122,7 +122,7 @@ class FlatStyle(QProxyStyle):
         painter.drawRoundedRect(area, 2, 2)
         if on:
             painter.setPen(QPen(palette.color(role.HighlightedText), 1.8))
-            x, y, w, h = area.getRect()
+            x, y, w, h = area.x(), area.y(), area.width(), area.height()
             tick = [QPointF(x + 0.24 * w, y + 0.52 * h), QPointF(x + 0.43 * w, y + 0.71 * h),
                     QPointF(x + 0.77 * w, y + 0.31 * h)]  # fmt: skip
             painter.drawPolyline(QPolygonF(tick))
