@@ -67,7 +67,7 @@ class Soak:
         (home / "attacks").mkdir()
         for attack in ATTACKS:
             attack(home / "attacks", self.marker)
-        self.told = 0
+        self.told, self.said = 0, set[str]()
 
     def run(self, minutes: float) -> float:
         """Go on for so many minutes; returns the seconds that it took."""
@@ -81,11 +81,21 @@ class Soak:
             done, found = damage(self.home, self.rng, STORES_AT_ONCE)
             self.tally.mutants += done
             self.tally.faults += found
+            self.say_new()
             print(f"{time.monotonic() - began:6.0f} s  " + "  ".join(self.tally.lines(time.monotonic() - began)),
                   flush=True)  # fmt: skip
         self.live(0.0)  # what the last one has left has to be opened once more
         self.look()
+        self.say_new()
         return time.monotonic() - began
+
+    def say_new(self) -> None:
+        """Print what went wrong as soon as it is known."""
+        wrong = [*self.tally.lost, *self.tally.faults]
+        for each in wrong:
+            if each not in self.said:
+                print(f"--- {each}", flush=True)
+        self.said.update(wrong)
 
     def live(self, seconds: float | None = None) -> None:
         """One process: started, used, and killed or closed."""
@@ -159,8 +169,6 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="qexplorer-soak-") as home:
         soak = Soak(Path(home), seed)
         seconds = soak.run(args.minutes)
-    for each in (*soak.tally.lost, *soak.tally.faults):
-        print(f"--- {each}")
     print("\n".join(soak.tally.lines(seconds)))
     return 1 if soak.tally.lost or soak.tally.faults else 0
 

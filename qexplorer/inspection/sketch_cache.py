@@ -87,6 +87,8 @@ class SketchCache:
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF in DAMAGED:
                 set_aside(path)
+        except UnicodeDecodeError:  # SQLite's own message quotes the damaged bytes
+            set_aside(path)
         except OSError:
             pass
 

@@ -171,3 +171,11 @@ def test_a_damaged_step_is_as_one_that_is_not_done(history: History, damage: Any
     assert journal.arrays("evaluated/fp32") is None
     journal.put("evaluated/fp32", whole)
     assert set(history.predictions(run_id)) == {"fp32", "w8a32"}
+
+
+def test_a_damaged_schema_that_sqlite_quotes_in_its_message_is_a_sentence(history: History) -> None:
+    history.start("evaluate", {})
+    history.path.write_bytes(history.path.read_bytes().replace(b"PRIMARY KEY", b"PRIMARY \xcdEY"))
+    for use in (history.runs, lambda: history.start("evaluate", {}), history.mark_interrupted):
+        with pytest.raises(UserError, match="cannot be used"):
+            use()

@@ -49,7 +49,7 @@ def test_what_is_too_large_is_not_kept(tmp_path: Path) -> None:
     assert cache.get("a") is None
 
 
-@pytest.mark.parametrize("damage", ["garbage", "truncated", "table", "folder", "other version"])
+@pytest.mark.parametrize("damage", ["garbage", "truncated", "table", "schema", "folder", "other version"])
 def test_a_damaged_cache_is_set_aside_and_made_anew(damage: str, tmp_path: Path) -> None:
     path = tmp_path / "s.sqlite3"
     cache, whole = SketchCache(path), sketched()
@@ -58,6 +58,8 @@ def test_a_damaged_cache_is_set_aside_and_made_anew(damage: str, tmp_path: Path)
         path.write_bytes(b"not a database" * 1000)
     elif damage == "truncated":
         path.write_bytes(path.read_bytes()[:5000])
+    elif damage == "schema":
+        path.write_bytes(path.read_bytes().replace(b"PRIMARY KEY", b"PRIMARY \xcdEY"))  # SQLite quotes it
     elif damage == "folder":
         path.unlink()
         path.mkdir()

@@ -90,6 +90,9 @@ class Database:
         except sqlite3.Error as error:
             what = f"The run history {self.path} cannot be used: {error}."
             raise UserError(what, self._remedy(_code(error))) from error
+        except UnicodeDecodeError as error:  # SQLite's own message quotes the damaged bytes
+            what = f"The run history {self.path} cannot be used: it is damaged."
+            raise UserError(what, self._remedy(sqlite3.SQLITE_CORRUPT)) from error
         except OSError as error:
             raise UserError(f"The run history {self.path} cannot be used: {error.strerror}.") from error
 
