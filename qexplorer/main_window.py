@@ -280,6 +280,7 @@ class MainWindow(QMainWindow):
         self._saver.start()
 
     def _on_refused(self, failed: Failed) -> None:
+        self.show_panel("weights")  # which says why
         actions.info("a file was refused: %s", getattr(failed.error, "kind", type(failed.error).__name__))
         if self.preview.checkpoint is None:
             self._subject = ""

@@ -125,6 +125,7 @@ def test_layers_are_a_line_that_opens_to_half_of_the_height(qtbot: QtBot, open_w
     window = open_window()
     dock = window.docks["layers"]
     line = dock.findChild(Elided, "layers_line")
+    assert line is not None
     qtbot.waitUntil(lambda: "dB under INT4" in line.text(), timeout=20_000)
     height = dock.height()
     assert height < 50
@@ -269,3 +270,13 @@ def test_a_window_comes_back_on_a_screen_that_is_there(open_window: Open) -> Non
     restore_place(window, Layout({key: (40, 50, 640, 400), "gone 9x9": (5000, 5000, 700, 500)}, "gone 9x9"))
     assert available.contains(window.geometry())
     assert window.geometry().topLeft() == within(QRect(40, 50, 640, 400), available).topLeft()
+
+
+def test_a_file_that_is_refused_is_told_of_where_one_sees_it(
+    qtbot: QtBot, open_window: Open, quantizing: AppState, tmp_path: Path
+) -> None:
+    window = open_window(quantizing)
+    (tmp_path / "report.pt").write_bytes(b"%PDF-1.7 not a model")
+    window.open_path(str(tmp_path / "report.pt"))
+    qtbot.waitUntil(window.panels["weights"].banner.isVisible)
+    assert window.workspaces.here.name == "explore"

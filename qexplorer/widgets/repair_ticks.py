@@ -30,6 +30,7 @@ class RepairTicks(QWidget):
         for i, cls in enumerate(sorted(known, key=lambda cls: cls.order)):
             tick, row = QCheckBox(cls.title), SettingsRow()
             tick.setObjectName(f"repair_{cls.name}")
+            tick.setAccessibleName(cls.title)
             tick.setToolTip(cls.help)
             tick.clicked.connect(lambda on, name=cls.name: self._on_ticked(name, on))
             row.edited.connect(partial(self._on_edited, cls.name))
