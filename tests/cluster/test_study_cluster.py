@@ -27,6 +27,7 @@ from qexplorer.engine.studies.study import Study
 from qexplorer.errors import UserError
 from qexplorer.progress import Progress, Steps, finish
 from tests.certificates import make_pems
+from tests.cluster.one_run import check_files, equal_states, has_steps, layers
 from tests.dask_processes import Processes
 from tests.tiny_study import TINY
 
@@ -92,32 +93,6 @@ def entered(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, str]]:
 
     monkeypatch.setattr(History, "journal", journal)
     return counts
-
-
-def layers(history: History, run_id: str) -> list[str]:
-    """The layers of a run that are finished."""
-    return [key for key in history.journal(run_id).keys("layer/") if not key.endswith("/notes")]
-
-
-def has_steps(history: History, n: int) -> bool:
-    """Whether `n` runs have a layer that is finished."""
-    return sum(bool(layers(history, run.run_id)) for run in history.runs()) == n
-
-
-def check_files(history: History, run_id: str, result: dict[str, Any]) -> None:
-    """A run has the file of its model, as a run of this process has."""
-    folder = history.folder(run_id)
-    assert result["artifact"] == str(folder)
-    assert [row["artifact"] for row in result["rows"]] == [None, str(folder / "model_1.pt")]
-    assert [path.name for path in folder.iterdir()] == ["model_1.pt"]
-    assert (folder / "model_1.pt").stat().st_size == result["rows"][1]["bytes_on_disk"]
-
-
-def equal_states(one: str | None, other: str | None) -> bool:
-    import torch
-
-    states = [torch.load(file or "", weights_only=True) for file in (one, other)]
-    return states[0].keys() == states[1].keys() and all(torch.equal(states[0][k], states[1][k]) for k in states[0])
 
 
 def statuses(history: History) -> list[str]:
