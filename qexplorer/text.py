@@ -1,6 +1,7 @@
 """Text found inside files, made fit to be shown: nothing in it moves the cursor, turns the line or fills the screen."""
 
 import re
+from collections.abc import Sequence
 
 NAME_SHOWN = 512
 """So many characters of a name are shown."""
@@ -28,7 +29,7 @@ def elide(text: str, limit: int = NAME_SHOWN) -> str:
     return f"{text[:left]}…{text[len(text) - (limit - left - 1) :]}"
 
 
-def first_few(names: list[str], limit: int = 5) -> str:
+def first_few(names: Sequence[str], limit: int = 5) -> str:
     """The first few names, fit to be shown, and how many more there are."""
     listed = ", ".join(printable(name, 80) for name in names[:limit])
     return listed + (f" and {len(names) - limit:,} more" if len(names) > limit else "")

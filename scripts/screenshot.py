@@ -2,10 +2,19 @@
 workspace in both themes at three sizes.
 """
 
+import sys
+
+if __name__ == "__main__":
+    from launch import require_python
+
+    require_python(sys.version_info)
+    from _inside import enter
+
+    enter("", "PySide6", "torch", "qexplorer")
+
 import argparse
 import itertools
 import os
-import sys
 import tempfile
 from pathlib import Path
 

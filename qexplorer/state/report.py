@@ -10,7 +10,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from PySide6.QtCore import qVersion
-from PySide6.QtGui import QGuiApplication
 
 from qexplorer import __version__
 from qexplorer.log import recent
@@ -65,6 +64,8 @@ def _versions() -> tuple[str, ...]:
 
 
 def _machine() -> tuple[str, ...]:
+    from PySide6.QtGui import QGuiApplication  # the state needs no more of Qt than its core, but for a report
+
     screens = ", ".join(
         f"{s.size().width()}×{s.size().height()} at {s.devicePixelRatio():g}, {s.logicalDotsPerInch():.0f} dpi"
         for s in QGuiApplication.screens()

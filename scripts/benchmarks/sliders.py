@@ -106,7 +106,7 @@ class Slider(QObject):
         QTest.keyClick(self._field, self._key)
         spec = self._window.preview.spec
         if spec is None or spec in self._seen:
-            raise RuntimeError(f"a key did not lead to a new scheme: {spec.observer.text}")
+            raise RuntimeError(f"a key did not lead to a new scheme: {spec}")
         self._seen.add(spec)
 
     def _on_analyzed(self, analysis: Analysis) -> None:
