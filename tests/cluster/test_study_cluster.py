@@ -62,7 +62,7 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
 
 @contextmanager
 def running(steps: Steps[StudyResult], n: int) -> Iterator[StudyProgress]:
-    """Inside, at least `n` of the runs are in the middle of AdaRound. They are cancelled at the end, if they still run."""
+    """Inside, at least `n` runs are in the middle of AdaRound. At the end they are cancelled if they still run."""
     try:
         for step in steps:
             assert isinstance(step, StudyProgress)
