@@ -79,7 +79,7 @@ class Smoke:
         QTest.mouseClick(jobs.run_button, Qt.MouseButton.LeftButton)
         self.wait("two jobs are queued", lambda: len(self.window.jobs.tasks) == 2)
         self.window.jobs.cancel(self.window.jobs.tasks[1])
-        self.wait("three results are in the table", lambda: len(runs.table.lines.shown) == 3)
+        self.wait("four results are in the table", lambda: len(runs.table.lines.shown) == 4)
         self.wait("nothing is running", lambda: not self.window.jobs.tasks)
         self.choose("granularity", "tensor")
         self.click("bits", "int4")
