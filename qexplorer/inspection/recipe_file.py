@@ -46,4 +46,4 @@ def read_recipe(path: Path) -> Recipe:
 
 def _value(value: str | bool) -> str:
     """A basic string, which TOML escapes as JSON does but for DEL, or a truth value."""
-    return json.dumps(value, ensure_ascii=True).replace("\x7f", "\\u007f")
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -11,12 +11,10 @@ from qexplorer.panels import Panel, Parts, Place, panels
 from qexplorer.quant.advice import SpecAdvice
 from qexplorer.widgets.advice_list import AdviceList
 
-WIDE = 19
-"""So many heights of a line its buttons take beside each other."""
 NOTHING = "No advice: no rule applies to this tensor under this spec, nor to the selected run."
 MEASURING = "Measuring what would help this tensor …"
 
-LEAST_WIDTH = 16
+LEAST_WIDTH = 19
 """So many times the height of a line it is wide at least: two buttons stand beside each other."""
 
 
@@ -38,7 +36,6 @@ class AdvicePanel(Panel):
     def __init__(self, parts: Parts, parent: QWidget | None = None) -> None:
         super().__init__(parts, parent)
         self.list = AdviceList()
-        self.list.setMinimumWidth(WIDE * self.fontMetrics().height())
         self.list.setMinimumWidth(LEAST_WIDTH * self.fontMetrics().height())
         self.body.addWidget(self.list, 1)
         self.list.applied.connect(self._on_applied)
