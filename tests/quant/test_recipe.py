@@ -14,7 +14,7 @@ from qexplorer.quant.spec import QuantSpec
 
 SPECS = [None, *map(QuantSpec.parse, ("int8", "int4 channel mse", "nf4 group:64", "int6 fixed:-0.5,1e-09"))]
 specs = st.builds(LayerSpec, st.sampled_from(SPECS), st.sampled_from(SPECS[:3]))
-patterns = st.sampled_from(["a", "a.0", "a.*", "*", "b.?.c", "b.1.c.weight", "[ab].*", "head", "😀.*", "a\x7f\"\\"])
+patterns = st.sampled_from(["a", "a.0", "a.*", "*", "b.?.c", "b.1.c.weight", "[ab].*", "head", "😀.*", 'a\x7f"\\'])
 rules = st.builds(Rule, patterns, specs, st.sampled_from(["", "", "linear", "convolution"]))
 recipes = st.builds(Recipe, specs, st.lists(rules, max_size=6).map(tuple), st.sampled_from(["", "fold", "fold,gptq"]))
 NAMES = ["a", "a.0.weight", "a.0.bias", "b.1.c", "b.1.c.weight", "head.weight", "x"]
