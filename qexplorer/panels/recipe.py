@@ -159,6 +159,8 @@ class RecipePanel(Panel):
         if new.recipe != old.recipe:
             self._say("")
             self._show()
+        elif new.tensor != old.tensor:
+            self._enable()
 
     def _enable(self) -> None:
         number, rules = self._selected, len(self.parts.store.state.recipe.rules)

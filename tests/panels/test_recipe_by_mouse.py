@@ -189,6 +189,8 @@ def test_a_file_of_an_unknown_model_asks_for_the_code_that_builds_it_and_remembe
 def test_rules_are_edited_in_place_moved_removed_copied_and_pasted(qtbot: QtBot, open_window: Open) -> None:
     window = open_window()
     settled(qtbot, window)
+    adding = window.panel(RecipePanel).buttons["Add"]
+    assert adding.isEnabledTo(adding.parentWidget())  # the tensor was chosen once the file was open
     write_recipe(qtbot, window, overrides="blocks.*=int4; head=float", activation_spec="uint8 affine")
     panel = window.panel(RecipePanel)
     assert [rule.match for rule in window.store.state.recipe.rules] == ["head", "blocks.*"]
